@@ -1,0 +1,121 @@
+"""Options and endings that embedding and detection share."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from artfp.cli.base import quiet_libraries
+from artfp.errors import UserError, one_line
+
+_SHOWN = 20
+
+
+def add_source_options(parser: Any, what: str) -> None:
+    """Where images come from, how they are cut, where results go."""
+    add = parser.add_argument
+    add("--data_dir", required=True, help=f"{what}: a folder, zip, image, or list of paths (.txt).")
+    add("--output_dir", required=True, help="Folder for the results.")
+    add(
+        "--image_resolution",
+        type=int | None,
+        default=None,
+        help="Cut the centre square of each image and resize it to this side; "
+        "default: images keep size and shape.",
+    )
+    add(
+        "--use_celeba_preprocessing",
+        action="store_true",
+        help="Cut the middle 148 x 148 of aligned CelebA images and resize to 128, as published.",
+    )
+    add("--fingerprint_size", "--fingerprint_length", type=int | None, default=None,
+        help="Bits of the fingerprint; only checked against the weights.")  # fmt: skip
+
+
+def add_run_options(parser: Any) -> None:
+    """How the work is done."""
+    add = parser.add_argument
+    add("--batch_size", type=int, default=32, help="Images that the network sees at once.")
+    add("--num_workers", type=int | None, default=None, help="Loader processes; default: the CPUs.")
+    add(
+        "--cuda",
+        type=int | None,
+        default=None,
+        help="Number of the GPU, or -1 for the CPU; default: a GPU if there is one.",
+    )
+    add("--accelerator", type=str, default="auto", help="Lightning: cpu, gpu, ...")
+    add("--devices", type=str, default="auto", help="Lightning: number of devices, or a list.")
+    add("--num_nodes", type=int, default=1, help="Lightning: machines.")
+    add("--strategy", type=str, default="auto", help="Lightning: ddp, ...")
+    add("--precision", type=str, default="32-true", help="Lightning: 32-true, bf16-mixed, ...")
+
+
+def trainer_options(args: Any) -> dict[str, Any]:
+    """Arguments of Lightning's Trainer from the run options.
+
+    Raises UserError: a GPU that is not there.
+    """
+    devices = args.devices
+    options: dict[str, Any] = {
+        "accelerator": args.accelerator,
+        "devices": int(devices) if devices.isdecimal() else devices,
+        "num_nodes": args.num_nodes,
+        "strategy": args.strategy,
+        "precision": args.precision,
+    }
+    if args.cuda is not None and args.cuda < 0:
+        options["accelerator"] = "cpu"
+    elif args.cuda is not None:
+        import torch
+
+        if args.cuda >= torch.cuda.device_count():
+            raise UserError(
+                f"--cuda {args.cuda}: this machine has {torch.cuda.device_count()} GPUs; "
+                "-1 takes the CPU"
+            )
+        options |= {"accelerator": "gpu", "devices": [args.cuda]}
+    if options["accelerator"] == "cpu" and devices == "auto":
+        options["devices"] = 1  # processes on one CPU are asked for by number
+    return options
+
+
+def prepare() -> None:
+    """Quiet the libraries and let artfp speak, one plain line each, on stderr."""
+    quiet_libraries()
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("artfp").setLevel(logging.INFO)
+
+
+def first_process() -> bool:
+    """Whether this process is not one that a launcher started beside the first."""
+    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "RANK", "NODE_RANK"))
+
+
+def await_first(file: Path, seconds: float = 120.0) -> None:
+    """In all processes but the first: wait until the first has written this file."""
+    end = time.monotonic() + seconds
+    while not first_process() and not file.exists():
+        if time.monotonic() > end:
+            raise UserError(f"process 0 has not written {file} within {seconds:.0f} s")
+        time.sleep(0.1)
+
+
+def check_bits(asked: int | None, bits: int, weights: str) -> None:
+    """Refuse a --fingerprint_size that is not that of the weights."""
+    if asked is not None and asked != bits:
+        raise UserError(f"--fingerprint_size is {asked}, but {weights} works with {bits} bits")
+
+
+def report_failed(failed: list[tuple[str, str]]) -> int:
+    """Name the images that could not be used, on stderr; the exit code: 0 if none, else 1."""
+    for name, reason in failed[:_SHOWN]:
+        print(f"unusable: {one_line(name)}: {one_line(reason)}", file=sys.stderr)
+    if len(failed) > _SHOWN:
+        print(f"... and {len(failed) - _SHOWN} more (see the table)", file=sys.stderr)
+    if failed:
+        print(f"{len(failed)} images could not be used", file=sys.stderr)
+    return 1 if failed else 0

@@ -1,0 +1,167 @@
+"""`artfp embed` and `embed_fingerprints.py`: fingerprint a data set."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from artfp.cli.base import console, make_parser
+from artfp.cli.common import (
+    add_run_options,
+    add_source_options,
+    await_first,
+    check_bits,
+    first_process,
+    prepare,
+    report_failed,
+    trainer_options,
+)
+
+DESCRIPTION = """\
+Embed a fingerprint in every image of a data set.
+
+Writes OUTPUT_DIR/fingerprinted_images/ with the tree and names of the input (PNG), ready for any
+generative model's code; embedded_fingerprints.txt (a line "name bits" each) and .csv (size, PSNR,
+bits). A run that was stopped goes on where it was when the same command is given again.
+
+Which fingerprint: --fingerprint or --key name one; --identical_fingerprints draws a fresh key for
+one fingerprint in all images, which is what a generator takes over; with none of these, every
+image gets a random fingerprint of its own, which no generator takes over."""
+
+EPILOG = """\
+examples:
+  embed_fingerprints.py --data_dir photos/ --output_dir out --identical_fingerprints
+  embed_fingerprints.py --data_dir data.zip --output_dir out --key owner.key.json --archive
+  embed_fingerprints.py --encoder_path cifar32 --data_dir cifar/ --output_dir out \\
+      --image_resolution 32 --identical_fingerprints --check
+
+exit codes: 0 all images done, 1 some could not be used (each is named), 2 bad input,
+130 interrupted. In a YAML file for --config write a fingerprint of digits in quotes."""
+
+
+def _parser() -> Any:
+    parser = make_parser("embed_fingerprints.py", DESCRIPTION, EPILOG)
+    add = parser.add_argument
+    add(
+        "--encoder_path",
+        default="photo128",
+        help="Encoder: shipped weights by name (photo128, cifar32), a .safetensors file, or a .pth "
+        "published by the ArtFP authors.",
+    )
+    add_source_options(parser, "Images to fingerprint")
+    add(
+        "--fingerprint",
+        type=str | None,
+        default=None,
+        metavar="BITS|HEX",
+        help="The fingerprint, as 0s and 1s or hexadecimal.",
+    )
+    add("--key", type=str | None, default=None, metavar="FILE", help="Key file to derive it from.")
+    add(
+        "--identical_fingerprints",
+        action="store_true",
+        help="Draw a fresh secret key for one fingerprint in all images; it is kept in "
+        "OUTPUT_DIR/fingerprint.key.json, readable by its owner alone.",
+    )
+    add(
+        "--seed",
+        type=int | None,
+        default=None,
+        help="Take the key from a number, for experiments that others repeat. It is no secret.",
+    )
+    add("--strength", type=float, default=1.0, help="Factor on the residual; 1 is as trained.")
+    add("--format", default="png", help="png, webp (lossless), bmp, tiff, or jpeg (lossy).")
+    add("--archive", action="store_true", help="Also pack the images as fingerprinted_images.zip.")
+    add(
+        "--check",
+        action="store_true",
+        help="Read the written files back and report bit accuracy, PSNR and SSIM.",
+    )
+    add("--decoder_path", type=str | None, default=None, help="Decoder for --check.")
+    add_run_options(parser)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code."""
+    args = _parser().parse_args(argv)
+    prepare()
+    from artfp.data import Geometry, open_source
+    from artfp.errors import UserError
+    from artfp.models import file_hash, load_decoder, load_encoder, locate
+    from artfp.models.bundle import partner
+    from artfp.prediction.check import check
+    from artfp.prediction.embed import Embedding, embed
+
+    output = Path(args.output_dir)
+    encoder, card = load_encoder(args.encoder_path, args.image_resolution)
+    check_bits(args.fingerprint_size, card["bits"], args.encoder_path)
+    decoder = None
+    if args.check:
+        decoder, decoder_card = load_decoder(args.decoder_path or partner(args.encoder_path))
+        if decoder_card["bits"] != card["bits"]:
+            raise UserError(
+                f"the encoder has {card['bits']} bits and the decoder {decoder_card['bits']}; "
+                "give --decoder_path the decoder that was trained with the encoder"
+            )
+    geometry = Geometry(args.image_resolution, args.use_celeba_preprocessing)
+    source = open_source(args.data_dir)
+    job = Embedding(
+        source=source,
+        output=output,
+        encoder=encoder,
+        encoder_hash=file_hash(locate(args.encoder_path, "encoder")),
+        words=_words(args, card["bits"], output),
+        geometry=geometry,
+        format=args.format,
+        strength=args.strength,
+        batch_size=args.batch_size,
+        num_workers=args.num_workers,
+        archive=args.archive,
+        progress=sys.stderr.isatty(),
+        trainer=trainer_options(args),
+    )
+    result = embed(job)
+    if result is None:
+        return 0
+    before = f" ({result.before} of them before)" if result.before else ""
+    console().print(f"{result.written} images fingerprinted{before}, in {output}", soft_wrap=True)
+    if decoder is not None:
+        figures = check(job, decoder)
+        console().print(
+            f"read back from the files: bit accuracy {figures['bit_accuracy']:.4f}, "
+            f"PSNR {figures['psnr']:.2f} dB, SSIM {figures['ssim']:.4f}",
+            soft_wrap=True,
+        )
+    return report_failed(result.failed)
+
+
+def _words(args: Any, bits: int, output: Path) -> Any:
+    """The fingerprints that the arguments ask for; says what they are good for."""
+    from artfp.errors import UserError
+    from artfp.prediction.words import KEY_FILE, drawn_words, given_word
+
+    given = given_word(bits, args.fingerprint, args.key)
+    if given is not None:
+        if args.identical_fingerprints or args.seed is not None:
+            raise UserError(
+                "--fingerprint and --key name the fingerprint; leave out "
+                "--identical_fingerprints and --seed"
+            )
+        return given
+    await_first(output / KEY_FILE)
+    words = drawn_words(bits, output, not args.identical_fingerprints, args.seed)
+    if first_process():
+        say = logging.getLogger("artfp").warning
+        if args.seed is not None:
+            say("--seed: this fingerprint is no secret; whoever knows the number has it")
+        if not args.identical_fingerprints:
+            say(
+                "every image gets a random fingerprint of its own; such fingerprints do not "
+                "transfer to a generator (--identical_fingerprints makes one for all)"
+            )
+        say(f"the key is in {output / KEY_FILE}; keep it secret and keep it safe")
+    return words

@@ -1,0 +1,144 @@
+"""Images in a zip archive, plain or in StyleGAN's form (``dataset.json`` at the top)."""
+
+from __future__ import annotations
+
+import lzma
+import os
+import re
+import zipfile
+import zlib
+from typing import Any
+
+from artfp.data import decode
+from artfp.data.decode import ImageError
+from artfp.data.entries import (
+    DATASET_JSON,
+    is_hidden,
+    is_image_name,
+    parse_dataset_json,
+    unique_name,
+)
+from artfp.errors import UserError
+
+__all__ = ["ZipSource"]
+
+_ENCRYPTED = 0x1
+_DRIVE = re.compile(r"^(?:[A-Za-z]:)+")
+_READ_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+    ValueError,
+    OSError,
+)
+
+
+class ZipSource:
+    r"""The images of a zip archive, at any depth.
+
+    Names are made safe: backslashes count as slashes; a leading slash, drive letters, ``.`` and
+    ``..`` are dropped (``..\..\C:\x.png`` is called ``x.png``). Where that meets another name
+    the changed one gets a number (``x~2.png``). Of members with the same name the last counts.
+
+    Each process opens the archive for itself when it first reads.
+    """
+
+    def __init__(self, location: str) -> None:
+        """Read the archive's directory; raises UserError when it is damaged."""
+        self.location = location
+        self._archive: zipfile.ZipFile | None = None
+        self._opened_by = -1
+        try:
+            with zipfile.ZipFile(location) as archive:
+                members = _image_members(archive)
+                self.dataset_json = _labels(archive, location)
+        except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError) as error:
+            raise UserError(
+                f"{location}: not a readable zip archive ({error}); make or copy it again"
+            ) from None
+        self.names = sorted(members)
+        self._members = [members[name] for name in self.names]
+
+    def read(self, index: int) -> bytes:
+        """Return the bytes of image ``index``.
+
+        Raises ImageError: encrypted, damaged, of an unknown compression, or over ``MAX_BYTES``.
+        """
+        try:
+            archive = self._own_archive()
+            member = archive.infolist()[self._members[index]]
+            if member.flag_bits & _ENCRYPTED:
+                raise ImageError("encrypted in the archive; unpack it with its password first")
+            if member.file_size > decode.MAX_BYTES:
+                raise ImageError(
+                    f"the file has {member.file_size} bytes, "
+                    f"more than the limit of {decode.MAX_BYTES}"
+                )
+            with archive.open(member) as file:
+                # zipfile stops at the declared size, and a longer member fails its checksum.
+                return file.read(member.file_size)
+        except ImageError:
+            raise
+        except IndexError:
+            raise ImageError("gone: the archive has changed since it was opened") from None
+        except _READ_ERRORS as error:
+            raise ImageError(f"damaged in the archive: {_reason(error)}") from None
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.names)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle without the open archive."""
+        return {**self.__dict__, "_archive": None, "_opened_by": -1}
+
+    def _own_archive(self) -> zipfile.ZipFile:
+        # A handle from before a fork shares its file position with the parent: open another.
+        if self._archive is None or self._opened_by != os.getpid():
+            self._archive = zipfile.ZipFile(self.location)
+            self._opened_by = os.getpid()
+        return self._archive
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, zipfile.BadZipFile) and "CRC" in str(error):
+        return "its checksum does not match"
+    return str(error) or type(error).__name__
+
+
+def _image_members(archive: zipfile.ZipFile) -> dict[str, int]:
+    """Map safe, unique names to indices into the archive's directory."""
+    last = {
+        member.filename: index
+        for index, member in enumerate(archive.infolist())
+        if not member.is_dir()
+    }
+    safe = {name: _safe(name) for name in last}
+    # Names that are fine as they are have the first claim to them.
+    names = sorted(safe, key=lambda name: (name != safe[name], name))
+    taken: set[str] = set()
+    return {
+        unique_name(safe[name], taken): last[name]
+        for name in names
+        if is_image_name(safe[name]) and not any(map(is_hidden, safe[name].split("/")))
+    }
+
+
+def _safe(name: str) -> str:
+    parts = (_DRIVE.sub("", part) for part in name.replace("\\", "/").split("/"))
+    return "/".join(part for part in parts if part not in ("", ".", ".."))
+
+
+def _labels(archive: zipfile.ZipFile, location: str) -> dict[str, Any] | None:
+    if DATASET_JSON not in archive.NameToInfo:
+        return None
+    try:
+        data = archive.read(DATASET_JSON)
+    except _READ_ERRORS as error:
+        raise UserError(
+            f"{location}: {DATASET_JSON} cannot be read ({_reason(error)}); mend or remove it"
+        ) from None
+    return parse_dataset_json(data, location)

@@ -1,0 +1,1 @@
+"""Figures: how faithful fingerprinted images are and how well they read."""

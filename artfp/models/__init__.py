@@ -1,0 +1,32 @@
+"""Networks: encoders, decoders, and their files."""
+
+from artfp.models.architectures import DECODERS, ENCODERS, build_pair
+from artfp.models.base import Decoder, Encoder, add_residual, spread
+from artfp.models.bundle import (
+    Card,
+    file_hash,
+    load_decoder,
+    load_encoder,
+    locate,
+    read_card,
+    save_network,
+    shipped,
+)
+
+__all__ = [
+    "DECODERS",
+    "ENCODERS",
+    "Card",
+    "Decoder",
+    "Encoder",
+    "add_residual",
+    "build_pair",
+    "file_hash",
+    "load_decoder",
+    "load_encoder",
+    "locate",
+    "read_card",
+    "save_network",
+    "shipped",
+    "spread",
+]

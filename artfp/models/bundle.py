@@ -1,0 +1,215 @@
+"""Weights on disk: one `.safetensors` file a network, with a card in its metadata.
+
+A card is a JSON object: `kind` (encoder or decoder), `architecture`, `bits`, `resolution`,
+`version` of artfp, and what the trainer adds: `training` (data, command, settings) and `measured`
+(figures). Checkpoints published by the ArtFP authors (`.pth`, plain state dicts) are read too, as
+the `stegastamp` architecture; nothing in a file is ever executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+import artfp
+from artfp.errors import UserError
+from artfp.models.architectures import DECODERS, ENCODERS
+from artfp.models.base import Decoder, Encoder
+
+WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
+"""Where the shipped weights lie."""
+
+CARD = "artfp"
+"""Key of the card in the metadata of a `.safetensors` file."""
+
+Card = dict[str, Any]
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def shipped() -> list[str]:
+    """Names of the weights that come with the package."""
+    return sorted(p.name.removesuffix("_encoder.safetensors") for p in WEIGHTS.glob("*_encoder.*"))
+
+
+def locate(name: str | Path, kind: str) -> Path:
+    """File of the `kind` (encoder or decoder) that a path or a shipped name stands for.
+
+    Raises UserError if there is none.
+    """
+    if str(name) in shipped():
+        return WEIGHTS / f"{name}_{kind}.safetensors"
+    path = Path(name)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; give the {kind}'s file, such as {kind}.safetensors")
+    if not path.is_file():
+        raise UserError(
+            f"no {kind} at {path}; give a file, or a shipped name: {', '.join(shipped()) or 'none'}"
+        )
+    return path
+
+
+def partner(encoder: str | Path) -> str | Path:
+    """The decoder that belongs to an encoder: of the same shipped name, or the file beside it."""
+    if str(encoder) in shipped():
+        return encoder
+    path = Path(encoder)
+    return path.with_name(path.name.replace("encoder", "decoder"))
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal: the name by which weights are known."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def save_network(network: Encoder | Decoder, path: Path, card: Card | None = None) -> Card:
+    """Write a network with its card; returns the card as written.
+
+    `card` adds to what the network says of itself.
+    """
+    whole: Card = {
+        "kind": _kind(network),
+        "architecture": network.architecture,
+        "bits": network.bits,
+        "resolution": network.resolution,
+        "version": artfp.__version__,
+        **(card or {}),
+    }
+    tensors = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    save_file(tensors, partial, metadata={CARD: json.dumps(whole)})
+    partial.replace(path)
+    return whole
+
+
+def read_card(path: Path) -> Card:
+    """The card of a `.safetensors` file. Raises UserError if it is none of artfp's."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            card = json.loads((file.metadata() or {})[CARD])
+            if not isinstance(card, dict):
+                raise TypeError("the card is no object")
+            return card
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is not a readable .safetensors file ({error})") from error
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{path} has no artfp card; it was not written by artfp") from error
+
+
+def load_encoder(name: str | Path, resolution: int | None = None) -> tuple[Encoder, Card]:
+    """An encoder in evaluation mode, on the CPU, with its card.
+
+    Args: `name`, a file or a shipped name; `resolution`, for published `.pth` encoders, whose
+    files do not say it (else read from the decoder beside it, else 128).
+    """
+    path = locate(name, "encoder")
+    if path.suffix == ".safetensors":
+        return _load_bundle(path, "encoder", ENCODERS)
+    state = _published_state(path)
+    try:
+        bits = int(state["secret_dense.weight"].shape[1])
+    except (KeyError, IndexError) as error:
+        raise UserError(
+            f"{path} is no published encoder: secret_dense.weight is missing"
+        ) from error
+    resolution = resolution or _resolution_of_sibling(path) or 128
+    return _fill(ENCODERS["stegastamp"], bits, resolution, state, path, "encoder")
+
+
+def load_decoder(name: str | Path) -> tuple[Decoder, Card]:
+    """A decoder in evaluation mode, on the CPU, with its card. Args: as `load_encoder`."""
+    path = locate(name, "decoder")
+    if path.suffix == ".safetensors":
+        return _load_bundle(path, "decoder", DECODERS)
+    state = _published_state(path)
+    bits, resolution = _decoder_shape(state, path)
+    return _fill(DECODERS["stegastamp"], bits, resolution, state, path, "decoder")
+
+
+def _kind(network: nn.Module) -> str:
+    return "encoder" if isinstance(network, Encoder) else "decoder"
+
+
+def _load_bundle(path: Path, kind: str, classes: dict[str, type[Network]]) -> tuple[Network, Card]:
+    card = read_card(path)
+    if card.get("kind") != kind:
+        raise UserError(f"{path} holds a {card.get('kind')}, not the {kind}; give the other file")
+    if card.get("architecture") not in classes:
+        raise UserError(
+            f"{path} has architecture {card.get('architecture')!r}, which this version "
+            f"({artfp.__version__}) does not know; its file was written by {card.get('version')}"
+        )
+    with safe_open(path, framework="pt") as file:
+        state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    try:
+        bits, resolution = int(card["bits"]), int(card["resolution"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: its card does not give bits and resolution") from error
+    network, _ = _fill(classes[card["architecture"]], bits, resolution, state, path, kind)
+    return network, card
+
+
+def _fill(
+    network_class: type[Network],
+    bits: int,
+    resolution: int,
+    state: dict[str, Tensor],
+    path: Path,
+    kind: str,
+) -> tuple[Network, Card]:
+    """A network with these weights; the card holds what the network says of itself."""
+    try:
+        network = network_class(bits, resolution)
+        network.load_state_dict(state)
+    except (ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} does not fit the {kind} that it claims to be: {reason}") from error
+    network.eval().requires_grad_(False)
+    card = {"kind": kind, "architecture": getattr(network, "architecture", "")}
+    return network, {**card, "bits": bits, "resolution": resolution}
+
+
+def _published_state(path: Path) -> dict[str, Tensor]:
+    """State dict of a `.pth` file; refuses whatever is more than tensors by name."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path} is refused: it holds more than weights and loading it could execute code; "
+            "save the state dict alone"
+        ) from error
+    except (RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
+        raise UserError(f"{path} is not a readable checkpoint") from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise UserError(f"{path} is not a plain state dict; save the network's state_dict() alone")
+    return state
+
+
+def _decoder_shape(state: dict[str, Tensor], path: Path) -> tuple[int, int]:
+    """(bits, resolution) of a published decoder: its dense layer sees R * R / 8 features."""
+    try:
+        bits = int(state["dense.2.weight"].shape[0])
+        features = int(state["dense.0.weight"].shape[1])
+    except (KeyError, IndexError) as error:
+        raise UserError(f"{path} is no published decoder: its dense layers are missing") from error
+    return bits, round((features * 8) ** 0.5)
+
+
+def _resolution_of_sibling(path: Path) -> int | None:
+    """Resolution by the decoder that lies beside a published encoder under the same name."""
+    sibling = Path(partner(path))
+    if sibling == path or not sibling.is_file():
+        return None
+    return _decoder_shape(_published_state(sibling), sibling)[1]

@@ -1,0 +1,88 @@
+"""One draw for each image of a batch: most are perturbed, some are left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from artfp.perturbations.base import Perturbation
+from artfp.perturbations.codec import Jpeg
+from artfp.perturbations.geometric import ResizeBack
+from artfp.perturbations.photometric import Blur, Brightness, Contrast, Noise
+
+TRAINING: tuple[type[Perturbation], ...] = (Jpeg, ResizeBack, Blur, Noise, Brightness, Contrast)
+"""What a fingerprint is trained to survive; mirroring comes on top, for half of all images."""
+
+
+REACH_STEP = 0.005
+"""By how much a step may change a member's reach."""
+
+MEMORY = 0.95
+"""Weight of the past in the running error of a member."""
+
+
+class Mixture(nn.Module):
+    """Draws one perturbation an image; a share `identity` of the images keeps its values.
+
+    Every image is mirrored with probability one half, whatever else happens to it. Each member
+    has a reach: the share of its range, from the mildest strength on, that is drawn from. `learn`
+    widens the reach of members that are read well and narrows that of the others, so that training
+    stays at the edge of what can be read, and has the members drawn more that are read worst (half
+    of the draws go by their errors). Reach and errors are buffers: a checkpoint holds them.
+
+    Args: `members`; `identity`, a share from 0 to 1; `hold`, bit accuracy above which a member
+    reads well; `reach` at the start, which is also the least.
+    """
+
+    reach: Tensor
+    error: Tensor
+
+    def __init__(
+        self,
+        members: Sequence[Perturbation],
+        identity: float = 0.3,
+        hold: float = 0.93,
+        reach: float = 0.3,
+    ) -> None:
+        super().__init__()
+        if not 0.0 <= identity <= 1.0:
+            raise ValueError(f"identity is {identity}; it is a share from 0 to 1")
+        self.members, self.identity = list(members), identity
+        self.hold, self.least_reach = hold, reach
+        self.register_buffer("reach", torch.full((len(self.members),), reach))
+        self.register_buffer("error", torch.full((len(self.members),), 0.1))
+
+    def forward(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Perturbed images (N, 3, H, W) and which member changed each, (N,); -1 for none."""
+        count = len(x)
+        errors = self.error.cpu() + 1e-4
+        odds = 0.5 / len(self.members) + 0.5 * errors / errors.sum()
+        choice = torch.multinomial(odds, count, replacement=True, generator=generator)
+        choice[torch.rand(count, generator=generator) < self.identity] = -1
+        out = x
+        for number, member in enumerate(self.members):
+            where = (choice == number).nonzero().flatten()
+            if len(where):
+                strength = member.draw(len(where), generator, float(self.reach[number]))
+                where = where.to(x.device)
+                out = out.index_copy(0, where, member.soft(x[where], strength, generator))
+        mirrored = torch.rand(count, generator=generator) < 0.5
+        out = torch.where(mirrored.view(-1, 1, 1, 1).to(x.device), out.flip(-1), out)
+        return out, choice
+
+    def learn(self, choice: Tensor, accuracy: Tensor) -> None:
+        """Take note of how well each image (N,) of the last draw was read, 0 to 1."""
+        for number in range(len(self.members)):
+            mine = accuracy[choice.to(accuracy.device) == number]
+            if len(mine):
+                mean = mine.mean().to(self.error)
+                self.error[number].lerp_(1.0 - mean, 1.0 - MEMORY)
+                step = REACH_STEP if float(mean) >= self.hold else -REACH_STEP
+                self.reach[number] = (self.reach[number] + step).clamp(self.least_reach, 1.0)
+
+
+def training_mixture(identity: float = 0.3) -> Mixture:
+    """The mixture that fingerprints are trained against by default."""
+    return Mixture([member() for member in TRAINING], identity)

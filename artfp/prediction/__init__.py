@@ -1,0 +1,1 @@
+"""Embedding and detecting over whole data sets, through Lightning's prediction loop."""

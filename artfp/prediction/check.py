@@ -1,0 +1,48 @@
+"""Read a finished embedding back from its files, as an auditor would."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from artfp.data.decode import ImageError, decode_image
+from artfp.data.geometry import fit
+from artfp.data.journal import Journal
+from artfp.data.pixels import as_batch
+from artfp.errors import UserError
+from artfp.evaluation.fidelity import psnr, ssim
+from artfp.fingerprint import parse
+from artfp.models import Decoder
+from artfp.prediction.embed import IMAGES, Embedding
+
+
+@torch.inference_mode()
+def check(job: Embedding, decoder: Decoder) -> dict[str, float]:
+    """Mean `bit_accuracy`, `psnr` (dB) and `ssim` of the images of a finished run.
+
+    The originals are read and cut again; nothing is taken from memory. Raises UserError if there
+    is no image.
+    """
+    positions = {name: i for i, name in enumerate(job.source.names)}
+    sums, count = np.zeros(3), 0
+    for record in Journal(job.output, "embed").stream():
+        path = job.output / IMAGES / str(record.get("output"))
+        if record.get("error") is not None or not path.is_file():
+            continue
+        try:
+            written = decode_image(path.read_bytes()).pixels
+            source = decode_image(job.source.read(positions[record["name"]])).pixels
+            original = job.geometry(source)
+        except ImageError as error:
+            raise UserError(f"{path} or its original cannot be read back: {error}") from error
+        small = fit(written, (decoder.resolution, decoder.resolution))
+        logits = decoder(as_batch(small))[0]
+        word = parse(record["bits"], decoder.bits)
+        right = float(np.mean((logits.numpy() > 0) == (word > 0)))
+        x, y = as_batch(original), as_batch(written)
+        sums += (right, float(psnr(y, x)), float(ssim(y, x)))
+        count += 1
+    if not count:
+        raise UserError(f"{job.output} holds no fingerprinted image to check")
+    means = sums / count
+    return {"bit_accuracy": means[0], "psnr": means[1], "ssim": means[2]}

@@ -1,0 +1,132 @@
+"""Decode every image of a source, and compare with a fingerprint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from artfp.data.geometry import Geometry
+from artfp.data.journal import Journal, Manifest
+from artfp.data.pixels import to_unit
+from artfp.data.predict import Batch, PredictionData
+from artfp.data.sources import ImageSource
+from artfp.evidence import format_p, log_p_value
+from artfp.fingerprint import to_text
+from artfp.models import Decoder
+from artfp.prediction.loop import Prediction, run_prediction
+from artfp.prediction.tables import error_record, write_tables
+from artfp.prediction.words import Words
+
+LISTING = "detected_fingerprints.txt"
+TABLE = "detected_fingerprints.csv"
+COLUMNS = ("name", "width", "height", "bits")
+COMPARED = ("matches", "bit_accuracy", "p_value", "log10_p")
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What decides a detection run. `words` is the fingerprint to compare with, if any."""
+
+    source: ImageSource
+    output: Path
+    decoder: Decoder
+    decoder_hash: str
+    words: Words | None = None
+    geometry: Geometry = field(default_factory=Geometry)
+    batch_size: int = 32
+    num_workers: int | None = None
+    progress: bool = False
+    trainer: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Detected:
+    """How a detection run ended: images decoded, unusable ones, matches of each if compared."""
+
+    decoded: int
+    failed: list[tuple[str, str]]
+    matches: np.ndarray | None
+
+
+def detect(job: Detection) -> Detected | None:
+    """Write the listing and the table of what the images decode to.
+
+    A run that was stopped goes on with what is missing; a finished one begins anew. Returns None
+    on all processes but the first.
+    """
+    Manifest.claim(job.output, _settings(job), "detect")
+    journal = Journal(job.output, "detect")
+    done = {record["name"] for record in journal.stream() if record.get("error") is None}
+    data = PredictionData(
+        job.source,
+        job.geometry,
+        job.decoder.resolution,
+        job.batch_size,
+        job.num_workers,
+        done=done,
+    )
+    module = _Detector(job)
+    if not run_prediction(module, data, job.progress, job.trainer):
+        return None
+    columns = (*COLUMNS, *(COMPARED if job.words else ()), "error")
+    decoded, failed = write_tables(
+        journal, job.source.names, columns, job.output / TABLE, job.output / LISTING, "name"
+    )
+    matches = None
+    if job.words:
+        known = set(job.source.names)
+        counts = {r["name"]: r["matches"] for r in journal.stream() if "matches" in r}
+        matches = np.array([n for name, n in counts.items() if name in known], np.int64)
+    journal.remove()
+    (job.output / "detect.run.json").unlink(missing_ok=True)
+    return Detected(decoded, failed, matches)
+
+
+def _settings(job: Detection) -> dict[str, object]:
+    """What must be equal for a stopped run to go on."""
+    return {
+        "source": job.source.location,
+        "decoder": job.decoder_hash,
+        "secret_fingerprint": job.words.secret() if job.words else None,
+        "geometry": job.geometry.describe(),
+        "batch_size": job.batch_size,
+    }
+
+
+class _Detector(Prediction):
+    """Decodes batch after batch."""
+
+    def __init__(self, job: Detection) -> None:
+        super().__init__(job.source.names, job.output, "detect")
+        self.decoder, self.job = job.decoder, job
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> None:
+        """Decode one batch and note each result."""
+        words = (self.decoder(to_unit(batch.small)) > 0).to("cpu").numpy().astype(np.uint8)
+        for slot, position in enumerate(batch.positions):
+            if batch.skipped[slot]:
+                continue
+            name, error = self.names[position], batch.errors[slot]
+            if error is not None:
+                self.journal.append(error_record(name, error))
+                continue
+            height, width = batch.sizes[slot]
+            record: dict[str, object] = {"name": name, "width": width, "height": height}
+            record["bits"] = to_text(words[slot])
+            self.journal.append(record | self._compared(name, words[slot]))
+
+    def _compared(self, name: str, word: np.ndarray) -> dict[str, object]:
+        """Matches with the fingerprint looked for, and what they are worth."""
+        if self.job.words is None:
+            return {}
+        matches = int((word == self.job.words.of(name)).sum())
+        log_p = float(log_p_value(matches, len(word)))
+        return {
+            "matches": matches,
+            "bit_accuracy": matches / len(word),
+            "p_value": format_p(log_p),
+            "log10_p": round(log_p / np.log(10.0), 4),
+        }

@@ -1,0 +1,186 @@
+"""Fingerprint every image of a source."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from artfp.data.geometry import Geometry
+from artfp.data.journal import Journal, Manifest
+from artfp.data.naming import output_names, renamed_dataset_json
+from artfp.data.pixels import to_unit
+from artfp.data.predict import Batch, PredictionData
+from artfp.data.sources import ImageSource
+from artfp.data.writing import encode_image, pack_zip, suffix_of, write_atomic
+from artfp.errors import UserError
+from artfp.fingerprint import to_text
+from artfp.models import Encoder, add_residual
+from artfp.prediction.loop import Prediction, run_prediction
+from artfp.prediction.tables import error_record, write_tables
+from artfp.prediction.words import Words
+
+IMAGES = "fingerprinted_images"
+LISTING = "embedded_fingerprints.txt"
+TABLE = "embedded_fingerprints.csv"
+ARCHIVE = "fingerprinted_images.zip"
+COLUMNS = ("name", "output", "width", "height", "psnr", "bits", "error")
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """What decides an embedding run. `encoder_hash` names the weights; `strength` 1 is theirs."""
+
+    source: ImageSource
+    output: Path
+    encoder: Encoder
+    encoder_hash: str
+    words: Words
+    geometry: Geometry = field(default_factory=Geometry)
+    format: str = "png"
+    strength: float = 1.0
+    batch_size: int = 32
+    num_workers: int | None = None
+    archive: bool = False
+    progress: bool = False
+    trainer: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """How an embedding run ended: images written (now and before), before, and unusable ones."""
+
+    written: int
+    before: int
+    failed: list[tuple[str, str]]
+
+
+def embed(job: Embedding) -> Embedded | None:
+    """Write the fingerprinted images, the listing and the table; keep a `dataset.json`.
+
+    A run that was stopped goes on with what is missing. Returns None on all processes but the
+    first. Raises UserError on a folder that holds a run with other settings.
+    """
+    if not 0.0 < job.strength <= 10.0:
+        raise UserError(f"strength is {job.strength}; give a factor above 0, at most 10")
+    suffix = suffix_of(job.format)
+    outputs = output_names(job.source.names, suffix)
+    Manifest.claim(job.output, _settings(job), "embed")
+    journal = Journal(job.output, "embed")
+    images = job.output / IMAGES
+    done = {
+        record["name"]
+        for record in journal.stream()
+        if record.get("error") is None and (images / record["output"]).is_file()
+    }
+    data = PredictionData(
+        job.source,
+        job.geometry,
+        job.encoder.resolution,
+        job.batch_size,
+        job.num_workers,
+        keep_full=True,
+        done=done,
+    )
+    module = _Embedder(job, outputs)
+    if not run_prediction(module, data, job.progress, job.trainer):
+        return None
+    written, failed = write_tables(
+        journal, job.source.names, COLUMNS, job.output / TABLE, job.output / LISTING, "output"
+    )
+    unusable = {name for name, _ in failed}
+    names = {a: b for a, b in zip(job.source.names, outputs, strict=True) if a not in unusable}
+    labels = None
+    if job.source.dataset_json is not None:
+        labels = renamed_dataset_json(job.source.dataset_json, names)
+        write_atomic(images / "dataset.json", json.dumps(labels))
+    if job.archive:
+        pack_zip(images, list(names.values()), job.output / ARCHIVE, labels)
+    return Embedded(written, len(done), failed)
+
+
+def _settings(job: Embedding) -> dict[str, object]:
+    """What must be equal for a run to go on in the same folder."""
+    return {
+        "source": job.source.location,
+        "encoder": job.encoder_hash,
+        "secret_fingerprint": job.words.secret(),
+        "geometry": job.geometry.describe(),
+        "format": job.format,
+        "strength": job.strength,
+        "batch_size": job.batch_size,
+    }
+
+
+class _Embedder(Prediction):
+    """Embeds batch after batch; images are written by threads."""
+
+    def __init__(self, job: Embedding, outputs: Sequence[str]) -> None:
+        super().__init__(job.source.names, job.output, "embed")
+        self.encoder, self.job, self.outputs = job.encoder, job, outputs
+        self.images = job.output / IMAGES
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> None:
+        """Fingerprint one batch."""
+        words = np.zeros((len(batch.positions), self.encoder.bits), np.uint8)
+        for slot, position in enumerate(batch.positions):
+            if not batch.skipped[slot]:
+                words[slot] = self.job.words.of(self.names[position])
+        bits = torch.from_numpy(words).to(self.device, torch.float32)
+        residual = self.encoder.residual(to_unit(batch.small), bits) * self.job.strength
+        marked = add_residual(batch.small, residual).permute(0, 2, 3, 1).cpu().numpy()
+        originals = batch.small.permute(0, 2, 3, 1).cpu().numpy()
+        tasks: list[tuple[Any, ...]] = []
+        for slot, position in enumerate(batch.positions):
+            if batch.skipped[slot]:
+                continue
+            if batch.errors[slot] is not None:
+                self.journal.append(error_record(self.names[position], str(batch.errors[slot])))
+                continue
+            full = batch.full[slot]
+            if full is None:
+                original, pixels = originals[slot], marked[slot]
+            else:
+                original = full
+                pixels = _at_size(full, residual[slot : slot + 1])
+            tasks.append((position, original, pixels, words[slot], batch.icc[slot]))
+        self.writer.submit(self._write, tasks)
+
+    def _write(
+        self,
+        position: int,
+        original: np.ndarray,
+        pixels: np.ndarray,
+        word: np.ndarray,
+        icc: bytes | None,
+    ) -> None:
+        """Encode and write one image. The journal comes first: a file without a line cannot be."""
+        name, output = self.names[position], self.outputs[position]
+        try:
+            encoded = encode_image(pixels, self.job.format, icc)
+        except ValueError as error:
+            self.journal.append(error_record(name, str(error)))
+            return
+        record: dict[str, object] = {"name": name, "output": output}
+        record |= {"width": pixels.shape[1], "height": pixels.shape[0]}
+        record |= {"psnr": round(_psnr(original, pixels), 3), "bits": to_text(word)}
+        self.journal.append(record)
+        write_atomic(self.images / output, encoded)
+
+
+def _at_size(pixels: np.ndarray, residual: torch.Tensor) -> np.ndarray:
+    """An image (H, W, 3) of any size with a residual (1, 3, h, w) spread over it."""
+    image = torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0).to(residual.device)
+    return add_residual(image, residual)[0].permute(1, 2, 0).contiguous().cpu().numpy()
+
+
+def _psnr(a: np.ndarray, b: np.ndarray) -> float:
+    """PSNR in dB of two 8-bit images; 99 for equal ones."""
+    difference = a.astype(np.int16) - b
+    error = float(np.square(difference, dtype=np.int32).mean())
+    return float(-10.0 * np.log10(max(error / 255.0**2, 10**-9.9)))

@@ -1,0 +1,89 @@
+"""One pass of Lightning's prediction loop over a source, with results kept in a journal."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import TQDMProgressBar
+
+from artfp.data.journal import Journal
+from artfp.data.predict import PredictionData
+from artfp.errors import UserError
+
+
+class Writer:
+    """Threads that encode and write images while the network works on the next batch.
+
+    At most two batches wait. An error in a thread is raised by the next call.
+    """
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(max(1, min(8, os.cpu_count() or 1)))
+        self._batches: list[list[Future[None]]] = []
+
+    def submit(self, task: Any, arguments: list[tuple[Any, ...]]) -> None:
+        """Run `task(*a)` for every a of a batch; waits while two batches are unfinished."""
+        while len(self._batches) >= 2:
+            self._settle(self._batches.pop(0))
+        self._batches.append([self._threads.submit(task, *each) for each in arguments])
+
+    def finish(self) -> None:
+        """Wait for all."""
+        while self._batches:
+            self._settle(self._batches.pop(0))
+
+    @staticmethod
+    def _settle(batch: list[Future[None]]) -> None:
+        for future in batch:
+            future.result()
+
+
+class Prediction(pl.LightningModule):
+    """Base of what runs over a source: names, a journal of results, and threads to write with."""
+
+    def __init__(self, names: list[str], folder: Any, what: str) -> None:
+        super().__init__()
+        self.names, self.folder, self.what = names, folder, what
+        self.journal = Journal(folder, what)
+        self.writer = Writer()
+
+    def on_predict_start(self) -> None:
+        """Each process writes a journal of its own."""
+        self.journal = Journal(self.folder, self.what, self.global_rank)
+
+    def on_predict_end(self) -> None:
+        """All results are on disk before any process goes on."""
+        self.writer.finish()
+        self.journal.close()
+        self.trainer.strategy.barrier()
+
+
+def run_prediction(
+    module: Prediction, data: PredictionData, progress: bool, options: dict[str, Any]
+) -> bool:
+    """Predict over all that is left; whether this process is the first.
+
+    Args: `options` of Lightning's Trainer (accelerator, devices, num_nodes, strategy, precision).
+    Raises UserError where the Trainer refuses them, KeyboardInterrupt when interrupted.
+    """
+    if not data.remaining():
+        return True
+    try:
+        trainer = pl.Trainer(
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=progress,
+            use_distributed_sampler=False,
+            callbacks=[TQDMProgressBar(refresh_rate=5)] if progress else None,
+            **options,
+        )
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise UserError(f"Lightning's Trainer refused its settings: {error}") from error
+    with torch.inference_mode():
+        trainer.predict(module, datamodule=data, return_predictions=False)
+    return bool(trainer.is_global_zero)

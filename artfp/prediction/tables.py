@@ -1,0 +1,61 @@
+"""Results of a run as the published text file and as CSV, in the order of the source."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from artfp.data.journal import Journal
+from artfp.data.writing import write_atomic
+from artfp.errors import one_line
+
+
+def csv_line(values: Iterable[object]) -> str:
+    """One CSV line (RFC 4180), numbers in full."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(["" if v is None else v for v in values])
+    return text.getvalue()
+
+
+def write_tables(
+    journal: Journal,
+    names: Sequence[str],
+    columns: Sequence[str],
+    table: Path,
+    listing: Path,
+    listed: str,
+) -> tuple[int, list[tuple[str, str]]]:
+    """Write what a journal holds of `names` as CSV and as lines "name bits".
+
+    Memory holds one CSV line an image, not the records. Args: `columns` of the records;
+    `table`, the CSV file; `listing`, the text file; `listed`, the column that names an image there.
+
+    Returns how many images were done, and (name, reason) of those that could not be read.
+    """
+    positions = {name: i for i, name in enumerate(names)}
+    lines = [""] * len(names)
+    words = [""] * len(names)
+    failed: dict[int, str] = {}
+    for record in journal.stream():
+        position = positions.get(record["name"])
+        if position is None:
+            continue
+        lines[position] = csv_line(record.get(column) for column in columns)
+        if record.get("error") is None:
+            words[position] = f"{one_line(str(record[listed]))} {record['bits']}\n"
+            failed.pop(position, None)
+        else:
+            words[position] = ""
+            failed[position] = str(record["error"])
+    write_atomic(table, csv_line(columns) + "".join(lines))
+    write_atomic(listing, "".join(words))
+    done = sum(map(bool, words))
+    return done, [(names[i], reason) for i, reason in sorted(failed.items())]
+
+
+def error_record(name: str, reason: str) -> dict[str, Any]:
+    """Record of an image that could not be used."""
+    return {"name": name, "error": reason}

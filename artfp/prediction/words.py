@@ -1,0 +1,75 @@
+"""Which fingerprint each image of a data set gets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from artfp.errors import UserError
+from artfp.fingerprint import Key, parse, to_text
+
+KEY_FILE = "fingerprint.key.json"
+"""Name of the key file that a run writes into its output folder when it draws a key."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """The fingerprints of a run: one word for all images, or one for each, from a key.
+
+    Args: `bits`; `word`, (bits,), for all; else `key`, with `per_image` for one word an image.
+    """
+
+    bits: int
+    word: NDArray[np.uint8] | None = None
+    key: Key | None = None
+    per_image: bool = False
+
+    def of(self, name: str) -> NDArray[np.uint8]:
+        """The fingerprint (bits,) of the image of this name."""
+        if self.word is not None:
+            return self.word
+        assert self.key is not None
+        context = b"image:" + name.encode("utf-8", "surrogateescape") if self.per_image else b""
+        return self.key.fingerprint(self.bits, context)
+
+    def secret(self) -> str:
+        """What two runs must share to embed the same fingerprints."""
+        if self.word is not None:
+            return sha256(to_text(self.word).encode()).hexdigest()
+        assert self.key is not None
+        return f"{self.key.tag()}:{self.per_image}"
+
+
+def given_word(bits: int, fingerprint: str | None, key_file: str | None) -> Words | None:
+    """The one word that a user named by its bits or by a key file; None if by neither.
+
+    Raises UserError on both, and on what `fingerprint.parse` and `Key.load` refuse.
+    """
+    if fingerprint is not None and key_file is not None:
+        raise UserError("--fingerprint and --key both name the fingerprint; give one")
+    if fingerprint is not None:
+        return Words(bits, word=parse(fingerprint, bits))
+    if key_file is not None:
+        return Words(bits, word=Key.load(key_file).fingerprint(bits))
+    return None
+
+
+def drawn_words(bits: int, output: Path, per_image: bool, seed: int | None = None) -> Words:
+    """Words from a fresh key, which is kept in `output` so that a stopped run can go on.
+
+    The key comes from the operating system's generator unless a seed is given.
+    """
+    path = output / KEY_FILE
+    if path.exists():
+        key = Key.load(path)
+        if seed is not None and key != Key.from_seed(seed):
+            raise UserError(f"{path} holds another key than --seed {seed} gives; take a new folder")
+        return Words(bits, key=key, per_image=per_image)
+    key = Key.draw() if seed is None else Key.from_seed(seed)
+    output.mkdir(parents=True, exist_ok=True)
+    key.save(path)
+    return Words(bits, key=key, per_image=per_image)

@@ -1,0 +1,1 @@
+"""Training: the Lightning modules, their schedules and callbacks."""

@@ -1,0 +1,302 @@
+"""One whole training: from settings to bundles, a card and a picture."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from artfp.data.geometry import Geometry
+from artfp.data.sources import open_source
+from artfp.data.training import TrainingData
+from artfp.data.writing import write_atomic
+from artfp.errors import UserError
+from artfp.evaluation.measure import measure
+from artfp.models import Card, load_decoder, load_encoder, save_network
+from artfp.reports.grid import to_png
+from artfp.training.autoencoder import FingerprintAutoencoder
+from artfp.training.callbacks import (
+    ImageGrids,
+    Milestones,
+    SaveOnInterrupt,
+    StepProgress,
+    picture,
+)
+from artfp.training.stall import StallGuard
+
+LAST, BEST = "last.ckpt", "best.ckpt"
+
+_log = logging.getLogger("artfp")
+
+
+@dataclass
+class Training:
+    """What decides a training; see `train.py --help` for each.
+
+    `trainer` holds further arguments of Lightning's Trainer (devices, strategy, precision, ...).
+    """
+
+    data_dir: str
+    output_dir: Path
+    architecture: str = "residual"
+    schedule: str | None = None
+    bits: int = 100
+    resolution: int = 128
+    geometry: Geometry = field(default_factory=Geometry)
+    target_psnr: float = 40.0
+    batch_size: int | None = None
+    num_workers: int | None = None
+    num_epochs: int | None = None
+    max_steps: int | None = None
+    lr: float | None = None
+    l2_loss_await: int = 1000
+    l2_loss_weight: float = 10.0
+    l2_loss_ramp: int = 3000
+    bce_loss_weight: float = 1.0
+    seed: int = 0
+    validate_every: int = 500
+    checkpoint_minutes: float = 10.0
+    guard: bool | None = None
+    resume: bool = False
+    progress: bool = True
+    trainer: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Fill in what depends on the architecture; refuse numbers that cannot work."""
+        if self.schedule is None:
+            self.schedule = "published" if self.architecture == "stegastamp" else "feedback"
+        published = self.schedule == "published"
+        if self.lr is None:
+            self.lr = 1e-4 if published else 2e-3
+        if self.batch_size is None:
+            self.batch_size = 64 if published else 32
+        if self.guard is None:
+            self.guard = not published
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
+        """Raises UserError: a number that is not finite or too small."""
+        above = ("lr", "batch_size", "num_epochs", "max_steps", "validate_every")
+        for name in (*above, "checkpoint_minutes", "target_psnr"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise UserError(f"{name} is {value}; it must be above 0")
+        weights = ("l2_loss_await", "l2_loss_weight", "l2_loss_ramp", "bce_loss_weight")
+        for name in (*weights, "seed", "num_workers"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < math.inf:
+                raise UserError(f"{name} is {value}; it must be 0 or more")
+
+    def steps(self, per_epoch: int) -> int:
+        """Steps of the whole training: `max_steps`, or the epochs, 20 as published, or 4,000."""
+        if self.max_steps is not None:
+            return self.max_steps
+        if self.num_epochs is not None or self.schedule == "published":
+            return per_epoch * (self.num_epochs or 20)
+        return 4000
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a training left behind. `reached`: (step, seconds) of bit accuracy 0.99, or None."""
+
+    encoder: Path
+    decoder: Path
+    measured: dict[str, float]
+    reached: tuple[int, float] | None
+
+
+def train(settings: Training, command: str = "", config: str = "") -> Result | None:
+    """Train, keep checkpoints, measure the best one, write bundles, card and picture.
+
+    `command` goes into the card; `config`, text, into `<output_dir>/config.yaml`, once the
+    settings have proved to work.
+    Goes on from `<output_dir>/checkpoints/last.ckpt` when `resume` is set and there is one.
+    Returns None on all processes but the first. Raises UserError on settings that cannot work.
+    """
+    output = settings.output_dir
+    last = output / "checkpoints" / LAST
+    resume = last if settings.resume and last.is_file() else None
+    if settings.resume and resume is None:
+        _log.warning("no checkpoint at %s yet: starting from the beginning", last)
+    if not settings.resume and last.exists():
+        raise UserError(
+            f"{output} already holds a training; add --resume to go on, or take another folder"
+        )
+    data = _data(settings)
+    data.check()
+    module = _module(settings, data)
+    trainer, milestones = _trainer(settings, module.total_steps)
+    if trainer.is_global_zero:
+        if config:
+            write_atomic(output / "config.yaml", config)
+        _say_hyperparameters(settings, data, module)
+    trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=resume is not None)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    trainer.save_checkpoint(last, weights_only=False)
+    if not trainer.is_global_zero:
+        return None
+    best = output / "checkpoints" / BEST
+    state = torch.load(best if best.is_file() else last, map_location="cpu", weights_only=True)
+    module.load_state_dict(state["state_dict"])
+    return _finish(settings, module.cpu().eval(), data, milestones, command)
+
+
+def _data(settings: Training) -> TrainingData:
+    source = open_source(settings.data_dir)
+    assert settings.batch_size is not None
+    return TrainingData(
+        source,
+        settings.resolution,
+        settings.geometry,
+        settings.batch_size,
+        settings.num_workers,
+        settings.seed,
+    )
+
+
+def _module(settings: Training, data: TrainingData) -> FingerprintAutoencoder:
+    assert settings.schedule is not None and settings.lr is not None
+    try:
+        return FingerprintAutoencoder(
+            architecture=settings.architecture,
+            bits=settings.bits,
+            resolution=settings.resolution,
+            schedule=settings.schedule,
+            target_psnr=settings.target_psnr,
+            total_steps=settings.steps(data.steps_per_epoch),
+            lr=settings.lr,
+            perturb=settings.schedule != "published",
+            l2_loss_weight=settings.l2_loss_weight,
+            l2_loss_await=settings.l2_loss_await,
+            l2_loss_ramp=settings.l2_loss_ramp,
+            bce_loss_weight=settings.bce_loss_weight,
+            seed=settings.seed,
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def _trainer(settings: Training, steps: int) -> tuple[pl.Trainer, Milestones]:
+    checkpoints = settings.output_dir / "checkpoints"
+    milestones = Milestones()
+    callbacks: list[Callback] = [
+        ModelCheckpoint(
+            checkpoints,
+            filename="{step}",
+            save_top_k=1,
+            monitor=None,
+            save_last=True,
+            train_time_interval=timedelta(minutes=settings.checkpoint_minutes),
+            enable_version_counter=False,
+        ),
+        ModelCheckpoint(
+            checkpoints,
+            filename=BEST.removesuffix(".ckpt"),
+            monitor="val/score",
+            mode="max",
+            enable_version_counter=False,
+        ),
+        LearningRateMonitor("step"),
+        ImageGrids(),
+        StallGuard(act=bool(settings.guard)),
+        SaveOnInterrupt(checkpoints / LAST),
+        milestones,
+    ]
+    if settings.progress:
+        callbacks.append(StepProgress(refresh_rate=10))
+    options: dict[str, Any] = {
+        "max_epochs": -1,
+        "max_steps": steps,
+        "val_check_interval": min(settings.validate_every, steps),
+        "check_val_every_n_epoch": None,
+        "num_sanity_val_steps": 0,
+        "log_every_n_steps": 10,
+        "use_distributed_sampler": False,
+        "enable_model_summary": False,
+        "enable_progress_bar": settings.progress,
+        "logger": TensorBoardLogger(settings.output_dir, name="tensorboard", version=""),
+        "callbacks": callbacks,
+        **settings.trainer,
+    }
+    try:
+        return pl.Trainer(**options), milestones
+    except (
+        ValueError,
+        TypeError,
+        RuntimeError,
+        pl.utilities.exceptions.MisconfigurationException,
+    ) as error:
+        raise UserError(f"Lightning's Trainer refused its settings: {error}") from error
+
+
+def _say_hyperparameters(
+    settings: Training, data: TrainingData, module: FingerprintAutoencoder
+) -> None:
+    parameters = sum(p.numel() for p in module.encoder.parameters())
+    _log.info(
+        "%d images to train on, %d to validate; %s, %d bits at %d px, encoder of %d parameters, "
+        "%d steps of %d images",
+        len(data.training_indices),
+        len(data.validation_indices),
+        settings.architecture,
+        settings.bits,
+        settings.resolution,
+        parameters,
+        module.total_steps,
+        data.batch_size,
+    )
+
+
+def _finish(
+    settings: Training,
+    module: FingerprintAutoencoder,
+    data: TrainingData,
+    milestones: Milestones,
+    command: str,
+) -> Result:
+    """Write bundles, card and picture; measure what was written on the validation images."""
+    output = settings.output_dir
+    reached = None
+    if milestones.step is not None and milestones.seconds is not None:
+        reached = (milestones.step, round(milestones.seconds, 1))
+    card: Card = {
+        "training": {
+            "command": command,
+            "data": Path(settings.data_dir).name,
+            "images": len(data.training_indices),
+            "settings": {
+                key: value
+                for key, value in asdict(settings).items()
+                if key not in ("data_dir", "output_dir", "trainer", "resume", "progress")
+            },
+        },
+    }
+    loader = data.val_dataloader()
+    card["measured"] = measure(module.encoder, module.decoder, _images(loader))
+    card["measured_on"] = f"{len(data.validation_indices)} validation images, never trained on"
+    encoder, decoder = output / "encoder.safetensors", output / "decoder.safetensors"
+    save_network(module.encoder, encoder, card)
+    whole = save_network(module.decoder, decoder, card)
+    load_encoder(encoder), load_decoder(decoder)  # what was written can be read
+    write_atomic(output / "card.json", json.dumps(whole, indent=2) + "\n")
+    write_atomic(output / "sample.png", to_png(picture(module, next(iter(loader)))))
+    return Result(encoder, decoder, card["measured"], reached)
+
+
+def _images(loader: Iterable[torch.Tensor]) -> Iterator[np.ndarray]:
+    """The images (R, R, 3) of batches (N, 3, R, R), one by one."""
+    for batch in loader:
+        yield from batch.permute(0, 2, 3, 1).contiguous().numpy()

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import posixpath
+import random
+
+import pytest
+
+from artfp.data.naming import output_names, renamed_dataset_json
+from artfp.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["a/x.jpg"], ["a/x.png"]),
+        (["a.b.jpg", "c.PNG", "noext"], ["a.b.png", "c.png", "noext.png"]),
+        (["x.jpg", "y/x.jpg"], ["x.png", "y/x.png"]),
+        (["x.jpg", "x.png"], ["x.jpg.png", "x.png.png"]),
+        (["x.jpg", "x.png", "x.jpg.png"], ["x.jpg.png", "x.png.png", "x.jpg.png.png"]),
+        (["X.jpg", "x.png"], ["X.jpg.png", "x.png.png"]),
+        (["a.jpg", "a.png/b.jpg"], ["a.jpg.png", "a.png/b.png"]),
+        ([], []),
+    ],
+)
+def test_output_names(names: list[str], expected: list[str]) -> None:
+    assert output_names(names, ".png") == expected
+
+
+def test_names_that_differ_in_case_alone() -> None:
+    outputs = output_names(["X.jpg", "x.jpg", "x.JPG"], ".png")
+    assert len({output.casefold() for output in outputs}) == 3
+    assert [output.split("~")[0] for output in outputs] == ["X.jpg", "x.jpg", "x.JPG"]
+
+
+def test_composed_and_decomposed_letters_do_not_meet() -> None:
+    one, two = output_names(["caf\u00e9.jpg", "cafe\u0301.jpg"], ".png")
+    assert one.split("~")[1] != two.split("~")[1]
+
+
+def test_random_names_never_share_an_output() -> None:
+    draw = random.Random(7)
+    parts = ["x", "X", "y", "a.b", "x.jpg", "x.png", ".h", "\udcff"]
+    endings = [".jpg", ".png", ".JPG", ".jpg.png", ".png.png", ""]
+    for _ in range(400):
+        names = {
+            "/".join([*draw.choices(parts, k=draw.randint(0, 2)), draw.choice(parts)])
+            + draw.choice(endings)
+            for _ in range(draw.randint(1, 30))
+        }
+        listed = sorted(names)
+        outputs = output_names(listed, ".png")
+        folded = {output.casefold() for output in outputs}
+        assert len(folded) == len(names)
+        assert all(output.endswith(".png") for output in outputs)
+        folders = set()
+        for output in outputs:
+            folder = posixpath.dirname(output)
+            while folder:
+                folders.add(folder.casefold())
+                folder = posixpath.dirname(folder)
+        assert not folders & folded
+        for name, output in zip(listed, outputs, strict=True):
+            assert posixpath.dirname(name) == posixpath.dirname(output)
+        shuffled = draw.sample(listed, len(listed))
+        again = dict(zip(shuffled, output_names(shuffled, ".png"), strict=True))
+        assert again == dict(zip(listed, outputs, strict=True))
+
+
+def test_a_name_twice_is_refused() -> None:
+    with pytest.raises(ValueError, match="unique"):
+        output_names(["x.jpg", "x.jpg"], ".png")
+
+
+def test_renamed_dataset_json() -> None:
+    mapping = {"a/0.jpg": "a/0.png", "a/1.jpg": "a/1.png"}
+    listed = {"labels": [["a/0.jpg", 3], ["gone.jpg", 1], ["a/1.jpg", [0.5]]], "name": "set"}
+    assert renamed_dataset_json(listed, mapping) == {
+        "labels": [["a/0.png", 3], ["a/1.png", [0.5]]],
+        "name": "set",
+    }
+    assert listed["labels"][0] == ["a/0.jpg", 3]  # the caller's own is left alone
+    keyed = {"labels": {"a/1.jpg": 2, "gone.jpg": 1}}
+    assert renamed_dataset_json(keyed, mapping) == {"labels": {"a/1.png": 2}}
+    assert renamed_dataset_json({"labels": None}, mapping) == {"labels": None}
+    assert renamed_dataset_json({"other": 1}, mapping) == {"other": 1}
+    for labels in (3, [["only a name"]], [[1, 2]], ["ab"]):
+        with pytest.raises(UserError, match=r"dataset\.json"):
+            renamed_dataset_json({"labels": labels}, mapping)
