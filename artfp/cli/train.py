@@ -158,6 +158,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         trainer={**trainer_options(args), "max_time": args.max_time},
     )
     arguments = list(sys.argv[1:] if argv is None else argv)
+    # A card travels with the weights: it names the data, not where they lie on this machine.
+    for path in (args.data_dir, args.output_dir):
+        arguments = [word.replace(path, Path(path).name) for word in arguments]
     command = "train.py " + shlex.join(arguments)
     result = train(settings, command, parser.dump(args))
     if result is None:

@@ -73,7 +73,7 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
         warnings.simplefilter("ignore")
         try:
             with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-                return _decode_opened(image, max_pixels)
+                return picture_of(image, max_pixels)
         except ImageError:
             raise
         except UnidentifiedImageError:
@@ -86,7 +86,11 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
             raise ImageError(f"damaged image: {error or type(error).__name__}") from None
 
 
-def _decode_opened(image: Image.Image, max_pixels: int) -> Picture:
+def picture_of(image: Image.Image, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Turn a Pillow image of any mode upright and into RGB, as ``decode_image`` does.
+
+    Raises ImageError: it has no 8-bit rendering, or too many pixels.
+    """
     width, height = image.size
     if width < 1 or height < 1:
         raise ImageError(f"the image has no pixels ({width}x{height})")

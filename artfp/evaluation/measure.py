@@ -7,14 +7,12 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from artfp.data.decode import decode_image
-from artfp.data.geometry import fit
 from artfp.data.pixels import as_batch
 from artfp.data.writing import encode_image
 from artfp.evaluation.fidelity import psnr, ssim
-from artfp.models import Decoder, Encoder, add_residual
+from artfp.models import Decoder, Encoder, fingerprint_image, read_image
 from artfp.perturbations import Blur, Brightness, Jpeg, Mirror, Noise, Perturbation, ResizeBack
 
 CONDITIONS: dict[str, tuple[Perturbation, float]] = {
@@ -48,11 +46,11 @@ def measure(
     sums: dict[str, float] = defaultdict(float)
     worst, perfect, count = 99.0, 0, 0
     for original in images:
-        bits = torch.randint(0, 2, (1, encoder.bits), generator=draws)
-        marked = fingerprint_image(encoder, original, bits)
+        word = torch.randint(0, 2, (encoder.bits,), generator=draws).numpy().astype(np.uint8)
+        marked = fingerprint_image(encoder, original, word)
         received = decode_image(encode_image(marked)).pixels
         x, y = as_batch(original), as_batch(received)
-        fidelity, read = float(psnr(y, x)), _accuracy(decoder, received, bits)
+        fidelity, read = float(psnr(y, x)), _accuracy(decoder, received, word)
         worst, perfect, count = min(worst, fidelity), perfect + (read == 1.0), count + 1
         sums["psnr"] += fidelity
         sums["ssim"] += float(ssim(y, x))
@@ -60,8 +58,8 @@ def measure(
         pixels = torch.from_numpy(received).permute(2, 0, 1).unsqueeze(0)
         for name, (perturbation, strength) in CONDITIONS.items():
             changed = perturbation.true(pixels, strength, draws)[0].permute(1, 2, 0)
-            sums[f"bit_accuracy_{name}"] += _accuracy(decoder, changed.numpy(), bits)
-        sums["bit_accuracy_unmarked"] += _accuracy(decoder, original, bits)
+            sums[f"bit_accuracy_{name}"] += _accuracy(decoder, changed.numpy(), word)
+        sums["bit_accuracy_unmarked"] += _accuracy(decoder, original, word)
     if not count:
         raise ValueError("no image to measure on")
     means = {name: round(total / count, 6) for name, total in sums.items()}
@@ -69,15 +67,6 @@ def measure(
     return {"images": count, **means, **shares}
 
 
-def fingerprint_image(encoder: Encoder, pixels: np.ndarray, bits: Tensor) -> np.ndarray:
-    """An 8-bit image (H, W, 3) of any size with bits (1, encoder.bits) in it, same size."""
-    small = as_batch(fit(pixels, (encoder.resolution, encoder.resolution)))
-    residual = encoder.residual(small, bits.float())
-    image = torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0)
-    return add_residual(image, residual)[0].permute(1, 2, 0).contiguous().numpy()
-
-
-def _accuracy(decoder: Decoder, pixels: np.ndarray, bits: Tensor) -> float:
-    """Share of bits (1, bits) read from an 8-bit image (H, W, 3) of any size."""
-    logits = decoder(as_batch(fit(pixels, (decoder.resolution, decoder.resolution))))
-    return float(((logits > 0) == (bits > 0)).float().mean())
+def _accuracy(decoder: Decoder, pixels: np.ndarray, word: np.ndarray) -> float:
+    """Share of a word (bits,) read from an 8-bit image (H, W, 3) of any size."""
+    return float((read_image(decoder, pixels) == word).mean())

@@ -12,6 +12,7 @@ from artfp.models.bundle import (
     save_network,
     shipped,
 )
+from artfp.models.single import Pair, Reading, fingerprint_image, read_image
 
 __all__ = [
     "DECODERS",
@@ -19,13 +20,17 @@ __all__ = [
     "Card",
     "Decoder",
     "Encoder",
+    "Pair",
+    "Reading",
     "add_residual",
     "build_pair",
     "file_hash",
+    "fingerprint_image",
     "load_decoder",
     "load_encoder",
     "locate",
     "read_card",
+    "read_image",
     "save_network",
     "shipped",
     "spread",

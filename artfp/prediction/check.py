@@ -6,13 +6,12 @@ import numpy as np
 import torch
 
 from artfp.data.decode import ImageError, decode_image
-from artfp.data.geometry import fit
 from artfp.data.journal import Journal
 from artfp.data.pixels import as_batch
 from artfp.errors import UserError
 from artfp.evaluation.fidelity import psnr, ssim
 from artfp.fingerprint import parse
-from artfp.models import Decoder
+from artfp.models import Decoder, read_image
 from artfp.prediction.embed import IMAGES, Embedding
 
 
@@ -35,10 +34,8 @@ def check(job: Embedding, decoder: Decoder) -> dict[str, float]:
             original = job.geometry(source)
         except ImageError as error:
             raise UserError(f"{path} or its original cannot be read back: {error}") from error
-        small = fit(written, (decoder.resolution, decoder.resolution))
-        logits = decoder(as_batch(small))[0]
         word = parse(record["bits"], decoder.bits)
-        right = float(np.mean((logits.numpy() > 0) == (word > 0)))
+        right = float(np.mean(read_image(decoder, written) == word))
         x, y = as_batch(original), as_batch(written)
         sums += (right, float(psnr(y, x)), float(ssim(y, x)))
         count += 1

@@ -11,15 +11,14 @@ import torch
 from PIL import Image
 
 from artfp.data.decode import decode_image
-from artfp.data.geometry import fit
 from artfp.data.pixels import as_batch
 from artfp.data.sources import open_source
 from artfp.data.writing import encode_image, write_atomic
 from artfp.errors import UserError
 from artfp.evaluation.fidelity import psnr, ssim
 from artfp.evidence import log_p_value
-from artfp.fingerprint import Key, distance
-from artfp.models import Decoder, file_hash, load_decoder, load_encoder, locate
+from artfp.fingerprint import Key
+from artfp.models import Decoder, file_hash, load_decoder, load_encoder, locate, read_image
 from artfp.prediction.embed import IMAGES, Embedding, embed
 from artfp.prediction.words import KEY_FILE, drawn_words
 from artfp.reports.grid import fingerprint_grid, to_png
@@ -94,12 +93,7 @@ def _row(
 ) -> Row:
     """Figures of one photograph, from pixels as read from disk."""
     x, y = as_batch(before), as_batch(after)
-    counts = []
-    for pixels in (after, before):
-        with torch.inference_mode():
-            logits = decoder(as_batch(fit(pixels, (decoder.resolution, decoder.resolution))))
-        bits = (logits[0] > 0).numpy().astype(np.uint8)
-        counts.append(len(word) - int(distance(bits, word)))
+    counts = [int((read_image(decoder, pixels) == word).sum()) for pixels in (after, before)]
     return Row(
         name,
         before.shape[1],

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from artfp.evaluation.measure import CONDITIONS, fingerprint_image, measure
+from artfp.evaluation.measure import CONDITIONS, measure
 from artfp.models import build_pair
 from artfp.models.base import Decoder, Encoder
 
@@ -99,21 +99,6 @@ def test_the_seed_decides(images: list[np.ndarray]) -> None:
     one = measure(encoder, decoder, images[:4], seed=1)  # type: ignore[arg-type]
     assert one == measure(encoder, decoder, images[:4], seed=1)  # type: ignore[arg-type]
     assert one != measure(encoder, decoder, images[:4], seed=2)  # type: ignore[arg-type]
-
-
-def test_fingerprint_image_keeps_size_and_matches_forward(images: list[np.ndarray]) -> None:
-    encoder = build_pair("residual", BITS, 64)[0].eval()
-    bits = torch.ones(1, BITS, dtype=torch.int64)
-    for image in images[:4]:
-        kept = image.copy()
-        with torch.no_grad():
-            marked = fingerprint_image(encoder, image, bits)
-        assert marked.shape == image.shape and marked.dtype == np.uint8
-        assert np.array_equal(image, kept) and not np.array_equal(marked, image)
-    x = torch.from_numpy(images[0]).permute(2, 0, 1)[None] / 255.0
-    with torch.no_grad():
-        exact = encoder(x, bits.float())[0].permute(1, 2, 0).numpy() * 255
-        assert np.abs(fingerprint_image(encoder, images[0], bits) - exact).max() <= 0.501
 
 
 def test_no_image() -> None:
