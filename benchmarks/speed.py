@@ -129,15 +129,14 @@ def _artfp_embed(files: list[Path], place: Path, precision: str = "32-true") -> 
     from artfp.data import open_source
     from artfp.models import load_encoder
     from artfp.prediction.embed import Embedding, embed
+    from artfp.prediction.loop import make_trainer
     from artfp.prediction.words import drawn_words
 
     encoder, card = load_encoder("photo128")
     words = drawn_words(card["bits"], place / "out", per_image=False)
-    options = {"accelerator": "cpu", "devices": 1, "precision": precision}
     start = time.perf_counter()
-    embed(
-        Embedding(open_source(files[0].parent), place / "out", encoder, "", words, trainer=options)
-    )
+    trainer = make_trainer(precision=precision)
+    embed(Embedding(open_source(files[0].parent), place / "out", encoder, "", trainer), words)
     return time.perf_counter() - start
 
 
@@ -149,11 +148,11 @@ def _artfp_detect(files: list[Path], place: Path) -> float:
     from artfp.data import open_source
     from artfp.models import load_decoder
     from artfp.prediction.detect import Detection, detect
+    from artfp.prediction.loop import make_trainer
 
     decoder, _ = load_decoder("photo128")
-    options = {"accelerator": "cpu", "devices": 1}
     start = time.perf_counter()
-    detect(Detection(open_source(files[0].parent), place / "out", decoder, "", trainer=options))
+    detect(Detection(open_source(files[0].parent), place / "out", decoder, "", make_trainer()))
     return time.perf_counter() - start
 
 

@@ -15,6 +15,8 @@ from PIL import Image
 from skimage import data
 from torch import Tensor
 
+from artfp.models import Pair, build_pair, save_network
+
 torch.set_num_threads(1)
 
 
@@ -54,3 +56,23 @@ def photo_folder(
     for number, piece in enumerate(photo_crops(120, 48, seed=1)):
         Image.fromarray(piece.permute(1, 2, 0).numpy()).save(folder / f"{number:03}.png")
     return folder
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with encoder.safetensors and decoder.safetensors: untrained, 16 bits at 32 px.
+
+    They read photographs well all the same, at this strength.
+    """
+    folder = tmp_path_factory.mktemp("weights")
+    encoder, decoder = build_pair("residual", 16, 32, seed=3)
+    encoder.rescale(2.0)
+    save_network(encoder, folder / "encoder.safetensors")
+    save_network(decoder, folder / "decoder.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pair(weights: Path) -> Pair:
+    """The same networks, loaded."""
+    return Pair.load(weights / "encoder.safetensors")

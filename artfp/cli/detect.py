@@ -64,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from artfp.data import Geometry, open_source
     from artfp.models import file_hash, load_decoder, locate
     from artfp.prediction.detect import Detection, detect
+    from artfp.prediction.loop import make_trainer
     from artfp.prediction.words import given_word
 
     decoder, card = load_decoder(args.decoder_path)
@@ -78,8 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             geometry=Geometry(args.image_resolution, args.use_celeba_preprocessing),
             batch_size=args.batch_size,
             num_workers=args.num_workers,
-            progress=sys.stderr.isatty(),
-            trainer=trainer_options(args),
+            trainer=make_trainer(sys.stderr.isatty(), **trainer_options(args)),
         )
     )
     if result is None:

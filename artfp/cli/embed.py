@@ -95,6 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from artfp.models.bundle import partner
     from artfp.prediction.check import check
     from artfp.prediction.embed import Embedding, embed
+    from artfp.prediction.loop import make_trainer
 
     output = Path(args.output_dir)
     encoder, card = load_encoder(args.encoder_path, args.image_resolution)
@@ -114,17 +115,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         output=output,
         encoder=encoder,
         encoder_hash=file_hash(locate(args.encoder_path, "encoder")),
-        words=_words(args, card["bits"], output),
+        trainer=make_trainer(sys.stderr.isatty(), **trainer_options(args)),
         geometry=geometry,
         format=args.format,
         strength=args.strength,
         batch_size=args.batch_size,
         num_workers=args.num_workers,
         archive=args.archive,
-        progress=sys.stderr.isatty(),
-        trainer=trainer_options(args),
     )
-    result = embed(job)
+    result = embed(job, _words(args, card["bits"], output))
     if result is None:
         return 0
     before = f" ({result.before} of them before)" if result.before else ""

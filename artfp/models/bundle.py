@@ -145,7 +145,7 @@ def _kind(network: nn.Module) -> str:
 def _load_bundle(path: Path, kind: str, classes: dict[str, type[Network]]) -> tuple[Network, Card]:
     card = read_card(path)
     if card.get("kind") != kind:
-        raise UserError(f"{path} holds a {card.get('kind')}, not the {kind}; give the other file")
+        raise UserError(f"{path} holds the {card.get('kind')}, not the {kind}; give the other file")
     if card.get("architecture") not in classes:
         raise UserError(
             f"{path} has architecture {card.get('architecture')!r}, which this version "
@@ -186,6 +186,8 @@ def _published_state(path: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        if not _is_pickle(path):
+            raise UserError(f"{path} is not a readable checkpoint") from error
         raise UserError(
             f"{path} is refused: it holds more than weights and loading it could execute code; "
             "save the state dict alone"
@@ -195,6 +197,12 @@ def _published_state(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise UserError(f"{path} is not a plain state dict; save the network's state_dict() alone")
     return state
+
+
+def _is_pickle(path: Path) -> bool:
+    """Whether a file begins like one that torch.save wrote, now (zip) or long ago (pickle)."""
+    with path.open("rb") as file:
+        return file.read(2) in (b"PK", b"\x80\x02")
 
 
 def _decoder_shape(state: dict[str, Tensor], path: Path) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from artfp.evidence import log_p_value
 from artfp.fingerprint import Key
 from artfp.models import Decoder, file_hash, load_decoder, load_encoder, locate, read_image
 from artfp.prediction.embed import IMAGES, Embedding, embed
+from artfp.prediction.loop import make_trainer
 from artfp.prediction.words import KEY_FILE, drawn_words
 from artfp.reports.grid import fingerprint_grid, to_png
 
@@ -62,8 +63,7 @@ def demo(output: Path, weights: str = "photo128") -> tuple[list[Row], int, Path]
     source = open_source(photographs)
     words = drawn_words(card["bits"], output, per_image=False)
     digest = file_hash(locate(weights, "encoder"))
-    options = {"accelerator": "cpu", "devices": 1}
-    embed(Embedding(source, output, encoder, digest, words, num_workers=0, trainer=options))
+    embed(Embedding(source, output, encoder, digest, make_trainer(), num_workers=0), words)
 
     word = Key.load(output / KEY_FILE).fingerprint(card["bits"])
     rows, pairs = [], []

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pytorch_lightning as pl
 
 from artfp.data.geometry import Geometry
 from artfp.data.journal import Journal, Manifest
@@ -28,18 +28,21 @@ COMPARED = ("matches", "bit_accuracy", "p_value", "log10_p")
 
 @dataclass(frozen=True)
 class Detection:
-    """What decides a detection run. `words` is the fingerprint to compare with, if any."""
+    """What decides a detection run.
+
+    `decoder_hash` names the weights; `words` is the fingerprint to compare with, if any; `trainer`
+    is `make_trainer`'s.
+    """
 
     source: ImageSource
     output: Path
     decoder: Decoder
     decoder_hash: str
+    trainer: pl.Trainer
     words: Words | None = None
     geometry: Geometry = field(default_factory=Geometry)
     batch_size: int = 32
     num_workers: int | None = None
-    progress: bool = False
-    trainer: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,6 @@ def detect(job: Detection) -> Detected | None:
     A run that was stopped goes on with what is missing; a finished one begins anew. Returns None
     on all processes but the first.
     """
-    Manifest.claim(job.output, _settings(job), "detect")
     journal = Journal(job.output, "detect")
     done = {record["name"] for record in journal.stream() if record.get("error") is None}
     data = PredictionData(
@@ -68,8 +70,8 @@ def detect(job: Detection) -> Detected | None:
         job.num_workers,
         done=done,
     )
-    module = _Detector(job)
-    if not run_prediction(module, data, job.progress, job.trainer):
+    Manifest.claim(job.output, _settings(job), "detect")
+    if not run_prediction(_Detector(job), data, job.trainer):
         return None
     columns = (*COLUMNS, *(COMPARED if job.words else ()), "error")
     decoded, failed = write_tables(

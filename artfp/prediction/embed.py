@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytorch_lightning as pl
 import torch
 
 from artfp.data.geometry import Geometry
@@ -34,21 +35,30 @@ COLUMNS = ("name", "output", "width", "height", "psnr", "bits", "error")
 
 @dataclass(frozen=True)
 class Embedding:
-    """What decides an embedding run. `encoder_hash` names the weights; `strength` 1 is theirs."""
+    """What decides an embedding run, beside the fingerprints.
+
+    `encoder_hash` names the weights; `strength` is a factor on what they add; `trainer` is
+    `make_trainer`'s. Raises UserError on a number or a format that cannot be.
+    """
 
     source: ImageSource
     output: Path
     encoder: Encoder
     encoder_hash: str
-    words: Words
+    trainer: pl.Trainer
     geometry: Geometry = field(default_factory=Geometry)
     format: str = "png"
     strength: float = 1.0
     batch_size: int = 32
     num_workers: int | None = None
     archive: bool = False
-    progress: bool = False
-    trainer: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        suffix_of(self.format)
+        if not 0.0 < self.strength <= 10.0:
+            raise UserError(f"strength is {self.strength}; give a factor above 0, at most 10")
+        if self.batch_size < 1:
+            raise UserError(f"batch size is {self.batch_size}; it must be 1 or more")
 
 
 @dataclass(frozen=True)
@@ -60,17 +70,14 @@ class Embedded:
     failed: list[tuple[str, str]]
 
 
-def embed(job: Embedding) -> Embedded | None:
+def embed(job: Embedding, words: Words) -> Embedded | None:
     """Write the fingerprinted images, the listing and the table; keep a `dataset.json`.
 
     A run that was stopped goes on with what is missing. Returns None on all processes but the
     first. Raises UserError on a folder that holds a run with other settings.
     """
-    if not 0.0 < job.strength <= 10.0:
-        raise UserError(f"strength is {job.strength}; give a factor above 0, at most 10")
-    suffix = suffix_of(job.format)
-    outputs = output_names(job.source.names, suffix)
-    Manifest.claim(job.output, _settings(job), "embed")
+    outputs = output_names(job.source.names, suffix_of(job.format))
+    Manifest.claim(job.output, _settings(job, words), "embed")
     journal = Journal(job.output, "embed")
     images = job.output / IMAGES
     done = {
@@ -87,8 +94,7 @@ def embed(job: Embedding) -> Embedded | None:
         keep_full=True,
         done=done,
     )
-    module = _Embedder(job, outputs)
-    if not run_prediction(module, data, job.progress, job.trainer):
+    if not run_prediction(_Embedder(job, words, outputs), data, job.trainer):
         return None
     written, failed = write_tables(
         journal, job.source.names, COLUMNS, job.output / TABLE, job.output / LISTING, "output"
@@ -104,12 +110,12 @@ def embed(job: Embedding) -> Embedded | None:
     return Embedded(written, len(done), failed)
 
 
-def _settings(job: Embedding) -> dict[str, object]:
+def _settings(job: Embedding, words: Words) -> dict[str, object]:
     """What must be equal for a run to go on in the same folder."""
     return {
         "source": job.source.location,
         "encoder": job.encoder_hash,
-        "secret_fingerprint": job.words.secret(),
+        "secret_fingerprint": words.secret(),
         "geometry": job.geometry.describe(),
         "format": job.format,
         "strength": job.strength,
@@ -120,9 +126,9 @@ def _settings(job: Embedding) -> dict[str, object]:
 class _Embedder(Prediction):
     """Embeds batch after batch; images are written by threads."""
 
-    def __init__(self, job: Embedding, outputs: Sequence[str]) -> None:
+    def __init__(self, job: Embedding, words: Words, outputs: Sequence[str]) -> None:
         super().__init__(job.source.names, job.output, "embed")
-        self.encoder, self.job, self.outputs = job.encoder, job, outputs
+        self.encoder, self.job, self.words, self.outputs = job.encoder, job, words, outputs
         self.images = job.output / IMAGES
 
     def predict_step(self, batch: Batch, batch_idx: int) -> None:
@@ -130,7 +136,7 @@ class _Embedder(Prediction):
         words = np.zeros((len(batch.positions), self.encoder.bits), np.uint8)
         for slot, position in enumerate(batch.positions):
             if not batch.skipped[slot]:
-                words[slot] = self.job.words.of(self.names[position])
+                words[slot] = self.words.of(self.names[position])
         bits = torch.from_numpy(words).to(self.device, torch.float32)
         residual = self.encoder.residual(to_unit(batch.small), bits) * self.job.strength
         marked = add_residual(batch.small, residual).permute(0, 2, 3, 1).cpu().numpy()

@@ -7,8 +7,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from pytorch_lightning.callbacks import TQDMProgressBar
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from artfp.data.journal import Journal
 from artfp.data.predict import PredictionData
@@ -62,28 +62,29 @@ class Prediction(pl.LightningModule):
         self.trainer.strategy.barrier()
 
 
-def run_prediction(
-    module: Prediction, data: PredictionData, progress: bool, options: dict[str, Any]
-) -> bool:
-    """Predict over all that is left; whether this process is the first.
+def make_trainer(progress: bool = False, **options: Any) -> pl.Trainer:
+    """A Trainer for predictions; by default on the CPU, in this process.
 
     Args: `options` of Lightning's Trainer (accelerator, devices, num_nodes, strategy, precision).
-    Raises UserError where the Trainer refuses them, KeyboardInterrupt when interrupted.
+    Raises UserError where Lightning refuses them.
     """
-    if not data.remaining():
-        return True
+    whole: dict[str, Any] = {"accelerator": "cpu", "devices": 1} | options
     try:
-        trainer = pl.Trainer(
+        return pl.Trainer(
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,
             enable_progress_bar=progress,
             use_distributed_sampler=False,
             callbacks=[TQDMProgressBar(refresh_rate=5)] if progress else None,
-            **options,
+            **whole,
         )
-    except (ValueError, TypeError, RuntimeError) as error:
+    except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
         raise UserError(f"Lightning's Trainer refused its settings: {error}") from error
-    with torch.inference_mode():
+
+
+def run_prediction(module: Prediction, data: PredictionData, trainer: pl.Trainer) -> bool:
+    """Predict over all that is left; whether this process is the first."""
+    if data.remaining():
         trainer.predict(module, datamodule=data, return_predictions=False)
     return bool(trainer.is_global_zero)

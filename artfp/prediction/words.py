@@ -69,7 +69,15 @@ def drawn_words(bits: int, output: Path, per_image: bool, seed: int | None = Non
         if seed is not None and key != Key.from_seed(seed):
             raise UserError(f"{path} holds another key than --seed {seed} gives; take a new folder")
         return Words(bits, key=key, per_image=per_image)
+    if (output / "embed.run.json").exists():
+        raise UserError(
+            f"{output} holds a run with a fingerprint that was given; choose another output folder "
+            "or delete this one"
+        )
     key = Key.draw() if seed is None else Key.from_seed(seed)
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{output}: cannot be made: {error.strerror}") from error
     key.save(path)
     return Words(bits, key=key, per_image=per_image)

@@ -74,7 +74,7 @@ def refuse(load: Callable[..., object], path: Path, message: str) -> None:
 
 
 def test_wrong_kind(decoder_file: Path) -> None:
-    refuse(load_encoder, decoder_file, "holds an? decoder, not the encoder; give the other file")
+    refuse(load_encoder, decoder_file, "holds the decoder, not the encoder; give the other file")
 
 
 def test_files_that_are_none(tmp_path: Path, decoder_file: Path) -> None:
