@@ -16,7 +16,7 @@ _SHOWN = 20
 
 
 def add_source_options(parser: Any, what: str) -> None:
-    """Where images come from, how they are cut, where results go."""
+    """Where images come from, how they are cut, where results go, which fingerprint."""
     add = parser.add_argument
     add("--data_dir", required=True, help=f"{what}: a folder, zip, image, or list of paths (.txt).")
     add("--output_dir", required=True, help="Folder for the results.")
@@ -34,6 +34,14 @@ def add_source_options(parser: Any, what: str) -> None:
     )
     add("--fingerprint_size", "--fingerprint_length", type=int | None, default=None,
         help="Bits of the fingerprint; only checked against the weights.")  # fmt: skip
+    add(
+        "--fingerprint",
+        type=str | None,
+        default=None,
+        metavar="BITS|HEX",
+        help="The fingerprint, as 0s and 1s or hexadecimal.",
+    )
+    add("--key", type=str | None, default=None, metavar="FILE", help="Key file to derive it from.")
 
 
 def add_run_options(parser: Any) -> None:

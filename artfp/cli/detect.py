@@ -45,14 +45,6 @@ def _parser() -> Any:
         "published by the ArtFP authors.",
     )
     add_source_options(parser, "Images to examine")
-    add(
-        "--fingerprint",
-        type=str | None,
-        default=None,
-        metavar="BITS|HEX",
-        help="Fingerprint to look for, as 0s and 1s or hexadecimal.",
-    )
-    add("--key", type=str | None, default=None, metavar="FILE", help="Key file to derive it from.")
     add_run_options(parser)
     return parser
 

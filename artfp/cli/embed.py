@@ -53,14 +53,6 @@ def _parser() -> Any:
     )
     add_source_options(parser, "Images to fingerprint")
     add(
-        "--fingerprint",
-        type=str | None,
-        default=None,
-        metavar="BITS|HEX",
-        help="The fingerprint, as 0s and 1s or hexadecimal.",
-    )
-    add("--key", type=str | None, default=None, metavar="FILE", help="Key file to derive it from.")
-    add(
         "--identical_fingerprints",
         action="store_true",
         help="Draw a fresh secret key for one fingerprint in all images; it is kept in "
