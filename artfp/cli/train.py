@@ -171,9 +171,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"bit accuracy {figures['bit_accuracy']:.4f} (JPEG 90 {figures['bit_accuracy_jpeg90']:.4f},"
         f" mirror {figures['bit_accuracy_mirror']:.4f}, resize 75%"
         f" {figures['bit_accuracy_resize75']:.4f}), PSNR {figures['psnr']:.2f} dB,"
-        f" SSIM {figures['ssim']:.4f} on {figures['images']:.0f} validation images"
+        f" SSIM {figures['ssim']:.4f} on {figures['images']:.0f} validation images",
+        soft_wrap=True,
     )
     if result.reached:
         out.print(f"0.99 was first read at step {result.reached[0]}, {result.reached[1]} s")
-    out.print(f"wrote {result.encoder} and {result.decoder}")
+    out.print(f"wrote {result.encoder} and {result.decoder}", soft_wrap=True)
     return 0

@@ -81,6 +81,11 @@ class StepProgress(TQDMProgressBar):
         """Steps of the whole training."""
         return self.trainer.max_steps if self.trainer.max_steps > 0 else float("inf")
 
+    def on_train_epoch_start(self, trainer: pl.Trainer, *args: Any) -> None:
+        """Show the bar; what Lightning counts as an epoch is the whole training here."""
+        super().on_train_epoch_start(trainer, *args)
+        self.train_progress_bar.set_description("Training")
+
 
 class SaveOnInterrupt(pl.Callback):
     """Writes a checkpoint to `path` when a single process is interrupted (Ctrl-C).
