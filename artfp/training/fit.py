@@ -148,8 +148,10 @@ def train(settings: Training, command: str = "", config: str = "") -> Result | N
     trainer.save_checkpoint(last, weights_only=False)
     if not trainer.is_global_zero:
         return None
+    # The published schedule trades accuracy for looks until its end: its last weights are meant.
     best = output / "checkpoints" / BEST
-    state = torch.load(best if best.is_file() else last, map_location="cpu", weights_only=True)
+    chosen = best if settings.schedule == "feedback" and best.is_file() else last
+    state = torch.load(chosen, map_location="cpu", weights_only=True)
     module.load_state_dict(state["state_dict"])
     return _finish(settings, module.cpu().eval(), data, milestones, command)
 
