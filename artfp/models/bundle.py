@@ -16,10 +16,11 @@ from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 import artfp
+from artfp.data.writing import write_atomic
 from artfp.errors import UserError
 from artfp.models.architectures import DECODERS, ENCODERS
 from artfp.models.base import Decoder, Encoder
@@ -87,10 +88,7 @@ def save_network(network: Encoder | Decoder, path: Path, card: Card | None = Non
         **(card or {}),
     }
     tensors = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    save_file(tensors, partial, metadata={CARD: json.dumps(whole)})
-    partial.replace(path)
+    write_atomic(path, save(tensors, metadata={CARD: json.dumps(whole)}))
     return whole
 
 
