@@ -12,16 +12,12 @@ recipe (stegastamp, Adam 1e-4, no perturbations, no image loss before 0.9) is st
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import sys
 import tempfile
 from collections import deque
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
+import report
 
 from artfp.cli.base import quiet_libraries
 from artfp.data import Geometry, open_source
@@ -63,14 +59,7 @@ def main() -> None:
     ours = [run["seconds"] for run in runs if run["architecture"] == "residual"]
     theirs = [run["seconds"] for run in runs if run["architecture"] == "stegastamp"]
     ratio = min(theirs) / max(ours) if theirs else None
-    whole = {
-        "command": "python benchmarks/kickoff.py " + " ".join(sys.argv[1:]),
-        "machine": f"{os.cpu_count()} CPU cores, {torch.get_num_threads()} threads,"
-        f" torch {torch.__version__}",
-        "runs": runs,
-        "slowest_of_ours_against_quickest_published": ratio,
-    }
-    Path(args.output).write_text(json.dumps(whole, indent=2) + "\n")
+    report.write(args.output, runs=runs, slowest_of_ours_against_quickest_published=ratio)
     if ratio:
         print(f"at least {ratio:.0f} times fewer seconds (our slowest, their quickest or stop)")
 

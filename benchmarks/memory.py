@@ -18,6 +18,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import report
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -49,12 +51,7 @@ def main() -> None:
             f"{row['command']:10} {row['images']:8} {row['peak_mib']:9.0f} {row['child_mib']:14.0f}"
         )
     print("peak of the largest set against the smallest:", growth)
-    whole = {
-        "command": "python benchmarks/memory.py " + " ".join(sys.argv[1:]),
-        "rows": rows,
-        "growth": growth,
-    }
-    Path(args.output).write_text(json.dumps(whole, indent=2) + "\n")
+    report.write(args.output, rows=rows, growth=growth)
 
 
 def _links(data: Path, folder: Path, count: int) -> None:

@@ -15,7 +15,6 @@ import argparse
 import importlib.util
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
@@ -25,6 +24,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+import report
 
 SIDE = 128
 WORD = "10110010" * 13  # of which each contestant takes what it holds
@@ -253,8 +254,6 @@ SLOW = {
 
 def _report(rows: list[dict[str, Any]], args: argparse.Namespace) -> None:
     """Print the table and write it as JSON."""
-    import torch
-
     rate = {row["name"]: row["images_per_second"] for row in rows}
     ratios = {
         "embed: artfp / published": rate["artfp embed"] / rate["published embed"],
@@ -272,13 +271,7 @@ def _report(rows: list[dict[str, Any]], args: argparse.Namespace) -> None:
         )
     for name, ratio in ratios.items():
         print(f"{name:40} {ratio:8.2f}")
-    whole = {
-        "command": "python benchmarks/speed.py " + " ".join(sys.argv[1:]),
-        "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}, torch {torch.__version__}",
-        "rows": rows,
-        "ratios": ratios,
-    }
-    Path(args.output).write_text(json.dumps(whole, indent=2) + "\n")
+    report.write(args.output, rows=rows, ratios=ratios)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ _PLAIN_WIDTH = 120
 _QUIET_LOGGERS = (
     "pytorch_lightning.utilities.rank_zero",
     "pytorch_lightning.trainer.connectors.signal_connector",
+    "lightning_fabric.utilities.distributed",
     "lightning_fabric.utilities.rank_zero",
     "lightning_fabric.utilities.seed",
 )

@@ -106,7 +106,7 @@ def first_process() -> bool:
 def await_first(file: Path, seconds: float = 120.0) -> None:
     """In all processes but the first: wait until the first has written this file."""
     end = time.monotonic() + seconds
-    while not first_process() and not file.exists():
+    while not first_process() and not (file.exists() and file.stat().st_size):
         if time.monotonic() > end:
             raise UserError(f"process 0 has not written {file} within {seconds:.0f} s")
         time.sleep(0.1)
@@ -118,6 +118,11 @@ def check_bits(asked: int | None, bits: int, weights: str) -> None:
         raise UserError(f"--fingerprint_size is {asked}, but {weights} works with {bits} bits")
 
 
+def counted(images: int) -> str:
+    """Number of images, in words."""
+    return f"{images} image{'' if images == 1 else 's'}"
+
+
 def report_failed(failed: list[tuple[str, str]]) -> int:
     """Name the images that could not be used, on stderr; the exit code: 0 if none, else 1."""
     for name, reason in failed[:_SHOWN]:
@@ -125,5 +130,5 @@ def report_failed(failed: list[tuple[str, str]]) -> int:
     if len(failed) > _SHOWN:
         print(f"... and {len(failed) - _SHOWN} more (see the table)", file=sys.stderr)
     if failed:
-        print(f"{len(failed)} images could not be used", file=sys.stderr)
+        print(f"{counted(len(failed))} could not be used", file=sys.stderr)
     return 1 if failed else 0

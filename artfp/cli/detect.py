@@ -12,10 +12,12 @@ from artfp.cli.common import (
     add_run_options,
     add_source_options,
     check_bits,
+    counted,
     prepare,
     report_failed,
     trainer_options,
 )
+from artfp.errors import one_line
 
 DESCRIPTION = """\
 Decode the fingerprint of every image, and say how well it matches one that you name.
@@ -54,6 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     prepare()
     from artfp.data import Geometry, open_source
+
+    source = open_source(args.data_dir)
+    geometry = Geometry(args.image_resolution, args.use_celeba_preprocessing)
+
     from artfp.models import file_hash, load_decoder, locate
     from artfp.prediction.detect import Detection, detect
     from artfp.prediction.loop import make_trainer
@@ -63,12 +69,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_bits(args.fingerprint_size, card["bits"], args.decoder_path)
     result = detect(
         Detection(
-            source=open_source(args.data_dir),
+            source=source,
             output=Path(args.output_dir),
             decoder=decoder,
             decoder_hash=file_hash(locate(args.decoder_path, "decoder")),
             words=given_word(card["bits"], args.fingerprint, args.key),
-            geometry=Geometry(args.image_resolution, args.use_celeba_preprocessing),
+            geometry=geometry,
             batch_size=args.batch_size,
             num_workers=args.num_workers,
             trainer=make_trainer(sys.stderr.isatty(), **trainer_options(args)),
@@ -76,10 +82,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     if result is None:
         return 0
-    out = console()
-    out.print(f"{result.decoded} images decoded, in {args.output_dir}", soft_wrap=True)
+    print(f"{counted(result.decoded)} decoded, in {one_line(args.output_dir)}")
     if result.matches is not None and len(result.matches):
-        out.print(_matches_table(result.matches, card["bits"]))
+        console().print(_matches_table(result.matches, card["bits"]))
     return report_failed(result.failed)
 
 

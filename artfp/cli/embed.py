@@ -8,17 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from artfp.cli.base import console, make_parser
+from artfp.cli.base import make_parser
 from artfp.cli.common import (
     add_run_options,
     add_source_options,
     await_first,
     check_bits,
+    counted,
     first_process,
     prepare,
     report_failed,
     trainer_options,
 )
+from artfp.errors import UserError, one_line
 
 DESCRIPTION = """\
 Embed a fingerprint in every image of a data set.
@@ -82,7 +84,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     prepare()
     from artfp.data import Geometry, open_source
-    from artfp.errors import UserError
+
+    source = open_source(args.data_dir)
+    geometry = Geometry(args.image_resolution, args.use_celeba_preprocessing)
+
     from artfp.models import file_hash, load_decoder, load_encoder, locate
     from artfp.models.bundle import partner
     from artfp.prediction.check import check
@@ -100,8 +105,6 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"the encoder has {card['bits']} bits and the decoder {decoder_card['bits']}; "
                 "give --decoder_path the decoder that was trained with the encoder"
             )
-    geometry = Geometry(args.image_resolution, args.use_celeba_preprocessing)
-    source = open_source(args.data_dir)
     job = Embedding(
         source=source,
         output=output,
@@ -118,21 +121,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     result = embed(job, _words(args, card["bits"], output))
     if result is None:
         return 0
-    before = f" ({result.before} of them before)" if result.before else ""
-    console().print(f"{result.written} images fingerprinted{before}, in {output}", soft_wrap=True)
-    if decoder is not None:
+    print(_summary(result, output))
+    if decoder is not None and result.written:
         figures = check(job, decoder)
-        console().print(
+        print(
             f"read back from the files: bit accuracy {figures['bit_accuracy']:.4f}, "
-            f"PSNR {figures['psnr']:.2f} dB, SSIM {figures['ssim']:.4f}",
-            soft_wrap=True,
+            f"PSNR {figures['psnr']:.2f} dB, SSIM {figures['ssim']:.4f}"
         )
     return report_failed(result.failed)
 
 
+def _summary(result: Any, output: Path) -> str:
+    """What was done, in one line."""
+    where = one_line(str(output))
+    if result.written and result.before == result.written and not result.failed:
+        return f"nothing to do: {counted(result.written)} fingerprinted before, in {where}"
+    before = f" ({result.before} of them before)" if result.before else ""
+    return f"{counted(result.written)} fingerprinted{before}, in {where}"
+
+
 def _words(args: Any, bits: int, output: Path) -> Any:
     """The fingerprints that the arguments ask for; says what they are good for."""
-    from artfp.errors import UserError
     from artfp.prediction.words import KEY_FILE, drawn_words, given_word
 
     given = given_word(bits, args.fingerprint, args.key)
@@ -154,5 +163,5 @@ def _words(args: Any, bits: int, output: Path) -> Any:
                 "every image gets a random fingerprint of its own; such fingerprints do not "
                 "transfer to a generator (--identical_fingerprints makes one for all)"
             )
-        say(f"the key is in {output / KEY_FILE}; keep it secret and keep it safe")
+        say(f"the key is in {one_line(str(output / KEY_FILE))}; keep it secret and keep it safe")
     return words

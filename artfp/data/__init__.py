@@ -1,4 +1,7 @@
-"""Files in and files out: sources, safe decoding, geometry, batches, writers, journals."""
+"""Files in and files out: sources, safe decoding, geometry, writers, journals.
+
+`artfp.data.predict` and `artfp.data.training` are imported by themselves: they need torch.
+"""
 
 from artfp.data.archive import ZipSource
 from artfp.data.decode import (
@@ -12,13 +15,13 @@ from artfp.data.decode import (
 from artfp.data.geometry import Geometry, fit
 from artfp.data.journal import Journal, Manifest
 from artfp.data.naming import output_names, renamed_dataset_json
-from artfp.data.predict import Batch, PredictionData, default_workers
 from artfp.data.sources import FileSource, ImageSource, open_source
 from artfp.data.writing import (
     FORMATS,
     Format,
     encode_image,
     pack_zip,
+    remove_leftovers,
     suffix_of,
     write_atomic,
 )
@@ -28,7 +31,6 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "MAX_BYTES",
     "MAX_PIXELS",
-    "Batch",
     "FileSource",
     "Format",
     "Geometry",
@@ -37,15 +39,14 @@ __all__ = [
     "Journal",
     "Manifest",
     "Picture",
-    "PredictionData",
     "ZipSource",
     "decode_image",
-    "default_workers",
     "encode_image",
     "fit",
     "open_source",
     "output_names",
     "pack_zip",
+    "remove_leftovers",
     "renamed_dataset_json",
     "suffix_of",
     "write_atomic",

@@ -12,13 +12,17 @@ from artfp.errors import UserError
 
 __all__ = ["output_names", "renamed_dataset_json"]
 
+_MAX_BYTES = 255
+"""Length of a file name that the usual file systems end at."""
+
 
 def output_names(names: Sequence[str], suffix: str) -> list[str]:
     """Return one output name for each of ``names``, with ``suffix`` for the ending.
 
     ``a/x.jpg`` becomes ``a/x.png``. Names that would meet keep their own ending
     (``x.jpg.png``); those that would meet even so, because they differ in case alone, get a digest
-    of the name (``x.jpg~3f2a90b1.png``). Two outputs count as one when a file system that ignores
+    of the name (``x.jpg~3f2a90b1.png``), as do those that would be longer than a file system takes,
+    of which the end is cut off. Two outputs count as one when a file system that ignores
     case or Unicode composition would mix them up, and an output never takes the place of a folder.
     The outcome does not depend on the order of ``names``.
 
@@ -87,10 +91,18 @@ def _parents(names: Iterable[str]) -> set[str]:
 
 
 def _candidate(name: str, suffix: str, level: int) -> str:
-    if level == 0:
-        return posixpath.splitext(name)[0] + suffix
-    if level == 1:
-        return name + suffix
+    if level < 2:
+        plain = (name if level else posixpath.splitext(name)[0]) + suffix
+        if _length(plain) <= _MAX_BYTES:
+            return plain
     # Every level gives another digest, so the search ends whatever the other names are.
     digest = hashlib.sha256(f"{level}/{name}".encode("utf-8", "surrogatepass")).hexdigest()
-    return f"{name}~{digest[:8]}{suffix}"
+    ending = f"~{digest[:8]}{suffix}"
+    while _length(name + ending) > _MAX_BYTES:
+        name = name[:-1]
+    return name + ending
+
+
+def _length(path: str) -> int:
+    """Bytes of a path's last part; a byte that is no UTF-8 counts as three."""
+    return len(posixpath.basename(path).encode("utf-8", "surrogatepass"))

@@ -64,7 +64,8 @@ class PredictionData(pl.LightningDataModule):
     """The images of a source in batches whose composition never changes.
 
     Batch ``k`` holds images ``k * batch_size`` onwards, whatever is done already and however many
-    processes share the work, so an image always meets the same neighbours. Batches with nothing
+    processes share the work, so an image always meets the same neighbours. The last batch is padded
+    to the size of the others, a single one is not. Batches with nothing
     left to do are left out; the others are dealt whole to the trainer's processes in turn.
 
     With ``keep_full``, up to ``2 * num_workers + 1`` batches of full-size images are in memory at
@@ -156,7 +157,7 @@ class _Batches(Dataset[Batch]):
         return -(-len(self.done) // self.batch_size)
 
     def __getitem__(self, index: int) -> Batch:
-        slots, side = self.batch_size, self.resolution
+        slots, side = min(self.batch_size, len(self.done)), self.resolution
         start = index * slots
         count = min(slots, len(self.done) - start)
         pixels = np.zeros((slots, side, side, 3), np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import io
 import json
 import os
@@ -23,7 +24,17 @@ from artfp.data.entries import DATASET_JSON
 from artfp.data.naming import renamed_dataset_json
 from artfp.errors import UserError
 
-__all__ = ["FORMATS", "Format", "encode_image", "pack_zip", "suffix_of", "write_atomic"]
+__all__ = [
+    "FORMATS",
+    "Format",
+    "encode_image",
+    "pack_zip",
+    "remove_leftovers",
+    "suffix_of",
+    "write_atomic",
+]
+
+_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
 
 
 @dataclass(frozen=True)
@@ -81,13 +92,15 @@ def encode_image(
     return buffer.getvalue()
 
 
-def write_atomic(path: Path, data: bytes | str) -> None:
+def write_atomic(path: Path, data: bytes | str, keep_equal: bool = False) -> None:
     """Write a file so that it is whole whenever it is there; makes its folder; text is UTF-8.
+
+    With ``keep_equal``, a file that holds the same already is left alone, its time too.
 
     Raises UserError: the file cannot be written (no space, no permission, a folder in its place).
     """
     encoded = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
-    with _replacing(path) as file:
+    with _replacing(path, keep_equal) as file:
         file.write(encoded)
 
 
@@ -99,6 +112,7 @@ def pack_zip(
 ) -> None:
     """Pack files of ``folder`` into an uncompressed zip: the same bytes in, the same zip out.
 
+    An equal zip that is there already is left alone.
     ``dataset_json`` becomes ``dataset.json`` at the top. A name's undecodable bytes are written
     ``%FF``, since a zip can hold them no other way.
 
@@ -107,12 +121,22 @@ def pack_zip(
     members = {name: _zip_name(name) for name in names}
     if len(set(members.values())) != len(names):
         raise UserError(f"{destination}: two of the images would have one name in the archive")
-    with _replacing(destination) as file, zipfile.ZipFile(file, "w") as archive:
+    with _replacing(destination, True) as file, zipfile.ZipFile(file, "w") as archive:
         if dataset_json is not None:
             text = json.dumps(renamed_dataset_json(dataset_json, members))
             archive.writestr(_member(DATASET_JSON), text)
         for name, member in members.items():
             archive.writestr(_member(member), (folder / name).read_bytes())
+
+
+def remove_leftovers(folder: Path, deep: bool = False) -> None:
+    """Delete the temporary files that killed runs left in a folder, or below it too if ``deep``."""
+    for path, folders, files in os.walk(folder):
+        for name in filter(_TEMPORARY.fullmatch, files):
+            with suppress(OSError):
+                os.unlink(os.path.join(path, name))
+        if not deep:
+            folders.clear()
 
 
 def _format(name: str) -> Format:
@@ -133,15 +157,21 @@ def _member(name: str) -> zipfile.ZipInfo:
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a hidden file beside ``path`` that takes its place on success and else goes away."""
+def _replacing(path: Path, keep_equal: bool) -> Iterator[BinaryIO]:
+    """Open a hidden file beside ``path`` that takes its place on success and else goes away.
+
+    With ``keep_equal`` it also goes away where ``path`` holds the same.
+    """
     temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with open(temporary, "xb") as file:
                 yield file
-            os.replace(temporary, path)
+            if keep_equal and path.is_file() and filecmp.cmp(temporary, path, shallow=False):
+                temporary.unlink()
+            else:
+                os.replace(temporary, path)
         except BaseException:
             with suppress(OSError):
                 temporary.unlink()

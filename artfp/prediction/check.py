@@ -6,13 +6,12 @@ import numpy as np
 import torch
 
 from artfp.data.decode import ImageError, decode_image
-from artfp.data.journal import Journal
 from artfp.data.pixels import as_batch
 from artfp.errors import UserError
 from artfp.evaluation.fidelity import psnr, ssim
 from artfp.fingerprint import parse
 from artfp.models import Decoder, read_image
-from artfp.prediction.embed import IMAGES, Embedding
+from artfp.prediction.embed import IMAGES, Embedding, records
 
 
 @torch.inference_mode()
@@ -24,13 +23,15 @@ def check(job: Embedding, decoder: Decoder) -> dict[str, float]:
     """
     positions = {name: i for i, name in enumerate(job.source.names)}
     sums, count = np.zeros(3), 0
-    for record in Journal(job.output, "embed").stream():
-        path = job.output / IMAGES / str(record.get("output"))
-        if record.get("error") is not None or not path.is_file():
+    for record in records(job.output):
+        position = positions.get(record["name"])
+        if position is None or record.get("error") is not None:
             continue
+        del positions[record["name"]]  # a killed run's image may have two records
+        path = job.output / IMAGES / record["output"]
         try:
             written = decode_image(path.read_bytes()).pixels
-            source = decode_image(job.source.read(positions[record["name"]])).pixels
+            source = decode_image(job.source.read(position)).pixels
             original = job.geometry(source)
         except ImageError as error:
             raise UserError(f"{path} or its original cannot be read back: {error}") from error

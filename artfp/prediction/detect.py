@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from artfp.data.journal import Journal, Manifest
 from artfp.data.pixels import to_unit
 from artfp.data.predict import Batch, PredictionData
 from artfp.data.sources import ImageSource
+from artfp.data.writing import remove_leftovers
 from artfp.evidence import format_p, log_p_value
 from artfp.fingerprint import to_text
 from artfp.models import Decoder
@@ -70,12 +72,18 @@ def detect(job: Detection) -> Detected | None:
         job.num_workers,
         done=done,
     )
-    Manifest.claim(job.output, _settings(job), "detect")
+    if Manifest.claim(job.output, _settings(job), "detect") and job.trainer.is_global_zero:
+        remove_leftovers(job.output)
     if not run_prediction(_Detector(job), data, job.trainer):
         return None
     columns = (*COLUMNS, *(COMPARED if job.words else ()), "error")
     decoded, failed = write_tables(
-        journal, job.source.names, columns, job.output / TABLE, job.output / LISTING, "name"
+        journal.stream(),
+        job.source.names,
+        columns,
+        job.output / TABLE,
+        job.output / LISTING,
+        "name",
     )
     matches = None
     if job.words:
@@ -90,7 +98,7 @@ def detect(job: Detection) -> Detected | None:
 def _settings(job: Detection) -> dict[str, object]:
     """What must be equal for a stopped run to go on."""
     return {
-        "source": job.source.location,
+        "source": os.path.abspath(job.source.location),
         "decoder": job.decoder_hash,
         "secret_fingerprint": job.words.secret() if job.words else None,
         "geometry": job.geometry.describe(),
@@ -107,7 +115,12 @@ class _Detector(Prediction):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> None:
         """Decode one batch and note each result."""
-        words = (self.decoder(to_unit(batch.small)) > 0).to("cpu").numpy().astype(np.uint8)
+        words = (
+            (self.decoder(to_unit(batch.small).to(self.dtype)) > 0)
+            .to("cpu")
+            .numpy()
+            .astype(np.uint8)
+        )
         for slot, position in enumerate(batch.positions):
             if batch.skipped[slot]:
                 continue

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,13 @@ from artfp.data.naming import output_names, renamed_dataset_json
 from artfp.data.pixels import to_unit
 from artfp.data.predict import Batch, PredictionData
 from artfp.data.sources import ImageSource
-from artfp.data.writing import encode_image, pack_zip, suffix_of, write_atomic
+from artfp.data.writing import (
+    encode_image,
+    pack_zip,
+    remove_leftovers,
+    suffix_of,
+    write_atomic,
+)
 from artfp.errors import UserError
 from artfp.fingerprint import to_text
 from artfp.models import Encoder, add_residual
@@ -38,7 +45,8 @@ class Embedding:
     """What decides an embedding run, beside the fingerprints.
 
     `encoder_hash` names the weights; `strength` is a factor on what they add; `trainer` is
-    `make_trainer`'s. Raises UserError on a number or a format that cannot be.
+    `make_trainer`'s. Raises UserError on what cannot be: a number, a format, labels of a form that
+    is not StyleGAN's, an output that would be found among the source's images by the next run.
     """
 
     source: ImageSource
@@ -59,6 +67,16 @@ class Embedding:
             raise UserError(f"strength is {self.strength}; give a factor above 0, at most 10")
         if self.batch_size < 1:
             raise UserError(f"batch size is {self.batch_size}; it must be 1 or more")
+        if self.num_workers is not None and self.num_workers < 0:
+            raise UserError(f"number of workers is {self.num_workers}; it must be 0 or more")
+        if self.source.dataset_json is not None:
+            renamed_dataset_json(self.source.dataset_json, {})
+        source, images = (os.path.realpath(p) for p in (self.source.location, self.output / IMAGES))
+        if os.path.isdir(source) and Path(images).is_relative_to(source):
+            raise UserError(
+                f"{self.output} lies in the folder of the images, {self.source.location}; "
+                "choose an output folder outside"
+            )
 
 
 @dataclass(frozen=True)
@@ -77,14 +95,11 @@ def embed(job: Embedding, words: Words) -> Embedded | None:
     first. Raises UserError on a folder that holds a run with other settings.
     """
     outputs = output_names(job.source.names, suffix_of(job.format))
-    Manifest.claim(job.output, _settings(job, words), "embed")
-    journal = Journal(job.output, "embed")
     images = job.output / IMAGES
-    done = {
-        record["name"]
-        for record in journal.stream()
-        if record.get("error") is None and (images / record["output"]).is_file()
-    }
+    if Manifest.claim(job.output, _settings(job, words), "embed") and job.trainer.is_global_zero:
+        remove_leftovers(job.output)
+        remove_leftovers(images, deep=True)
+    done = {record["name"] for record in records(job.output) if record.get("error") is None}
     data = PredictionData(
         job.source,
         job.geometry,
@@ -97,23 +112,35 @@ def embed(job: Embedding, words: Words) -> Embedded | None:
     if not run_prediction(_Embedder(job, words, outputs), data, job.trainer):
         return None
     written, failed = write_tables(
-        journal, job.source.names, COLUMNS, job.output / TABLE, job.output / LISTING, "output"
+        records(job.output),
+        job.source.names,
+        COLUMNS,
+        job.output / TABLE,
+        job.output / LISTING,
+        "output",
     )
     unusable = {name for name, _ in failed}
     names = {a: b for a, b in zip(job.source.names, outputs, strict=True) if a not in unusable}
     labels = None
     if job.source.dataset_json is not None:
         labels = renamed_dataset_json(job.source.dataset_json, names)
-        write_atomic(images / "dataset.json", json.dumps(labels))
+        write_atomic(images / "dataset.json", json.dumps(labels), keep_equal=True)
     if job.archive:
         pack_zip(images, list(names.values()), job.output / ARCHIVE, labels)
     return Embedded(written, len(done), failed)
 
 
+def records(output: Path) -> Iterator[dict[str, Any]]:
+    """Yield the records of an output folder, but for those of images that are not there."""
+    for record in Journal(output, "embed").stream():
+        if record.get("error") is not None or (output / IMAGES / record["output"]).is_file():
+            yield record
+
+
 def _settings(job: Embedding, words: Words) -> dict[str, object]:
     """What must be equal for a run to go on in the same folder."""
     return {
-        "source": job.source.location,
+        "source": os.path.abspath(job.source.location),
         "encoder": job.encoder_hash,
         "secret_fingerprint": words.secret(),
         "geometry": job.geometry.describe(),
@@ -137,8 +164,10 @@ class _Embedder(Prediction):
         for slot, position in enumerate(batch.positions):
             if not batch.skipped[slot]:
                 words[slot] = self.words.of(self.names[position])
-        bits = torch.from_numpy(words).to(self.device, torch.float32)
-        residual = self.encoder.residual(to_unit(batch.small), bits) * self.job.strength
+        x = to_unit(batch.small).to(self.dtype)
+        residual = (
+            self.encoder.residual(x, torch.from_numpy(words).to(x)).float() * self.job.strength
+        )
         marked = add_residual(batch.small, residual).permute(0, 2, 3, 1).cpu().numpy()
         originals = batch.small.permute(0, 2, 3, 1).cpu().numpy()
         tasks: list[tuple[Any, ...]] = []

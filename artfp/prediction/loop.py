@@ -79,7 +79,13 @@ def make_trainer(progress: bool = False, **options: Any) -> pl.Trainer:
             callbacks=[TQDMProgressBar(refresh_rate=5)] if progress else None,
             **whole,
         )
-    except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
+    except (
+        ValueError,
+        TypeError,
+        RuntimeError,
+        ImportError,  # what an accelerator or a precision needs and is not installed
+        MisconfigurationException,
+    ) as error:
         raise UserError(f"Lightning's Trainer refused its settings: {error}") from error
 
 

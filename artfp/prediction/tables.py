@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from artfp.data.journal import Journal
 from artfp.data.writing import write_atomic
 from artfp.errors import one_line
 
@@ -21,15 +20,17 @@ def csv_line(values: Iterable[object]) -> str:
 
 
 def write_tables(
-    journal: Journal,
+    records: Iterable[dict[str, Any]],
     names: Sequence[str],
     columns: Sequence[str],
     table: Path,
     listing: Path,
     listed: str,
 ) -> tuple[int, list[tuple[str, str]]]:
-    """Write what a journal holds of `names` as CSV and as lines "name bits".
+    """Write the records of `names` as CSV and as lines "name bits".
 
+    Of several records of an image the last counts, but a success before an error: an error from a
+    run before may come late, from another process's journal.
     Memory holds one CSV line an image, not the records. Args: `columns` of the records;
     `table`, the CSV file; `listing`, the text file; `listed`, the column that names an image there.
 
@@ -39,19 +40,18 @@ def write_tables(
     lines = [""] * len(names)
     words = [""] * len(names)
     failed: dict[int, str] = {}
-    for record in journal.stream():
+    for record in records:
         position = positions.get(record["name"])
-        if position is None:
+        if position is None or (words[position] and record.get("error") is not None):
             continue
         lines[position] = csv_line(record.get(column) for column in columns)
         if record.get("error") is None:
             words[position] = f"{one_line(str(record[listed]))} {record['bits']}\n"
             failed.pop(position, None)
         else:
-            words[position] = ""
             failed[position] = str(record["error"])
-    write_atomic(table, csv_line(columns) + "".join(lines))
-    write_atomic(listing, "".join(words))
+    write_atomic(table, csv_line(columns) + "".join(lines), keep_equal=True)
+    write_atomic(listing, "".join(words), keep_equal=True)
     done = sum(map(bool, words))
     return done, [(names[i], reason) for i, reason in sorted(failed.items())]
 

@@ -38,10 +38,9 @@ class Words:
 
     def secret(self) -> str:
         """What two runs must share to embed the same fingerprints."""
-        if self.word is not None:
-            return sha256(to_text(self.word).encode()).hexdigest()
-        assert self.key is not None
-        return f"{self.key.tag()}:{self.per_image}"
+        if self.per_image and self.key is not None:
+            return f"{self.key.tag()}:each"
+        return sha256(to_text(self.of("")).encode()).hexdigest()
 
 
 def given_word(bits: int, fingerprint: str | None, key_file: str | None) -> Words | None:
