@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -92,7 +93,12 @@ def trainer_options(args: Any) -> dict[str, Any]:
 
 
 def prepare() -> None:
-    """Quiet the libraries and let artfp speak, one plain line each, on stderr."""
+    """Quiet the libraries and let artfp speak, one plain line each, on stderr.
+
+    Processes that Lightning started beside the first leave Ctrl-C to it: it ends them.
+    """
+    if not first_process() and "TORCHELASTIC_RUN_ID" not in os.environ:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     quiet_libraries()
     logging.basicConfig(format="%(message)s")
     logging.getLogger("artfp").setLevel(logging.INFO)
@@ -100,7 +106,8 @@ def prepare() -> None:
 
 def first_process() -> bool:
     """Whether this process is not one that a launcher started beside the first."""
-    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "RANK", "NODE_RANK"))
+    ranks = ("LOCAL_RANK", "RANK", "NODE_RANK", "SLURM_PROCID")
+    return all(os.environ.get(name, "0") == "0" for name in ranks)
 
 
 def await_first(file: Path, seconds: float = 120.0) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
+from types import TracebackType
 
 import numpy as np
 import pytorch_lightning as pl
@@ -212,4 +214,16 @@ class _Dealt(DistributedSampler[int]):
 def _start_worker(worker: int) -> None:
     """Leave Ctrl-C to the main process, and one thread to each worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.excepthook = _unless_abandoned
     torch.set_num_threads(1)
+
+
+def _unless_abandoned(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Show an exception of a worker's thread, but not that the main process went away.
+
+    After Ctrl-C it may do so in the middle of taking over a tensor.
+    """
+    if not isinstance(error, (EOFError, ConnectionError)):
+        sys.__excepthook__(kind, error, trace)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
@@ -13,16 +15,19 @@ from artfp.fingerprint import parse
 from artfp.models import Decoder, read_image
 from artfp.prediction.embed import IMAGES, Embedding, records
 
+_SSIM_SIDE = 11
+"""Pixels of the window of SSIM, which smaller images do not have."""
+
 
 @torch.inference_mode()
 def check(job: Embedding, decoder: Decoder) -> dict[str, float]:
     """Mean `bit_accuracy`, `psnr` (dB) and `ssim` of the images of a finished run.
 
-    The originals are read and cut again; nothing is taken from memory. Raises UserError if there
-    is no image.
+    The originals are read and cut again; nothing is taken from memory. SSIM is that of the images
+    of 11 pixels a side or more, nan if there is none. Raises UserError if there is no image.
     """
     positions = {name: i for i, name in enumerate(job.source.names)}
-    sums, count = np.zeros(3), 0
+    sums, counts = np.zeros(3), np.zeros(3)
     for record in records(job.output):
         position = positions.get(record["name"])
         if position is None or record.get("error") is not None:
@@ -38,9 +43,12 @@ def check(job: Embedding, decoder: Decoder) -> dict[str, float]:
         word = parse(record["bits"], decoder.bits)
         right = float(np.mean(read_image(decoder, written) == word))
         x, y = as_batch(original), as_batch(written)
-        sums += (right, float(psnr(y, x)), float(ssim(y, x)))
-        count += 1
-    if not count:
+        sums[:2] += right, float(psnr(y, x))
+        counts[:2] += 1
+        if min(written.shape[:2]) >= _SSIM_SIDE:
+            sums[2] += float(ssim(y, x))
+            counts[2] += 1
+    if not counts[0]:
         raise UserError(f"{job.output} holds no fingerprinted image to check")
-    means = sums / count
-    return {"bit_accuracy": means[0], "psnr": means[1], "ssim": means[2]}
+    means = (float(a / n) if n else math.nan for a, n in zip(sums, counts, strict=True))
+    return dict(zip(("bit_accuracy", "psnr", "ssim"), means, strict=True))

@@ -86,3 +86,14 @@ def test_renamed_dataset_json() -> None:
     for labels in (3, [["only a name"]], [[1, 2]], ["ab"]):
         with pytest.raises(UserError, match=r"dataset\.json"):
             renamed_dataset_json({"labels": labels}, mapping)
+
+
+def test_names_longer_than_a_file_system_takes_are_cut() -> None:
+    long = "f/" + "é" * 125
+    names = [f"{long}.jpg", f"{long}.png", "f/" + "x" * 251 + ".bmp", "f/" + "x" * 300 + ".png"]
+    outputs = output_names(names, ".tiff")
+    assert len(set(outputs)) == 4
+    for output in outputs:
+        folder, _, base = output.partition("/")
+        assert folder == "f" and len(base.encode()) <= 255 and base.endswith(".tiff")
+    assert output_names(["a/" + "x" * 251 + ".jpg"], ".png") == ["a/" + "x" * 251 + ".png"]

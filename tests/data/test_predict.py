@@ -207,3 +207,20 @@ def test_default_workers(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_numbers_out_of_range(picture_folder: Path, option: str) -> None:
     with pytest.raises(UserError, match=r"is -1; it must be \d or more"):
         data_of(picture_folder, **{option: -1})
+
+
+def test_a_worker_is_silent_about_an_end_of_the_main_process_alone(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from artfp.data.predict import _unless_abandoned
+
+    for error in (EOFError(), ConnectionResetError(), BrokenPipeError()):
+        _unless_abandoned(type(error), error, None)
+    assert capsys.readouterr().err == ""
+    _unless_abandoned(ValueError, ValueError("torn"), None)
+    assert "torn" in capsys.readouterr().err
+
+
+def test_a_single_batch_is_as_large_as_the_source(picture_folder: Path) -> None:
+    (batch,) = data_of(picture_folder, batch_size=10**12).predict_dataloader()
+    assert len(batch.positions) == len(open_source(picture_folder).names) == len(batch.small)

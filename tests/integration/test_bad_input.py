@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from artfp.cli.main import main
+from artfp.models import build_pair, save_network
 
 Refused = Callable[..., str]
 
@@ -74,6 +76,48 @@ class TestBoth:
     def test_size_against_the_weights(self, command: str, refused: Refused) -> None:
         assert "16 bits" in refused(command, fingerprint_size=100)
 
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "",
+            "text",
+            "[]",
+            '{"artfp": "key", "version": 9, "secret": "%s"}' % ("0a" * 32),
+            '{"artfp": "key", "version": 1, "secret": "5eC4e7"}',
+        ],
+    )
+    def test_malformed_key_file(
+        self, command: str, refused: Refused, tmp_path: Path, text: str
+    ) -> None:
+        (tmp_path / "k.json").write_text(text)
+        (tmp_path / "k.json").chmod(0o600)
+        line = refused(command, key=tmp_path / "k.json")
+        assert "k.json" in line and "5eC4e7" not in line and "0a0a" not in line
+
+    def test_a_folder_as_key_file(self, command: str, refused: Refused, tmp_path: Path) -> None:
+        assert str(tmp_path) in refused(command, key=tmp_path)
+
+    def test_workers(self, command: str, refused: Refused) -> None:
+        assert "workers is -1" in refused(command, num_workers=-1)
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"accelerator": "nonsense"},
+            {"accelerator": "tpu"},
+            {"strategy": "nonsense"},
+            {"precision": "7-bit"},
+            {"precision": "transformer-engine"},
+            {"accelerator": "cpu", "devices": "0"},
+            {"accelerator": "cpu", "devices": "1,2"},
+            {"num_nodes": 0},
+        ],
+    )
+    def test_what_lightning_refuses(
+        self, command: str, refused: Refused, options: dict[str, object]
+    ) -> None:
+        assert "Lightning" in refused(command, **options)
+
     def test_absent_gpu(self, command: str, refused: Refused) -> None:
         assert "--cuda 99" in refused(command, cuda=99)
 
@@ -95,8 +139,13 @@ class TestBoth:
 
     def test_output_is_a_file(self, command: str, refused: Refused, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
-        line = refused(command, output_dir=tmp_path / "file", fingerprint="abcd")
-        assert str(tmp_path / "file") in line
+        for output in (tmp_path / "file", tmp_path / "file/out"):
+            line = refused(command, output_dir=output, fingerprint="abcd")
+            assert str(output) in line
+        assert (tmp_path / "file").read_bytes() == b""
+
+    def test_output_that_cannot_be_made(self, command: str, refused: Refused) -> None:
+        assert "/dev/null/out" in refused(command, output_dir="/dev/null/out")
 
 
 @pytest.mark.parametrize("command,network", [("embed", "encoder"), ("detect", "decoder")])
@@ -138,8 +187,39 @@ class TestWeights:
         ({"format": "gif"}, "'gif'"),
         ({"key": "k", "identical_fingerprints": True}, "k"),
         ({"fingerprint": "abcd", "identical_fingerprints": True}, "leave out"),
+        ({"strength": "nan"}, "--strength"),
+        ({"key": None, "identical_fingerprints": True, "num_workers": -1}, "workers is -1"),
+        ({"identical_fingerprints": True, "strength": 11}, "strength is 11"),
+        ({"seed": "x"}, "--seed"),
+        ({"check": True, "decoder_path": "/none.safetensors"}, "no decoder at /none.safetensors"),
         ({"image_resolution": 0}, "image resolution is 0"),
     ],
 )
 def test_embed_only(refused: Refused, options: dict[str, object], said: str) -> None:
     assert said in refused("embed", **options)
+
+
+def test_output_among_the_images(refused: Refused, tmp_path: Path, photo_folder: Path) -> None:
+    shutil.copytree(photo_folder, tmp_path / "in")
+    before = sorted(tmp_path.rglob("*"))
+    for output in ("in", "in/results"):
+        options = {"data_dir": tmp_path / "in", "output_dir": tmp_path / output}
+        assert "outside" in refused("embed", **options, identical_fingerprints=True)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_labels_that_are_none(refused: Refused, tmp_path: Path, photo_folder: Path) -> None:
+    shutil.copytree(photo_folder, tmp_path / "in")
+    (tmp_path / "in/dataset.json").write_text('{"labels": [1, 2]}')
+    assert "label" in refused("embed", data_dir=tmp_path / "in")
+
+
+def test_a_decoder_of_other_length(refused: Refused, tmp_path: Path) -> None:
+    save_network(build_pair("residual", 24, 32)[1], tmp_path / "other.safetensors")
+    line = refused("embed", check=True, decoder_path=tmp_path / "other.safetensors")
+    assert "16 bits" in line and "24" in line
+
+
+def test_a_fingerprint_in_yaml_without_quotes(refused: Refused, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("fingerprint: 1100001101011010\n")
+    assert "--fingerprint" in refused("embed", config=tmp_path / "c.yaml")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from artfp.data import open_source
@@ -66,33 +66,20 @@ def test_tree_names_and_listing(
     assert [row["output"] for row in _rows(this.output)] == found
 
 
-def test_pixels_are_original_plus_residual(
-    job: Jobs, tmp_path: Path, photographs: list[np.ndarray], pair: Pair
-) -> None:
-    at_size, wide = photographs[0][:32, :32], photographs[1][:100, :170]
-    _save(tmp_path / "in/1.png", at_size)
-    _save(tmp_path / "in/2.png", wide)
-    this = job(tmp_path / "in", strength=1.5)
-    embed(this, ONE)
-    bits = torch.from_numpy(KEY.fingerprint(16)).float()[None]
-    for name, original in (("1.png", at_size), ("2.png", wide)):
-        small = np.asarray(Image.fromarray(original).resize((32, 32), Image.Resampling.BICUBIC))
-        x = torch.from_numpy(small.copy()).permute(2, 0, 1)[None] / 255.0
-        with torch.no_grad():
-            residual = pair.encoder.residual(x, bits)
-        size = original.shape[:2]
-        grown = torch.nn.functional.interpolate(residual, size, mode="bicubic")
-        exact = original + 1.5 * 255.0 * grown[0].permute(1, 2, 0).numpy().astype(np.float64)
-        written = _pixels(this.output / IMAGES / name)
-        assert written.shape == original.shape
-        assert np.abs(written - np.clip(exact, 0, 255)).max() < 0.51
+def test_psnr_of_the_table_is_that_of_the_file(job: Jobs, photo_folder: Path) -> None:
+    embed(this := job(), ONE)
+    for row in _rows(this.output)[::7]:
+        written, original = (
+            _pixels(this.output / IMAGES / row["output"]),
+            _pixels(photo_folder / row["name"]),
+        )
         error = np.mean((written.astype(float) - original) ** 2)
-        row = next(row for row in _rows(this.output) if row["name"] == name)
         assert float(row["psnr"]) == pytest.approx(10 * np.log10(255**2 / error), abs=0.002)
+        assert (int(row["width"]), int(row["height"])) == (48, 48)
 
 
-@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK"])
-def test_other_modes_become_rgb(
+@pytest.mark.parametrize("mode", ["CMYK", "1", "LA"])
+def test_any_mode_becomes_rgb(
     job: Jobs, tmp_path: Path, photographs: list[np.ndarray], mode: str
 ) -> None:
     suffix = ".jpg" if mode == "CMYK" else ".png"
@@ -216,12 +203,48 @@ def test_a_stopped_run_goes_on_and_repeats_nothing(
             assert (stopped.output / name).read_bytes() == content, name
 
 
-def test_a_finished_run_changes_nothing(job: Jobs) -> None:
-    embed(this := job(), ONE)
-    before = _state(this.output / IMAGES)
-    done = embed(job(), ONE)
+def test_a_finished_run_changes_nothing(job: Jobs, tmp_path: Path, photo_folder: Path) -> None:
+    shutil.copytree(photo_folder, folder := tmp_path / "in")
+    (folder / "dataset.json").write_text(json.dumps({"labels": [["003.png", 1]]}))
+    embed(this := job(folder, archive=True), ONE)
+    before = _state(this.output)
+    assert {ARCHIVE, TABLE, LISTING, "embed.run.json", f"{IMAGES}/dataset.json"} < before.keys()
+    done = embed(job(folder, archive=True), ONE)
     assert done is not None and done.before == done.written == 120
-    assert _state(this.output / IMAGES) == before
+    assert _state(this.output) == before
+
+
+def test_the_same_folder_by_another_path_goes_on(
+    job: Jobs, photo_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embed(job(), ONE)
+    monkeypatch.chdir(photo_folder.parent)
+    for path in (f"{photo_folder}/", photo_folder.name, f"./{photo_folder.name}/."):
+        source = open_source(path)
+        done = embed(job(source=source), ONE)
+        assert done is not None and done.before == 120
+
+
+def test_leftovers_of_a_kill_go_away_and_nothing_else(job: Jobs) -> None:
+    embed(this := job(), ONE)
+    left = [this.output / ".0123456789abcdef.tmp", this.output / IMAGES / ".fedcba9876543210.tmp"]
+    kept = [this.output / ".mine.tmp", this.output / IMAGES / "notes.tmp"]
+    for path in left + kept:
+        path.touch()
+    embed(job(), ONE)
+    assert not any(path.exists() for path in left) and all(path.exists() for path in kept)
+
+
+def test_a_deleted_image_is_made_again(job: Jobs) -> None:
+    embed(this := job(), ONE)
+    before = _state(this.output)
+    (gone := this.output / IMAGES / "017.png").unlink()
+    done = embed(job(), ONE)
+    assert done is not None and (done.before, done.written) == (119, 120)
+    after = _state(this.output)
+    name = str(gone.relative_to(this.output))
+    assert after.pop(name)[0] == before.pop(name)[0]
+    assert after == before
 
 
 @pytest.mark.parametrize(
@@ -237,10 +260,40 @@ def test_another_run_in_the_same_folder_is_refused(job: Jobs, change: dict[str, 
     assert _state(this.output) == before
 
 
-@pytest.mark.parametrize("fields", [{"strength": 0.0}, {"format": "gif"}, {"batch_size": 0}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"strength": 0.0},
+        {"strength": float("nan")},
+        {"format": "gif"},
+        {"batch_size": 0},
+        {"num_workers": -1},
+    ],
+)
 def test_impossible_settings(job: Jobs, fields: dict[str, object]) -> None:
     with pytest.raises(UserError):
         job(**fields)
+
+
+def test_labels_of_another_form_are_refused_at_once(
+    job: Jobs, tmp_path: Path, photographs: list[np.ndarray]
+) -> None:
+    _save(tmp_path / "in/x.png", photographs[0][:40, :40])
+    (tmp_path / "in/dataset.json").write_text('{"labels": "none"}')
+    with pytest.raises(UserError, match="labels"):
+        job(tmp_path / "in")
+
+
+def test_an_output_among_the_images_is_refused(
+    job: Jobs, tmp_path: Path, photographs: list[np.ndarray]
+) -> None:
+    _save(tmp_path / "in/x.png", photographs[0][:40, :40])
+    (tmp_path / "link").symlink_to(tmp_path / "in", target_is_directory=True)
+    for output in (tmp_path / "in", tmp_path / "in/deep/out", tmp_path / "link/out"):
+        with pytest.raises(UserError, match="outside"):
+            job(tmp_path / "in", output=output)
+    job(tmp_path / "in", output=tmp_path / "in2")
+    job(tmp_path / "in/x.png", output=tmp_path / "in")
 
 
 def test_hostile_names_pass_through_the_tables(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from artfp.errors import UserError
-from artfp.fingerprint import Key
+from artfp.fingerprint import Key, to_text
 from artfp.prediction.words import KEY_FILE, Words, drawn_words, given_word
 
 
@@ -61,3 +61,25 @@ def test_given_words(tmp_path: Path) -> None:
     assert given_word(8, None, None) is None
     with pytest.raises(UserError, match="give one"):
         given_word(8, "10000001", str(tmp_path / "k.json"))
+
+
+def test_a_key_is_never_overwritten(tmp_path: Path) -> None:
+    (tmp_path / KEY_FILE).write_text("not a key")
+    with pytest.raises(UserError, match=KEY_FILE):
+        drawn_words(64, tmp_path, per_image=False)
+    assert (tmp_path / KEY_FILE).read_text() == "not a key"
+
+
+def test_one_word_is_the_same_run_however_it_was_named(tmp_path: Path) -> None:
+    drawn = drawn_words(16, tmp_path, per_image=False)
+    by_file = given_word(16, None, str(tmp_path / KEY_FILE))
+    by_bits = given_word(16, to_text(drawn.of("")), None)
+    assert by_file is not None and by_bits is not None
+    assert drawn.secret() == by_file.secret() == by_bits.secret()
+    assert drawn.secret() != Words(16, word=1 - drawn.of("")).secret()
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file/out"):
+        drawn_words(16, tmp_path / "file/out", per_image=False)
