@@ -1,20 +1,74 @@
 """Perturbations: each once, in a differentiable form for training and as the true operation."""
 
 from artfp.perturbations.base import Perturbation
-from artfp.perturbations.codec import Jpeg
-from artfp.perturbations.geometric import Mirror, ResizeBack
+from artfp.perturbations.chains import Combination, Screenshot
+from artfp.perturbations.codec import Jpeg, Webp
+from artfp.perturbations.frequency import Blur, LowPass, Residual
+from artfp.perturbations.geometric import CentreCrop, Mirror, RandomCrop, ResizeBack, Rotation
+from artfp.perturbations.local import Erase, Relight
 from artfp.perturbations.mixture import Mixture, training_mixture
-from artfp.perturbations.photometric import Blur, Brightness, Contrast, Noise
+from artfp.perturbations.photometric import (
+    Brightness,
+    Contrast,
+    Gamma,
+    Hue,
+    Noise,
+    Quantise,
+    Saturation,
+)
+
+PERTURBATIONS: dict[str, Perturbation] = {
+    perturbation.name: perturbation
+    for perturbation in (
+        Jpeg(),
+        Webp(),
+        ResizeBack(),
+        Blur(),
+        Noise(),
+        Quantise(),
+        LowPass(),
+        Residual(),
+        Mirror(),
+        CentreCrop(),
+        RandomCrop(),
+        Rotation(),
+        Erase(),
+        Brightness(),
+        Contrast(),
+        Gamma(),
+        Saturation(),
+        Hue(),
+        Relight(),
+        Screenshot(),
+        Combination(),
+    )
+}
+"""All perturbations by name, in the order of tables."""
 
 __all__ = [
+    "PERTURBATIONS",
     "Blur",
     "Brightness",
+    "CentreCrop",
+    "Combination",
     "Contrast",
+    "Erase",
+    "Gamma",
+    "Hue",
     "Jpeg",
+    "LowPass",
     "Mirror",
     "Mixture",
     "Noise",
     "Perturbation",
+    "Quantise",
+    "RandomCrop",
+    "Relight",
+    "Residual",
     "ResizeBack",
+    "Rotation",
+    "Saturation",
+    "Screenshot",
+    "Webp",
     "training_mixture",
 ]

@@ -11,17 +11,21 @@ from artfp.data.pixels import to_bytes, to_unit
 class Perturbation:
     """One way in which an image changes between its making and its audit.
 
-    Attributes: `name`; `mildest` and `harshest`, the range of strengths drawn in training, in the
-    unit that the class states; `both_ways`, whether strengths lie on both sides of the mildest.
+    Attributes: `name`; `unit` of the strength, for axes; `source` of the range; `mildest` and
+    `harshest`, the range of strengths drawn in training; `both_ways`, whether strengths lie on
+    both sides of the mildest; `levels`, the strengths of a sweep, from mild to harsh.
 
     A draw (`draw`) is kept apart from its application (`soft`), so that it can be replayed: the
     same strengths and a generator in the same state give the same result.
     """
 
     name = ""
+    unit = ""
+    source = ""
     mildest = 0.0
     harshest = 1.0
     both_ways = False
+    levels: tuple[float, ...] = ()
 
     def draw(self, count: int, generator: torch.Generator, reach: float = 1.0) -> Tensor:
         """Strengths (count,), uniform over the share `reach` of the range next to the mildest."""
@@ -38,12 +42,27 @@ class Perturbation:
     def true(self, pixels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
         """True operation on 8-bit images (N, 3, H, W), 8-bit out.
 
-        Unless a real codec is involved this is the soft form, rounded.
+        Unless a real codec or resampler is involved this is the soft form, rounded.
         """
         strengths = torch.full((len(pixels),), strength)
         return to_bytes(self.soft(to_unit(pixels), strengths, generator))
+
+    def transform(
+        self, strength: Tensor, size: tuple[int, int], generator: torch.Generator
+    ) -> Tensor | None:
+        """Where the pixels of the result come from, (N, 3, 3), or None if every one stays.
+
+        See `artfp.perturbations.warp` for the coordinates. A generator in the state in which
+        `soft` is given it tells the transform of that very call. Args: `size`, (H, W).
+        """
+        return None
 
 
 def per_image(strength: Tensor, x: Tensor) -> Tensor:
     """Strengths (N,) shaped and placed to multiply images `x` (N, 3, H, W)."""
     return strength.to(x).view(-1, 1, 1, 1)
+
+
+def pass_through(value: Tensor, x: Tensor) -> Tensor:
+    """`value`, with the gradient of `x`: how a rounding or a real codec is trained through."""
+    return x + (value - x).detach()

@@ -1,8 +1,9 @@
-"""JPEG: a differentiable form that follows the standard, and the true codec.
+"""JPEG and WebP: differentiable forms, and the true codecs.
 
-The soft form does what a baseline encoder does (ITU-T T.81: full-range YCbCr as in JFIF, chroma
-averaged over 2 x 2 pixels, 8 x 8 DCT, quantisation by the Annex K tables scaled by quality) and
-lets gradients pass its roundings unchanged.
+The soft form of JPEG does what a baseline encoder does (ITU-T T.81: full-range YCbCr as in JFIF,
+chroma averaged over 2 x 2 pixels, 8 x 8 DCT, quantisation by the Annex K tables scaled by quality)
+and lets gradients pass its roundings unchanged. That of WebP runs the true codec; its gradient is
+that of halving the resolution of the colours.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from __future__ import annotations
 import io
 import math
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from artfp.perturbations.base import Perturbation
+from artfp.data.pixels import to_bytes, to_unit
+from artfp.perturbations.base import Perturbation, pass_through
+from artfp.perturbations.geometric import each
 
 LUMA_TABLE = (
     (16, 11, 10, 16, 24, 40, 51, 61),
@@ -59,7 +61,21 @@ def _dct_matrix() -> Tensor:
 
 def _round(x: Tensor) -> Tensor:
     """Round to nearest; the gradient is that of the identity."""
-    return x + (x.round() - x).detach()
+    return pass_through(x.round(), x)
+
+
+def _subsample(chroma: Tensor) -> Tensor:
+    """Chroma planes (N, 2, H, W), H and W even, at half the resolution and back."""
+    return F.interpolate(
+        F.avg_pool2d(chroma, 2), scale_factor=2.0, mode="bilinear", align_corners=False
+    )
+
+
+def _store(image: Image.Image, kind: str, **options: int) -> Image.Image:
+    """The image as a file of this kind gives it back."""
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return Image.open(file).convert("RGB")
 
 
 def quantisation(table: tuple[tuple[int, ...], ...], quality: Tensor) -> Tensor:
@@ -86,7 +102,10 @@ class Jpeg(Perturbation):
     """JPEG with chroma subsampling 4:2:0; strength is the quality, 100 best."""
 
     name = "jpeg"
-    mildest, harshest = 95.0, 50.0
+    unit = "quality"
+    source = "Yu et al. 2019: 75 to 10; WAVES: 90 to 10"
+    mildest, harshest = 95.0, 10.0
+    levels = (90.0, 75.0, 50.0, 30.0, 20.0, 10.0)
 
     def soft(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
         """Coded and decoded at qualities (N,)."""
@@ -106,9 +125,36 @@ class Jpeg(Perturbation):
 
     def true(self, pixels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
         """Pillow's JPEG codec at quality `strength`, 4:2:0."""
-        out = []
-        for image in pixels.cpu().permute(0, 2, 3, 1).numpy():
-            file = io.BytesIO()
-            Image.fromarray(image).save(file, "JPEG", quality=round(strength), subsampling=2)
-            out.append(torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1))
-        return torch.stack(out).to(pixels.device)
+        quality = round(strength)
+        return each(pixels, lambda _, image: _store(image, "JPEG", quality=quality, subsampling=2))
+
+
+class Webp(Perturbation):
+    """Lossy WebP; strength is the quality, 100 best."""
+
+    name = "webp"
+    unit = "quality"
+    source = "as JPEG"
+    mildest, harshest = 95.0, 10.0
+    levels = (90.0, 75.0, 50.0, 30.0, 10.0)
+
+    def soft(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+        """Coded at qualities (N,) by the true codec; the gradient passes by halved chroma."""
+        coded = torch.cat(
+            [
+                self.true(to_bytes(image.detach()[None]), float(quality), generator)
+                for image, quality in zip(x, strength, strict=True)
+            ]
+        )
+        height, width = x.shape[-2:]
+        padded = F.pad(x, (0, width % 2, 0, height % 2), mode="replicate")
+        matrix = torch.tensor(_TO_YCC).to(x)
+        ycc = torch.einsum("ij,njhw->nihw", matrix, padded)
+        whole = torch.cat([ycc[:, :1], _subsample(ycc[:, 1:])], dim=1)
+        rgb = torch.einsum("ij,njhw->nihw", torch.linalg.inv(matrix), whole)
+        return pass_through(to_unit(coded).to(x), rgb[..., :height, :width])
+
+    def true(self, pixels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+        """Pillow's WebP codec at quality `strength`."""
+        quality = round(strength)
+        return each(pixels, lambda _, image: _store(image, "WEBP", quality=quality))

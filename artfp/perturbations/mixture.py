@@ -7,14 +7,46 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from artfp.perturbations import warp
 from artfp.perturbations.base import Perturbation
-from artfp.perturbations.codec import Jpeg
-from artfp.perturbations.geometric import ResizeBack
-from artfp.perturbations.photometric import Blur, Brightness, Contrast, Noise
+from artfp.perturbations.chains import Combination, Screenshot
+from artfp.perturbations.codec import Jpeg, Webp
+from artfp.perturbations.frequency import Blur
+from artfp.perturbations.geometric import RandomCrop, ResizeBack, Rotation
+from artfp.perturbations.local import Erase, Relight
+from artfp.perturbations.photometric import (
+    Brightness,
+    Contrast,
+    Gamma,
+    Hue,
+    Noise,
+    Quantise,
+    Saturation,
+)
 
-TRAINING: tuple[type[Perturbation], ...] = (Jpeg, ResizeBack, Blur, Noise, Brightness, Contrast)
+TRAINING: tuple[type[Perturbation], ...] = (
+    Jpeg,
+    Webp,
+    ResizeBack,
+    Blur,
+    Noise,
+    Quantise,
+    RandomCrop,
+    Rotation,
+    Erase,
+    Brightness,
+    Contrast,
+    Gamma,
+    Saturation,
+    Hue,
+    Relight,
+    Screenshot,
+    Combination,
+)
 """What a fingerprint is trained to survive; mirroring comes on top, for half of all images."""
 
+MISPLACED = 0.5
+"""Pixels by which a realigned corner is off, as a standard deviation along each axis."""
 
 REACH_STEP = 0.005
 """By how much a step may change a member's reach."""
@@ -67,7 +99,7 @@ class Mixture(nn.Module):
             if len(where):
                 strength = member.draw(len(where), generator, float(self.reach[number]))
                 where = where.to(x.device)
-                out = out.index_copy(0, where, member.soft(x[where], strength, generator))
+                out = out.index_copy(0, where, _received(member, x[where], strength, generator))
         mirrored = torch.rand(count, generator=generator) < 0.5
         out = torch.where(mirrored.view(-1, 1, 1, 1).to(x.device), out.flip(-1), out)
         return out, choice
@@ -81,6 +113,25 @@ class Mixture(nn.Module):
                 self.error[number].lerp_(1.0 - mean, 1.0 - MEMORY)
                 step = REACH_STEP if float(mean) >= self.hold else -REACH_STEP
                 self.reach[number] = (self.reach[number] + step).clamp(self.least_reach, 1.0)
+
+
+def _received(
+    member: Perturbation, x: Tensor, strength: Tensor, generator: torch.Generator
+) -> Tensor:
+    """What a decoder that undoes geometry is given: perturbed images, put back nearly in place."""
+    size = (x.shape[-2], x.shape[-1])
+    state = generator.get_state()
+    moved = member.transform(strength, size, generator)
+    generator.set_state(state)
+    out = member.soft(x, strength, generator)
+    if moved is None:
+        return out
+    # Places are in units of half a side; a turn or a scale moves the corner at (1, 1) by the same.
+    error = torch.randn(len(x), 2, 3, generator=generator) * (MISPLACED / 3**0.5)
+    error = error * torch.tensor([[2.0 / size[1]], [2.0 / size[0]]])
+    wrong = warp.identity(len(x))
+    wrong[:, :2] += error
+    return warp.realign(out, moved @ wrong)
 
 
 def training_mixture(identity: float = 0.3) -> Mixture:

@@ -1,45 +1,47 @@
-"""Perturbations that change values and leave every pixel where it is."""
+"""Perturbations that change values, each pixel by itself or by its image's mean."""
 
 from __future__ import annotations
 
+import math
+
 import torch
-from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
-from artfp.perturbations.base import Perturbation, per_image
+from artfp.perturbations.base import Perturbation, pass_through, per_image
+
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in gray (ITU-R BT.601)."""
+
+
+def gray(x: Tensor) -> Tensor:
+    """Luma (N, 1, H, W) of images (N, 3, H, W)."""
+    return (x * torch.tensor(LUMA).to(x).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
 
 
 class Noise(Perturbation):
     """Additive Gaussian noise; strength is its standard deviation, full range 1."""
 
     name = "noise"
-    mildest, harshest = 0.0, 0.04
+    unit = "standard deviation"
+    source = "Yu et al. 2019: 5/255 to 20/255; WAVES: up to 0.1"
+    mildest, harshest = 0.0, 0.08
+    levels = (0.01, 0.02, 0.05, 0.08, 0.1)
 
     def soft(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
         """Noise of standard deviation (N,) added, then clamped."""
-        noise = torch.randn(x.shape, generator=generator).to(x)
+        # Image by image: drawn together, images of some sizes get other noise than alone.
+        noise = torch.stack([torch.randn(one.shape, generator=generator) for one in x]).to(x)
         return (x + noise * per_image(strength, x)).clamp(0.0, 1.0)
-
-
-class Blur(Perturbation):
-    """Gaussian blur; strength is its standard deviation in pixels."""
-
-    name = "blur"
-    mildest, harshest = 0.2, 1.0
-
-    def soft(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
-        """Separable Gaussian of deviation (N,) pixels, cut at three deviations of the widest."""
-        radius = max(1, int(3.0 * float(strength.max()) + 0.5))
-        sigma = strength.to(x).view(-1, 1).expand(-1, 2)
-        side = 2 * radius + 1
-        return gaussian_blur2d(x, (side, side), sigma)
 
 
 class Brightness(Perturbation):
     """Values multiplied by the strength."""
 
     name = "brightness"
-    mildest, harshest, both_ways = 1.0, 1.3, True
+    unit = "factor"
+    source = "WAVES: up to 2"
+    mildest, harshest, both_ways = 1.0, 1.6, True
+    levels = (0.75, 0.5, 1.25, 1.5, 2.0)
 
     def soft(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
         """Images times (N,), clamped."""
@@ -50,9 +52,83 @@ class Contrast(Perturbation):
     """Distance from the image's mean gray multiplied by the strength."""
 
     name = "contrast"
-    mildest, harshest, both_ways = 1.0, 1.3, True
+    unit = "factor"
+    source = "WAVES: up to 2"
+    mildest, harshest, both_ways = 1.0, 1.6, True
+    levels = (0.75, 0.5, 1.25, 1.5, 2.0)
 
     def soft(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
         """Contrast times (N,) about each image's mean, clamped."""
         mean = x.mean(dim=(1, 2, 3), keepdim=True)
         return ((x - mean) * per_image(strength, x) + mean).clamp(0.0, 1.0)
+
+
+class Saturation(Perturbation):
+    """Distance of each pixel from its gray multiplied by the strength; 0 leaves gray."""
+
+    name = "saturation"
+    unit = "factor"
+    source = "photo editors: from gray to double"
+    mildest, harshest, both_ways = 1.0, 2.0, True
+    levels = (0.5, 0.0, 1.5, 2.0)
+
+    def soft(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+        """Saturation times (N,), clamped."""
+        middle = gray(x)
+        return ((x - middle) * per_image(strength, x) + middle).clamp(0.0, 1.0)
+
+
+class Hue(Perturbation):
+    """Colours turned by degrees (strength) about the gray axis; the luma of each pixel stays.
+
+    The turn is linear, in the chroma plane of YCbCr, so it has a gradient at gray pixels too, which
+    a turn of the H of HSV has not.
+    """
+
+    name = "hue"
+    unit = "degrees"
+    source = "photo editors: any turn; trained up to 60"
+    mildest, harshest, both_ways = 0.0, 60.0, True
+    levels = (10.0, 30.0, 60.0, 180.0)
+
+    def soft(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+        """Turned by (N,) degrees, clamped."""
+        luma = gray(x)[:, 0]
+        blue, red = (x[:, 2] - luma) / 1.772, (x[:, 0] - luma) / 1.402
+        angle = per_image(strength, x)[:, 0] * (math.pi / 180.0)
+        cosine, sine = angle.cos(), angle.sin()
+        blue, red = cosine * blue - sine * red, sine * blue + cosine * red
+        r, b = luma + 1.402 * red, luma + 1.772 * blue
+        g = (luma - LUMA[0] * r - LUMA[2] * b) / LUMA[1]
+        return torch.stack([r, g, b], dim=1).clamp(0.0, 1.0)
+
+
+class Gamma(Perturbation):
+    """Values raised to a power (strength): above 1 darker, under 1 lighter."""
+
+    name = "gamma"
+    unit = "exponent"
+    source = "photo editors: 0.5 to 2"
+    mildest, harshest, both_ways = 1.0, 1.6, True
+    levels = (0.75, 0.5, 1.5, 2.0)
+
+    def soft(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+        """Images to the power (N,); under one grey level a straight line, for a finite slope."""
+        x = x.clamp(0.0, 1.0)
+        return x * x.clamp_min(1.0 / 255.0) ** (per_image(strength, x) - 1.0)
+
+
+class Quantise(Perturbation):
+    """Values rounded to 2^b equal steps from 0 to 1; strength is b, the bits a channel."""
+
+    name = "quantise"
+    unit = "bits a channel"
+    source = "palettes and posters: 6 to 2 bits"
+    mildest, harshest = 6.0, 3.0
+    levels = (6.0, 5.0, 4.0, 3.0, 2.0)
+
+    def soft(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+        """Rounded to (N,) bits; the gradient is that of the identity."""
+        steps = 2.0 ** per_image(strength, x).round() - 1.0
+        x = x.clamp(0.0, 1.0)
+        return pass_through((x * steps).round() / steps, x)

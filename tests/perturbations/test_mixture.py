@@ -8,7 +8,20 @@ import pytest
 import torch
 from torch import Tensor
 
-from artfp.perturbations import Mixture, Perturbation, training_mixture
+from artfp.perturbations import (
+    Brightness,
+    CentreCrop,
+    Combination,
+    Erase,
+    Jpeg,
+    Mixture,
+    Perturbation,
+    RandomCrop,
+    Rotation,
+    training_mixture,
+    warp,
+)
+from artfp.perturbations.mixture import MISPLACED, TRAINING
 
 
 class Add(Perturbation):
@@ -93,17 +106,131 @@ def test_identity_is_a_share(identity: float) -> None:
 
 
 def test_training_mixture_on_photographs(photo_crops: Callable[..., Tensor]) -> None:
-    x = (photo_crops(64, 32) / 255.0).requires_grad_()
+    x = (photo_crops(256, 32) / 255.0).requires_grad_()
     mixture = training_mixture()
+    assert len(mixture.members) == len({member.name for member in mixture.members}) == 17
+    assert [type(member) for member in mixture.members] == list(TRAINING)
     out, choice = mixture(x, torch.Generator().manual_seed(2))
     again, same = mixture(x, torch.Generator().manual_seed(2))
     assert torch.equal(out, again) and torch.equal(choice, same)
     other, _ = mixture(x, torch.Generator().manual_seed(3))
     assert not torch.equal(out, other)
-    assert set(choice.tolist()) == set(range(-1, 6))
+    assert set(choice.tolist()) == set(range(-1, 17))
+    assert out.min() >= -1e-6 and out.max() <= 1 + 1e-6
     for image, original, number in zip(out, x, choice.tolist(), strict=True):
         untouched = torch.equal(image, original) or torch.equal(image, original.flip(-1))
-        assert untouched == (number < 0)
+        assert untouched == (number < 0), mixture.members[number].name
     out.sum().backward()
     assert x.grad is not None and torch.isfinite(x.grad).all()
     assert (x.grad.abs().sum(dim=(1, 2, 3)) > 0).all()
+
+
+def unmirrored(out: Tensor, x: Tensor) -> Tensor:
+    """Each image the way round in which it is closer to the original."""
+    error, mirrored = ((side - x).square().mean(dim=(1, 2, 3)) for side in (out, out.flip(-1)))
+    return torch.where((mirrored < error).view(-1, 1, 1, 1), out.flip(-1), out)
+
+
+@pytest.mark.parametrize("member", [Rotation(), RandomCrop(), CentreCrop()])
+def test_what_moves_comes_back_in_place(
+    member: Perturbation, ramps: Callable[[int, int], Tensor]
+) -> None:
+    """Away from the border, up to some pixels by which a search would be off too."""
+    height, width = 48, 64
+    x = ramps(height, width).expand(200, -1, -1, -1)
+    strength = torch.full((200,), member.harshest)
+    moved = member.soft(x, strength, torch.Generator().manual_seed(0))
+    mixture = Mixture([member], identity=0.0, reach=1.0)
+    out, choice = mixture(x, torch.Generator().manual_seed(1))
+    assert (choice == 0).all() and out.shape == x.shape
+    middle = (..., slice(15, -15), slice(20, -20))
+    pixels = (unmirrored(out, x) - x)[middle][:, :2].flatten(2) / 0.6
+    pixels = pixels * torch.tensor([width, height]).view(1, 2, 1)  # how far each is out of place
+    # In the middle the three parts of the error weigh 1, about 0.3 and about 0.3.
+    rms = float(pixels.square().mean().sqrt())
+    assert 0.5 * MISPLACED < rms < 1.0 * MISPLACED
+    assert pixels.abs().max() < 6 * MISPLACED
+    assert (moved - x)[middle].abs().max() > 0.02
+
+
+def test_how_far_it_is_misplaced(ramps: Callable[[int, int], Tensor]) -> None:
+    """The corners by half a pixel (standard deviation) along each axis, the centre by less."""
+    height, width = 48, 80
+    x = ramps(height, width).expand(1500, -1, -1, -1)
+    mixture = Mixture([Rotation()], identity=0.0, reach=0.0)  # turned by nothing
+    out, _ = mixture(x, torch.Generator().manual_seed(1))
+    off = (unmirrored(out, x) - x)[:, :2] / 0.6
+    off = off * torch.tensor([width, height]).view(1, 2, 1, 1)
+    for row, column in ((24, 40), (6, 8), (41, 8), (24, 71)):
+        across, down = (column + 0.5) / width * 2 - 1, (row + 0.5) / height * 2 - 1
+        expected = MISPLACED * ((1 + across**2 + down**2) / 3) ** 0.5
+        for axis in range(2):
+            values = off[:, axis, row, column]
+            # Cubic convolution with a = -0.75 exaggerates small shifts of a ramp by some percent.
+            assert float(values.std()) == pytest.approx(expected, rel=0.15)
+            assert abs(float(values.mean())) < 4.5 * expected / 1500**0.5 + 0.01
+
+
+@pytest.mark.parametrize("member", [Jpeg(), Brightness(), Erase()])
+def test_what_stays_is_given_as_it_is(
+    member: Perturbation, photo_crops: Callable[..., Tensor]
+) -> None:
+    """Replayed by hand: choices, identity, strengths, the soft form, mirroring."""
+    x = photo_crops(8, 32) / 255.0
+    mixture = Mixture([member], identity=0.0, reach=0.5)
+    out, _ = mixture(x, torch.Generator().manual_seed(1))
+    draws = torch.Generator().manual_seed(1)
+    torch.multinomial(torch.ones(1), 8, replacement=True, generator=draws)
+    torch.rand(8, generator=draws)
+    expected = member.soft(x, member.draw(8, draws, 0.5), draws)
+    mirrored = torch.rand(8, generator=draws) < 0.5
+    assert 0 < mirrored.sum() < 8
+    assert torch.equal(out, torch.where(mirrored.view(-1, 1, 1, 1), expected.flip(-1), expected))
+
+
+def test_a_combination_is_realigned_by_the_crop_that_it_did(
+    ramps: Callable[[int, int], Tensor],
+) -> None:
+    class Unblurred(Combination):
+        STEPS = Combination.STEPS[:2]
+
+    x = (ramps(64, 64) * 0.4).expand(40, -1, -1, -1)  # so dark that nothing clips
+    out, _ = Mixture([Unblurred()], identity=0.0, reach=1.0)(x, torch.Generator().manual_seed(1))
+    middle = (..., slice(18, -18), slice(18, -18))
+    ratios, expected = (out[:, :2] / out[:, 2:])[middle], (x[:, :2] / x[:, 2:])[middle]
+    off = torch.minimum(
+        (ratios - expected).abs().amax(dim=(1, 2, 3)),
+        (ratios.flip(-1) - expected).abs().amax(dim=(1, 2, 3)),
+    )
+    assert off.max() < 1.2 * 6 * MISPLACED / 64
+    moved = Unblurred().soft(x, torch.ones(40), torch.Generator().manual_seed(1))
+    assert ((moved[:, :2] / moved[:, 2:])[middle] - expected).abs().max() > 0.1
+
+
+def test_transforms_do_not_disturb_the_draws(photo_crops: Callable[..., Tensor]) -> None:
+    """`soft` gets the generator in the state in which `transform` was asked."""
+    seen = []
+
+    class Spy(RandomCrop):
+        def boxes(
+            self, strength: Tensor, size: tuple[int, int], generator: torch.Generator
+        ) -> Tensor:
+            seen.append(super().boxes(strength, size, generator))
+            return seen[-1]
+
+    x = photo_crops(8, 32) / 255.0
+    Mixture([Spy()], identity=0.0)(x, torch.Generator().manual_seed(1))
+    assert len(seen) == 2 and torch.equal(seen[0], seen[1])
+    assert len({tuple(box) for box in seen[0].tolist()}) > 4
+
+
+def test_realigned_images_fill_what_was_lost_with_their_mean(
+    photo_crops: Callable[..., Tensor],
+) -> None:
+    x = photo_crops(8, 32, seed=4) / 255.0
+    strength = torch.full((8,), 45.0)
+    turned = Rotation().soft(x, strength, torch.Generator())
+    back = warp.realign(turned, Rotation().transform(strength, (32, 32), torch.Generator()))
+    means = turned.mean(dim=(2, 3))
+    for corner in (back[..., 0, 0], back[..., -1, -1]):
+        torch.testing.assert_close(corner, means, rtol=0, atol=0.02)

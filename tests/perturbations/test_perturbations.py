@@ -1,44 +1,73 @@
-"""Each perturbation: its training form against the true one and against a formula."""
+"""What holds for every perturbation: its card, its draws, its soft form beside the true one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 import torch
-from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
-from artfp.data.pixels import to_unit
-from artfp.perturbations import (
-    Blur,
-    Brightness,
-    Contrast,
-    Jpeg,
-    Mirror,
-    Noise,
-    Perturbation,
-    ResizeBack,
-)
+from artfp.data.pixels import to_bytes, to_unit
+from artfp.perturbations import PERTURBATIONS, Perturbation
 
-ALL = [Blur, Brightness, Contrast, Jpeg, Mirror, Noise, ResizeBack]
+Seeded = Callable[..., torch.Generator]
+
+ALL = [pytest.param(each, id=name) for name, each in PERTURBATIONS.items()]
+
+UNEXPLAINED = {
+    "jpeg": 0.1,
+    "screenshot": 0.1,
+    "combination": 0.02,
+    "resize": 0.02,
+    "centre_crop": 0.005,
+    "random_crop": 0.005,
+    "rotation": 0.005,
+}
+"""Share of the energy of what the true operation changes by which the soft form may miss it.
+
+JPEG: libjpeg's integer arithmetic rounds some coefficients the other way; the milder the quality,
+the more that is of the little that changes. Resampling: bicubic with a = -0.75 (torch) against
+-0.5 (Pillow). All others are pixel operations, equal up to the rounding to 8 bits.
+"""
+
+MEAN_ONLY = ("resize", "screenshot")
+"""These say that they resize a whole batch by one share, the mean of the strengths."""
 
 
-@pytest.fixture(scope="module")
-def pixels(photo_crops: Callable[..., Tensor]) -> Tensor:
-    return photo_crops(4, 64, seed=9)
+def strengths_of(perturbation: Perturbation) -> list[float]:
+    """The ends of the range and the levels."""
+    return sorted({perturbation.mildest, perturbation.harshest, *perturbation.levels})
 
 
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+def test_names() -> None:
+    assert len(PERTURBATIONS) == 21
+    for name, perturbation in PERTURBATIONS.items():
+        assert perturbation.name == name and name.isidentifier()
+
+
+@pytest.mark.parametrize("perturbation", ALL)
+def test_card_is_complete(perturbation: Perturbation) -> None:
+    assert perturbation.unit and perturbation.source and perturbation.levels
+    assert type(perturbation).__doc__
+    assert len(set(perturbation.levels)) == len(perturbation.levels)
+    distances = [level - perturbation.mildest for level in perturbation.levels]
+    if perturbation.both_ways:
+        sides = [[-d for d in distances if d < 0], [d for d in distances if d > 0]]
+    else:
+        direction = 1.0 if perturbation.harshest >= perturbation.mildest else -1.0
+        sides = [[direction * d for d in distances]]
+    for side in sides:  # from mild to harsh
+        assert side == sorted(side) and min(side, default=0.0) >= 0.0
+    assert sum(map(len, sides)) == len(perturbation.levels)  # a level that does nothing is none
 
 
 @pytest.mark.parametrize("reach", [1.0, 0.4])
-@pytest.mark.parametrize("kind", ALL)
-def test_draws_lie_in_the_range_and_replay(kind: type[Perturbation], reach: float) -> None:
-    perturbation = kind()
-    drawn = perturbation.draw(2000, generator(1), reach)
+@pytest.mark.parametrize("perturbation", ALL)
+def test_draws_lie_in_the_range_and_replay(
+    perturbation: Perturbation, reach: float, seeded: Seeded
+) -> None:
+    drawn = perturbation.draw(2000, seeded(1), reach)
     mild = perturbation.mildest
     end = mild + reach * (perturbation.harshest - mild)
     low, high = sorted((2 * mild - end if perturbation.both_ways else mild, end))
@@ -46,99 +75,117 @@ def test_draws_lie_in_the_range_and_replay(kind: type[Perturbation], reach: floa
     assert low - 1e-5 <= drawn.min() and drawn.max() <= high + 1e-5
     assert drawn.max() - drawn.min() >= 0.98 * (high - low)
     assert abs(float(drawn.mean()) - (low + high) / 2) <= 0.05 * (high - low) + 1e-6
-    assert torch.equal(drawn, perturbation.draw(2000, generator(1), reach))
+    assert torch.equal(drawn, perturbation.draw(2000, seeded(1), reach))
 
 
-@pytest.mark.parametrize("kind", ALL)
-def test_same_strength_and_generator_same_result(kind: type[Perturbation], pixels: Tensor) -> None:
-    perturbation, x = kind(), to_unit(pixels)
-    strength = perturbation.draw(len(x), generator(3))
-    kept = x.clone()
-    one = perturbation.soft(x, strength, generator(4))
-    assert torch.equal(x, kept)
-    assert torch.equal(one, perturbation.soft(x, strength, generator(4)))
+@pytest.mark.parametrize("size", [(64, 64), (50, 33)])
+@pytest.mark.parametrize("perturbation", ALL)
+def test_same_strength_and_generator_same_result(
+    perturbation: Perturbation, size: tuple[int, int], pixels: Tensor, seeded: Seeded
+) -> None:
+    pixels = pixels[..., : size[0], : size[1]].contiguous()
+    x = to_unit(pixels)
+    strength = perturbation.draw(len(x), seeded(3))
+    kept, kept_strength, kept_pixels = x.clone(), strength.clone(), pixels.clone()
+    one = perturbation.soft(x, strength, seeded(4))
+    assert torch.equal(one, perturbation.soft(x, strength, seeded(4)))
     assert one.shape == x.shape and one.dtype == x.dtype
     assert one.min() >= -1e-6 and one.max() <= 1 + 1e-6
     assert not torch.equal(one, x)
     harsh = perturbation.harshest
-    assert torch.equal(
-        perturbation.true(pixels, harsh, generator(4)),
-        perturbation.true(pixels, harsh, generator(4)),
-    )
+    true = perturbation.true(pixels, harsh, seeded(4))
+    assert torch.equal(true, perturbation.true(pixels, harsh, seeded(4)))
+    assert true.shape == pixels.shape and true.dtype == torch.uint8
+    for value, before in ((x, kept), (strength, kept_strength), (pixels, kept_pixels)):
+        assert torch.equal(value, before)
 
 
-@pytest.mark.parametrize("kind", ALL)
-def test_gradients_reach_every_image(kind: type[Perturbation], pixels: Tensor) -> None:
-    x = to_unit(pixels).mul(0.8).add(0.1).requires_grad_()
-    perturbation = kind()
-    out = perturbation.soft(x, perturbation.draw(len(x), generator(3)), generator(4))
-    (out * torch.randn(out.shape, generator=generator(5))).sum().backward()
-    assert x.grad is not None and torch.isfinite(x.grad).all()
-    assert (x.grad.abs().mean(dim=(1, 2, 3)) > 0.1).all()
+@pytest.mark.parametrize("perturbation", ALL)
+def test_each_image_has_its_own_strength(
+    perturbation: Perturbation, x: Tensor, seeded: Seeded
+) -> None:
+    """What happens to an image does not depend on the strengths of its neighbours."""
+    if perturbation.mildest == perturbation.harshest:
+        return
+    one, other = perturbation.harshest, (perturbation.mildest + perturbation.harshest) / 2
+    mixed = torch.tensor([one, other, other, one])
+    if perturbation.name == "resize":
+        same = torch.full((4,), float(mixed.mean()))
+        assert torch.equal(
+            perturbation.soft(x, mixed, seeded(4)), perturbation.soft(x, same, seeded(4))
+        )
+    if perturbation.name in MEAN_ONLY:
+        return
+    got = perturbation.soft(x, mixed, seeded(4))
+    # A Gaussian is cut at three of the widest deviation, beyond which lies 0.3% of each axis.
+    tolerance = 0.01 if perturbation.name in ("lowpass", "residual", "blur", "combination") else 0
+    for strength in (one, other):
+        alone = perturbation.soft(x, torch.full((4,), strength), seeded(4))
+        where = mixed == strength
+        torch.testing.assert_close(got[where], alone[where], rtol=0, atol=tolerance + 1e-6)
+        assert (got[~where] - alone[~where]).abs().max() > 2 * tolerance
 
 
-@pytest.mark.parametrize("kind", [k for k in ALL if k is not Jpeg])
-def test_true_form_is_the_soft_form_in_8_bits(kind: type[Perturbation], pixels: Tensor) -> None:
-    perturbation = kind()
-    for strength in (perturbation.mildest, perturbation.harshest):
-        true = perturbation.true(pixels, strength, generator(6))
-        soft = perturbation.soft(to_unit(pixels), torch.full((4,), strength), generator(6))
-        assert true.dtype == torch.uint8
-        assert (to_unit(true) - soft).abs().max() <= 0.5001 / 255
+@pytest.mark.parametrize("perturbation", ALL)
+def test_gradients_reach_every_image(perturbation: Perturbation, x: Tensor, seeded: Seeded) -> None:
+    """At every strength; on black and white, which clamping may hold, finite at least."""
+    plain = torch.tensor([0.0, 0.5, 1.0]).view(3, 1, 1, 1).expand(-1, 3, 64, 64)
+    for strength in strengths_of(perturbation):
+        images = torch.cat([x.mul(0.8).add(0.1), plain]).requires_grad_()
+        out = perturbation.soft(images, torch.full((7,), strength), seeded(4))
+        (out * torch.randn(out.shape, generator=seeded(5))).sum().backward()
+        assert images.grad is not None and torch.isfinite(images.grad).all()
+        reached = images.grad.abs().mean(dim=(1, 2, 3))
+        assert (reached[[0, 1, 2, 3, 5]] > 0.01).all(), (strength, reached)
 
 
-def test_mirror(pixels: Tensor) -> None:
-    expected = np.ascontiguousarray(pixels.numpy()[:, :, :, ::-1])
-    assert np.array_equal(Mirror().true(pixels, 1.0, generator()).numpy(), expected)
+@pytest.mark.parametrize("perturbation", ALL)
+def test_soft_form_against_the_true_one(
+    perturbation: Perturbation, pixels: Tensor, x: Tensor, seeded: Seeded
+) -> None:
+    for strength in strengths_of(perturbation):
+        true = to_unit(perturbation.true(pixels, strength, seeded(6)))
+        soft = perturbation.soft(x, torch.full((4,), strength), seeded(6))
+        if perturbation.name not in UNEXPLAINED:
+            assert (true - soft).abs().max() <= 0.5001 / 255, strength
+            continue
+        kept = torch.ones_like(x, dtype=torch.bool)
+        if perturbation.name == "rotation":
+            # Pillow leaves a pixel black if its centre comes from outside; torch fades out. What
+            # touches the outside is not compared.
+            white = torch.full_like(pixels, 255)
+            inside = to_unit(perturbation.true(white, strength, seeded(6)))
+            kept = -torch.nn.functional.max_pool2d(-inside, 7, 1, 3) > 0.5
+        kept[..., :3, :] = kept[..., -3:, :] = kept[..., :3] = kept[..., -3:] = False
+        assert kept.float().mean() > 0.5
+        missed = (true - soft)[kept].square().mean()
+        changed = (true - x)[kept].square().mean()
+        assert missed <= UNEXPLAINED[perturbation.name] * changed + 1e-12, strength
 
 
-def test_noise_has_the_stated_deviation() -> None:
-    strength = torch.tensor([0.0, 0.01, 0.04])
-    grey = torch.full((3, 3, 128, 128), 0.5)
-    noise = Noise().soft(grey, strength, generator(2)) - grey
-    for values, deviation in zip(noise, strength, strict=True):
-        standard_error = float(deviation) / (2 * values.numel()) ** 0.5
-        assert abs(float(values.std()) - float(deviation)) <= 4 * standard_error + 1e-9
-        assert abs(float(values.mean())) <= 4 * float(deviation) / values.numel() ** 0.5
-    other = Noise().soft(grey, strength, generator(3)) - grey
-    assert abs(float((noise[2] * other[2]).mean())) < 1e-4  # other generator, other noise
+@pytest.mark.parametrize("perturbation", ALL)
+def test_generator_in_one_state_tells_the_transform(
+    perturbation: Perturbation, x: Tensor, seeded: Seeded
+) -> None:
+    """None or (N, 3, 3) affine maps, of any image size; only crops and turns move pixels."""
+    moved = perturbation.transform(torch.full((4,), perturbation.harshest), (64, 48), seeded(7))
+    moving = {"centre_crop", "random_crop", "rotation", "combination"}
+    assert (moved is not None) == (perturbation.name in moving)
+    if moved is not None:
+        assert moved.shape == (4, 3, 3)
+        assert torch.equal(moved[:, 2], torch.tensor([0.0, 0.0, 1.0]).expand(4, -1))
+        assert (torch.linalg.det(moved) > 0).all()
 
 
-@pytest.mark.parametrize("sigma", [0.3, 0.7, 1.0])
-def test_blur_against_scipy(sigma: float, pixels: Tensor) -> None:
-    """Each image by its own deviation, all cut at three deviations of the widest."""
-    x = to_unit(pixels[:2])
-    strength = torch.tensor([sigma, 1.0])
-    got = Blur().soft(x, strength, generator())
-    for image, original, deviation in zip(got, x, strength, strict=True):
-        expected = original.double().numpy()
-        for axis in (1, 2):
-            expected = gaussian_filter1d(expected, float(deviation), axis, mode="mirror", radius=3)
-        np.testing.assert_allclose(image.numpy(), expected, atol=1e-5)
+def test_a_perturbation_without_forms() -> None:
+    with pytest.raises(NotImplementedError):
+        Perturbation().soft(torch.zeros(1, 3, 8, 8), torch.zeros(1), torch.Generator())
 
 
-@pytest.mark.parametrize("kind", [Brightness, Contrast])
-def test_photometric_formulas(kind: type[Perturbation], pixels: Tensor) -> None:
-    strength = torch.tensor([0.7, 0.9, 1.1, 1.3])
-    got = kind().soft(to_unit(pixels), strength, generator())
-    for image, values, factor in zip(got, pixels.double().numpy() / 255, strength, strict=True):
-        centre = 0.0 if kind is Brightness else values.mean()
-        expected = np.clip(centre + float(factor) * (values - centre), 0, 1)
-        np.testing.assert_allclose(image.numpy(), expected, atol=1e-5)
+def test_true_form_is_by_default_the_soft_form_rounded(pixels: Tensor, x: Tensor) -> None:
+    class Half(Perturbation):
+        def soft(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+            return x * strength.view(-1, 1, 1, 1)
 
-
-@pytest.mark.parametrize("share", [0.95, 0.75, 0.5])
-def test_resize_keeps_what_is_smooth_and_drops_what_is_fine(share: float) -> None:
-    place = torch.arange(64, dtype=torch.float32)
-    waves = {period: 0.5 + 0.25 * torch.cos(2 * torch.pi * place / period) for period in (32, 2)}
-    kept = {}
-    for period, wave in waves.items():
-        x = wave.expand(1, 3, 64, 64)
-        out = ResizeBack().soft(x, torch.tensor([share]), generator())
-        middle = out[0, 0, 32, 8:-8] - 0.5
-        kept[period] = float((middle.square().mean() / (wave[8:-8] - 0.5).square().mean()).sqrt())
-    assert kept[32] > 0.95
-    assert kept[2] < {0.95: 0.75, 0.75: 0.35, 0.5: 0.1}[share]
-    grey = torch.full((1, 3, 50, 33), 0.3)
-    out = ResizeBack().soft(grey, torch.tensor([share]), generator())
-    torch.testing.assert_close(out, grey)
+    got = Half().true(pixels, 0.5, torch.Generator())
+    assert torch.equal(got, to_bytes(x * 0.5))
