@@ -46,6 +46,13 @@ def _parser() -> Any:
         help="Decoder: shipped weights by name (photo128, cifar32), a .safetensors file, or a .pth "
         "published by the ArtFP authors.",
     )
+    add(
+        "--realign",
+        type=bool,
+        default=True,
+        help="Find and undo mirroring, crops and turns before reading; false reads images as they "
+        "lie. Images without a fingerprint take longer with it.",
+    )
     add_source_options(parser, "Images to examine")
     add_run_options(parser)
     return parser
@@ -65,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from artfp.prediction.loop import make_trainer
     from artfp.prediction.words import given_word
 
-    decoder, card = load_decoder(args.decoder_path)
+    decoder, card = load_decoder(args.decoder_path, args.realign)
     check_bits(args.fingerprint_size, card["bits"], args.decoder_path)
     result = detect(
         Detection(

@@ -12,6 +12,7 @@ from artfp.models.bundle import (
     save_network,
     shipped,
 )
+from artfp.models.realign import MirroringDecoder, RealigningDecoder, realigning
 from artfp.models.single import Pair, Reading, fingerprint_image, read_image
 
 __all__ = [
@@ -20,8 +21,10 @@ __all__ = [
     "Card",
     "Decoder",
     "Encoder",
+    "MirroringDecoder",
     "Pair",
     "Reading",
+    "RealigningDecoder",
     "add_residual",
     "build_pair",
     "file_hash",
@@ -31,6 +34,7 @@ __all__ = [
     "locate",
     "read_card",
     "read_image",
+    "realigning",
     "save_network",
     "shipped",
     "spread",

@@ -24,6 +24,7 @@ from artfp.data.writing import write_atomic
 from artfp.errors import UserError
 from artfp.models.architectures import DECODERS, ENCODERS
 from artfp.models.base import Decoder, Encoder
+from artfp.models.realign import MirroringDecoder, RealigningDecoder, realigning
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 """Where the shipped weights lie."""
@@ -77,8 +78,11 @@ def file_hash(path: Path) -> str:
 def save_network(network: Encoder | Decoder, path: Path, card: Card | None = None) -> Card:
     """Write a network with its card; returns the card as written.
 
-    `card` adds to what the network says of itself.
+    `card` adds to what the network says of itself. A decoder that undoes mirroring, crops and
+    turns is written without that: `load_decoder` adds it again.
     """
+    if isinstance(network, RealigningDecoder | MirroringDecoder):
+        network = network.decoder
     whole: Card = {
         "kind": _kind(network),
         "architecture": network.architecture,
@@ -126,14 +130,20 @@ def load_encoder(name: str | Path, resolution: int | None = None) -> tuple[Encod
     return _fill(ENCODERS["stegastamp"], bits, resolution, state, path, "encoder")
 
 
-def load_decoder(name: str | Path) -> tuple[Decoder, Card]:
-    """A decoder in evaluation mode, on the CPU, with its card. Args: as `load_encoder`."""
+def load_decoder(name: str | Path, realign: bool = True) -> tuple[Decoder, Card]:
+    """A decoder in evaluation mode, on the CPU, with its card.
+
+    Args: `name` as in `load_encoder`; `realign`, whether it shall undo mirroring, crops and turns
+    as far as its architecture can (see `artfp.models.realign`).
+    """
     path = locate(name, "decoder")
     if path.suffix == ".safetensors":
-        return _load_bundle(path, "decoder", DECODERS)
+        decoder, card = _load_bundle(path, "decoder", DECODERS)
+        return realigning(decoder) if realign else decoder, card
     state = _published_state(path)
     bits, resolution = _decoder_shape(state, path)
-    return _fill(DECODERS["stegastamp"], bits, resolution, state, path, "decoder")
+    decoder, card = _fill(DECODERS["stegastamp"], bits, resolution, state, path, "decoder")
+    return realigning(decoder) if realign else decoder, card
 
 
 def _kind(network: nn.Module) -> str:

@@ -41,8 +41,9 @@ def fingerprint_image(
 @torch.inference_mode()
 def read_image(decoder: Decoder, pixels: np.ndarray) -> NDArray[np.uint8]:
     """The bits (bits,) that an 8-bit image (H, W, 3) of any size decodes to."""
-    logits = decoder(as_batch(fit(pixels, (decoder.resolution, decoder.resolution))))[0]
-    return (logits > 0).numpy().astype(np.uint8)
+    small = as_batch(fit(pixels, (decoder.resolution, decoder.resolution)))
+    logits, _ = decoder.read(small, torch.tensor([pixels.shape[0] / pixels.shape[1]]))
+    return (logits[0] > 0).numpy().astype(np.uint8)
 
 
 @dataclass(frozen=True)

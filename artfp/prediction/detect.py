@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytorch_lightning as pl
+import torch
 
 from artfp.data.geometry import Geometry
 from artfp.data.journal import Journal, Manifest
@@ -17,14 +18,14 @@ from artfp.data.sources import ImageSource
 from artfp.data.writing import remove_leftovers
 from artfp.evidence import format_p, log_p_value
 from artfp.fingerprint import to_text
-from artfp.models import Decoder
+from artfp.models import Decoder, MirroringDecoder, RealigningDecoder
 from artfp.prediction.loop import Prediction, run_prediction
 from artfp.prediction.tables import error_record, write_tables
 from artfp.prediction.words import Words
 
 LISTING = "detected_fingerprints.txt"
 TABLE = "detected_fingerprints.csv"
-COLUMNS = ("name", "width", "height", "bits")
+COLUMNS = ("name", "width", "height", "realigned", "bits")
 COMPARED = ("matches", "bit_accuracy", "p_value", "log10_p")
 
 
@@ -100,6 +101,7 @@ def _settings(job: Detection) -> dict[str, object]:
     return {
         "source": os.path.abspath(job.source.location),
         "decoder": job.decoder_hash,
+        "realign": isinstance(job.decoder, RealigningDecoder | MirroringDecoder),
         "secret_fingerprint": job.words.secret() if job.words else None,
         "geometry": job.geometry.describe(),
         "batch_size": job.batch_size,
@@ -115,23 +117,26 @@ class _Detector(Prediction):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> None:
         """Decode one batch and note each result."""
-        words = (
-            (self.decoder(to_unit(batch.small).to(self.dtype)) > 0)
-            .to("cpu")
-            .numpy()
-            .astype(np.uint8)
-        )
+        slots = []
         for slot, position in enumerate(batch.positions):
-            if batch.skipped[slot]:
-                continue
-            name, error = self.names[position], batch.errors[slot]
-            if error is not None:
-                self.journal.append(error_record(name, error))
-                continue
+            error = batch.errors[slot]
+            if error is not None and not batch.skipped[slot]:
+                self.journal.append(error_record(self.names[position], error))
+            elif not batch.skipped[slot]:
+                slots.append(slot)
+        if not slots:
+            return
+        aspects = torch.tensor([batch.sizes[slot][0] / batch.sizes[slot][1] for slot in slots])
+        x = to_unit(batch.small[slots]).to(self.dtype)
+        logits, notes = self.decoder.read(x, aspects)
+        words = (logits > 0).to("cpu").numpy().astype(np.uint8)
+        for slot, word, note in zip(slots, words, notes, strict=True):
+            name = self.names[batch.positions[slot]]
             height, width = batch.sizes[slot]
             record: dict[str, object] = {"name": name, "width": width, "height": height}
-            record["bits"] = to_text(words[slot])
-            self.journal.append(record | self._compared(name, words[slot]))
+            record["realigned"] = note
+            record["bits"] = to_text(word)
+            self.journal.append(record | self._compared(name, word))
 
     def _compared(self, name: str, word: np.ndarray) -> dict[str, object]:
         """Matches with the fingerprint looked for, and what they are worth."""

@@ -104,6 +104,15 @@ def test_forward_adds_and_clamps() -> None:
 
 
 @pytest.mark.parametrize("architecture", ["residual", "stegastamp"])
+def test_read_is_forward_and_has_nothing_to_tell(architecture: str) -> None:
+    """Of a decoder that realigns nothing, whatever the images' shapes were."""
+    _, decoder = build_pair(architecture, 16, 32)
+    x = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    logits, notes = decoder.eval().read(x, torch.tensor([1.0, 0.5, 3.0]))
+    assert torch.equal(logits, decoder(x)) and notes == ["", "", ""]
+
+
+@pytest.mark.parametrize("architecture", ["residual", "stegastamp"])
 @pytest.mark.parametrize("bits", [-1, 0, 7, 257])
 def test_bits_out_of_range(architecture: str, bits: int) -> None:
     with pytest.raises(ValueError, match=f"bits is {bits}; a fingerprint has 8 to 256 bits"):

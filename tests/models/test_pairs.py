@@ -87,6 +87,21 @@ def test_untrained_residual_pair_reads_photographs(
     )
 
 
+def test_what_the_decoder_hears_is_what_it_reads(photo_crops: Callable[..., Tensor]) -> None:
+    """One matched filter a bit on the estimate of the residual."""
+    encoder, decoder = build_pair("residual", 64, 64)
+    assert isinstance(encoder, ResidualEncoder) and isinstance(decoder, ResidualDecoder)
+    x = to_unit(photo_crops(4, 64))
+    with torch.no_grad():
+        decoder.bias.normal_(generator=torch.Generator().manual_seed(0))
+        grid = decoder.listen(x)
+        assert grid.shape == (4, 3, decoder.cells.side, decoder.cells.side)
+        logits = torch.einsum("bk,nk->nb", decoder.carriers.matrix(), grid.flatten(1))
+        expected = decoder.log_scale.exp() * logits + decoder.bias
+        torch.testing.assert_close(decoder(x), expected, rtol=0, atol=1e-4)
+        assert torch.equal(decoder.judge(grid), decoder(x))
+
+
 def test_a_mirrored_image_decodes_alike(photo_crops: Callable[..., Tensor]) -> None:
     """The whitened image meets mirror-symmetric carriers; untrained, exactly."""
     _, decoder = build_pair("residual", 64, 64)

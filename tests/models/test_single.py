@@ -11,7 +11,7 @@ from PIL import Image
 
 from artfp.data import ImageError
 from artfp.fingerprint import Key
-from artfp.models import Pair, build_pair, fingerprint_image, read_image
+from artfp.models import Decoder, Pair, build_pair, fingerprint_image, read_image
 
 BITS = 16
 
@@ -76,3 +76,18 @@ def test_pair_takes_any_mode(pair: Pair, mode: str) -> None:
 def test_pair_refuses_floating_point(pair: Pair) -> None:
     with pytest.raises(ImageError, match="floating-point"):
         pair.embed(Image.new("F", (64, 64)), np.ones(BITS, np.uint8))
+
+
+def test_reading_tells_the_shape_of_the_image() -> None:
+    """Height over width, of the image before it became a square; bits by the sign."""
+    seen: list[torch.Tensor] = []
+
+    class Spy(Decoder):
+        def read(self, x: torch.Tensor, aspects: torch.Tensor) -> tuple[torch.Tensor, list[str]]:
+            assert x.shape == (1, 3, 32, 32)
+            seen.append(aspects)
+            return torch.tensor([[1.0, -1.0] * 4]), [""]
+
+    word = read_image(Spy(8, 32), _photograph())
+    assert word.tolist() == [1, 0] * 4 and word.dtype == np.uint8
+    assert torch.cat(seen).tolist() == pytest.approx([200 / 300])

@@ -14,7 +14,7 @@ from PIL import Image
 
 from artfp.data import Journal, open_source
 from artfp.fingerprint import Key, to_text
-from artfp.models import Pair, read_image
+from artfp.models import Pair, build_pair, fingerprint_image, read_image, realigning
 from artfp.prediction.detect import LISTING, TABLE, Detection, detect
 from artfp.prediction.embed import IMAGES, Embedding, embed
 from artfp.prediction.loop import make_trainer
@@ -125,3 +125,31 @@ def test_unusable_images_are_named(pair: Pair, tmp_path: Path) -> None:
     result = _detect(pair, tmp_path / "in", tmp_path / "found", words=WORDS)
     assert result.decoded == 0 and result.failed[0][0] == "bad.png"
     assert len(result.matches) == 0
+
+
+def test_the_table_tells_what_was_realigned(tmp_path: Path, photographs: list[np.ndarray]) -> None:
+    """A turned oblong beside an untouched one; without realigning, neither word nor column."""
+    encoder, decoder = build_pair("residual", 100, 128)
+    encoder.rescale(3.0)
+    words = Words(100, word=Key.from_seed(5).fingerprint(100))
+    pixels = np.array(Image.fromarray(photographs[1]).resize((240, 160)))
+    image = Image.fromarray(fingerprint_image(encoder.eval(), pixels, words.of("")))
+    (tmp_path / "in").mkdir()
+    image.save(tmp_path / "in/still.png")
+    image.rotate(12, Image.Resampling.BICUBIC).save(tmp_path / "in/turned.png")
+
+    def table(network: Any, output: str) -> dict[str, dict[str, str]]:
+        pair = Pair(encoder, network)
+        _detect(pair, tmp_path / "in", tmp_path / output, words=words)
+        return {row["name"]: row for row in _rows(tmp_path / output)}
+
+    found = table(realigning(decoder.eval()), "found")
+    assert found["still.png"]["realigned"] == ""
+    note = found["turned.png"]["realigned"].split()
+    assert note[:2] == ["turned", "by"] and note[3] == "degrees"
+    assert float(note[2]) == pytest.approx(12, abs=1)
+    assert min(int(row["matches"]) for row in found.values()) > 90
+    plain = table(decoder, "plain")
+    assert {row["realigned"] for row in plain.values()} == {""}
+    assert plain["still.png"]["bits"] == found["still.png"]["bits"]
+    assert 30 < int(plain["turned.png"]["matches"]) < 70

@@ -1,0 +1,173 @@
+"""A decoder that finds out how an image was cropped or turned, and undoes it before it reads.
+
+A watermark of many bits is its own ruler: whatever the bits are, their carriers together hold more
+energy than chance where the image lies as it lay when it was fingerprinted. So a few hundred crops
+and turns are tried on the decoder's coarse grid, the best are refined, and the image is put back
+and read once. Nothing here knows a key; the choice depends on the image alone, so the p-value of
+the decoded word stays exact without a correction for the number of tries.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from artfp.models.base import Decoder
+from artfp.models.poses import STEP, Poses, describe, matrices, turns, windows
+from artfp.models.residual import ResidualDecoder
+from artfp.models.ruler import Ruler
+from artfp.perturbations.warp import realign
+
+SURE = 6.0
+"""Evidence (see `Ruler`) that lets an image be read as it lies without a search."""
+
+ENOUGH_TURN, ENOUGH_WINDOW = 3.4, 4.2
+"""The e such that a turn or a crop is undone if its evidence squared exceeds e squared plus the
+square of that for the image as it lies: a likelihood ratio, against that many tries."""
+
+FINALISTS = 5
+"""How many turns, and how many windows, are refined."""
+
+ROUNDS = 3
+"""How often the steps of the refinement are halved."""
+
+CHUNK = 16
+"""Images that are searched at once."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Poses (T, 4) that are tried, which of their numbers are refined, and what evidence counts."""
+
+    tries: Poses
+    free: tuple[int, ...]
+    enough: float
+
+
+class RealigningDecoder(Decoder):
+    """A `residual` decoder that reads cropped and turned images as if they were not.
+
+    Images in which the fingerprint is plainly heard are read as they are; for the others a search
+    costs some milliseconds each. Crops up to 22% of a side anywhere, 42% about the centre, and
+    turns up to 46 degrees are found; a crop and a turn together are not looked for.
+    """
+
+    def __init__(self, decoder: ResidualDecoder) -> None:
+        super().__init__(decoder.bits, decoder.resolution)
+        self.decoder = decoder
+        self.architecture = decoder.architecture
+        side = decoder.carriers.side
+        self._kinds = (
+            Kind(turns(side), (1,), ENOUGH_TURN),
+            Kind(windows(side), (0, 2, 3), ENOUGH_WINDOW),
+        )
+        self._rulers: dict[torch.device, Ruler] = {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, bits) of images (N, 3, R, R) in [0, 1] that were square."""
+        return self.read(x, torch.ones(len(x)))[0]
+
+    def read(self, x: Tensor, aspects: Tensor) -> tuple[Tensor, list[str]]:
+        """See Decoder."""
+        grids, poses, moved = self._listen(x, aspects)
+        pairs = zip(poses, moved.tolist(), strict=True)
+        return self.decoder.judge(grids), [describe(pose) if was else "" for pose, was in pairs]
+
+    def poses(self, x: Tensor, aspects: Tensor) -> tuple[Poses, Tensor]:
+        """How images (N, 3, R, R) were cropped or turned: (N, 4), and whether at all, (N,).
+
+        `aspects` (N,) as in `read`.
+        """
+        return self._listen(x, aspects)[1:]
+
+    @torch.no_grad()
+    def _listen(self, x: Tensor, aspects: Tensor) -> tuple[Tensor, Poses, Tensor]:
+        """What the decoder hears in the images once put back, and what `poses` gives."""
+        if x.device not in self._rulers:
+            self._rulers[x.device] = Ruler(self.decoder, x.device)
+        ruler = self._rulers[x.device]
+        grids = self.decoder.listen(x)
+        poses = torch.zeros(len(x), 4, device=x.device)
+        plain = ruler.still(grids)
+        best = plain.clamp_min(0.0).square()
+        aspects = aspects.to(x.device)
+        doubtful = plain < SURE
+        for aspect in aspects[doubtful].unique().tolist():
+            those = (doubtful & (aspects == aspect)).nonzero().flatten()
+            for part in those.split(CHUNK):
+                gray = ruler.gray(grids[part].float())
+                for kind in self._kinds:
+                    with torch.autocast(x.device.type, enabled=False):  # places need precision
+                        pose, on_grid = self._search(ruler, gray, kind, aspect)
+                        # The grid is coarse: what looks best on it is tried on the image too.
+                        straight = realign(x[part].float(), matrices(pose, aspect)).to(x)
+                    heard = self.decoder.listen(straight)
+                    evidence = ((on_grid + ruler.still(heard)) / 2.0).clamp_min(0.0)
+                    excess = evidence.square() - kind.enough**2
+                    better = excess > best[part]
+                    where = part[better]
+                    grids = grids.index_copy(0, where, heard[better])
+                    poses[where], best[where] = pose[better], excess[better]
+        return grids, poses, (poses != 0.0).any(dim=1)
+
+    def _search(
+        self, ruler: Ruler, gray: Tensor, kind: Kind, aspect: float
+    ) -> tuple[Poses, Tensor]:
+        """The best pose (N, 4) of a kind for grids (N, 1, side, side), and its evidence (N,)."""
+        count = len(gray)
+        tries = kind.tries.to(gray)
+        poses = tries[ruler.survey(gray, tries, aspect).topk(FINALISTS, dim=1).indices]
+        best = ruler.evidence(gray, ruler.places(matrices(poses, aspect)))
+        apart = STEP / ruler.side
+        step = torch.tensor([0.75 * apart, apart / 0.9, apart, apart]).to(gray)
+        for _ in range(ROUNDS):
+            for axis in kind.free:
+                nudge = torch.zeros(2, 4).to(gray)
+                nudge[0, axis], nudge[1, axis] = step[axis], -step[axis]
+                nearby = poses.unsqueeze(2) + nudge
+                places = ruler.places(matrices(nearby.flatten(1, 2), aspect))
+                values = ruler.evidence(gray, places).view(count, -1, 2)
+                better, which = values.max(dim=2)
+                chosen = nearby.gather(2, which[..., None, None].expand(-1, -1, 1, 4)).squeeze(2)
+                poses = torch.where((better > best).unsqueeze(-1), chosen, poses)
+                best = torch.maximum(best, better)
+            step = step / 2.0
+        winner = best.argmax(dim=1)
+        rows = torch.arange(count, device=gray.device)
+        return poses[rows, winner], best[rows, winner]
+
+
+class MirroringDecoder(Decoder):
+    """A decoder that reads images both ways round and takes the way of which it is surer.
+
+    For architectures to which a mirrored image is another image. The surer way is that of the
+    larger mean magnitude of the logits; like a realignment, the choice knows no key.
+    """
+
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__(decoder.bits, decoder.resolution)
+        self.decoder = decoder
+        self.architecture = decoder.architecture
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, bits) of images (N, 3, R, R) in [0, 1]."""
+        return self.read(x, torch.ones(len(x)))[0]
+
+    def read(self, x: Tensor, aspects: Tensor) -> tuple[Tensor, list[str]]:
+        """See Decoder."""
+        plain, mirrored = self.decoder(x), self.decoder(x.flip(-1))
+        surer = mirrored.abs().mean(dim=1) > plain.abs().mean(dim=1)
+        notes = ["mirrored" if other else "" for other in surer.tolist()]
+        return torch.where(surer.unsqueeze(1), mirrored, plain), notes
+
+
+def realigning(decoder: Decoder) -> Decoder:
+    """The decoder, with all that it cannot undo by itself undone before it reads.
+
+    The carriers of `residual` are symmetric: a mirrored image is no other image to them.
+    """
+    if isinstance(decoder, ResidualDecoder):
+        return RealigningDecoder(decoder).eval()
+    return MirroringDecoder(decoder).eval()
