@@ -169,8 +169,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     out = console()
     out.print(
         f"bit accuracy {figures['bit_accuracy']:.4f} (JPEG 90 {figures['bit_accuracy_jpeg90']:.4f},"
-        f" mirror {figures['bit_accuracy_mirror']:.4f}, resize 75%"
-        f" {figures['bit_accuracy_resize75']:.4f}), PSNR {figures['psnr']:.2f} dB,"
+        f" JPEG 50 {figures['bit_accuracy_jpeg50']:.4f}, rotation by 10 degrees"
+        f" {figures['bit_accuracy_rotation10']:.4f}, combination"
+        f" {figures['bit_accuracy_combination']:.4f}), PSNR {figures['psnr']:.2f} dB,"
         f" SSIM {figures['ssim']:.4f} on {figures['images']:.0f} validation images",
         soft_wrap=True,
     )

@@ -14,7 +14,7 @@ from artfp.errors import UserError
 from artfp.evaluation.fidelity import psnr, ssim
 from artfp.models import build_pair
 from artfp.models.residual import ResidualEncoder
-from artfp.perturbations import Jpeg, Mirror, Perturbation, ResizeBack, training_mixture
+from artfp.perturbations import Jpeg, Mirror, Noise, Perturbation, ResizeBack, training_mixture
 from artfp.training.schedules import FeedbackSchedule, PublishedSchedule, Schedule
 
 WARM_UP = 20
@@ -26,12 +26,24 @@ HEADSTART = 10.0
 TOLERANCE = 0.5
 """By how many dB validation may miss the target before its score pays for it."""
 
+COLOUR_WEIGHT = 0.05
+"""Weight, by `feedback`, of the share of the residual's energy that is colour. Photographs have
+least energy there, so bits are cheapest there too, but on gray photographs colour is seen."""
+
 CONDITIONS: tuple[tuple[str, Perturbation, float], ...] = (
     ("jpeg90", Jpeg(), 90.0),
+    ("jpeg50", Jpeg(), 50.0),
     ("mirror", Mirror(), 1.0),
-    ("resize75", ResizeBack(), 0.75),
+    ("noise0.05", Noise(), 0.05),
+    ("resize50", ResizeBack(), 0.5),
 )
 """What validation does to fingerprinted images, beside nothing: name, perturbation, strength."""
+
+
+def colour_share(residual: Tensor) -> Tensor:
+    """Share, 0 to 1, of the energy of residuals (N, 3, H, W) that is not equal in all colours."""
+    gray = residual.mean(dim=1, keepdim=True)
+    return (residual - gray).square().sum() / residual.square().sum().clamp_min(1e-12)
 
 
 class FingerprintAutoencoder(pl.LightningModule):
@@ -88,6 +100,7 @@ class FingerprintAutoencoder(pl.LightningModule):
         else:
             raise UserError(f"unknown schedule {schedule!r}; take feedback or published")
         self.target_psnr = target_psnr if schedule == "feedback" else 0.0
+        self.colour_weight = COLOUR_WEIGHT if schedule == "feedback" else 0.0
         self.mixture = training_mixture() if perturb else None
 
     def restart(self, seed: int) -> None:
@@ -133,12 +146,15 @@ class FingerprintAutoencoder(pl.LightningModule):
         if self.mixture is not None:
             # Uniform noise of one grey level stands in for the rounding to 8 bits.
             rounding = torch.rand(marked.shape, generator=draws).to(x).sub_(0.5).div_(255.0)
-            received, choice = self.mixture(marked + rounding, draws)
+            # A codec in half precision would be another codec.
+            with torch.autocast(x.device.type, enabled=False):
+                received, choice = self.mixture(marked.float() + rounding, draws)
         logits = self.decoder(received)
         bce = F.binary_cross_entropy_with_logits(logits, bits)
         mse = (marked - x).square().mean()
+        colour = colour_share(marked - x)
         weight = self.schedule.image_weight()
-        loss = self.bce_loss_weight * bce + weight.to(mse) * mse
+        loss = self.bce_loss_weight * bce + weight.to(mse) * mse + self.colour_weight * colour
 
         right = ((logits > 0) == (bits > 0.5)).float().mean(dim=1).detach()
         fidelity = psnr(marked.detach(), x).mean()
@@ -161,6 +177,7 @@ class FingerprintAutoencoder(pl.LightningModule):
         self.log("train/loss", loss)
         self.log("train/bce_loss", bce)
         self.log("train/l2_loss", mse)
+        self.log("train/colour_share", colour)
         self.log("train/bit_accuracy", means[0], prog_bar=True)
         if len(untouched):
             self.log("train/bit_accuracy_unperturbed", untouched.mean())

@@ -23,7 +23,7 @@ from artfp.data.training import TrainingData
 from artfp.data.writing import write_atomic
 from artfp.errors import UserError
 from artfp.evaluation.measure import measure
-from artfp.models import Card, load_decoder, load_encoder, save_network
+from artfp.models import Card, load_decoder, load_encoder, realigning, save_network
 from artfp.reports.grid import to_png
 from artfp.training.autoencoder import FingerprintAutoencoder
 from artfp.training.callbacks import (
@@ -287,7 +287,7 @@ def _finish(
         },
     }
     loader = data.val_dataloader()
-    card["measured"] = measure(module.encoder, module.decoder, _images(loader))
+    card["measured"] = measure(module.encoder, realigning(module.decoder), _images(loader))
     card["measured_on"] = f"{len(data.validation_indices)} validation images, never trained on"
     encoder, decoder = output / "encoder.safetensors", output / "decoder.safetensors"
     save_network(module.encoder, encoder, card)

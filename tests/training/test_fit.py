@@ -19,8 +19,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import artfp
 from artfp.errors import UserError
 from artfp.models import load_decoder, load_encoder, read_card
+from artfp.perturbations import training_mixture
 from artfp.training import fit
-from artfp.training.autoencoder import WARM_UP, FingerprintAutoencoder
+from artfp.training.autoencoder import (
+    CONDITIONS,
+    WARM_UP,
+    FingerprintAutoencoder,
+    colour_share,
+)
 from artfp.training.callbacks import ImageGrids, Milestones
 from artfp.training.fit import Training, train
 
@@ -145,7 +151,7 @@ def test_output_files(settings: Callable[..., Training]) -> None:
         output / "decoder.safetensors",
     )
     encoder, card = load_encoder(result.encoder)
-    decoder, _ = load_decoder(result.decoder)
+    decoder, _ = load_decoder(result.decoder, realign=False)
     assert (encoder.bits, decoder.resolution) == (16, 32)
     assert card["training"]["command"] == "the command"
     assert card["training"]["images"] + result.measured["images"] == 120
@@ -168,7 +174,13 @@ def test_output_files(settings: Callable[..., Training]) -> None:
     scalars = set(board.Tags()["scalars"])
     expected = {f"train/{n}" for n in ("loss", "bce_loss", "l2_loss", "bit_accuracy", "psnr")}
     expected |= {f"val/{n}" for n in ("bit_accuracy", "psnr", "ssim", "bit_accuracy_jpeg90")}
-    expected |= {"schedule/psnr_goal", "train/strength", "lr-AdamW"}
+    expected |= {f"val/bit_accuracy_{name}" for name, _, _ in CONDITIONS}
+    expected |= {"schedule/psnr_goal", "train/strength", "train/colour_share", "lr-AdamW"}
+    expected |= {
+        f"perturbation/{what}_{member.name}"
+        for member in training_mixture().members
+        for what in ("reach", "bit_accuracy")
+    }
     assert expected <= scalars
     assert [event.step for event in board.Scalars("val/ssim")] == [4, 9]
     assert {"train/images", "val/images"} <= set(board.Tags()["images"])
@@ -193,12 +205,15 @@ def test_resume_without_a_checkpoint_begins(
 
 
 def test_kick_off(settings: Callable[..., Training]) -> None:
-    """0.99 on unperturbed images within 100 steps; there is no plateau at 0.5."""
+    """0.99 on unperturbed images within 100 steps; there is no plateau at 0.5.
+
+    By then the residual is fainter than it was, and what is read at the end is less.
+    """
     result = train(settings(max_steps=100, batch_size=16, target_psnr=32.0))
     assert result is not None and result.reached is not None
     step, seconds = result.reached
     assert 1 <= step <= 100 and seconds > 0
-    assert result.measured["bit_accuracy"] > 0.95
+    assert result.measured["bit_accuracy"] > 0.85
     assert 0.3 < result.measured["bit_accuracy_unmarked"] < 0.7
 
 
@@ -364,3 +379,62 @@ def test_grids_every_so_often(photo_crops: Callable[..., torch.Tensor]) -> None:
     assert written[3:] == [("val/images", 12)]
     assert module.encoder.training
     assert all(torch.equal(v, state[k]) for k, v in module.state_dict().items())
+
+
+def test_colour_share() -> None:
+    """Gray is 0, what sums to nothing is 1, and mixtures go by energy: by hand, in float64."""
+    gray = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0)).expand(-1, 3, -1, -1)
+    red_against_blue = gray * torch.tensor([1.0, 0.0, -1.0]).view(1, 3, 1, 1)
+    assert float(colour_share(gray)) == pytest.approx(0.0, abs=1e-6)
+    assert float(colour_share(red_against_blue)) == pytest.approx(1.0, abs=1e-6)
+    both = gray + red_against_blue  # energies 3 and 2 of one plane's
+    assert float(colour_share(both)) == pytest.approx(0.4, abs=1e-5)
+    assert float(colour_share(both * 0.01)) == pytest.approx(0.4, abs=1e-5)
+    rows = np.random.default_rng(0).normal(size=(5, 3, 6, 6))
+    parts = rows - rows.mean(axis=1, keepdims=True)
+    expected = (parts**2).sum() / (rows**2).sum()
+    assert float(colour_share(torch.from_numpy(rows))) == pytest.approx(expected)
+
+
+def test_colour_share_of_nothing_has_a_gradient() -> None:
+    residual = torch.zeros(2, 3, 4, 4, requires_grad=True)
+    share = colour_share(residual)
+    share.backward()
+    assert float(share.detach()) == 0.0
+    assert residual.grad is not None and torch.isfinite(residual.grad).all()
+
+
+def test_colour_costs_by_feedback_only(photo_crops: Callable[..., torch.Tensor]) -> None:
+    """The loss of `feedback` pays for colour; that of the published recipe does not."""
+
+    def loss_of(weight: float | None, **options: Any) -> float:
+        module = FingerprintAutoencoder(bits=8, resolution=32, perturb=False, **options)
+        if weight is not None:
+            module.colour_weight = weight
+        module.log = lambda *_, **__: None  # type: ignore[method-assign]
+        module.all_gather = torch.clone  # type: ignore[method-assign, assignment]
+        module._trainer = SimpleNamespace(  # type: ignore[assignment]
+            global_step=1, global_rank=0, barebones=False
+        )
+        with torch.no_grad():
+            return float(module.training_step(photo_crops(4, 32), 0))
+
+    assert FingerprintAutoencoder(bits=8, resolution=32).colour_weight > 0
+    free, dear = loss_of(0.0), loss_of(1.0)
+    assert 0 < dear - free <= 1.0  # the share itself
+    published = FingerprintAutoencoder("stegastamp", 8, 32, "published")
+    assert published.colour_weight == 0.0
+
+
+def test_validation_conditions() -> None:
+    """Each once, by a name that tells the perturbation and how strong."""
+    names = [name for name, _, _ in CONDITIONS]
+    assert len(set(names)) == len(names) and {"jpeg90", "jpeg50", "mirror"} <= set(names)
+    draws = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (1, 3, 32, 32), generator=draws, dtype=torch.uint8)
+    for name, perturbation, strength in CONDITIONS:
+        assert name.startswith(perturbation.name)
+        changed = perturbation.true(pixels, strength, draws)
+        assert changed.dtype == torch.uint8 and not torch.equal(changed, pixels)
+        # Nothing that only a realigning decoder could read: what is validated is the network.
+        assert perturbation.transform(torch.tensor([strength]), (32, 32), draws) is None
