@@ -53,10 +53,10 @@ def windows(side: int) -> Poses:
     window = 1.0 - zoom
     while 1.0 - window <= LARGEST_CENTRE_LOSS:
         lost = 1.0 - window
-        reach = round(lost * side / (2.0 * STEP))  # steps from the centre to the edge
+        reach = math.ceil(lost * side / (2.0 * STEP))  # steps from the centre to the edge
         anywhere = lost <= LARGEST_LOSS
         steps = range(-reach, reach + 1) if anywhere else range(-1, 2)
-        apart = lost / max(1, reach) if anywhere else 2.0 * STEP / side
+        apart = lost / reach if anywhere else 2.0 * STEP / side
         poses += [(math.log(window), 0.0, i * apart, j * apart) for i in steps for j in steps]
         window *= 1.0 - zoom
     return torch.tensor(poses)

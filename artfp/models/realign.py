@@ -23,11 +23,11 @@ from artfp.perturbations.warp import realign
 SURE = 6.0
 """Evidence (see `Ruler`) that lets an image be read as it lies without a search."""
 
-ENOUGH_TURN, ENOUGH_WINDOW = 3.4, 4.2
+ENOUGH_TURN, ENOUGH_WINDOW = 3.4, 3.8
 """The e such that a turn or a crop is undone if its evidence squared exceeds e squared plus the
 square of that for the image as it lies: a likelihood ratio, against that many tries."""
 
-FINALISTS = 5
+FINALISTS = 8
 """How many turns, and how many windows, are refined."""
 
 ROUNDS = 3

@@ -45,11 +45,18 @@ TRAINING: tuple[type[Perturbation], ...] = (
 )
 """What a fingerprint is trained to survive; mirroring comes on top, for half of all images."""
 
+MOVING: tuple[type[Perturbation], ...] = (RandomCrop, Rotation, Combination)
+"""Those of them that need to be undone, and the least resolution at which they can be found."""
+LEAST_TO_MOVE = 64
+
 MISPLACED = 0.5
 """Pixels by which a realigned corner is off, as a standard deviation along each axis."""
 
-REACH_STEP = 0.005
-"""By how much a step may change a member's reach."""
+REACH_STEP, LEAST_REACH = 0.005, 0.05
+"""By how much a step may change a member's reach, and the least that it can be."""
+
+HOPELESS = 0.15
+"""Error from which a member is not drawn more often any more: it may be beyond reading."""
 
 MEMORY = 0.95
 """Weight of the past in the running error of a member."""
@@ -65,7 +72,7 @@ class Mixture(nn.Module):
     of the draws go by their errors). Reach and errors are buffers: a checkpoint holds them.
 
     Args: `members`; `identity`, a share from 0 to 1; `hold`, bit accuracy above which a member
-    reads well; `reach` at the start, which is also the least.
+    reads well; `reach` at the start.
     """
 
     reach: Tensor
@@ -82,14 +89,14 @@ class Mixture(nn.Module):
         if not 0.0 <= identity <= 1.0:
             raise ValueError(f"identity is {identity}; it is a share from 0 to 1")
         self.members, self.identity = list(members), identity
-        self.hold, self.least_reach = hold, reach
+        self.hold = hold
         self.register_buffer("reach", torch.full((len(self.members),), reach))
         self.register_buffer("error", torch.full((len(self.members),), 0.1))
 
     def forward(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Perturbed images (N, 3, H, W) and which member changed each, (N,); -1 for none."""
         count = len(x)
-        errors = self.error.cpu() + 1e-4
+        errors = self.error.cpu().clamp_max(HOPELESS) + 1e-4
         odds = 0.5 / len(self.members) + 0.5 * errors / errors.sum()
         choice = torch.multinomial(odds, count, replacement=True, generator=generator)
         choice[torch.rand(count, generator=generator) < self.identity] = -1
@@ -112,7 +119,7 @@ class Mixture(nn.Module):
                 mean = mine.mean().to(self.error)
                 self.error[number].lerp_(1.0 - mean, 1.0 - MEMORY)
                 step = REACH_STEP if float(mean) >= self.hold else -REACH_STEP
-                self.reach[number] = (self.reach[number] + step).clamp(self.least_reach, 1.0)
+                self.reach[number] = (self.reach[number] + step).clamp(LEAST_REACH, 1.0)
 
 
 def _received(
@@ -134,6 +141,7 @@ def _received(
     return warp.realign(out, moved @ wrong)
 
 
-def training_mixture(identity: float = 0.3) -> Mixture:
-    """The mixture that fingerprints are trained against by default."""
-    return Mixture([member() for member in TRAINING], identity)
+def training_mixture(resolution: int, identity: float = 0.3) -> Mixture:
+    """The mixture that fingerprints are trained against by default, in pixels a side."""
+    kinds = [kind for kind in TRAINING if resolution >= LEAST_TO_MOVE or kind not in MOVING]
+    return Mixture([kind() for kind in kinds], identity)

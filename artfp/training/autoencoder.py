@@ -24,7 +24,7 @@ HEADSTART = 10.0
 """How much stronger, in dB, the residual is at the start than at the end, by `feedback`."""
 
 TOLERANCE = 0.5
-"""By how many dB validation may miss the target before its score pays for it."""
+"""By how many dB the mean of a validation may miss the target before its score pays for it."""
 
 COLOUR_WEIGHT = 0.05
 """Weight, by `feedback`, of the share of the residual's energy that is colour. Photographs have
@@ -82,6 +82,8 @@ class FingerprintAutoencoder(pl.LightningModule):
         super().__init__()
         self.save_hyperparameters()
         self.hold_batch: Tensor | None = None
+        self.seen: list[Tensor] = []
+        self.seen_images = 0
         self.seed, self.bits, self.lr, self.total_steps = seed, bits, lr, total_steps
         self.bce_loss_weight = bce_loss_weight
         self.encoder, self.decoder = build_pair(architecture, bits, resolution, seed)
@@ -101,7 +103,7 @@ class FingerprintAutoencoder(pl.LightningModule):
             raise UserError(f"unknown schedule {schedule!r}; take feedback or published")
         self.target_psnr = target_psnr if schedule == "feedback" else 0.0
         self.colour_weight = COLOUR_WEIGHT if schedule == "feedback" else 0.0
-        self.mixture = training_mixture() if perturb else None
+        self.mixture = training_mixture(resolution) if perturb else None
 
     def restart(self, seed: int) -> None:
         """Draw the weights anew from another seed and forget the optimiser's state."""
@@ -218,5 +220,15 @@ class FingerprintAutoencoder(pl.LightningModule):
             value = accuracy(perturbation.true(marked, strength, draws))
             all_accuracies.append(value)
             note(f"bit_accuracy_{name}", value)
+        self.seen.append(torch.stack([torch.stack(all_accuracies).mean(), fidelity]) * len(x))
+        self.seen_images += len(x)
+
+    def on_validation_epoch_start(self) -> None:
+        """Nothing seen yet."""
+        self.seen, self.seen_images = [], 0
+
+    def on_validation_epoch_end(self) -> None:
+        """The score by which the best weights are kept: of all images, not batch by batch."""
+        accuracy, fidelity = torch.stack(self.seen).sum(dim=0) / self.seen_images
         short = (self.target_psnr - TOLERANCE - fidelity).clamp_min(0.0)
-        note("score", torch.stack(all_accuracies).mean() - 0.05 * short)
+        self.log("val/score", accuracy - 0.05 * short, sync_dist=True)

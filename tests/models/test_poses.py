@@ -47,7 +47,7 @@ def test_tries_cover_what_is_promised(side: int) -> None:
     """No gap is wider than what a carrier bears; windows lie inside; a crop or a turn, not both."""
     turns, windows = turns_of(side), windows_of(side)
     for poses in (turns, windows):
-        assert len({tuple(p) for p in poses.tolist()}) == len(poses) > FINALISTS
+        assert len({tuple(p) for p in poses.tolist()}) == len(poses) >= FINALISTS
         assert (poses != 0.0).any(dim=1).all()
     assert not turns[:, [0, 2, 3]].any() and not windows[:, 1].any()
     half = windows[:, 0].exp()

@@ -21,7 +21,7 @@ from artfp.perturbations import (
     training_mixture,
     warp,
 )
-from artfp.perturbations.mixture import MISPLACED, TRAINING
+from artfp.perturbations.mixture import HOPELESS, LEAST_REACH, MISPLACED, MOVING, TRAINING
 
 
 class Add(Perturbation):
@@ -67,7 +67,8 @@ def test_reach_and_odds_follow_the_errors() -> None:
         mixture.learn(choice, accuracy)
         reach[0] = min(1.0, reach[0] + 0.005)  # 0.95 on average: read well
         error[0] += 0.05 * (0.05 - error[0])
-        error[1] += 0.05 * (0.4 - error[1])  # narrowed, but never under the start
+        reach[1] = max(LEAST_REACH, reach[1] - 0.005)
+        error[1] += 0.05 * (0.4 - error[1])
     torch.testing.assert_close(mixture.reach, torch.tensor(reach), rtol=0, atol=1e-4)
     torch.testing.assert_close(mixture.error, torch.tensor(error), rtol=0, atol=1e-4)
     assert reach[0] == 1.0
@@ -77,7 +78,7 @@ def test_reach_and_odds_follow_the_errors() -> None:
     count = 6000
     _, drawn = mixture(torch.zeros(count, 1, 1, 1), torch.Generator().manual_seed(0))
     shares = torch.bincount(drawn, minlength=3) / count
-    errors = mixture.error.double() + 1e-4
+    errors = mixture.error.double().clamp_max(HOPELESS) + 1e-4
     for share, wanted in zip(shares, 0.5 / 3 + 0.5 * errors / errors.sum(), strict=True):
         assert abs(float(share - wanted)) < 4 * float(wanted * (1 - wanted) / count) ** 0.5
 
@@ -105,9 +106,16 @@ def test_identity_is_a_share(identity: float) -> None:
         Mixture([Add(1.0)], identity)
 
 
+def test_small_images_are_not_moved() -> None:
+    """Below 64 pixels no crop and no turn can be found again, so none is trained against."""
+    small = {type(member) for member in training_mixture(32).members}
+    assert small == set(TRAINING) - set(MOVING)
+    assert {type(member) for member in training_mixture(64).members} == set(TRAINING)
+
+
 def test_training_mixture_on_photographs(photo_crops: Callable[..., Tensor]) -> None:
     x = (photo_crops(256, 32) / 255.0).requires_grad_()
-    mixture = training_mixture()
+    mixture = training_mixture(128)
     assert len(mixture.members) == len({member.name for member in mixture.members}) == 17
     assert [type(member) for member in mixture.members] == list(TRAINING)
     out, choice = mixture(x, torch.Generator().manual_seed(2))

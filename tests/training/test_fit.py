@@ -178,7 +178,7 @@ def test_output_files(settings: Callable[..., Training]) -> None:
     expected |= {"schedule/psnr_goal", "train/strength", "train/colour_share", "lr-AdamW"}
     expected |= {
         f"perturbation/{what}_{member.name}"
-        for member in training_mixture().members
+        for member in training_mixture(32).members
         for what in ("reach", "bit_accuracy")
     }
     assert expected <= scalars
