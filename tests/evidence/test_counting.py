@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from artfp.evidence import format_p, log_p_value, minimum_matches
+from artfp.evidence import count_matches, log_p_inverted, log_p_value, minimum_matches
 
 
 def exact_p(matches: int, bits: int) -> Fraction:
@@ -124,32 +124,58 @@ def test_minimum_matches_refuses_what_is_no_level(alpha):
         minimum_matches(0, 0.05)
 
 
+@pytest.mark.parametrize("bits", [1, 7, 64, 100, 256])
+def test_log_p_inverted_is_the_exact_lower_tail(bits):
+    found = log_p_inverted(np.arange(bits + 1, dtype=np.uint16), bits)
+    for matches in range(bits + 1):
+        lower = Fraction(sum(math.comb(bits, k) for k in range(matches + 1)), 2**bits)
+        assert found[matches] == pytest.approx(exact_log(lower), rel=1e-14, abs=0)
+    assert found[bits] == 0.0
+    assert type(log_p_inverted(0, bits)) is float
+
+
+def test_small_unsigned_counts_do_not_wrap_around():
+    matches = np.array([[0, 200], [256, 255]], dtype=np.uint16)
+    expected = log_p_value(256 - matches.astype(int), 256)
+    np.testing.assert_array_equal(log_p_inverted(matches, 256), expected)
+
+
+def test_matches_of_words_and_keys_are_counted_by_hand():
+    rng = np.random.default_rng(3)
+    words, keys = rng.integers(0, 2, (5, 37)), rng.integers(0, 2, (3, 37), dtype=np.uint8)
+    found = count_matches(words, keys)
+    assert found.shape == (5, 3)
+    for n, k in np.ndindex(5, 3):
+        assert found[n, k] == sum(int(a == b) for a, b in zip(words[n], keys[k], strict=True))
+    np.testing.assert_array_equal(count_matches(words, keys[1]), found[:, 1])
+    np.testing.assert_array_equal(count_matches(words[2], keys), found[2])
+    assert count_matches(words[2] == 1, keys[1]) == found[2, 1]
+    assert log_p_value(found, 37).shape == (5, 3)
+
+
 @pytest.mark.parametrize(
-    ("log_p", "text"),
+    ("words", "keys", "found"),
     [
-        (0.0, "1"),
-        (math.log(0.5), "0.5"),
-        (math.log(0.0284), "0.028"),
-        (math.log(0.00123), "0.0012"),
-        (math.log(0.000999), "1.0e-3"),
-        (math.log(0.00004), "4.0e-5"),
-        (math.log(1.3e-27), "1.3e-27"),
-        (math.log(9.96e-28), "1.0e-27"),
-        (-1234 * math.log(10) + math.log(4), "4.0e-1234"),
-        (-1e-300, "1"),
+        ([[0.2, 1.0]], [0, 1], "words: found values other than 0 and 1"),
+        ([0, 1], [0, 2], "keys: found values other"),
+        ([0, 1, 1], [0, 1], "found 2 bits, expected 3"),
+        ([], [], "found shape"),
+        (np.zeros((1, 1, 2)), [0, 1], "found shape"),
     ],
 )
-def test_p_values_are_written_for_people(log_p, text):
-    assert format_p(log_p) == text
+def test_what_is_no_word_is_refused(words, keys, found):
+    with pytest.raises(ValueError, match=found):
+        count_matches(words, keys)
 
 
-def test_a_written_p_value_can_be_read_back():
-    for matches in range(257):
-        log_p = log_p_value(matches, 256)
-        assert float(format_p(log_p)) == pytest.approx(math.exp(log_p), rel=0.051)
-
-
-@pytest.mark.parametrize("log_p", [1e-9, -math.inf, math.nan])
-def test_what_is_no_log_p_value_is_not_written(log_p):
-    with pytest.raises(ValueError, match="log p-value: found"):
-        format_p(log_p)
+@pytest.mark.parametrize("bits", [16, 40])
+def test_a_constant_word_passes_for_as_many_keys_as_the_level_allows(bits):
+    rng = np.random.default_rng(5)
+    keys = rng.integers(0, 2, (100_000, bits), dtype=np.uint8)
+    log_p = log_p_value(count_matches(np.ones(bits, int), keys), bits)
+    for level in (1e-1, 1e-2, 1e-3, 1e-4):
+        hits = int((log_p <= math.log(level)).sum())
+        attained = float(exact_p(minimum_matches(bits, level), bits))
+        assert attained <= level
+        assert stats.binom.cdf(hits, len(keys), attained) > 1e-4
+        assert stats.binom.sf(hits - 1, len(keys), attained) > 1e-4

@@ -1,0 +1,103 @@
+"""Many tests at once: Bonferroni for keys and tries, Benjamini-Yekutieli for many images."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+@overload
+def correct(log_p: float, keys: int = 1, tries: int = 1) -> float: ...
+@overload
+def correct(log_p: ArrayLike, keys: int = 1, tries: int = 1) -> float | NDArray[np.float64]: ...
+def correct(log_p: ArrayLike, keys: int = 1, tries: int = 1) -> float | NDArray[np.float64]:
+    """Bonferroni: natural log of min(1, p * keys * tries), in the shape of `log_p`.
+
+    For K keys looked for and T transforms tried (crops, turns, models of the decoder), all of
+    which must be counted, also those that were tried and dropped. The chance that any of the K*T
+    p-values of an unmarked image is at most alpha / (K*T) is at most alpha, however they depend on
+    each other (the union bound). It is a bound: what is corrected is no longer exact.
+
+    Raises:
+        ValueError: a count below 1, or a log p-value above 0, infinite or not a number.
+    """
+    if keys < 1 or tries < 1:
+        raise ValueError(f"found {keys} keys and {tries} tries, expected at least 1 of each")
+    result = np.minimum(check_log_p(log_p) + math.log(keys * tries), 0.0)
+    return result if result.ndim else float(result)
+
+
+@dataclass(frozen=True)
+class Prevalence:
+    """How many of `images` are significant on their own at the false discovery rate `level`."""
+
+    significant: int
+    images: int
+    level: float
+
+    @property
+    def share(self) -> float:
+        """The part of the images, 0 to 1."""
+        return self.significant / self.images
+
+    def __str__(self) -> str:
+        return (
+            f"{self.significant} of {self.images} images are significant on their own "
+            f"(Benjamini-Yekutieli, false discovery rate {self.level:g})"
+        )
+
+
+def significant(log_p: ArrayLike, level: float) -> NDArray[np.bool_]:
+    """Which of N p-values stand on their own: Benjamini-Yekutieli step-up, mask (N,).
+
+    The k smallest are taken, for the largest k with p_(k) <= k * level / (N * (1 + ... + 1/N)).
+    The expected share of false ones among them is at most `level` however the p-values depend on
+    each other (Benjamini and Yekutieli 2001, theorem 1.3); images of one decoder and one key do.
+
+    Raises:
+        ValueError: `log_p` is no vector of log p-values, or `level` not in 0 < level < 1.
+    """
+    values = check_log_p(log_p)
+    if values.ndim != 1 or values.size == 0:
+        raise ValueError(f"log p-values: found shape {values.shape}, expected (images,)")
+    check_level(level)
+    ranks = np.arange(1, values.size + 1)
+    bounds = np.log(ranks) + math.log(level) - math.log(values.size) - math.log((1 / ranks).sum())
+    passed = np.flatnonzero(np.sort(values) <= bounds)
+    if not passed.size:
+        return np.zeros(values.size, bool)
+    # p-values equal to the last one taken pass as well: with them, its rank would be higher.
+    return values <= np.sort(values)[passed[-1]]
+
+
+def prevalence(log_p: ArrayLike, level: float) -> Prevalence:
+    """Count `significant` p-values (N,): the claim "so many of these images carry the key".
+
+    It is another claim than that of `weigh_source` ("the key is in this source"), and neither
+    implies the other: a weak key in every image is found only together, a strong key in one
+    image of fifty only alone.
+
+    Raises:
+        ValueError: as `significant`.
+    """
+    mask = significant(log_p, level)
+    return Prevalence(int(mask.sum()), int(mask.size), level)
+
+
+def check_level(level: float, name: str = "level") -> None:
+    """Raise ValueError unless 0 < level < 1."""
+    if not 0 < level < 1:
+        raise ValueError(f"{name}: found {level}, expected 0 < {name} < 1")
+
+
+def check_log_p(log_p: ArrayLike) -> NDArray[np.float64]:
+    """Return log p-values as an array; raise ValueError unless all are finite and at most 0."""
+    values: NDArray[Any] = np.asarray(log_p, dtype=np.float64)
+    if not (np.isfinite(values) & (values <= 0)).all():
+        bad = values[~(np.isfinite(values) & (values <= 0))].flat[0]
+        raise ValueError(f"log p-value: found {bad}, expected a finite number of at most 0")
+    return values
