@@ -14,12 +14,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import logging
 import os
 import re
 import secrets
+import unicodedata
 from datetime import datetime, timezone
-from pathlib import Path
 
 import numpy as np
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -27,9 +26,11 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from numpy.typing import ArrayLike, NDArray
 
 from artfp.errors import UserError
+from artfp.private import new_file, read_json, warn_if_shared
 
 MIN_BITS = 8
 MAX_BITS = 256
+MAX_NAME = 500
 
 _SECRET_BYTES = 32
 _FILE_KIND = "key"
@@ -37,8 +38,7 @@ _FILE_VERSION = 1
 _WORD_LABEL = b"artfp/fingerprint/v1\0"
 _TAG_LABEL = b"artfp/key-tag/v1"
 _SEED_LABEL = b"artfp/not-secret-seed/v1\0"
-
-_log = logging.getLogger("artfp")
+_CONTEXT_LABEL = b"artfp/owner-subject/v1"
 
 
 def check_bits(bits: int) -> int:
@@ -50,6 +50,45 @@ def check_bits(bits: int) -> int:
     if not MIN_BITS <= bits <= MAX_BITS:
         raise UserError(f"fingerprint length: found {bits} bits, expected {MIN_BITS} to {MAX_BITS}")
     return bits
+
+
+def check_name(text: str, what: str) -> str:
+    """Return the name of an owner or a subject as artfp keeps it: in Unicode's form NFC.
+
+    Two ways to type the same accented letter are one name; all else, case too, makes a difference.
+
+    Raises:
+        UserError: empty, longer than MAX_NAME characters, with space around it, with a control
+            character or a line break, or not text (bytes that are no UTF-8).
+    """
+    name = unicodedata.normalize("NFC", text)
+    shown = repr(name if len(name) <= 60 else name[:60] + "...")
+    if not 0 < len(name) <= MAX_NAME:
+        raise UserError(f"{what}: found {len(name)} characters, expected 1 to {MAX_NAME}")
+    if name != name.strip():
+        raise UserError(f"{what}: found {shown}, expected no space before or after it")
+    odd = () if name.isprintable() else name
+    if any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in odd):
+        raise UserError(f"{what}: found {shown}, expected text in UTF-8 without control characters")
+    return name
+
+
+def encode_fields(*fields: bytes) -> bytes:
+    """Join fields so that no other fields give the same bytes: each after its length (8 bytes)."""
+    return b"".join(len(field).to_bytes(8, "big") + field for field in fields)
+
+
+def context_of(owner: str, subject: str) -> bytes:
+    """The context in which a key gives the fingerprint of an owner's model or data set.
+
+    It is `encode_fields` of a label and the two names, so that no two pairs share a context:
+    `key.fingerprint(bits, context_of("Ada", "cats"))` has nothing to do with ("Adac", "ats").
+
+    Raises:
+        UserError: `check_name` refuses one of the names.
+    """
+    names = check_name(owner, "owner"), check_name(subject, "subject")
+    return encode_fields(_CONTEXT_LABEL, *(name.encode("utf-8") for name in names))
 
 
 def parse(text: str, bits: int) -> NDArray[np.uint8]:
@@ -183,30 +222,23 @@ class Key:
         Raises:
             UserError: the file is missing, unreadable, or not a key file of this version.
         """
-        try:
-            with open(path, "rb") as file:
-                mode = os.fstat(file.fileno()).st_mode
-                content = json.loads(file.read().decode("utf-8"))
-        except OSError as error:
-            raise UserError(f"key file {path}: {error.strerror}") from error
-        except (ValueError, RecursionError):
-            # The cause would quote the file, which may hold a secret.
-            raise UserError(f"key file {path}: not JSON; expected a file by Key.save") from None
-        secret = _read_secret(content, path)
-        if os.name == "posix" and mode & 0o077:
-            _log.warning(
-                "key file %s: others than you may read it (mode %03o); run: chmod 600 %s",
-                path,
-                mode & 0o777,
-                path,
+        what = "key file"
+        content = read_json(path, what, _FILE_KIND, _FILE_VERSION, "Key.save")
+        secret = content.get("secret")
+        if not isinstance(secret, str) or not re.fullmatch("[0-9a-f]{64}", secret):
+            raise UserError(
+                f"{what} {path}: its secret is not {2 * _SECRET_BYTES} lower-case hexadecimal "
+                "digits; restore the file from a copy"
             )
-        return cls(secret)
+        warn_if_shared(path, what)
+        return cls(bytes.fromhex(secret))
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the key to a new JSON file that only its owner can read (mode 0600).
+    def save(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
+        """Write the key to a JSON file that only its owner can read (mode 0600).
 
         Raises:
-            UserError: the file exists (a key is never overwritten) or cannot be created.
+            UserError: the file exists (a key is never overwritten without being told to) or
+                cannot be written.
         """
         content = {
             "artfp": _FILE_KIND,
@@ -214,23 +246,9 @@ class Key:
             "secret": self._secret.hex(),
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         }
-        try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            raise UserError(
-                f"key file {path}: exists already, and a key is never overwritten; "
-                "choose another name or move it away"
-            ) from None
-        except OSError as error:
-            raise UserError(f"key file {path}: {error.strerror}") from error
-        try:
-            with open(handle, "w", encoding="utf-8") as file:
-                file.write(json.dumps(content, indent=1) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-        except BaseException:
-            Path(path).unlink(missing_ok=True)
-            raise
+        hint = "a key is never overwritten unasked; choose another name or move it away"
+        with new_file(path, "key file", overwrite=overwrite, hint=hint) as file:
+            file.write((json.dumps(content, indent=1) + "\n").encode("ascii"))
 
     def fingerprint(self, bits: int, context: bytes | str = b"") -> NDArray[np.uint8]:
         """Derive the fingerprint of shape (bits,) that this key gives in this context.
@@ -266,21 +284,3 @@ class Key:
 
     def __repr__(self) -> str:
         return f"Key(tag={self.tag()[:8]}...)"
-
-
-def _read_secret(content: object, path: str | os.PathLike[str]) -> bytes:
-    """Check the fields of a key file; its values are never repeated in a message."""
-    if not isinstance(content, dict) or content.get("artfp") != _FILE_KIND:
-        raise UserError(f"key file {path}: not an artfp key; expected a file by Key.save")
-    if content.get("version") != _FILE_VERSION:
-        raise UserError(
-            f"key file {path}: its format is not version {_FILE_VERSION}, the only one that this "
-            "artfp reads; use the artfp that wrote it"
-        )
-    secret = content.get("secret")
-    if not isinstance(secret, str) or not re.fullmatch(f"[0-9a-f]{{{2 * _SECRET_BYTES}}}", secret):
-        raise UserError(
-            f"key file {path}: its secret is not {2 * _SECRET_BYTES} lower-case hexadecimal "
-            "digits; restore the file from a copy"
-        )
-    return bytes.fromhex(secret)

@@ -11,7 +11,19 @@ import numpy as np
 import pytest
 
 from artfp.errors import UserError
-from artfp.fingerprint import MAX_BITS, MIN_BITS, Key, distance, parse, to_hex, to_text
+from artfp.fingerprint import (
+    MAX_BITS,
+    MAX_NAME,
+    MIN_BITS,
+    Key,
+    check_name,
+    context_of,
+    distance,
+    encode_fields,
+    parse,
+    to_hex,
+    to_text,
+)
 
 ALL_BITS = range(MIN_BITS, MAX_BITS + 1)
 
@@ -214,7 +226,7 @@ def test_a_key_is_never_overwritten(tmp_path):
     path = tmp_path / "owner.json"
     Key.draw().save(path)
     first = path.read_bytes()
-    with pytest.raises(UserError, match="never overwritten"):
+    with pytest.raises(UserError, match="never overwritten unasked"):
         Key.draw().save(path)
     assert path.read_bytes() == first
 
@@ -232,7 +244,7 @@ def test_a_write_that_fails_leaves_no_file(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(UserError, match="cannot be written: No space"):
         Key.draw().save(tmp_path / "owner.json")
     assert list(tmp_path.iterdir()) == []
 
@@ -278,3 +290,94 @@ def test_files_that_are_no_keys_are_refused(tmp_path, content, found):
 def test_keys_pass_between_processes():
     key = Key.draw()
     assert pickle.loads(pickle.dumps(key)) == key
+
+
+def test_context_is_label_and_names_after_their_lengths():
+    label, owner, subject = b"artfp/owner-subject/v1", "Zo\u00eb".encode(), b"cats"
+    expected = b"\0" * 7 + b"\x16" + label + b"\0" * 7 + b"\x04" + owner
+    assert context_of("Zo\u00eb", "cats") == expected + b"\0" * 7 + b"\x04" + subject
+
+
+def test_no_two_pairs_share_a_context():
+    names = ["a", "b", "aa", "ab", "a b", "ba", "a|b", "a/b", "\x85a"[1:], "\u202ea", "A", "\u00e0"]
+    contexts = {context_of(owner, subject) for owner in names for subject in names}
+    assert len(contexts) == len(set(names)) ** 2
+    key = Key.from_seed(1)
+    assert distance(
+        key.fingerprint(256, context_of("Ada", "cats")),
+        key.fingerprint(256, context_of("Adac", "ats")),
+    ) > 70  # fmt: skip
+    # Not even of fields that imitate the encoding.
+    assert encode_fields(b"a", b"b") != encode_fields(b"a" + bytes(7) + b"\1b")
+    assert encode_fields() == b"" != encode_fields(b"")
+
+
+def test_two_ways_to_type_a_name_are_one():
+    assert context_of("Zoe\u0308", "cats") == context_of("Zo\u00eb", "cats")
+    assert check_name("Zoe\u0308", "owner") == "Zo\u00eb"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", " a", "a\u00a0", "a\nb", "\x00", "a\x1b[31m", "\udcff", "\u2028a", "x" * (MAX_NAME + 1)],
+)
+def test_names_that_are_none(name):
+    for pair in ((name, "cats"), ("Ada", name)):
+        with pytest.raises(UserError, match=r"(owner|subject): found") as caught:
+            context_of(*pair)
+        assert len(str(caught.value)) < 200 and str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "name", ["<script>", "x' OR 1=1 --", "[red]", "a  b", "\u06a9\u200c\u0646", "x" * MAX_NAME]
+)
+def test_names_that_look_odd_are_names(name):
+    assert check_name(name, "owner") == name
+
+
+def test_a_key_is_overwritten_when_told_to(tmp_path):
+    path = tmp_path / "owner.json"
+    Key.draw().save(path)
+    path.chmod(0o644)
+    key = Key.draw()
+    key.save(path, overwrite=True)
+    assert Key.load(path) == key
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [each.name for each in tmp_path.iterdir()] == ["owner.json"]
+
+
+def test_where_files_cannot_be_linked_a_key_is_saved_all_the_same(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    path = tmp_path / "owner.json"
+    key = Key.draw()
+    key.save(path)
+    assert Key.load(path) == key
+    with pytest.raises(UserError, match="exists already"):
+        Key.draw().save(path)
+    assert [each.name for each in tmp_path.iterdir()] == ["owner.json"]
+
+
+def test_a_key_that_appears_meanwhile_is_not_overwritten(tmp_path, monkeypatch):
+    path = tmp_path / "owner.json"
+    real = os.fsync
+
+    def another_comes(handle):
+        path.write_text("another's")
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", another_comes)
+    with pytest.raises(UserError, match="exists already"):
+        Key.draw().save(path)
+    assert path.read_text() == "another's"
+    assert [each.name for each in tmp_path.iterdir()] == ["owner.json"]
+
+
+def test_names_that_no_file_can_have():
+    for name in ("a\0b", "\ud800"):
+        with pytest.raises(UserError):
+            Key.draw().save(name)
+        with pytest.raises(UserError):
+            Key.load(name)
