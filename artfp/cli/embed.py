@@ -67,6 +67,13 @@ def _parser() -> Any:
         help="Take the key from a number, for experiments that others repeat. It is no secret.",
     )
     add("--strength", type=float, default=1.0, help="Factor on the residual; 1 is as trained.")
+    add(
+        "--min_psnr",
+        type=float,
+        default=0.0,
+        help="Decibels that no image may fall under: residuals of images in which bits are hard "
+        "to read are weakened to it, at the price of robustness; 0: no limit.",
+    )
     add("--format", default="png", help="png, webp (lossless), bmp, tiff, or jpeg (lossy).")
     add("--archive", action="store_true", help="Also pack the images as fingerprinted_images.zip.")
     add(
@@ -114,6 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         geometry=geometry,
         format=args.format,
         strength=args.strength,
+        min_psnr=args.min_psnr,
         batch_size=args.batch_size,
         num_workers=args.num_workers,
         archive=args.archive,

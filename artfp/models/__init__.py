@@ -1,7 +1,7 @@
 """Networks: encoders, decoders, and their files."""
 
 from artfp.models.architectures import DECODERS, ENCODERS, build_pair
-from artfp.models.base import Decoder, Encoder, add_residual, spread
+from artfp.models.base import Decoder, Encoder, add_residual, spread, weaken
 from artfp.models.bundle import (
     Card,
     file_hash,
@@ -38,4 +38,5 @@ __all__ = [
     "save_network",
     "shipped",
     "spread",
+    "weaken",
 ]

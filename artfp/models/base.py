@@ -49,6 +49,16 @@ def add_residual(pixels: Tensor, residual: Tensor) -> Tensor:
     return grown.mul(255.0).add_(pixels).round_().clamp_(0.0, 255.0).to(torch.uint8)
 
 
+def weaken(residual: Tensor, min_psnr: float) -> Tensor:
+    """Residuals (N, 3, h, w) in units of the full range, none stronger than `min_psnr` dB.
+
+    An image keeps about that PSNR or more when its residual is added: spreading and clipping make
+    it weaker, rounding to 8 bits adds noise of 59 dB. At 0 dB nothing is weakened.
+    """
+    rms = residual.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+    return residual * (10.0 ** (-min_psnr / 20.0) / rms.clamp_min(1e-9)).clamp_max(1.0)
+
+
 class Encoder(nn.Module):
     """Base of the encoders: `residual` is what a subclass provides.
 

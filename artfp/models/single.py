@@ -23,17 +23,25 @@ from artfp.data.decode import picture_of
 from artfp.data.geometry import fit
 from artfp.data.pixels import as_batch
 from artfp.evidence import format_p, log_p_value
-from artfp.models.base import Decoder, Encoder, add_residual
+from artfp.models.base import Decoder, Encoder, add_residual, weaken
 from artfp.models.bundle import load_decoder, load_encoder, partner
 
 
 @torch.inference_mode()
 def fingerprint_image(
-    encoder: Encoder, pixels: np.ndarray, word: NDArray[np.uint8], strength: float = 1.0
+    encoder: Encoder,
+    pixels: np.ndarray,
+    word: NDArray[np.uint8],
+    strength: float = 1.0,
+    min_psnr: float = 0.0,
 ) -> np.ndarray:
-    """An 8-bit image (H, W, 3) of any size with a fingerprint (bits,) in it; the size stays."""
+    """An 8-bit image (H, W, 3) of any size with a fingerprint (bits,) in it; the size stays.
+
+    Args: `strength`, a factor on the residual; `min_psnr` in dB, see `artfp.models.base.weaken`.
+    """
     small = as_batch(fit(pixels, (encoder.resolution, encoder.resolution)))
-    residual = encoder.residual(small, torch.from_numpy(word).float().unsqueeze(0)) * strength
+    residual = encoder.residual(small, torch.from_numpy(word).float().unsqueeze(0))
+    residual = weaken(residual * strength, min_psnr)
     image = torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0)
     return add_residual(image, residual)[0].permute(1, 2, 0).contiguous().numpy()
 
@@ -80,14 +88,18 @@ class Pair:
         return self.encoder.bits
 
     def embed(
-        self, image: Image.Image, word: NDArray[np.uint8], strength: float = 1.0
+        self,
+        image: Image.Image,
+        word: NDArray[np.uint8],
+        strength: float = 1.0,
+        min_psnr: float = 0.0,
     ) -> Image.Image:
         """The image, upright and in RGB, with a fingerprint (bits,). Save it losslessly.
 
         Raises ImageError: an image that has no 8-bit rendering.
         """
         pixels = picture_of(image).pixels
-        return Image.fromarray(fingerprint_image(self.encoder, pixels, word, strength))
+        return Image.fromarray(fingerprint_image(self.encoder, pixels, word, strength, min_psnr))
 
     def detect(self, image: Image.Image, word: NDArray[np.uint8]) -> Reading:
         """Decode an image and compare with a fingerprint (bits,)."""

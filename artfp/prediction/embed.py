@@ -28,7 +28,7 @@ from artfp.data.writing import (
 )
 from artfp.errors import UserError
 from artfp.fingerprint import to_text
-from artfp.models import Encoder, add_residual
+from artfp.models import Encoder, add_residual, weaken
 from artfp.prediction.loop import Prediction, run_prediction
 from artfp.prediction.tables import error_record, write_tables
 from artfp.prediction.words import Words
@@ -44,9 +44,10 @@ COLUMNS = ("name", "output", "width", "height", "psnr", "bits", "error")
 class Embedding:
     """What decides an embedding run, beside the fingerprints.
 
-    `encoder_hash` names the weights; `strength` is a factor on what they add; `trainer` is
-    `make_trainer`'s. Raises UserError on what cannot be: a number, a format, labels of a form that
-    is not StyleGAN's, an output that would be found among the source's images by the next run.
+    `encoder_hash` names the weights; `strength` is a factor on what they add; `min_psnr` (dB) is
+    what no image may fall under, 0 for no limit; `trainer` is `make_trainer`'s. Raises UserError on
+    what cannot be: a number, a format, labels of a form that is not StyleGAN's, an output that
+    would be found among the source's images by the next run.
     """
 
     source: ImageSource
@@ -57,6 +58,7 @@ class Embedding:
     geometry: Geometry = field(default_factory=Geometry)
     format: str = "png"
     strength: float = 1.0
+    min_psnr: float = 0.0
     batch_size: int = 32
     num_workers: int | None = None
     archive: bool = False
@@ -65,6 +67,8 @@ class Embedding:
         suffix_of(self.format)
         if not 0.0 < self.strength <= 10.0:
             raise UserError(f"strength is {self.strength}; give a factor above 0, at most 10")
+        if not 0.0 <= self.min_psnr <= 100.0:
+            raise UserError(f"min_psnr is {self.min_psnr}; give decibels from 0 (no limit) to 100")
         if self.batch_size < 1:
             raise UserError(f"batch size is {self.batch_size}; it must be 1 or more")
         if self.num_workers is not None and self.num_workers < 0:
@@ -146,6 +150,7 @@ def _settings(job: Embedding, words: Words) -> dict[str, object]:
         "geometry": job.geometry.describe(),
         "format": job.format,
         "strength": job.strength,
+        "min_psnr": job.min_psnr,
         "batch_size": job.batch_size,
     }
 
@@ -165,9 +170,8 @@ class _Embedder(Prediction):
             if not batch.skipped[slot]:
                 words[slot] = self.words.of(self.names[position])
         x = to_unit(batch.small).to(self.dtype)
-        residual = (
-            self.encoder.residual(x, torch.from_numpy(words).to(x)).float() * self.job.strength
-        )
+        residual = self.encoder.residual(x, torch.from_numpy(words).to(x)).float()
+        residual = weaken(residual * self.job.strength, self.job.min_psnr)
         marked = add_residual(batch.small, residual).permute(0, 2, 3, 1).cpu().numpy()
         originals = batch.small.permute(0, 2, 3, 1).cpu().numpy()
         tasks: list[tuple[Any, ...]] = []

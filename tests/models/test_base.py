@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from artfp.models import add_residual, build_pair, spread
+from artfp.models import add_residual, build_pair, spread, weaken
 from artfp.models.base import Encoder
 
 
@@ -87,6 +87,17 @@ def test_add_residual_is_what_forward_does_up_to_rounding() -> None:
         marked = encoder(pixels / 255.0, bits)
         written = add_residual(pixels, encoder.residual(pixels / 255.0, bits))
     assert (written / 255.0 - marked).abs().max() <= 0.5001 / 255
+
+
+def test_weaken_limits_each_image_alone() -> None:
+    residual = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    residual *= torch.tensor([0.001, 0.02, 0.3]).view(3, 1, 1, 1)
+    limited = weaken(residual, 36.0)
+    psnr = -10 * np.log10((limited.double().numpy() ** 2).mean(axis=(1, 2, 3)))
+    assert torch.equal(limited[0], residual[0]) and psnr[1:] == pytest.approx(36.0, abs=1e-3)
+    torch.testing.assert_close(limited[2] / limited[2].norm(), residual[2] / residual[2].norm())
+    assert torch.equal(weaken(residual, 0.0), residual)
+    assert torch.equal(weaken(torch.zeros(1, 3, 8, 8), 36.0), torch.zeros(1, 3, 8, 8))
 
 
 class Constant(Encoder):

@@ -54,6 +54,14 @@ def test_strength_scales_the_difference(pair: Pair) -> None:
     assert np.sqrt((half**2).mean() / (one**2).mean()) == pytest.approx(0.5, abs=0.1)
 
 
+def test_min_psnr_holds_at_the_image_s_size(pair: Pair) -> None:
+    image, word = _photograph(), np.ones(BITS, np.uint8)
+    for limit in (0.0, 45.0):
+        marked = fingerprint_image(pair.encoder, image, word, min_psnr=limit)
+        psnr = 10 * math.log10(255**2 / np.square(marked.astype(float) - image).mean())
+        assert (psnr >= 44.9) == (limit == 45.0)
+
+
 def test_pair_from_pillow_to_reading_and_back(pair: Pair) -> None:
     word = Key.from_seed(1).fingerprint(BITS)
     image = Image.fromarray(_photograph())

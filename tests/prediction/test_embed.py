@@ -78,6 +78,18 @@ def test_psnr_of_the_table_is_that_of_the_file(job: Jobs, photo_folder: Path) ->
         assert (int(row["width"]), int(row["height"])) == (48, 48)
 
 
+def test_no_image_falls_under_min_psnr(job: Jobs, tmp_path: Path) -> None:
+    embed(free := job(output=tmp_path / "free"), ONE)
+    psnrs = np.array([float(row["psnr"]) for row in _rows(free.output)])
+    limit = round(float(np.median(psnrs)), 1)
+    embed(this := job(output=tmp_path / "limited", min_psnr=limit), ONE)
+    limited = np.array([float(row["psnr"]) for row in _rows(this.output)])
+    assert limited.min() > limit - 0.1 and psnrs.min() < limit - 0.2
+    assert (limited >= psnrs).all() and (limited == psnrs).mean() > 0.2
+    with pytest.raises(UserError, match="min_psnr is nan; give decibels"):
+        job(min_psnr=float("nan"))
+
+
 @pytest.mark.parametrize("mode", ["CMYK", "1", "LA"])
 def test_any_mode_becomes_rgb(
     job: Jobs, tmp_path: Path, photographs: list[np.ndarray], mode: str
