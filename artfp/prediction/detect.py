@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from artfp.data.writing import remove_leftovers
 from artfp.evidence import format_p, log_p_value
 from artfp.fingerprint import to_text
 from artfp.models import Decoder, MirroringDecoder, RealigningDecoder
+from artfp.prediction.audit import Records, pack_logits, settled
 from artfp.prediction.loop import Prediction, run_prediction
 from artfp.prediction.tables import error_record, write_tables
 from artfp.prediction.words import Words
@@ -27,6 +29,9 @@ LISTING = "detected_fingerprints.txt"
 TABLE = "detected_fingerprints.csv"
 COLUMNS = ("name", "width", "height", "realigned", "bits")
 COMPARED = ("matches", "bit_accuracy", "p_value", "log10_p")
+OWNED = ("owner", "subject", "entry")
+
+Examine = Callable[[Records], Mapping[str, Mapping[str, object]]]
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,9 @@ class Detection:
     """What decides a detection run.
 
     `decoder_hash` names the weights; `words` is the fingerprint to compare with, if any; `trainer`
-    is `make_trainer`'s.
+    is `make_trainer`'s. `examine` sees what became of every image, one record each, before the
+    tables are written, and may give further values, by image and by one of `columns`; where it
+    raises, nothing that was decoded is lost.
     """
 
     source: ImageSource
@@ -46,6 +53,8 @@ class Detection:
     geometry: Geometry = field(default_factory=Geometry)
     batch_size: int = 32
     num_workers: int | None = None
+    examine: Examine | None = None
+    columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,7 +73,7 @@ def detect(job: Detection) -> Detected | None:
     on all processes but the first.
     """
     journal = Journal(job.output, "detect")
-    done = {record["name"] for record in journal.stream() if record.get("error") is None}
+    done = {record["name"] for record in journal.stream() if "logits" in record}
     data = PredictionData(
         job.source,
         job.geometry,
@@ -77,9 +86,12 @@ def detect(job: Detection) -> Detected | None:
         remove_leftovers(job.output)
     if not run_prediction(_Detector(job), data, job.trainer):
         return None
-    columns = (*COLUMNS, *(COMPARED if job.words else ()), "error")
+    more: Mapping[str, Mapping[str, object]] = {}
+    if job.examine is not None:
+        more = job.examine(lambda: settled(journal.stream, job.source.names))
+    columns = (*COLUMNS, *(COMPARED if job.words else ()), *job.columns, "error")
     decoded, failed = write_tables(
-        journal.stream(),
+        (record | dict(more.get(record["name"], {})) for record in journal.stream()),
         job.source.names,
         columns,
         job.output / TABLE,
@@ -129,13 +141,18 @@ class _Detector(Prediction):
         aspects = torch.tensor([batch.sizes[slot][0] / batch.sizes[slot][1] for slot in slots])
         x = to_unit(batch.small[slots]).to(self.dtype)
         logits, notes = self.decoder.read(x, aspects)
-        words = (logits > 0).to("cpu").numpy().astype(np.uint8)
-        for slot, word, note in zip(slots, words, notes, strict=True):
+        values = logits.to("cpu", torch.float32).numpy()
+        words = (values > 0).astype(np.uint8)
+        for slot, row, word, note in zip(slots, values, words, notes, strict=True):
             name = self.names[batch.positions[slot]]
+            if np.isnan(row).any():
+                self.journal.append(error_record(name, "the decoder's answer is not a number"))
+                continue
             height, width = batch.sizes[slot]
             record: dict[str, object] = {"name": name, "width": width, "height": height}
             record["realigned"] = note
             record["bits"] = to_text(word)
+            record["logits"] = pack_logits(row)
             self.journal.append(record | self._compared(name, word))
 
     def _compared(self, name: str, word: np.ndarray) -> dict[str, object]:

@@ -1,0 +1,157 @@
+"""An audit as part of a detection: judge what was decoded, and write the report and the JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from artfp.data.decode import ImageError
+from artfp.data.sources import ImageSource
+from artfp.errors import UserError
+from artfp.evidence import Calibration, alarms
+from artfp.prediction.audit import Audit, Records, audit
+from artfp.prediction.audit_facts import Asked, Facts, columns_of, facts_of
+from artfp.prediction.audit_sought import Sought
+from artfp.private import new_file
+
+STDOUT = "-"
+_SECRET = "***"
+_MOST_CALIBRATION = 64 << 20
+
+
+@dataclass
+class Auditor:
+    """Judges the records of a detection and writes what was asked for.
+
+    It is `Detection.examine`; afterwards `audit` and `facts` hold the result. `report` and `json`
+    are files, or none; JSON goes to standard output for "-". With `reveal` both are secret, and
+    readable by their owner alone.
+    """
+
+    source: ImageSource
+    bits: int
+    sought: Sought
+    asked: Asked
+    same_source: bool = False
+    reveal: bool = False
+    report: Path | None = None
+    json: str | None = None
+    audit: Audit | None = field(default=None, init=False)
+    facts: Facts | None = field(default=None, init=False)
+
+    def __call__(self, records: Records) -> Mapping[str, Mapping[str, object]]:
+        """Judge and write; what the table of the detection says of each image."""
+        names, policy = self.source.names, self.asked.policy
+        found = audit(
+            records(), names, self.bits, self.sought, policy, self.same_source, self.reveal
+        )
+        written = self.report is not None or self.json is not None
+        facts = facts_of(found, self.asked, self._digests(found) if written else {})
+        if self.report is not None:
+            from artfp.reports.audit import render, thumbnails
+
+            page = render(facts, thumbnails(self.source, facts))
+            self._write(self.report, "report", page)
+        if self.json == STDOUT:
+            print(_text(facts))
+        elif self.json is not None:
+            self._write(Path(self.json), "JSON file", _text(facts) + "\n")
+        self.audit, self.facts = found, facts
+        return {each.name: columns_of(each, self.bits) for each in found.findings}
+
+    def _digests(self, found: Audit) -> dict[str, str]:
+        """SHA-256 of the files that were read, as they are now."""
+        wanted = {finding.name for finding in found.findings}
+        digests = {}
+        for position, name in enumerate(self.source.names):
+            if name in wanted:
+                try:
+                    digests[name] = hashlib.sha256(self.source.read(position)).hexdigest()
+                except ImageError:  # it went away: the report is of what was decoded
+                    continue
+        return digests
+
+    def _write(self, path: Path, what: str, text: str) -> None:
+        with new_file(path, what, secret=self.reveal, overwrite=True) as file:
+            file.write(text.encode("utf-8"))
+
+
+def check_output(path: str, what: str) -> Path:
+    """Make the folder of a file that is to be written at the end of a long run.
+
+    Raises:
+        UserError: it cannot be, or the file is a folder.
+    """
+    target = Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.is_dir():
+            raise UserError(f"{what} {path}: is a folder; name a file")
+    except (OSError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{what} {path}: cannot be written: {reason}") from None
+    return target
+
+
+def read_calibration(
+    path: str | None, decoder_hash: str, bits: int
+) -> tuple[dict[str, object] | None, list[str]]:
+    """What is to be said of a decoder's calibration: facts of it, and warnings.
+
+    Raises:
+        UserError: the file cannot be read or holds no calibration.
+    """
+    if path is None:
+        return None, [
+            "The decoder was not checked on clean images (--calibration). The p-values hold for a "
+            "secret random key all the same; how often clean images pass for this one key is not "
+            "known."
+        ]
+    try:
+        with open(path, "rb") as file:
+            content = json.loads(file.read(_MOST_CALIBRATION))
+    except OSError as error:
+        raise UserError(f"calibration {path}: {error.strerror or error}") from None
+    except (ValueError, RecursionError):
+        raise UserError(f"calibration {path}: not JSON; expected one that artfp wrote") from None
+    found = Calibration.from_dict(content)
+    warnings = [f"Calibration: {alarm}." for alarm in alarms(found)]
+    if found.decoder_hash.removeprefix("sha256:") != decoder_hash or found.bits != bits:
+        warnings = [
+            f"The calibration is of another decoder ({found.decoder_hash[:19]}, {found.bits} "
+            "bits) and says nothing of this one."
+        ]
+    return {"file": path, "decoder": found.decoder_hash, "images": found.images}, warnings
+
+
+def _text(facts: Facts) -> str:
+    """JSON in ASCII, so that any name passes through any encoding."""
+    return json.dumps(facts, indent=1, allow_nan=False)
+
+
+def shown_command(argv: Sequence[str]) -> str:
+    """The command line as one would type it, without a fingerprint that stands in it.
+
+    Options that --config gives as text, not as a file, are left out whole.
+    """
+    shown = ["artfp", "detect"]
+    hidden = ""
+    for word in argv:
+        name, equals, value = word.partition("=")
+        if hidden:
+            shown.append(word if hidden == "--config" and Path(word).is_file() else _SECRET)
+            hidden = ""
+        elif name in ("--fingerprint", "--config") and not equals:
+            shown.append(word)
+            hidden = name
+        elif name == "--fingerprint" or (name == "--config" and not Path(value).is_file()):
+            shown.append(f"{name}={_SECRET}")
+        else:
+            shown.append(word)
+    return shlex.join(shown)

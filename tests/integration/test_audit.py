@@ -1,0 +1,210 @@
+"""Verdicts by the command `detect`: registry, one source, report, JSON, exit codes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from artfp.data import Journal
+from artfp.fingerprint import Key, to_hex, to_text
+from artfp.registry import Entry, Registry
+
+Words = Callable[..., list[object]]
+Call = Callable[..., tuple[int, list[str], list[str]]]
+
+WORD = Key.from_seed(3).fingerprint(16)
+
+
+@pytest.fixture
+def few(photo_folder: Path, tmp_path: Path) -> Path:
+    (folder := tmp_path / "few").mkdir()
+    for number in range(12):
+        shutil.copy(photo_folder / f"{number:03}.png", folder)
+    return folder
+
+
+@pytest.fixture
+def marked(call: Call, embed_words: Words, few: Path, tmp_path: Path) -> Path:
+    words = embed_words("marked", "--fingerprint", to_hex(WORD), "--num_workers", 0, data=few)
+    assert call("embed", *words)[0] == 0
+    return tmp_path / "marked/fingerprinted_images"
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "my.registry"
+    with Registry(path, create=True) as made:
+        for i in range(4):
+            word = WORD if i == 2 else Key.from_seed(100 + i).fingerprint(16)
+            made.add(Entry.of(word, "[b]Ada" if i == 2 else f"owner {i}", "cats"))
+    yield path
+
+
+@pytest.fixture
+def detect(call: Call, detect_words: Words) -> Callable[..., tuple[int, list[str], list[str]]]:
+    def run(*more: object, data: Path) -> tuple[int, list[str], list[str]]:
+        return call("detect", *detect_words("found", "--num_workers", 0, *more, data=data))
+
+    return run
+
+
+def test_one_source_and_a_registry(
+    detect: Call, marked: Path, registry: Path, tmp_path: Path
+) -> None:
+    page, data = tmp_path / "reports/r.html", tmp_path / "found/r.json"
+    code, out, err = detect(
+        *("--registry", registry, "--same_source", "--alpha", 1e-3, "--exit-code"),
+        *("--report", page, "--json", data),
+        data=marked,
+    )
+    assert code == 0, err
+    assert out[0] == f"12 images decoded, in {tmp_path}/found"
+    (row,) = [line for line in out if "of one source" in line]
+    cells = [cell.strip() for cell in row.strip("│").split("│")]
+    assert cells[:4] == ["12 of one source", "match", "[b]Ada: cats", "16 of 16"]
+    assert "p is corrected for 4 fingerprints compared." in out
+    assert err[0].startswith("warning: The decoder was not checked")
+    facts = json.loads(data.read_text())
+    assert facts["verdict"]["outcome"] == "match" and facts["sought"]["fingerprints"] == 4
+    with Registry(registry) as opened:
+        assert facts["sought"]["registry"]["digest"] == opened.state().digest
+    assert len(facts["evidence"]) == 12 and len(facts["evidence"][0]["sha256"]) == 64
+    text = page.read_text()
+    assert text.count("data:image/jpeg") == 12
+    for secret in (to_hex(WORD), to_text(WORD)):
+        assert secret not in text and secret not in data.read_text()
+    with open(tmp_path / "found/detected_fingerprints.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["owner"] for row in rows if int(row["matches"]) > 14} == {"[b]Ada"}
+
+
+def test_exit_codes(detect: Call, marked: Path, few: Path, tmp_path: Path, registry: Path) -> None:
+    given = ("--fingerprint", to_text(WORD), "--same_source")
+    assert detect(*given, "--alpha", 1e-3, "--exit-code", data=marked)[0] == 0
+    other = ("--fingerprint", to_hex(1 - WORD), "--same_source")
+    code, out, _ = detect(*other, "--exit-code", "--alpha", 1e-3, data=marked)
+    assert code == 3 and any("tampered" in line for line in out)
+    assert detect(*other, data=marked)[0] == 0
+    # Only at a lax level have 16 bits the power for a "no match".
+    lax = Key.from_seed(4).fingerprint(16)
+    again = ("--fingerprint", to_text(lax), "--same_source", "--alpha", 0.3, "--exit-code")
+    assert detect(*again, data=few)[0] in (1, 3)
+    (bad := tmp_path / "bad").mkdir()
+    (bad / "x.png").touch()
+    code, out, err = detect(
+        *("--registry", registry, "--exit-code", "--report", tmp_path / "r.html"), data=bad
+    )
+    assert code == 3 and "Nothing was tested." in out and any("unusable" in e for e in err)
+
+
+def test_json_on_standard_output_and_odd_names(
+    detect: Call, marked: Path, registry: Path, tmp_path: Path
+) -> None:
+    names = ["<script>alert(1)<&.png", "new\nline'\".png", "a\udcffb.png"]
+    pictures = sorted(marked.iterdir())
+    for picture, name in zip(pictures, names, strict=False):
+        picture.rename(marked / name)
+    page = tmp_path / "r.html"
+    code, out, err = detect("--registry", registry, "--json", "-", "--report", page, data=marked)
+    facts = json.loads("\n".join(out))
+    assert code == 0 and set(names) < {image["name"] for image in facts["evidence"]}
+    assert any("any of 12" in line for line in err)
+    assert facts["verdict"]["tests"] == 48
+    text = page.read_bytes().decode("utf-8")
+    assert "<script>alert" not in text and "&lt;script&gt;alert(1)&lt;&amp;.png" in text
+    with open(
+        tmp_path / "found/detected_fingerprints.csv",
+        newline="",
+        encoding="utf-8",
+        errors="surrogateescape",
+    ) as file:
+        assert set(names) < {row["name"] for row in csv.DictReader(file)}
+
+
+def test_secrets_of_the_command_line_stay_secret(
+    detect: Call, marked: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "r.html"
+    given = f"--fingerprint={to_hex(WORD)}"
+    assert detect(given, "--report", page, data=marked)[0] == 0
+    text = page.read_text()
+    assert to_hex(WORD) not in text and to_text(WORD) not in text and "***" in text
+    assert detect(given, "--report", page, "--reveal", data=marked)[0] == 0
+    assert "agreement" in page.read_text()
+    assert stat.S_IMODE(os.stat(page).st_mode) == 0o600
+
+
+def test_a_stopped_run_weighs_all_of_its_images(
+    detect: Call, marked: Path, registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that was begun without a verdict in mind; and a report that fails loses nothing."""
+    words = ("--registry", registry, "--same_source", "--json", tmp_path / "r.json")
+
+    def verdict() -> Any:
+        return json.loads((tmp_path / "r.json").read_text())["verdict"]
+
+    assert detect(*words, data=marked)[0] == 0
+    whole, real, count = verdict(), Journal.append, 0
+
+    def failing(self: Journal, record: dict[str, Any]) -> None:
+        nonlocal count
+        count += 1
+        if count > 5:
+            raise RuntimeError("stopped")
+        real(self, record)
+
+    monkeypatch.setattr(Journal, "append", failing)
+    with pytest.raises(RuntimeError, match="stopped"):
+        detect(data=marked)
+    monkeypatch.undo()
+    monkeypatch.setattr(
+        "artfp.private.os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "full"))
+    )
+    code, _, err = detect(*words, data=marked)
+    assert code == 2 and "full" in err[-1]
+    monkeypatch.undo()
+    assert len(Journal(tmp_path / "found", "detect").records()) == 12
+    count = 5
+    monkeypatch.setattr(Journal, "append", failing)
+    assert detect(*words, data=marked)[0] == 0
+    assert verdict() == whole
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--same_source"], "something to compare with"),
+        (["--registry", "none.registry"], "none.registry"),
+        (["--registry", "r", "--fingerprint", "c35a"], "give one of them"),
+        (["--fingerprint", "c35a", "--alpha", "2"], "--alpha: found 2"),
+        (["--fingerprint", "c35a", "--prior", "0"], "--prior: found 0"),
+        (["--fingerprint", "c35a", "--reveal"], "--reveal: only with"),
+        (["--fingerprint", "c35a", "--calibration", "none.json"], "none.json"),
+        (["--fingerprint", "c35a", "--report", "/"], "is a folder"),
+    ],
+)
+def test_bad_input_is_told_before_the_work(
+    detect: Call, few: Path, tmp_path: Path, words: list[str], said: str
+) -> None:
+    code, out, err = detect(*words, data=few)
+    assert (code, out) == (2, []) and said in err[-1]
+    assert not (tmp_path / "found").exists()
+
+
+def test_a_batch_of_clean_images_is_no_match_of_any(
+    detect: Call, few: Path, registry: Path
+) -> None:
+    code, out, _ = detect("--registry", registry, data=few)
+    assert code == 0
+    (row,) = [line for line in out if "any of 12" in line]
+    assert "(" in row and " match " not in row.replace("no match", "")
+    assert np.sum(["of 16" in line for line in out if line.startswith("│")]) == 11
