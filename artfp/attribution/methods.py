@@ -15,8 +15,7 @@ from artfp.attribution.matching import MatchingBits, Read
 from artfp.attribution.peers import PEERS
 from artfp.attribution.proactive import ArtfpEmbedder, read_bits
 from artfp.errors import UserError
-from artfp.models import file_hash, load_decoder, load_encoder, locate, shipped
-from artfp.models.bundle import partner
+from artfp.models import file_hash, load_decoder, load_encoder, locate, partner, shipped
 
 PLAIN = ":plain"
 """Ending of a name whose decoder shall not look for crops and turns."""

@@ -66,6 +66,15 @@ def _parser() -> Any:
         help="feedback (steers to --target_psnr; default of residual) or published (ArtFP's; "
         "default of stegastamp).",
     )
+    add(
+        "--init",
+        type=str | None,
+        default=None,
+        metavar="WEIGHTS",
+        help="Go on from trained weights, a shipped name or an encoder's file with its decoder "
+        "beside it, instead of new ones: to fit them to your images or to another PSNR. Take a "
+        "lower --lr, such as 5e-4.",
+    )
     add("--target_psnr", type=float, default=40.0, help="Mean PSNR in dB that feedback ends at.")
     add(
         "--batch_size",
@@ -136,6 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         output_dir=Path(args.output_dir),
         architecture=args.architecture,
         schedule=args.schedule,
+        init=args.init,
         bits=args.fingerprint_size,
         resolution=args.image_resolution,
         geometry=Geometry(args.image_resolution if crop else None, args.use_celeba_preprocessing),

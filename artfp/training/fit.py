@@ -23,7 +23,16 @@ from artfp.data.training import TrainingData
 from artfp.data.writing import write_atomic
 from artfp.errors import UserError
 from artfp.evaluation.measure import measure
-from artfp.models import Card, load_decoder, load_encoder, realigning, save_network
+from artfp.models import (
+    Card,
+    file_hash,
+    load_decoder,
+    load_encoder,
+    locate,
+    partner,
+    realigning,
+    save_network,
+)
 from artfp.reports.grid import to_png
 from artfp.training.autoencoder import FingerprintAutoencoder
 from artfp.training.callbacks import (
@@ -51,6 +60,7 @@ class Training:
     output_dir: Path
     architecture: str = "residual"
     schedule: str | None = None
+    init: str | None = None
     bits: int = 100
     resolution: int = 128
     geometry: Geometry = field(default_factory=Geometry)
@@ -171,8 +181,10 @@ def _data(settings: Training) -> TrainingData:
 
 def _module(settings: Training, data: TrainingData) -> FingerprintAutoencoder:
     assert settings.schedule is not None and settings.lr is not None
+    begun = {} if settings.init is None else {"headstart": 0.0}
     try:
-        return FingerprintAutoencoder(
+        module = FingerprintAutoencoder(
+            **begun,
             architecture=settings.architecture,
             bits=settings.bits,
             resolution=settings.resolution,
@@ -189,6 +201,28 @@ def _module(settings: Training, data: TrainingData) -> FingerprintAutoencoder:
         )
     except ValueError as error:
         raise UserError(str(error)) from error
+    if settings.init is not None:
+        _begin_with(module, settings, settings.init)
+    return module
+
+
+def _begin_with(module: FingerprintAutoencoder, settings: Training, weights: str) -> None:
+    """Put trained weights in the place of the initial ones.
+
+    Raises UserError: they are of other networks than those that are to be trained.
+    """
+    encoder, _ = load_encoder(weights)
+    decoder, _ = load_decoder(partner(weights), realign=False)
+    wanted = (settings.architecture, settings.bits, settings.resolution)
+    for network in (encoder, decoder):
+        found = (network.architecture, network.bits, network.resolution)
+        if found != wanted:
+            raise UserError(
+                f"init {weights}: {found[0]}, {found[1]} bits at {found[2]} px; the training is of "
+                f"{wanted[0]}, {wanted[1]} bits at {wanted[2]} px"
+            )
+    module.encoder.load_state_dict(encoder.state_dict())
+    module.decoder.load_state_dict(decoder.state_dict())
 
 
 def _trainer(settings: Training, steps: int) -> tuple[pl.Trainer, Milestones]:
@@ -279,6 +313,7 @@ def _finish(
             "command": command,
             "data": Path(settings.data_dir).name,
             "images": len(data.training_indices),
+            **_origin(settings.init),
             "settings": {
                 key: value
                 for key, value in asdict(settings).items()
@@ -296,6 +331,14 @@ def _finish(
     write_atomic(output / "card.json", json.dumps(whole, indent=2) + "\n")
     write_atomic(output / "sample.png", to_png(picture(module, next(iter(loader)))))
     return Result(encoder, decoder, card["measured"], reached)
+
+
+def _origin(init: str | None) -> Card:
+    """What the card says of the weights that a training began with."""
+    if init is None:
+        return {}
+    before = load_encoder(init)[1].get("training")
+    return {"init": {"encoder": file_hash(locate(init, "encoder")), "training": before}}
 
 
 def _images(loader: Iterable[torch.Tensor]) -> Iterator[np.ndarray]:

@@ -14,21 +14,25 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import artfp
 from artfp.errors import UserError
-from artfp.models import load_decoder, load_encoder, read_card
+from artfp.models import file_hash, load_decoder, load_encoder, read_card
 from artfp.perturbations import training_mixture
 from artfp.training import fit
 from artfp.training.autoencoder import (
     CONDITIONS,
+    LOUD,
+    LOUD_WEIGHT,
     WARM_UP,
     FingerprintAutoencoder,
     colour_share,
 )
 from artfp.training.callbacks import ImageGrids, Milestones
 from artfp.training.fit import Training, train
+from artfp.training.schedules import FeedbackSchedule
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*GPU available but not used.*"),
@@ -404,26 +408,75 @@ def test_colour_share_of_nothing_has_a_gradient() -> None:
     assert residual.grad is not None and torch.isfinite(residual.grad).all()
 
 
+def loss_of(module: FingerprintAutoencoder, batch: torch.Tensor) -> float:
+    """Loss of one step, without a trainer."""
+    module.log = lambda *_, **__: None  # type: ignore[method-assign]
+    module.all_gather = torch.clone  # type: ignore[method-assign, assignment]
+    module._trainer = SimpleNamespace(  # type: ignore[assignment]
+        global_step=1, global_rank=0, barebones=False
+    )
+    with torch.no_grad():
+        return float(module.training_step(batch, 0))
+
+
 def test_colour_costs_by_feedback_only(photo_crops: Callable[..., torch.Tensor]) -> None:
     """The loss of `feedback` pays for colour; that of the published recipe does not."""
 
-    def loss_of(weight: float | None, **options: Any) -> float:
-        module = FingerprintAutoencoder(bits=8, resolution=32, perturb=False, **options)
-        if weight is not None:
-            module.colour_weight = weight
-        module.log = lambda *_, **__: None  # type: ignore[method-assign]
-        module.all_gather = torch.clone  # type: ignore[method-assign, assignment]
-        module._trainer = SimpleNamespace(  # type: ignore[assignment]
-            global_step=1, global_rank=0, barebones=False
-        )
-        with torch.no_grad():
-            return float(module.training_step(photo_crops(4, 32), 0))
+    def with_weight(weight: float) -> float:
+        module = FingerprintAutoencoder(bits=8, resolution=32, perturb=False)
+        module.colour_weight = weight
+        return loss_of(module, photo_crops(4, 32))
 
     assert FingerprintAutoencoder(bits=8, resolution=32).colour_weight > 0
-    free, dear = loss_of(0.0), loss_of(1.0)
+    free, dear = with_weight(0.0), with_weight(1.0)
     assert 0 < dear - free <= 1.0  # the share itself
     published = FingerprintAutoencoder("stegastamp", 8, 32, "published")
     assert published.colour_weight == 0.0
+
+
+def test_loud_images_cost(photo_crops: Callable[..., torch.Tensor]) -> None:
+    """By the square of what they are beyond, image by image: against the PSNRs of what was made."""
+    batch = photo_crops(6, 32)
+
+    def at_goal(goal: float) -> float:
+        module = FingerprintAutoencoder(bits=8, resolution=32, perturb=False)
+        schedule = module.schedule
+        assert isinstance(schedule, FeedbackSchedule)
+        schedule.goal.fill_(goal)
+        return loss_of(module, batch)
+
+    module = FingerprintAutoencoder(bits=8, resolution=32, perturb=False)
+    x = batch / 255.0
+    bits = torch.randint(0, 2, (6, 8), generator=module.draws(1)).float()
+    with torch.no_grad():
+        residual = (module.encoder(x, bits) - x).double().numpy()
+    psnrs = -10 * np.log10((residual**2).mean(axis=(1, 2, 3)))
+    middle = float(np.median(psnrs))
+    beyond = np.clip(middle - psnrs, 0, None)
+    assert (beyond > 0.1).any() and (beyond == 0).any()
+    extra = at_goal(middle + LOUD) - at_goal(0.0)
+    assert extra == pytest.approx(LOUD_WEIGHT * (beyond**2).mean(), rel=1e-2)
+
+
+def test_init_goes_on_from_trained_weights(settings: Callable[..., Training]) -> None:
+    first = train(settings("first"))
+    assert first is not None
+    second = train(settings("second", init=str(first.encoder), max_steps=1, lr=1e-6))
+    assert second is not None
+    for name in ("encoder", "decoder"):
+        one, two = (load_file(getattr(result, name)) for result in (first, second))
+        for key in one.keys() - {"log_strength", "mean_level"}:
+            torch.testing.assert_close(one[key], two[key], atol=1e-4, rtol=0.0)
+    origin = read_card(second.encoder)["training"]["init"]
+    assert origin["encoder"] == file_hash(first.encoder)
+    assert origin["training"] == read_card(first.encoder)["training"]
+    assert checkpoint(settings("second").output_dir)["state_dict"]["schedule.goal"] == 40.0
+    with pytest.raises(
+        UserError, match="residual, 16 bits at 32 px; the training is of residual, 8"
+    ):
+        train(settings("third", init=str(first.encoder), bits=8))
+    with pytest.raises(UserError, match="nothing"):
+        train(settings("third", init="nothing"))
 
 
 def test_validation_conditions() -> None:
