@@ -30,11 +30,6 @@ COLOUR_WEIGHT = 0.05
 """Weight, by `feedback`, of the share of the residual's energy that is colour. Photographs have
 least energy there, so bits are cheapest there too, but on gray photographs colour is seen."""
 
-LOUD, LOUD_WEIGHT = 4.0, 0.005
-"""By how many dB an image may be worse, by `feedback`, than the mean is meant to be; and the weight
-of the square of what is beyond. The encoder gives more to images that are hard to read, and would
-give some of them far too much."""
-
 CONDITIONS: tuple[tuple[str, Perturbation, float], ...] = (
     ("jpeg90", Jpeg(), 90.0),
     ("jpeg50", Jpeg(), 50.0),
@@ -162,19 +157,16 @@ class FingerprintAutoencoder(pl.LightningModule):
         bce = F.binary_cross_entropy_with_logits(logits, bits)
         mse = (marked - x).square().mean()
         colour = colour_share(marked - x)
-        fidelity = psnr(marked, x)
         weight = self.schedule.image_weight()
         loss = self.bce_loss_weight * bce + weight.to(mse) * mse + self.colour_weight * colour
-        if isinstance(self.schedule, FeedbackSchedule):
-            beyond = (self.schedule.goal - LOUD - fidelity).clamp_min(0.0)
-            loss = loss + LOUD_WEIGHT * beyond.square().mean()
 
         right = ((logits > 0) == (bits > 0.5)).float().mean(dim=1).detach()
+        fidelity = psnr(marked.detach(), x)
         worst = right.mean()
         if self.mixture is not None and choice is not None:
             self.mixture.learn(choice, right)
             worst = 1.0 - self.mixture.error.max()
-        means = torch.stack([right.mean(), fidelity.detach().mean(), worst.to(right)])
+        means = torch.stack([right.mean(), fidelity.mean(), worst.to(right)])
         gathered = self.all_gather(means)
         assert isinstance(gathered, Tensor)
         means = gathered.view(-1, 3).mean(dim=0)
@@ -194,7 +186,7 @@ class FingerprintAutoencoder(pl.LightningModule):
         if len(untouched):
             self.log("train/bit_accuracy_unperturbed", untouched.mean())
         self.log("train/psnr", means[1], prog_bar=True)
-        self.log("train/psnr_worst", fidelity.detach().min())
+        self.log("train/psnr_worst", fidelity.min())
         self.log("train/residual_rms", mse.detach().sqrt())
         for name, value in self.schedule.figures().items():
             self.log(f"schedule/{name}", value.float())

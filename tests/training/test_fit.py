@@ -24,15 +24,12 @@ from artfp.perturbations import training_mixture
 from artfp.training import fit
 from artfp.training.autoencoder import (
     CONDITIONS,
-    LOUD,
-    LOUD_WEIGHT,
     WARM_UP,
     FingerprintAutoencoder,
     colour_share,
 )
 from artfp.training.callbacks import ImageGrids, Milestones
 from artfp.training.fit import Training, train
-from artfp.training.schedules import FeedbackSchedule
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*GPU available but not used.*"),
@@ -432,30 +429,6 @@ def test_colour_costs_by_feedback_only(photo_crops: Callable[..., torch.Tensor])
     assert 0 < dear - free <= 1.0  # the share itself
     published = FingerprintAutoencoder("stegastamp", 8, 32, "published")
     assert published.colour_weight == 0.0
-
-
-def test_loud_images_cost(photo_crops: Callable[..., torch.Tensor]) -> None:
-    """By the square of what they are beyond, image by image: against the PSNRs of what was made."""
-    batch = photo_crops(6, 32)
-
-    def at_goal(goal: float) -> float:
-        module = FingerprintAutoencoder(bits=8, resolution=32, perturb=False)
-        schedule = module.schedule
-        assert isinstance(schedule, FeedbackSchedule)
-        schedule.goal.fill_(goal)
-        return loss_of(module, batch)
-
-    module = FingerprintAutoencoder(bits=8, resolution=32, perturb=False)
-    x = batch / 255.0
-    bits = torch.randint(0, 2, (6, 8), generator=module.draws(1)).float()
-    with torch.no_grad():
-        residual = (module.encoder(x, bits) - x).double().numpy()
-    psnrs = -10 * np.log10((residual**2).mean(axis=(1, 2, 3)))
-    middle = float(np.median(psnrs))
-    beyond = np.clip(middle - psnrs, 0, None)
-    assert (beyond > 0.1).any() and (beyond == 0).any()
-    extra = at_goal(middle + LOUD) - at_goal(0.0)
-    assert extra == pytest.approx(LOUD_WEIGHT * (beyond**2).mean(), rel=1e-2)
 
 
 def test_init_goes_on_from_trained_weights(settings: Callable[..., Training]) -> None:
