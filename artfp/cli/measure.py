@@ -67,6 +67,12 @@ def _parser() -> Any:
         "accuracy. Default: 1.",
     )
     add(
+        "--min_psnr",
+        type=float,
+        default=0.0,
+        help="Decibels that no image may fall under, as in embed; 0: no limit.",
+    )
+    add(
         "--validation_only",
         action="store_true",
         help="Only the images that train.py sets aside from this data (decided by name).",
@@ -81,6 +87,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     prepare()
     sizes, strengths = _sizes(args.sizes), _strengths(args.strengths)
+    if not 0.0 <= args.min_psnr <= 100.0:
+        raise UserError(f"--min_psnr: found {args.min_psnr}, expected decibels from 0 to 100")
     if args.limit is not None and args.limit < 1:
         raise UserError(f"--limit: found {args.limit}, expected 1 or more")
 
@@ -119,6 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "data": Path(args.data_dir).name,
             "image_resolution": args.image_resolution,
             "validation_only": args.validation_only,
+            "min_psnr": args.min_psnr,
             "figures": results,
         }
         write_atomic(Path(args.output), json.dumps(whole, indent=2) + "\n")
@@ -140,6 +149,7 @@ class _Images:
             indices = split(self.source.names)[1]
         self.indices = indices[: args.limit]
         self.geometry = Geometry(args.image_resolution)
+        self.min_psnr = args.min_psnr
         self.failed: dict[str, str] = {}
 
     def at(self, size: tuple[int, int] | None) -> Iterator[Any]:
@@ -180,7 +190,7 @@ class _Images:
             yield from images
 
         factor = 1.0 if strength is None else strength
-        figures = measure(encoder, decoder, all_of_them(), strength=factor)
+        figures = measure(encoder, decoder, all_of_them(), strength=factor, min_psnr=self.min_psnr)
         return figures if strength is None else {"strength": strength, **figures}
 
 

@@ -15,7 +15,7 @@ from artfp.data.pixels import to_unit
 from artfp.data.writing import encode_image
 from artfp.evaluation.fidelity import psnr, ssim
 from artfp.evaluation.perceptual import installed, perceptual_distance
-from artfp.models import Decoder, Encoder, add_residual
+from artfp.models import Decoder, Encoder, add_residual, weaken
 from artfp.perturbations import PERTURBATIONS
 
 __all__ = ["CONDITIONS", "MIN_SIDE", "batches", "measure", "perturb", "read"]
@@ -58,11 +58,13 @@ def measure(
     images: Iterable[np.ndarray],
     seed: int = 0,
     strength: float = 1.0,
+    min_psnr: float = 0.0,
 ) -> dict[str, float]:
     """Mean figures over 8-bit images (H, W, 3) of any size, each with random bits of its own.
 
     Every image keeps its size; what is decoded has been through a PNG file. The same seed and
-    images give the same bits and draws at every `strength`, a factor on the residual. Networks
+    images give the same bits and draws at every `strength`, a factor on the residual, and
+    `min_psnr`, what no image may fall under, in dB (see `artfp.models.weaken`). Networks
     are used on the CPU, as they are: put them in evaluation mode.
 
     Returns `images`, `psnr` (dB) and that of the worst image, `ssim`, `effnet_distance` where the
@@ -79,7 +81,7 @@ def measure(
             raise ValueError(f"an image has a side under {MIN_SIDE} pixels")
         words = torch.randint(0, 2, (len(originals), encoder.bits), generator=draws)
         pixels = torch.from_numpy(originals).permute(0, 3, 1, 2).contiguous()
-        received = _through_files(_mark(encoder, pixels, words, strength))
+        received = _through_files(_mark(encoder, pixels, words, strength, min_psnr))
         for name, values in _fidelity(pixels, received).items():
             found[name].append(values)
         found["bit_accuracy"].append(_accuracy(decoder, received, words))
@@ -140,10 +142,12 @@ def read(decoder: Decoder, pixels: Tensor) -> Tensor:
     return (logits > 0).long()
 
 
-def _mark(encoder: Encoder, pixels: Tensor, words: Tensor, strength: float) -> Tensor:
+def _mark(
+    encoder: Encoder, pixels: Tensor, words: Tensor, strength: float, min_psnr: float
+) -> Tensor:
     """Images (N, 3, H, W) with words (N, bits) in them; both 8-bit."""
     residual = encoder.residual(_fitted(pixels, encoder.resolution), words.float())
-    return add_residual(pixels, residual * strength)
+    return add_residual(pixels, weaken(residual * strength, min_psnr))
 
 
 def _through_files(pixels: Tensor) -> Tensor:

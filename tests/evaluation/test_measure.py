@@ -162,6 +162,17 @@ def test_strength(images: list[np.ndarray]) -> None:
     assert strong["bit_accuracy_unmarked"] == weak["bit_accuracy_unmarked"]
 
 
+def test_min_psnr(images: list[np.ndarray]) -> None:
+    """A floor for the worst image; the words and draws stay."""
+    encoder, decoder = (network.eval() for network in build_pair("residual", BITS, 64))
+    free = measure(encoder, decoder, images[:4])  # type: ignore[arg-type]
+    limit = (free["psnr"] + free["psnr_worst"]) / 2
+    limited = measure(encoder, decoder, images[:4], min_psnr=limit)  # type: ignore[arg-type]
+    assert free["psnr_worst"] < limit - 0.1 < limited["psnr_worst"]
+    assert limited["psnr"] > free["psnr"]
+    assert limited["bit_accuracy_unmarked"] == free["bit_accuracy_unmarked"]
+
+
 def test_without_the_extra(images: list[np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "installed", lambda: False)
     assert "effnet_distance" not in measure(Nothing(), AllOnes(), images[:1])

@@ -136,6 +136,11 @@ def test_refused_sizes(text: str, call: Call, words: list[object]) -> None:
     assert "--sizes: found" in refused(call, *words, f"--sizes={text}")
 
 
+@pytest.mark.parametrize("floor", ["-1", "101"])
+def test_refused_min_psnr(floor: str, call: Call, words: list[object]) -> None:
+    assert "expected decibels from 0 to 100" in refused(call, *words, f"--min_psnr={floor}")
+
+
 @pytest.mark.parametrize("limit", [0, -3])
 def test_refused_limit(limit: int, call: Call, words: list[object]) -> None:
     assert f"--limit: found {limit}, expected 1 or more" in refused(call, *words, "--limit", limit)
