@@ -9,7 +9,8 @@ bits, so the level that it attains (`exact`, a binomial tail) is somewhat below 
 
 The keys are `Key.from_seed(0), Key.from_seed(1), ...`, and their words come as a user's come, by
 HKDF-SHA256: reproducible, not secret, and unrelated to the images. `--secret_keys` draws them from
-the operating system's CSPRNG instead. Perturbations draw from a seeded generator.
+the operating system's CSPRNG instead. Perturbations draw from a seeded generator. `--logits DIR`
+keeps what was decoded, a file a condition; `evidence.py --logits DIR/none.npz` goes on from there.
 
 What is random is the keys alone. Given the decoded words, a key matches each of them in
 Bin(bits, 1/2) bits, so the expected rate is exactly `exact`, whatever images and decoder do; what
@@ -38,23 +39,17 @@ from pathlib import Path
 
 import numpy as np
 import report
-import torch
+from decoded import UNPERTURBED, Sources, decode
 from numpy.typing import NDArray
 from scipy.stats import beta, binom
 
 from artfp.cli.base import run
-from artfp.data import ImageError, decode_image, open_source
 from artfp.errors import UserError
-from artfp.evaluation.measure import batches, perturb, read
 from artfp.evidence import minimum_matches
 from artfp.fingerprint import Key
-from artfp.models import Decoder, load_decoder
+from artfp.models import load_decoder
 
-UNPERTURBED = "none"
-CONDITIONS = (
-    UNPERTURBED, "mirror", "jpeg50", "noise0.05", "blur1", "resize50", "rotation10",
-    "centre_crop10", "screenshot",
-)  # fmt: skip
+CONDITIONS = (UNPERTURBED, "jpeg50", "noise0.05", "rotation10", "screenshot")
 LEVELS = (1e-2, 1e-3, 1e-4)
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
@@ -71,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--keys", type=int, default=100)
     parser.add_argument("--secret_keys", action="store_true", help="keys from the system's CSPRNG")
+    parser.add_argument("--logits", help="folder for the logits, a file a condition")
     parser.add_argument("--output", help="default: benchmarks/results/false_alarms_<weights>.json")
     args = parser.parse_args(argv)
     if args.images < 2 or args.keys < 2:
@@ -79,8 +75,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     drawn = [Key.draw() if args.secret_keys else Key.from_seed(i) for i in range(args.keys)]
     keys = np.stack([key.fingerprint(decoder.bits) for key in drawn])
     sources = Sources(args.data_dir, args.images)
-    words = decode(decoder, sources)
-    rows = [row for name in CONDITIONS for row in compare(name, words[name], keys)]
+    found = decode(args.weights, decoder, sources, CONDITIONS)
+    if args.logits:
+        for name, decoded in found.items():
+            decoded.save(Path(args.logits) / f"{name}.npz")
+    rows = [row for name in CONDITIONS for row in compare(name, found[name].words, keys)]
     for line in table(rows):
         print(line)
     report.write(
@@ -90,54 +89,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         keys=f"{args.keys}, " + ("secret" if args.secret_keys else "Key.from_seed(0, 1, ...)"),
         images={Path(name).name: count for name, count in sources.used.items()},
         unusable_images=sources.unusable,
-        tests_per_row=len(words[UNPERTURBED]) * args.keys,
+        tests_per_row=len(found[UNPERTURBED].names) * args.keys,
         confidence=CONFIDENCE,
         rows=rows,
     )
     return 0
-
-
-class Sources:
-    """The first images of some sources, one after the other, up to a number in all."""
-
-    def __init__(self, locations: list[str], most: int) -> None:
-        self.opened = {location: open_source(location) for location in locations}
-        self.most = most
-        self.used = dict.fromkeys(locations, 0)
-        self.unusable = 0
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        for location, source in self.opened.items():
-            for index in range(len(source)):
-                if sum(self.used.values()) == self.most:
-                    return
-                try:
-                    pixels = decode_image(source.read(index)).pixels
-                except ImageError:
-                    self.unusable += 1
-                    continue
-                self.used[location] += 1
-                yield pixels
-        print(f"only {sum(self.used.values())} images, not {self.most}", file=sys.stderr)
-
-
-@torch.inference_mode()
-def decode(decoder: Decoder, images: Sources) -> dict[str, Words]:
-    """The words (N, bits) that the images decode to under each condition; bits are all it keeps."""
-    draws = torch.Generator().manual_seed(0)
-    found: dict[str, list[Words]] = {name: [] for name in CONDITIONS}
-    done = 0
-    for stack in batches(images):
-        pixels = torch.from_numpy(stack).permute(0, 3, 1, 2).contiguous()
-        for name in CONDITIONS:
-            changed = pixels if name == UNPERTURBED else perturb(name, pixels, draws)
-            found[name].append(read(decoder, changed).numpy().astype(np.uint8))
-        if done // 500 != (done + len(stack)) // 500:
-            print(f"{done + len(stack)} images decoded", file=sys.stderr)
-        done += len(stack)
-    if not done:
-        raise UserError("no image could be used")
-    return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
 def compare(name: str, words: Words, keys: Words) -> list[dict[str, object]]:

@@ -17,7 +17,7 @@ counted on the grid include those that are asked for, and the p-value can only g
 a power of two, so that u and f are exact in floating point, and depends on the weights alone. Where
 all weights are equal, or all are multiples of g, nothing is lost and the tail is exact. Elsewhere
 the loss is as if t were smaller by some hundredths of a standard deviation of S at 256 bits, by
-less for shorter words, and by nothing where all signs are +1.
+less for shorter words; where all signs are +1, p is 2^j of 2^bits for j weights below g.
 """
 
 from __future__ import annotations
