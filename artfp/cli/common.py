@@ -43,6 +43,16 @@ def add_source_options(parser: Any, what: str) -> None:
         help="The fingerprint, as 0s and 1s or hexadecimal.",
     )
     add("--key", type=str | None, default=None, metavar="FILE", help="Key file to derive it from.")
+    add(
+        "--owner",
+        type=str | None,
+        default=None,
+        metavar="NAME",
+        help="With --subject: derive what artfp keygen and artfp registry derive from the key for "
+        "these names. Without the two: from the key alone, which is their --bare.",
+    )
+    add("--subject", type=str | None, default=None, metavar="NAME",
+        help="The model or data set, as it is registered.")  # fmt: skip
 
 
 def add_run_options(parser: Any) -> None:

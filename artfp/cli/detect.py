@@ -27,7 +27,7 @@ Decode the fingerprint of every image, and say how well it matches one that you 
 Images of any size are brought to the decoder's resolution. Writes detected_fingerprints.txt (a line
 "name bits" each) and .csv; with --fingerprint or --key also matches, bit accuracy and the one-sided
 binomial p-value: the probability that as many bits or more match a secret random fingerprint that
-has nothing to do with the image.
+has nothing to do with the image. What was embedded with --owner and --subject is found with them.
 
 --registry compares with all fingerprints in a registry. It, --same_source, --report, --json and
 --exit-code give a verdict: match, no match or inconclusive. Its p-value is corrected for the number
@@ -103,7 +103,8 @@ def _add_verdict_options(parser: Any) -> None:
         type=str | None,
         default=None,
         metavar="FILE",
-        help="What the decoder says of clean images, as artfp writes it: JSON.",
+        help="What the decoder says of clean images, by artfp calibrate; default: the file "
+        "..._calibration.json beside the decoder's, if it is there.",
     )
     add("--report", type=str | None, default=None, metavar="FILE.html",
         help="Write a report: one HTML file with all that the verdict rests on.")  # fmt: skip
@@ -152,7 +153,7 @@ def _run(args: Any, argv: list[str], stack: ExitStack) -> int:
     decoder, card = load_decoder(args.decoder_path, args.realign)
     check_bits(args.fingerprint_size, card["bits"], args.decoder_path)
     decoder_hash = file_hash(locate(args.decoder_path, "decoder"))
-    given = given_word(card["bits"], args.fingerprint, args.key)
+    given = given_word(card["bits"], args.fingerprint, args.key, args.owner, args.subject)
     auditor = None
     columns: tuple[str, ...] = ()
     if _judges(args):
@@ -204,6 +205,8 @@ def _judges(args: Any) -> bool:
 def _check(args: Any) -> None:
     """Refuse options that do not go together."""
     one = args.fingerprint is not None or args.key is not None
+    if args.key is None and (args.owner, args.subject) != (None, None):
+        raise UserError("--owner and --subject say what to derive from --key, which is not given")
     if args.registry is not None and one:
         raise UserError("--registry and --fingerprint or --key: give one of them")
     if _judges(args) and args.registry is None and not one:
@@ -225,15 +228,16 @@ def _auditor(
 ) -> Any:
     """Prepare the verdict, and refuse what could fail only after long work."""
     from artfp.evidence import Policy
+    from artfp.models import locate
     from artfp.prediction.audit_facts import Asked
     from artfp.prediction.audit_job import (
         STDOUT,
         Auditor,
         check_output,
-        read_calibration,
         shown_command,
     )
     from artfp.prediction.audit_sought import Entries, OneWord, Sought
+    from artfp.prediction.calibration_file import read_calibration
     from artfp.registry import Registry
 
     alpha = Policy.alpha if args.alpha is None else args.alpha
@@ -245,7 +249,9 @@ def _auditor(
     report = None if args.report is None else check_output(args.report, "report")
     if args.json not in (None, STDOUT):
         check_output(args.json, "JSON file")
-    calibration, warnings = read_calibration(args.calibration, decoder_hash, bits)
+    calibration, warnings = read_calibration(
+        args.calibration, locate(args.decoder_path, "decoder"), decoder_hash, bits, args.realign
+    )
     sought: Sought
     state = None
     if args.registry is not None:

@@ -31,12 +31,18 @@ bits). A run that was stopped goes on where it was when the same command is give
 
 Which fingerprint: --fingerprint or --key name one; --identical_fingerprints draws a fresh key for
 one fingerprint in all images, which is what a generator takes over; with none of these, every
-image gets a random fingerprint of its own, which no generator takes over."""
+image gets a random fingerprint of its own, which no generator takes over.
+
+A key gives one fingerprint by itself and another for each owner and subject. artfp keygen --commit
+and artfp registry add take the latter: give --owner and --subject here as you give them there, or
+give --bare there. Otherwise what is registered is not what is in the images."""
 
 EPILOG = """\
 examples:
   embed_fingerprints.py --data_dir photos/ --output_dir out --identical_fingerprints
   embed_fingerprints.py --data_dir data.zip --output_dir out --key owner.key.json --archive
+  embed_fingerprints.py --data_dir cats/ --output_dir out --key owner.key.json \\
+      --owner "Ada Lovelace" --subject "cats v1"
   embed_fingerprints.py --encoder_path cifar32 --data_dir cifar/ --output_dir out \\
       --image_resolution 32 --identical_fingerprints --check
 
@@ -150,9 +156,9 @@ def _summary(result: Any, output: Path) -> str:
 
 def _words(args: Any, bits: int, output: Path) -> Any:
     """The fingerprints that the arguments ask for; says what they are good for."""
-    from artfp.prediction.words import KEY_FILE, drawn_words, given_word
+    from artfp.prediction.words import KEY_FILE, drawn_words, given_word, named_context
 
-    given = given_word(bits, args.fingerprint, args.key)
+    given = given_word(bits, args.fingerprint, args.key, args.owner, args.subject)
     if given is not None:
         if args.identical_fingerprints or args.seed is not None:
             raise UserError(
@@ -160,8 +166,13 @@ def _words(args: Any, bits: int, output: Path) -> Any:
                 "--identical_fingerprints and --seed"
             )
         return given
+    context = named_context(args.owner, args.subject)
+    if context and not args.identical_fingerprints:
+        raise UserError(
+            "--owner and --subject name one fingerprint; give --key or --identical_fingerprints"
+        )
     await_first(output / KEY_FILE)
-    words = drawn_words(bits, output, not args.identical_fingerprints, args.seed)
+    words = drawn_words(bits, output, not args.identical_fingerprints, args.seed, context)
     if first_process():
         say = logging.getLogger("artfp").warning
         if args.seed is not None:

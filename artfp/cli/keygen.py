@@ -13,6 +13,7 @@ from artfp.cli.ownership import (
     decoder_hash,
     excluded,
     fingerprint_of,
+    how_to_embed,
     one_of_key_and_fingerprint,
     required,
 )
@@ -39,7 +40,9 @@ examples:
       the same for somebody who was shown fingerprint and opening, but not the key
 
 A fingerprint belongs to the key, the owner, the subject and the number of bits together: with any
-other of them it is another, which has nothing to do with it.
+other of them it is another, which has nothing to do with it. So embed it with --key, --owner and
+--subject, all three. What embed took from a key without the names (also from the one that it drew),
+commit to and register with --bare.
 
 exit codes: 0 done, or the commitment holds; 1 it does not hold; 2 bad input"""
 
@@ -117,6 +120,8 @@ def _commit(args: Any) -> int:
     print(f"publish {one_line(str(public))}")
     print(f"keep    {one_line(str(secret))}, which you alone can read")
     print(f"hash    {made.hash}")
+    if (how := how_to_embed(args, made.owner, made.subject, args.bare)) is not None:
+        print(how)
     return 0
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from artfp.errors import UserError
-from artfp.fingerprint import Key, check_bits, context_of, parse
+from artfp.errors import UserError, one_line
+from artfp.prediction.words import given_word
 
 OWNERSHIP = ("owner", "subject", "bits", "decoder", "bare")
 """What `add_ownership_options` adds, but for the fingerprint."""
@@ -44,8 +45,8 @@ def add_ownership_options(parser: Any, key_help: str) -> None:
     add(
         "--bare",
         action="store_true",
-        help="Derive the fingerprint from --key alone, without owner and subject, as embed and "
-        "detect do.",
+        help="Derive the fingerprint from --key alone, as embed and detect do without --owner and "
+        "--subject. Without this it is another: that of key, owner and subject together.",
     )
 
 
@@ -73,11 +74,28 @@ def one_of_key_and_fingerprint(args: Any) -> None:
 
 def fingerprint_of(args: Any, owner: str, subject: str, bits: int, bare: bool) -> NDArray[np.uint8]:
     """The fingerprint (bits,) that --fingerprint says or --key gives."""
-    check_bits(bits)
-    if args.fingerprint is not None:
-        return parse(args.fingerprint, bits)
-    context = b"" if bare else context_of(owner, subject)
-    return Key.load(args.key).fingerprint(bits, context)
+    names = (None, None) if bare or args.key is None else (owner, subject)
+    words = given_word(bits, args.fingerprint, args.key, *names)
+    assert words is not None
+    return words.of("")
+
+
+def how_to_embed(args: Any, owner: str, subject: str, bare: bool) -> str | None:
+    """Which options of embed give the fingerprint of --key; None without a key."""
+    if args.key is None:
+        return None
+    if bare:
+        return f"embed it with: --key {_word(args.key)}"
+    names = f"--owner {_word(owner)} --subject {_word(subject)}"
+    return (
+        f"embed it with: --key {_word(args.key)} {names}\n"
+        "(the key alone gives another fingerprint, which --bare registers)"
+    )
+
+
+def _word(text: str) -> str:
+    """A text as a word of a command line."""
+    return shlex.quote(one_line(text))
 
 
 def decoder_hash(decoder: str | None) -> str | None:

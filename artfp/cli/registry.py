@@ -14,6 +14,7 @@ from artfp.cli.ownership import (
     add_ownership_options,
     decoder_hash,
     fingerprint_of,
+    how_to_embed,
     one_of_key_and_fingerprint,
     required,
 )
@@ -46,6 +47,16 @@ exit codes: 0 done, 1 verify found damage, 2 bad input (a damaged file too)"""
 
 _REGISTRY = "The registry's file."
 
+_ADD = """\
+Register a fingerprint; the file is made if it is not there.
+
+With --commitment, owner, subject, bits and decoder are its own, and if its opening lies beside it,
+it is checked.
+
+--key gives a fingerprint for each owner and subject: the one that embed takes from --key, --owner
+and --subject. What was embedded with --key alone, or with a key that embed drew, is another:
+register that with --bare."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
@@ -71,12 +82,7 @@ def _parser(prog: str, description: str, epilog: str = "") -> Any:
 
 
 def _add_parser(prog: str) -> Any:
-    parser = _parser(
-        prog,
-        "Register a fingerprint; the file is made if it is not there.\n\n"
-        "With --commitment, owner, subject, bits and decoder are its own, and if its opening lies "
-        "beside it,\nit is checked.",
-    )
+    parser = _parser(prog, _ADD)
     add_ownership_options(parser, "Key file to derive the fingerprint from.")
     add = parser.add_argument
     add(
@@ -114,6 +120,8 @@ def _add(args: Any) -> int:
         if registry.created:
             print(f"new registry {one_line(args.registry)}, which you alone can read")
     print(f"added {entry.id}")
+    if (how := how_to_embed(args, entry.owner, entry.subject, bare)) is not None:
+        print(how)
     if made is not None and opening is None:
         print("its commitment is not checked: the opening does not lie beside it")
     return 0

@@ -18,16 +18,17 @@ seed, from an error-correcting code, or published before the image was made do n
 - `signs`, `soft`: logits in place of bits; `log_p_soft` is the one to use.
 - `source`: many images of one suspected source.
 - `power`: how many images it takes.
-- `health`, `calibration`: a decoder on clean images, and the law of a fixed key.
+- `health`, `calibration`, `pooled`: a decoder on clean images, and the law of a fixed key.
 - `odds`, `verdict`: what may be said in the end.
 """
 
 from artfp.evidence.calibration import Calibration
 from artfp.evidence.counting import count_matches, log_p_inverted, log_p_value, minimum_matches
-from artfp.evidence.health import alarms, calibrate
+from artfp.evidence.health import alarms, calibrate, uneven_bits
 from artfp.evidence.intervals import clopper_pearson
 from artfp.evidence.multiple import Prevalence, correct, prevalence, significant
 from artfp.evidence.odds import log_bayes_factor_bound, log_posterior_odds_bound
+from artfp.evidence.pooled import PooledRate, pooled_rates
 from artfp.evidence.power import (
     power_majority,
     power_one_image,
@@ -51,6 +52,7 @@ __all__ = [
     "CLIP",
     "Calibration",
     "Policy",
+    "PooledRate",
     "Prevalence",
     "SourceEvidence",
     "Verdict",
@@ -76,6 +78,7 @@ __all__ = [
     "majority_word",
     "mean_logits",
     "minimum_matches",
+    "pooled_rates",
     "power_majority",
     "power_one_image",
     "power_soft",
@@ -84,5 +87,6 @@ __all__ = [
     "required_images",
     "required_table",
     "significant",
+    "uneven_bits",
     "weigh_source",
 ]

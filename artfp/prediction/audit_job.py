@@ -12,7 +12,6 @@ from pathlib import Path
 from artfp.data.decode import ImageError
 from artfp.data.sources import ImageSource
 from artfp.errors import UserError
-from artfp.evidence import Calibration, alarms
 from artfp.prediction.audit import Audit, Records, audit
 from artfp.prediction.audit_facts import Asked, Facts, columns_of, facts_of
 from artfp.prediction.audit_sought import Sought
@@ -20,7 +19,6 @@ from artfp.private import new_file
 
 STDOUT = "-"
 _SECRET = "***"
-_MOST_CALIBRATION = 64 << 20
 
 
 @dataclass
@@ -97,37 +95,6 @@ def check_output(path: str, what: str) -> Path:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{what} {path}: cannot be written: {reason}") from None
     return target
-
-
-def read_calibration(
-    path: str | None, decoder_hash: str, bits: int
-) -> tuple[dict[str, object] | None, list[str]]:
-    """What is to be said of a decoder's calibration: facts of it, and warnings.
-
-    Raises:
-        UserError: the file cannot be read or holds no calibration.
-    """
-    if path is None:
-        return None, [
-            "The decoder was not checked on clean images (--calibration). The p-values hold for a "
-            "secret random key all the same; how often clean images pass for this one key is not "
-            "known."
-        ]
-    try:
-        with open(path, "rb") as file:
-            content = json.loads(file.read(_MOST_CALIBRATION))
-    except OSError as error:
-        raise UserError(f"calibration {path}: {error.strerror or error}") from None
-    except (ValueError, RecursionError):
-        raise UserError(f"calibration {path}: not JSON; expected one that artfp wrote") from None
-    found = Calibration.from_dict(content)
-    warnings = [f"Calibration: {alarm}." for alarm in alarms(found)]
-    if found.decoder_hash.removeprefix("sha256:") != decoder_hash or found.bits != bits:
-        warnings = [
-            f"The calibration is of another decoder ({found.decoder_hash[:19]}, {found.bits} "
-            "bits) and says nothing of this one."
-        ]
-    return {"file": path, "decoder": found.decoder_hash, "images": found.images}, warnings
 
 
 def _text(facts: Facts) -> str:

@@ -91,6 +91,8 @@ def test_commit_and_verify(call, key, tmp_path):
     for each in [*secrets_of(key, word), opening.salt.hex()]:
         assert each not in said and each not in public
     assert made.hash in said
+    assert "embed it with: --key k.json --owner Ada --subject 'cats v1'\n" in said
+    assert "--bare" in said
 
     code, said = call("--key", "k.json", "--verify", names[0])
     assert code == 0 and said.startswith("holds: 'cats v1' of 'Ada', 100 bits")
@@ -132,12 +134,15 @@ def test_bare_is_what_embed_takes_from_the_key(call, key):
     opening = Opening.load("cats.opening.json")
     assert holds(Commitment.load("cats.commitment.json"), opening, key.fingerprint(100))
     assert opening.bare
+    code, said = call(*CATS, "--bare", "--commit", "again")
+    assert code == 0 and said.endswith("embed it with: --key k.json\n")
     assert call("--key", "k.json", "--verify", "cats.commitment.json")[0] == 0
 
 
 def test_a_fingerprint_without_a_key(call):
     words = ["--owner", "Ada", "--subject", "cats", "--bits", "32"]
-    assert call("--fingerprint", "12345678", *words, "--commit", "c")[0] == 0
+    code, said = call("--fingerprint", "12345678", *words, "--commit", "c")
+    assert code == 0 and "embed it" not in said
     assert call("--fingerprint", "0x12345678", "--verify", "c.commitment.json")[0] == 0
     code, said = call("--fingerprint", "123456789", *words, "--commit", "d")
     assert code == 2 and "123456789" not in said

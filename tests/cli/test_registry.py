@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -52,7 +53,9 @@ def filled(call, key):
     code, also = call("add", "r", "--key", "k.json", "--owner", "Bob", "--subject", "dogs",
                       "--bits", "64", "--notes", "private")  # fmt: skip
     assert code == 0 and also.startswith("added ")
-    return said.split()[-1], also.split()[-1]
+    assert "embed it with: --key k.json --owner Bob --subject dogs\n" in also
+    ids = re.findall("^added ([0-9a-f]+)$", said + also, re.MULTILINE)
+    return ids[0], ids[1]
 
 
 def words(key):
@@ -196,7 +199,7 @@ def test_hostile_texts_do_no_harm(call, key):
     names = ("--owner", HOSTILE, "--subject", "[bold]x[/bold]", "--bits", "64")
     code, said = call("add", "r", "--key", "k.json", *names, "--notes", notes)
     assert code == 0
-    id = said.split()[-1]
+    id = said.split("added ")[1].split()[0]
     for arguments in (["list", "r"], ["list", "r", "--json"], ["show", "r", id]):
         code, said = call(*arguments)
         assert code == 0 and all(char.isprintable() or char == "\n" for char in said)

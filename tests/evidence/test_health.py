@@ -9,7 +9,14 @@ import pytest
 from scipy import stats
 
 from artfp.errors import UserError
-from artfp.evidence import Calibration, alarms, calibrate, clopper_pearson, log_p_value
+from artfp.evidence import (
+    Calibration,
+    alarms,
+    calibrate,
+    clopper_pearson,
+    log_p_value,
+    uneven_bits,
+)
 
 
 def fair(images: int, bits: int, seed: int = 0) -> np.ndarray:
@@ -126,6 +133,41 @@ def test_a_constant_decoder_alarms_for_the_key_it_leans_to_though_random_keys_ar
     keys = fair(50_000, 100, 3)
     hits = int((log_p_value(keys.sum(axis=1), 100) <= math.log(0.01)).sum())
     assert stats.binom.sf(hits - 1, len(keys), 0.01) > 1e-4
+
+
+def test_of_many_keys_with_one_alarm_the_worst_is_told():
+    words = np.ones((500, 100), int)
+    keys = np.array([np.arange(100) < agreeing for agreeing in (62, 75, 68, 40)]).astype(int)
+    texts = alarms(calibrate(words, keys, "", levels=(1e-2,)))
+    (lean,) = [text for text in texts if text.startswith("clean images lean")]
+    assert "key 2 of 4" in lean and lean.endswith("; 2 more keys with the same alarm")
+    (passing,) = [text for text in texts if text.startswith("false alarms")]
+    assert passing.endswith("; 1 more key with the same alarm")
+
+
+def test_a_rate_slightly_above_its_level_is_no_alarm_however_sure():
+    rng = np.random.default_rng(6)
+    key = np.zeros(64, int)
+    for share, alarmed in ((0.485, False), (0.45, True)):
+        words = (rng.random((50_000, 64)) < share).astype(int)
+        found = calibrate(words, key, "", levels=(0.1,))
+        (rate,) = found.keys[0].false_alarms
+        assert rate.lower > rate.level  # surely too often
+        texts = [text for text in alarms(found) if text.startswith("false alarms")]
+        assert bool(texts) == alarmed == (rate.lower > 0.15)
+
+
+def test_uneven_bits_are_counted_whether_they_matter_or_not():
+    rng = np.random.default_rng(5)
+    words = rng.integers(0, 2, (20_000, 32))
+    words[:, :3] = rng.random((20_000, 3)) < 0.54
+    words[:, 3] = rng.random(20_000) < 0.3
+    found = calibrate(words, fair(1, 32, 1), "")
+    assert uneven_bits(found) == 4
+    (text,) = [text for text in alarms(found) if text.startswith("bias")]
+    assert text.startswith("bias: 1 of 32")
+    uneven = [uneven_bits(calibrate(fair(200, 32, seed), fair(1, 32), "")) for seed in range(200)]
+    assert stats.binom.sf(np.count_nonzero(uneven) - 1, 200, 0.05) > 1e-4
 
 
 def test_calibrations_travel_as_json():

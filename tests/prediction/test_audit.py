@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from artfp.errors import UserError
-from artfp.evidence import Policy, calibrate, correct, log_p_value, weigh_source
+from artfp.evidence import Policy, correct, log_p_value, weigh_source
 from artfp.fingerprint import to_text
 from artfp.prediction.audit import Audit, audit, pack_logits, settled, unpack_logits
 from artfp.prediction.audit_facts import Asked, facts_of
-from artfp.prediction.audit_job import check_output, read_calibration, shown_command
+from artfp.prediction.audit_job import check_output, shown_command
 from artfp.prediction.audit_sought import Entries, OneWord
 from artfp.registry import Entry, Registry
 
@@ -192,30 +192,6 @@ def test_a_registry_that_has_no_such_bits_or_changes_is_refused(
 )
 def test_command_lines_show_no_fingerprint(words: list[str], shown: str) -> None:
     assert shown_command(words) == f"artfp detect {shown}"
-
-
-def test_calibrations(tmp_path: Path, keys: np.ndarray) -> None:
-    words = np.random.default_rng(0).integers(0, 2, (300, BITS))
-    path = tmp_path / "calibration.json"
-
-    def write(words: np.ndarray) -> None:
-        path.write_text(json.dumps(calibrate(words, keys[:1], "h" * 64).to_dict()))
-
-    write(words)
-    facts, warnings = read_calibration(str(path), "h" * 64, BITS)
-    assert warnings == [] and facts is not None and facts["images"] == 300
-    assert "another decoder" in read_calibration(str(path), "0" * 64, BITS)[1][0]
-    words[:, 0] = 1
-    write(words)
-    assert "bias: 1 of 40 bits" in read_calibration(str(path), "h" * 64, BITS)[1][0]
-    facts, warnings = read_calibration(None, "h" * 64, BITS)
-    assert facts is None and "not checked" in warnings[0]
-    for text in ("no", "[]", "{}"):
-        path.write_text(text)
-        with pytest.raises(UserError, match="calibration"):
-            read_calibration(str(path), "h" * 64, BITS)
-    with pytest.raises(UserError, match="No such file"):
-        read_calibration(str(tmp_path / "none"), "h" * 64, BITS)
 
 
 def test_outputs_are_checked_before_the_work(tmp_path: Path) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from artfp.cli.ownership import fingerprint_of
 from artfp.errors import UserError
-from artfp.fingerprint import Key, to_text
-from artfp.prediction.words import KEY_FILE, Words, drawn_words, given_word
+from artfp.fingerprint import Key, context_of, to_text
+from artfp.prediction.words import KEY_FILE, Words, drawn_words, given_word, named_context
 
 
 def test_drawn_key_is_kept_private_and_found_again(tmp_path: Path) -> None:
@@ -83,3 +85,46 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="file/out"):
         drawn_words(16, tmp_path / "file/out", per_image=False)
+
+
+def test_names_give_what_keygen_and_registry_derive(tmp_path: Path) -> None:
+    path = str(tmp_path / "k.json")
+    Key.from_seed(3).save(path)
+    named = given_word(64, None, path, "Ada", "cats v1")
+    bare = given_word(64, None, path)
+    assert named is not None and bare is not None
+    expected = Key.from_seed(3).fingerprint(64, context_of("Ada", "cats v1"))
+    assert np.array_equal(named.of("any"), expected)
+    asked = Namespace(key=path, fingerprint=None)
+    for words, is_bare in ((named, False), (bare, True)):
+        assert np.array_equal(words.of(""), fingerprint_of(asked, "Ada", "cats v1", 64, is_bare))
+    other = given_word(64, None, path, "Ada", "cats v2")
+    assert other is not None
+    assert len({each.secret() for each in (named, bare, other)}) == 3
+    # The same letters in another form of Unicode are the same name.
+    forms = [given_word(64, None, path, name, "x") for name in ("Ad\u00e0", "Ada\u0300")]
+    assert forms[0] is not None and forms[1] is not None
+    assert forms[0].secret() == forms[1].secret()
+
+
+def test_names_of_a_drawn_key(tmp_path: Path) -> None:
+    context = named_context("Ada", "cats")
+    words = drawn_words(64, tmp_path, per_image=False, context=context)
+    key = Key.load(tmp_path / KEY_FILE)
+    assert np.array_equal(words.of(""), key.fingerprint(64, context_of("Ada", "cats")))
+    assert words.secret() != drawn_words(64, tmp_path, per_image=False).secret()
+    each = drawn_words(64, tmp_path, per_image=True, context=context)
+    assert each.secret() != drawn_words(64, tmp_path, per_image=True).secret()
+    assert not np.array_equal(each.of("a"), drawn_words(64, tmp_path, True).of("a"))
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [(("Ada", None), "both or neither"), ((None, "cats"), "both or neither"), (("", "c"), "owner")],
+)
+def test_names_that_name_nothing(tmp_path: Path, names: tuple[str, str], found: str) -> None:
+    Key.from_seed(3).save(tmp_path / "k.json")
+    with pytest.raises(UserError, match=found):
+        given_word(16, None, str(tmp_path / "k.json"), *names)
+    with pytest.raises(UserError, match="leave them out"):
+        given_word(8, "10000001", None, "Ada", "cats")
