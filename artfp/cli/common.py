@@ -35,14 +35,21 @@ def add_source_options(parser: Any, what: str) -> None:
     )
     add("--fingerprint_size", "--fingerprint_length", type=int | None, default=None,
         help="Bits of the fingerprint; only checked against the weights.")  # fmt: skip
+    add_fingerprint_options(parser)
+
+
+def add_fingerprint_options(parser: Any, when: str = "") -> None:
+    """Which fingerprint; `when`, a phrase, says when these options may be given."""
+    add = parser.add_argument
     add(
         "--fingerprint",
         type=str | None,
         default=None,
         metavar="BITS|HEX",
-        help="The fingerprint, as 0s and 1s or hexadecimal.",
+        help=f"{when}The fingerprint, as 0s and 1s or hexadecimal.",
     )
-    add("--key", type=str | None, default=None, metavar="FILE", help="Key file to derive it from.")
+    add("--key", type=str | None, default=None, metavar="FILE",
+        help=f"{when}Key file to derive it from.")  # fmt: skip
     add(
         "--owner",
         type=str | None,

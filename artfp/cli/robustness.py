@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from artfp.cli.base import console, make_parser
-from artfp.cli.common import counted, prepare, report_failed
+from artfp.cli.common import add_fingerprint_options, counted, prepare, report_failed
 from artfp.errors import UserError
 
 DESCRIPTION = """\
@@ -79,10 +79,7 @@ def _parser() -> Any:
         default=None,
         help="With --marked_dir: the decoder; default: photo128.",
     )
-    add("--fingerprint", type=str | None, default=None, metavar="BITS|HEX",
-        help="With --marked_dir: the fingerprint in the images.")  # fmt: skip
-    add("--key", type=str | None, default=None, metavar="FILE",
-        help="With --marked_dir: the key file that the fingerprint derives from.")  # fmt: skip
+    add_fingerprint_options(parser, "With --marked_dir: ")
     add("--perturbations", default="all", metavar="NAME,...", help="Which of those above.")
     add(
         "--strengths",
@@ -141,7 +138,7 @@ def _check(args: Any) -> None:
     if not 0.0 < args.strength < math.inf:
         raise UserError(f"--strength: found {args.strength:g}, expected a number above 0")
     if args.marked_dir is None:
-        for name in ("decoder_path", "fingerprint", "key"):
+        for name in ("decoder_path", "fingerprint", "key", "owner", "subject"):
             if getattr(args, name) is not None:
                 raise UserError(f"--{name} belongs to --marked_dir, which is not given")
         if args.data_dir is None:
@@ -186,7 +183,7 @@ def _read_only(args: Any) -> tuple[Any, list[tuple[str, str]]]:
     from artfp.prediction.words import given_word
 
     reader = load_reader(args.decoder_path or "photo128")
-    words = given_word(reader.bits, args.fingerprint, args.key)
+    words = given_word(reader.bits, args.fingerprint, args.key, args.owner, args.subject)
     assert words is not None
     marked = _images(args.marked_dir, args, None, "reading marked images")
     unmarked = None

@@ -204,6 +204,10 @@ def test_images_that_are_marked(
         assert secret not in path.read_text() and word not in path.read_text()
     code, _, _ = call("robustness", *arguments, "--output_dir", tmp_path / "alone")
     assert code == 0 and table(tmp_path / "alone/robustness.csv")[0]["false_positives"] == ""
+    # By other names the key gives another fingerprint.
+    names = ["--owner", "Ada", "--subject", "cats"]
+    code, _, _ = call("robustness", *arguments, *names, "--output_dir", tmp_path / "named")
+    assert code == 0 and float(table(tmp_path / "named/robustness.csv")[0]["bit_accuracy"]) < 0.9
 
 
 @pytest.mark.parametrize(
@@ -227,6 +231,7 @@ def test_images_that_are_marked(
         ({"strength": "nan"}, "--strength"),
         ({"image_resolution": 0}, "image resolution is 0"),
         ({"key": "k.json"}, "--key belongs to --marked_dir"),
+        ({"owner": "Ada", "subject": "cats"}, "--owner belongs to --marked_dir"),
         ({"marked_dir": "m"}, "--methods"),
         ({"marked_dir": "m", "methods": None}, "needs --key or --fingerprint"),
         ({"marked_dir": "m", "methods": None, "key": "k.json"}, "k.json"),
