@@ -17,7 +17,7 @@ from torch import Tensor
 from artfp.models.base import Decoder
 from artfp.models.poses import STEP, Poses, describe, matrices, turns, windows
 from artfp.models.residual import ResidualDecoder
-from artfp.models.ruler import Ruler
+from artfp.models.ruler import Plan, Ruler
 from artfp.perturbations.warp import realign
 
 SURE = 6.0
@@ -30,6 +30,15 @@ square of that for the image as it lies: a likelihood ratio, against that many t
 FINALISTS = 8
 """How many turns, and how many windows, are refined."""
 
+LEAST_TURN, LEAST_WINDOW = 2.4, 3.9
+"""Evidence on the grid that a turn or a crop must have to be tried on the image."""
+
+HINT_TURN, HINT_WINDOW = 1.9, 3.5
+"""Evidence that the best of all turns or windows must have before it is refined."""
+
+PLANS = 16
+"""How many plans (see `Ruler.plan`) are kept; each shape of image needs its own."""
+
 ROUNDS = 3
 """How often the steps of the refinement are halved."""
 
@@ -39,10 +48,15 @@ CHUNK = 16
 
 @dataclass(frozen=True)
 class Kind:
-    """Poses (T, 4) that are tried, which of their numbers are refined, and what evidence counts."""
+    """Poses (T, 4) that are tried, which of their numbers are refined, and what evidence counts.
+
+    `hint`, `least` and `enough`: see HINT_TURN, LEAST_TURN and ENOUGH_TURN.
+    """
 
     tries: Poses
     free: tuple[int, ...]
+    hint: float
+    least: float
     enough: float
 
 
@@ -60,10 +74,11 @@ class RealigningDecoder(Decoder):
         self.architecture = decoder.architecture
         side = decoder.carriers.side
         self._kinds = (
-            Kind(turns(side), (1,), ENOUGH_TURN),
-            Kind(windows(side), (0, 2, 3), ENOUGH_WINDOW),
+            Kind(turns(side), (1,), HINT_TURN, LEAST_TURN, ENOUGH_TURN),
+            Kind(windows(side), (0, 2, 3), HINT_WINDOW, LEAST_WINDOW, ENOUGH_WINDOW),
         )
         self._rulers: dict[torch.device, Ruler] = {}
+        self._plans: dict[tuple[torch.device, int, float], Plan] = {}
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, bits) of images (N, 3, R, R) in [0, 1] that were square."""
@@ -98,27 +113,50 @@ class RealigningDecoder(Decoder):
             those = (doubtful & (aspects == aspect)).nonzero().flatten()
             for part in those.split(CHUNK):
                 gray = ruler.gray(grids[part].float())
-                for kind in self._kinds:
+                for number, kind in enumerate(self._kinds):
                     with torch.autocast(x.device.type, enabled=False):  # places need precision
-                        pose, on_grid = self._search(ruler, gray, kind, aspect)
+                        survey = ruler.survey(gray, self._plan(ruler, number, aspect))
+                        hinted = (survey.amax(dim=1) >= kind.hint).nonzero().flatten()
+                        if not len(hinted):
+                            continue
+                        pose, on_grid = self._refine(
+                            ruler, gray[hinted], survey[hinted], kind, aspect
+                        )
+                        likely = on_grid >= kind.least
+                        chosen = part[hinted[likely]]
+                        if not len(chosen):
+                            continue
+                        pose, on_grid = pose[likely], on_grid[likely]
                         # The grid is coarse: what looks best on it is tried on the image too.
-                        straight = realign(x[part].float(), matrices(pose, aspect)).to(x)
+                        straight = realign(x[chosen].float(), matrices(pose, aspect)).to(x)
                     heard = self.decoder.listen(straight)
                     evidence = ((on_grid + ruler.still(heard)) / 2.0).clamp_min(0.0)
                     excess = evidence.square() - kind.enough**2
-                    better = excess > best[part]
-                    where = part[better]
+                    better = excess > best[chosen]
+                    where = chosen[better]
                     grids = grids.index_copy(0, where, heard[better])
                     poses[where], best[where] = pose[better], excess[better]
         return grids, poses, (poses != 0.0).any(dim=1)
 
-    def _search(
-        self, ruler: Ruler, gray: Tensor, kind: Kind, aspect: float
+    def _plan(self, ruler: Ruler, number: int, aspect: float) -> Plan:
+        """The plan of a kind for images of a shape."""
+        device = ruler.colour.device
+        key = (device, number, aspect)
+        if key not in self._plans:
+            if len(self._plans) >= PLANS:
+                self._plans.pop(next(iter(self._plans)))
+            self._plans[key] = ruler.plan(self._kinds[number].tries.to(device), aspect)
+        return self._plans[key]
+
+    def _refine(
+        self, ruler: Ruler, gray: Tensor, survey: Tensor, kind: Kind, aspect: float
     ) -> tuple[Poses, Tensor]:
-        """The best pose (N, 4) of a kind for grids (N, 1, side, side), and its evidence (N,)."""
+        """The best pose (N, 4) near the best tries of a kind, and its evidence (N,).
+
+        Args: `gray` (N, 1, side, side), `survey` (N, T) the evidence of the tries in them.
+        """
         count = len(gray)
-        tries = kind.tries.to(gray)
-        poses = tries[ruler.survey(gray, tries, aspect).topk(FINALISTS, dim=1).indices]
+        poses = kind.tries.to(gray)[survey.topk(FINALISTS, dim=1).indices]
         best = ruler.evidence(gray, ruler.places(matrices(poses, aspect)))
         apart = STEP / ruler.side
         step = torch.tensor([0.75 * apart, apart / 0.9, apart, apart]).to(gray)

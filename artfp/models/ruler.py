@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,22 @@ from torch import Tensor
 
 from artfp.models.poses import Poses, matrices
 from artfp.models.residual import ResidualDecoder
+
+AT_ONCE = 64
+"""Poses of a plan that are tried at once, so that what they see stays in the processor's cache."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Poses that are tried in many grids: (T * side, side, 2) places of their cells.
+
+    All windows of a size have one chance, and all turns: what matters is how much the
+    interpolation smooths. `sizes` are places of one pose for each, `which` (T,) tells whose.
+    """
+
+    places: Tensor
+    sizes: Tensor
+    which: Tensor
 
 
 class Ruler:
@@ -42,11 +59,23 @@ class Ruler:
 
     def places(self, transforms: Tensor) -> Tensor:
         """Where the cells are to be found after transforms (N, T, 3, 3): (N, T * side, side, 2)."""
-        count, number = transforms.shape[:2]
-        inverse = torch.linalg.inv(transforms)[..., :2, :].flatten(0, 1)
-        shape = [count * number, 1, self.side, self.side]
-        places = F.affine_grid(inverse, shape, align_corners=False)
-        return places.view(count, number * self.side, self.side, 2)
+        rows = torch.linalg.inv(transforms)[..., :2, :]
+        centres = (torch.arange(self.side, device=rows.device) * 2 + 1) / self.side - 1.0
+        across, down = centres.view(1, -1), centres.view(-1, 1)
+        # Not affine_grid: its products of small matrices take several times as long.
+        a, b, c = rows[..., None, None].unbind(dim=3)
+        return torch.stack(
+            [(a * across + b * down + c)[:, :, axis] for axis in range(2)], dim=-1
+        ).flatten(1, 2)
+
+    def plan(self, poses: Poses, aspect: float) -> Plan:
+        """What `survey` needs of poses (T, 4), all of turns or all of windows."""
+        kinds = torch.stack([poses[:, 0], (poses[:, 1] != 0.0) * math.radians(20.0)], dim=1)
+        kinds, which = kinds.unique(dim=0, return_inverse=True)
+        places, sizes = (
+            self.places(matrices(those, aspect)[None])[0] for those in (poses, F.pad(kinds, (0, 2)))
+        )
+        return Plan(places, sizes, which)
 
     def evidence(self, gray: Tensor, places: Tensor) -> Tensor:
         """Evidence (N, T) for the places of T transforms in grids (N, 1, side, side)."""
@@ -58,20 +87,24 @@ class Ruler:
         seen = self.gray(grids.float()).squeeze(1)
         return self._combined(self._correlate(seen), self._chance(seen))
 
-    def survey(self, gray: Tensor, poses: Poses, aspect: float) -> Tensor:
-        """Evidence (N, T) for poses (T, 4), all of turns or all of windows.
+    def survey(self, gray: Tensor, plan: Plan) -> Tensor:
+        """Evidence (N, T) for all poses of a plan in grids (N, 1, side, side)."""
+        count = len(gray)
+        chance = self._chance(self._seen_alike(gray, plan.sizes).flatten(0, 1)).view(count, -1)
+        found = [
+            self._correlate(self._seen_alike(gray, places).flatten(0, 1)).view(count, -1, self.bits)
+            for places in plan.places.split(AT_ONCE * self.side)
+        ]
+        chance = chance[:, plan.which].flatten()
+        return self._combined(torch.cat(found, dim=1).flatten(0, 1), chance).view(count, -1)
 
-        All windows of a size have one chance, and all turns: what matters is how much the
-        interpolation smooths.
-        """
-        kinds = torch.stack([poses[:, 0], (poses[:, 1] != 0.0) * math.radians(20.0)], dim=1)
-        kinds, kind = kinds.unique(dim=0, return_inverse=True)
-        seen = []
-        for those in (poses, F.pad(kinds, (0, 2))):
-            places = self.places(matrices(those, aspect)[None])
-            seen.append(self._seen(gray, places.expand(len(gray), -1, -1, -1)))
-        chance = self._chance(seen[1]).view(len(gray), -1)[:, kind]
-        return self._combined(self._correlate(seen[0]), chance.flatten()).view(len(gray), -1)
+    def _seen_alike(self, gray: Tensor, places: Tensor) -> Tensor:
+        """Grids (N, 1, side, side) at the same places in all, (N, T, side, side)."""
+        # As colours of one image: where to look is worked out once for all of them.
+        seen = F.grid_sample(
+            gray.transpose(0, 1), places[None], mode="bilinear", align_corners=False
+        )
+        return seen.view(len(gray), -1, self.side, self.side)
 
     def _seen(self, gray: Tensor, places: Tensor) -> Tensor:
         """Grids (N, 1, side, side) at the places of T transforms, (N * T, side, side)."""

@@ -137,8 +137,9 @@ def test_unmarked_images_are_seldom_moved_and_match_half(
     _, moved = marked.decoder.poses(unmarked, torch.ones(count))
     of_photograph = moved.view(-1, 4).float().mean(dim=0)
     assert of_photograph[:3].mean() < 0.12 and of_photograph[3] < 1.0
-    for name in ("ENOUGH_TURN", "ENOUGH_WINDOW"):
-        monkeypatch.setattr(realign, name, 0.0)
+    for name in ("HINT", "LEAST", "ENOUGH"):
+        for kind in ("TURN", "WINDOW"):
+            monkeypatch.setattr(realign, f"{name}_{kind}", 0.0)
     logits, notes = realigning(marked.plain).read(unmarked, torch.ones(count))
     assert sum(map(bool, notes)) > 0.9 * count
     words = torch.randint(0, 2, (40, count, BITS), generator=seeded(2))

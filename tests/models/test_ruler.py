@@ -59,7 +59,9 @@ def test_the_evidence_knows_no_sign(
     grid = decoder.listen(marked) - decoder.listen(photos[:8])
     assert grid.abs().mean() > 0.05
     for tries in (turns(ruler.side), windows(ruler.side)):
-        one, other = (ruler.survey(ruler.gray(sign * grid), tries, 1.0) for sign in (1, -1))
+        one, other = (
+            ruler.survey(ruler.gray(sign * grid), ruler.plan(tries, 1.0)) for sign in (1, -1)
+        )
         torch.testing.assert_close(one, other, rtol=0, atol=1e-3)
 
 
@@ -132,6 +134,6 @@ def test_a_survey_is_nearly_the_evidence(
         for aspect in (1.0, 0.75):
             places = ruler.places(matrices(poses, aspect)[None]).expand(4, -1, -1, -1)
             exact = ruler.evidence(gray, places)
-            quick = ruler.survey(gray, poses, aspect)
+            quick = ruler.survey(gray, ruler.plan(poses, aspect))
             assert quick.shape == exact.shape == (4, len(poses))
             assert float((quick - exact).square().mean().sqrt()) < bound
