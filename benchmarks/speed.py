@@ -6,7 +6,9 @@ Every contestant runs in a process of its own on the same files, at 128 x 128 pi
 from after its imports and model loading to the last file written. `floor` decodes and encodes the
 same files as artfp does, with no network between. `published` is the published architecture
 embedded the published way: the whole set as one tensor, batches of 64, then saved one by one with
-Pillow's defaults. `invisible-watermark` and `blind-watermark` come with `pip install -e .[peers]`.
+Pillow's defaults. Images are detected with a fingerprint (which artfp embeds before the clock
+starts; its memory counts) and without one, where crops and turns are searched for in vain.
+`invisible-watermark` and `blind-watermark` come with `pip install -e .[peers]`.
 """
 
 from __future__ import annotations
@@ -148,16 +150,27 @@ def _artfp_embed_bf16(files: list[Path], place: Path) -> float:
     return _artfp_embed(files, place, "bf16-mixed")
 
 
-def _artfp_detect(files: list[Path], place: Path) -> float:
+def _artfp_detect(files: list[Path], place: Path, realign: bool = True) -> float:
     from artfp.data import open_source
     from artfp.models import load_decoder
     from artfp.prediction.detect import Detection, detect
     from artfp.prediction.loop import make_trainer
 
-    decoder, _ = load_decoder("photo128")
+    decoder, _ = load_decoder("photo128", realign)
     start = time.perf_counter()
-    detect(Detection(open_source(files[0].parent), place / "out", decoder, "", make_trainer()))
+    detect(Detection(open_source(files[0].parent), place / "found", decoder, "", make_trainer()))
     return time.perf_counter() - start
+
+
+def _artfp_detect_marked(files: list[Path], place: Path) -> float:
+    from artfp.prediction.embed import IMAGES
+
+    _artfp_embed(files, place)
+    return _artfp_detect(sorted((place / "out" / IMAGES).iterdir()), place)
+
+
+def _artfp_detect_plain(files: list[Path], place: Path) -> float:
+    return _artfp_detect(files, place, realign=False)
 
 
 def _whole_set(files: list[Path]) -> Any:
@@ -244,7 +257,9 @@ CONTESTANTS: dict[str, Callable[[list[Path], Path], float]] = {
     "invisible-watermark rivaGan, 256 px": _invisible("rivaGan"),
     "blind-watermark": _blind,
     "floor: decode": _floor_decode,
-    "artfp detect": _artfp_detect,
+    "artfp detect, fingerprinted": _artfp_detect_marked,
+    "artfp detect, unmarked": _artfp_detect,
+    "artfp detect, --realign false": _artfp_detect_plain,
     "published detect": _published_detect,
 }
 SLOW = {
@@ -264,9 +279,11 @@ def _report(rows: list[dict[str, Any]], args: argparse.Namespace) -> None:
         "embed: artfp / floor": rate["artfp embed"] / rate["floor: decode and encode"],
         "embed bf16: artfp / published": rate["artfp embed, bf16"] / rate["published embed"],
         "embed bf16: artfp / floor": rate["artfp embed, bf16"] / rate["floor: decode and encode"],
-        "detect: artfp / published": rate["artfp detect"] / rate["published detect"],
-        "detect: artfp / floor": rate["artfp detect"] / rate["floor: decode"],
     }
+    for kind in ("fingerprinted", "unmarked", "--realign false"):
+        mine = rate[f"artfp detect, {kind}"]
+        ratios[f"detect, {kind}: artfp / published"] = mine / rate["published detect"]
+        ratios[f"detect, {kind}: artfp / floor"] = mine / rate["floor: decode"]
     print(f"{'':40} images/s  peak MiB  largest child")
     for row in rows:
         print(
