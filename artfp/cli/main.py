@@ -18,6 +18,7 @@ COMMANDS = {
     "demo": "Run the whole chain on a few photographs, without a GPU",
     "measure": "Measure image fidelity, bit accuracy and robustness",
     "robustness": "Compare watermarks under perturbations of growing strength",
+    "gan": "Train generative models on images; generate with them",
     "calibrate": "Check a decoder on clean images; detect tells its alarms",
     "power": "Say how many images a verdict takes",
     "keygen": "Draw a secret key; commit to a fingerprint; check a commitment",

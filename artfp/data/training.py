@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from artfp.data.decode import ImageError, decode_image
@@ -53,7 +53,7 @@ class TrainingData(pl.LightningDataModule):
     resumed run sees what an uninterrupted one would have seen. With a `geometry` that changes
     images (the published preprocessing) training uses it as it is; otherwise each image gives a
     random crop of at least 0.6 of each side, never enlarged without need, and is mirrored half
-    of the time.
+    of the time. `crops` and `mirror` ask for either, or for none, whatever the geometry.
     """
 
     def __init__(
@@ -64,8 +64,18 @@ class TrainingData(pl.LightningDataModule):
         batch_size: int = 32,
         num_workers: int | None = None,
         seed: int = 0,
+        crops: bool | None = None,
+        mirror: bool | None = None,
+        hold_out: bool = True,
+        labels: Sequence[int] | None = None,
+        memory: int = 0,
     ) -> None:
         """`resolution` in pixels a side; `num_workers` None takes the usable CPUs.
+
+        Args: `hold_out`, whether some images are set aside for validation; `labels`, one for each
+        of the source's images: batches are then [images, labels (N,) int64]; `memory`, in bytes:
+        if all images fit in so much at the resolution, each is decoded once and kept, unless they
+        are cropped at random or loader processes were asked for.
 
         Raises UserError: fewer than two images.
         """
@@ -73,9 +83,17 @@ class TrainingData(pl.LightningDataModule):
         if len(source) < 2:
             raise UserError(f"{source.location} holds {len(source)} image; training needs two")
         self.source, self.resolution, self.geometry = source, resolution, geometry or Geometry()
-        self.batch_size, self.seed = batch_size, seed
-        self.num_workers = default_workers() if num_workers is None else num_workers
-        self.training_indices, self.validation_indices = split(source.names)
+        self.batch_size, self.seed, self.labels = batch_size, seed, labels
+        vary = self.geometry == Geometry()
+        self.crops = vary if crops is None else crops
+        self.mirror = vary if mirror is None else mirror
+        fits = not self.crops and len(source) * 3 * resolution**2 <= memory
+        self.keep = fits and not num_workers
+        usual = 0 if self.keep else default_workers()
+        self.num_workers = usual if num_workers is None else num_workers
+        self.training_indices, self.validation_indices = (
+            split(source.names) if hold_out else (list(range(len(source))), [])
+        )
 
     def check(self) -> None:
         """Read one image as training would. Raises UserError: none of the first can be read."""
@@ -86,18 +104,21 @@ class TrainingData(pl.LightningDataModule):
         """Steps in which one process sees as many images as there are."""
         return max(1, len(self.training_indices) // self.batch_size)
 
-    def train_dataloader(self) -> DataLoader[Tensor]:
+    def train_dataloader(self) -> DataLoader[Any]:
         """An endless loader that starts at the trainer's step."""
-        rank, world, step = 0, 1, 0
-        if self.trainer is not None:
-            rank, world = self.trainer.global_rank, self.trainer.world_size
-            step = self.trainer.global_step
+        if self.trainer is None:
+            return self.stream(0)
+        trainer = self.trainer
+        return self.stream(trainer.global_step, trainer.global_rank, trainer.world_size)
+
+    def stream(self, step: int, rank: int = 0, world: int = 1) -> DataLoader[Any]:
+        """An endless loader of the batches of process `rank` of `world`, from `step` on."""
         images = _Images(self, self.training_indices, vary=True)
         return self._loader(
             images, _Endless(len(images), self.batch_size, self.seed, rank, world, step)
         )
 
-    def val_dataloader(self) -> DataLoader[Tensor]:
+    def val_dataloader(self) -> DataLoader[Any]:
         """All validation images in order, the last batch shorter."""
         images = _Images(self, self.validation_indices, vary=False)
         size = self.batch_size
@@ -108,8 +129,8 @@ class TrainingData(pl.LightningDataModule):
         return self._loader(images, batches)
 
     def _loader(
-        self, images: Dataset[Tensor], batches: Sampler[list[int]] | list[list[int]]
-    ) -> DataLoader[Tensor]:
+        self, images: Dataset[Any], batches: Sampler[list[int]] | list[list[int]]
+    ) -> DataLoader[Any]:
         return DataLoader(
             images,
             batch_sampler=batches,
@@ -123,47 +144,69 @@ def _one_thread(_worker: int) -> None:
     torch.set_num_threads(1)
 
 
-class _Images(Dataset[Tensor]):
-    """Item `epoch * len + i` is image `i` as epoch `epoch` shows it, (3, R, R) uint8."""
+class _Images(Dataset[Any]):
+    """Item `epoch * len + i` is image `i` as epoch `epoch` shows it, (3, R, R) uint8.
+
+    With labels an item is (image, label).
+    """
 
     def __init__(self, data: TrainingData, indices: list[int], vary: bool) -> None:
-        self.source, self.indices = data.source, indices
+        self.source, self.indices, self.labels = data.source, indices, data.labels
         self.resolution, self.geometry = data.resolution, data.geometry
         self.seed = data.seed
-        self.vary = vary and data.geometry == Geometry()
-        self._named: set[int] = set()
+        self.crops, self.mirror = vary and data.crops, vary and data.mirror
+        self._kept: dict[int, np.ndarray] | None = {} if data.keep else None
+        self._unreadable: set[int] = set()
 
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, item: int) -> Tensor:
+    def __getitem__(self, item: int) -> Any:
         rng = np.random.default_rng((self.seed, item))
         for further in range(_TRIES):
             index = self.indices[(item + further) % len(self.indices)]
-            try:
-                pixels = self.geometry(decode_image(self.source.read(index)).pixels)
-            except ImageError as error:
-                if index not in self._named:
-                    self._named.add(index)
-                    _log.warning("left out %r: %s", self.source.names[index], error)
+            pixels = self._read(index)
+            if pixels is None:
                 continue
-            if self.vary:
-                pixels = _vary(pixels, self.resolution, rng)
+            pixels = _vary(pixels, self.resolution, rng, self.crops, self.mirror)
             pixels = fit(pixels, (self.resolution, self.resolution))
-            return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+            image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+            return image if self.labels is None else (image, self.labels[index])
         raise UserError(f"{_TRIES} images in a row of {self.source.location} could not be read")
 
+    def _read(self, index: int) -> np.ndarray | None:
+        """Pixels (H, W, 3) of an image, at the resolution if it is kept; None: unreadable."""
+        if self._kept is not None and index in self._kept:
+            return self._kept[index]
+        try:
+            pixels = self.geometry(decode_image(self.source.read(index)).pixels)
+        except ImageError as error:
+            if index not in self._unreadable:
+                self._unreadable.add(index)
+                _log.warning("left out %r: %s", self.source.names[index], error)
+            return None
+        if self._kept is not None:
+            pixels = self._kept[index] = fit(pixels, (self.resolution, self.resolution))
+        return pixels
 
-def _vary(pixels: np.ndarray, resolution: int, rng: np.random.Generator) -> np.ndarray:
+
+def _vary(
+    pixels: np.ndarray,
+    resolution: int,
+    rng: np.random.Generator,
+    crops: bool = True,
+    mirror: bool = True,
+) -> np.ndarray:
     """A random crop, sides drawn apart, not smaller than the resolution if it can be; mirrored."""
-    spans = []
-    for length in pixels.shape[:2]:
-        least = min(length, max(resolution, round(_SMALLEST_CROP * length)))
-        span = int(rng.integers(least, length + 1))
-        start = int(rng.integers(0, length - span + 1))
-        spans.append(slice(start, start + span))
-    pixels = pixels[spans[0], spans[1]]
-    return pixels[:, ::-1] if rng.random() < 0.5 else pixels
+    if crops:
+        spans = []
+        for length in pixels.shape[:2]:
+            least = min(length, max(resolution, round(_SMALLEST_CROP * length)))
+            span = int(rng.integers(least, length + 1))
+            start = int(rng.integers(0, length - span + 1))
+            spans.append(slice(start, start + span))
+        pixels = pixels[spans[0], spans[1]]
+    return pixels[:, ::-1] if mirror and rng.random() < 0.5 else pixels
 
 
 class _Endless(Sampler[list[int]]):

@@ -91,9 +91,20 @@ def save_network(network: Encoder | Decoder, path: Path, card: Card | None = Non
         "version": artfp.__version__,
         **(card or {}),
     }
-    tensors = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
-    write_atomic(path, save(tensors, metadata={CARD: json.dumps(whole)}))
+    write_bundle(network, path, whole)
     return whole
+
+
+def write_bundle(network: nn.Module, path: Path, card: Card) -> None:
+    """Write the weights of any network as a `.safetensors` file with this card."""
+    tensors = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
+    write_atomic(path, save(tensors, metadata={CARD: json.dumps(card)}))
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The weights of a file whose card could be read (`read_card`), by name."""
+    with safe_open(path, framework="pt") as file:
+        return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
 
 
 def read_card(path: Path) -> Card:
@@ -159,12 +170,11 @@ def _load_bundle(path: Path, kind: str, classes: dict[str, type[Network]]) -> tu
             f"{path} has architecture {card.get('architecture')!r}, which this version "
             f"({artfp.__version__}) does not know; its file was written by {card.get('version')}"
         )
-    with safe_open(path, framework="pt") as file:
-        state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     try:
         bits, resolution = int(card["bits"]), int(card["resolution"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: its card does not give bits and resolution") from error
+    state = read_state(path)
     network, _ = _fill(classes[card["architecture"]], bits, resolution, state, path, kind)
     return network, card
 

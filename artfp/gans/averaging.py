@@ -1,0 +1,38 @@
+"""The running mean of a generator's weights, which makes steadier images than the last ones."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from artfp.gans.base import Generator
+
+
+def averaged_copy(generator: Generator) -> Generator:
+    """A copy in evaluation mode, to be kept up by `average_into`."""
+    return copy.deepcopy(generator).eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def average_into(average: Generator, generator: Generator, decay: float) -> None:
+    """Move `average` towards `generator`: each weight becomes decay * itself + rest * the new one.
+
+    The means and variances of batch normalisation are averaged in the same way, as they belong to
+    the weights; all other buffers (stages, counters, singular vectors) are taken over.
+    """
+    means: list[Tensor] = list(average.parameters())
+    news: list[Tensor] = list(generator.parameters())
+    modules = zip(average.modules(), generator.modules(), strict=True)
+    for old, new in modules:
+        buffers = zip(old.buffers(recurse=False), new.buffers(recurse=False), strict=True)
+        for mean, value in buffers:
+            if isinstance(new, _BatchNorm) and mean.is_floating_point():
+                means.append(mean)
+                news.append(value)
+            else:
+                mean.copy_(value)
+    get_ema_multi_avg_fn(decay)(means, news, 0)

@@ -1,0 +1,78 @@
+"""Layers that several models share."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations
+
+Layer = TypeVar("Layer", bound=nn.Module)
+
+
+def spectral_norm(layer: Layer) -> Layer:
+    """The layer with its weight divided by an estimate of its largest singular value.
+
+    One power iteration in each use while training, none in evaluation (Miyato et al. 2018,
+    algorithm 1). A convolution's weight counts as a matrix with a row for each output channel.
+    """
+    parametrizations.spectral_norm(layer)  # in place
+    return layer
+
+
+class EqualLinear(nn.Linear):
+    """A linear layer whose weights are kept at unit variance and scaled in use.
+
+    So Adam moves all layers alike (Karras et al. 2018, section 4.1). Args: `rate`, a factor on its
+    learning rate; `bias`, what its biases begin with.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, gain: float = 1.0, rate: float = 1.0, bias: float = 0.0
+    ) -> None:
+        super().__init__(inputs, outputs)
+        self.scale, self.rate = gain * rate / inputs**0.5, rate
+        nn.init.normal_(self.weight, std=1.0 / rate)
+        nn.init.constant_(self.bias, bias / rate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs) to (N, outputs)."""
+        return F.linear(x, self.weight * self.scale, self.bias * self.rate)
+
+
+class EqualConv(nn.Conv2d):
+    """A convolution that keeps the size, whose weights are at unit variance and scaled in use.
+
+    As `EqualLinear`. Args: `side` of the kernel, odd, in pixels.
+    """
+
+    def __init__(self, inputs: int, outputs: int, side: int = 3, gain: float = 2.0**0.5) -> None:
+        super().__init__(inputs, outputs, side, padding=side // 2)
+        self.scale = gain / (inputs * side**2) ** 0.5
+        nn.init.normal_(self.weight)
+        nn.init.zeros_(self.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) to (N, outputs, H, W)."""
+        return F.conv2d(x, self.weight * self.scale, self.bias, padding=self.padding)
+
+
+def pixel_norm(x: Tensor) -> Tensor:
+    """Each pixel's, or row's, vector (dimension 1) at unit mean square (Karras et al. 2018)."""
+    return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
+
+
+def minibatch_deviation(x: Tensor, group: int = 4) -> Tensor:
+    """Append to (N, C, H, W) a channel that tells how much the images differ among themselves.
+
+    It is the standard deviation over groups of at most `group` images, averaged over all features
+    and pixels (Karras et al. 2018, section 3). Returns (N, C + 1, H, W).
+    """
+    count = len(x)
+    group = next(size for size in range(min(group, count), 0, -1) if count % size == 0)
+    members = x.reshape(group, count // group, -1)
+    spread = (members.var(dim=0, unbiased=False) + 1e-8).sqrt().mean(dim=1)
+    plane = spread.repeat(group).reshape(count, 1, 1, 1).expand(-1, 1, *x.shape[2:])
+    return torch.cat([x, plane.to(x)], dim=1)

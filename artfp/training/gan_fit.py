@@ -1,0 +1,239 @@
+"""One whole training of a generative model: from settings to a generator, a card and a picture."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from artfp.data.journal import Manifest
+from artfp.data.sources import open_source
+from artfp.data.writing import write_atomic
+from artfp.errors import UserError
+from artfp.gans import build, configured, find
+from artfp.gans.base import Batch, GenerativeModel
+from artfp.gans.weights import load_generator, save_generator
+from artfp.models.bundle import Card, file_hash
+from artfp.reports.grid import to_png
+from artfp.training.callbacks import SaveOnInterrupt, StepProgress
+from artfp.training.gan import GanModule
+from artfp.training.gan_callbacks import SHOWN, Samples, gallery
+from artfp.training.gan_data import GanData, labels_of
+
+LAST = "last.ckpt"
+PRECISIONS = ("32-true", "bf16-mixed")
+"""Half precision with scaled losses is none: one scale does not fit several players."""
+
+GENERATOR, SNAPSHOTS = "generator.safetensors", "snapshots"
+
+_log = logging.getLogger("artfp")
+
+
+@dataclass
+class GanTraining:
+    """What decides a training of a generative model; see `artfp gan train --help` for each.
+
+    `data_dirs` has a folder, zip or list for each domain of the model. `changes` are made to its
+    configuration. `max_steps` and `batch_size` (of a turn, in each process) are the
+    configuration's where they are None. `trainer` holds further arguments of Lightning's Trainer.
+
+    Raises UserError: a number that cannot be.
+    """
+
+    name: str
+    data_dirs: Sequence[str]
+    output_dir: Path
+    size: str = "small"
+    resolution: int = 32
+    changes: dict[str, Any] = field(default_factory=dict)
+    max_steps: int | None = None
+    batch_size: int | None = None
+    num_workers: int | None = None
+    seed: int = 0
+    mirror: bool = True
+    celeba: bool = False
+    sample_every: int = 250
+    keep_every: int = 0
+    checkpoint_minutes: float = 10.0
+    resume: bool = False
+    progress: bool = True
+    trainer: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        config = configured(self.name, self.resolution, self.size, self.changes)
+        self.max_steps = config.steps if self.max_steps is None else self.max_steps
+        self.batch_size = config.batch if self.batch_size is None else self.batch_size
+        for what in ("max_steps", "batch_size", "sample_every", "checkpoint_minutes"):
+            if not 0 < getattr(self, what) < math.inf:
+                raise UserError(f"{what} is {getattr(self, what)}; it must be above 0")
+        for what in ("seed", "keep_every"):
+            if getattr(self, what) < 0:
+                raise UserError(f"{what} is {getattr(self, what)}; it must be 0 or more")
+        precision = self.trainer.get("precision", "32-true")
+        if precision not in PRECISIONS:
+            raise UserError(f"precision is {precision}; choose from {', '.join(PRECISIONS)}")
+        domains = find(self.name).domains
+        if len(self.data_dirs) != domains:
+            raise UserError(
+                f"{self.name} is trained on {domains} set{'s'[: domains - 1]} of images; "
+                f"{len(self.data_dirs)} given"
+            )
+
+
+def train_gan(settings: GanTraining, command: str = "", config: str = "") -> Path | None:
+    """Train, keep checkpoints, and write the generator, its card and a picture; the generator.
+
+    `command` goes into the card; `config`, text, into `<output_dir>/config.yaml`.
+    Goes on from `<output_dir>/checkpoints/last.ckpt` when `resume` is set and there is one, to the
+    same result as without an interruption; `max_steps` may be raised to train for longer.
+    Returns None on all processes but the first. Raises UserError on settings that cannot work.
+    """
+    output = settings.output_dir
+    last = output / "checkpoints" / LAST
+    if not settings.resume and last.exists():
+        raise UserError(
+            f"{output} already holds a training; add --resume to go on, or take another folder"
+        )
+    resume = last if settings.resume and last.is_file() else None
+    if settings.resume and resume is None:
+        _log.warning("no checkpoint at %s yet: starting from the beginning", last)
+    sources = [open_source(folder) for folder in settings.data_dirs]
+    labels, class_names = labels_of(sources[0]) if find(settings.name).labelled else (None, [])
+    model = _model(settings, len(class_names))
+    assert settings.max_steps is not None and settings.batch_size is not None
+    module = GanModule(model, settings.max_steps, settings.batch_size, settings.seed)
+    data = GanData(
+        sources,
+        settings.resolution,
+        settings.batch_size * module.turns,
+        settings.mirror,
+        labels,
+        settings.celeba,
+        settings.num_workers,
+        settings.seed,
+    )
+    data.check()
+    deciding = _deciding(settings, model, data)
+    told = {k: v for k, v in deciding.items() if k not in ("model", "config", "resolution")}
+    card: Card = {
+        "class_names": class_names,
+        "training": {"command": command, "images": len(data), **told},
+    }
+    inputs = data.first(SHOWN) if model.translates else None
+    samples = Samples(settings.sample_every, inputs, settings.keep_every, output / SNAPSHOTS, card)
+    trainer = _trainer(settings, samples)
+    Manifest.claim(output, deciding, "gan")
+    if trainer.is_global_zero:
+        if config:
+            write_atomic(output / "config.yaml", config)
+        _say(settings, model, data)
+    with torch.random.fork_rng(devices=[]):  # each step seeds torch's own generators
+        trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=resume is not None)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    trainer.save_checkpoint(last, weights_only=False)
+    if not trainer.is_global_zero:
+        return None
+    return _finish(output, module.cpu(), card, inputs)
+
+
+def _finish(output: Path, module: GanModule, card: Card, inputs: Batch | None) -> Path:
+    """Write the generator, its card and a picture; the generator's file."""
+    path = output / GENERATOR
+    whole = save_generator(module.average, path, {**card, "step": module.global_step})
+    load_generator(path)  # what was written can be read
+    whole["sha256"] = file_hash(path)
+    write_atomic(output / "card.json", json.dumps(whole, indent=2) + "\n")
+    write_atomic(output / "sample.png", to_png(gallery(module.model, module.average, inputs)))
+    return path
+
+
+def _model(settings: GanTraining, classes: int) -> GenerativeModel:
+    size, changes = settings.size, settings.changes
+    return build(settings.name, settings.resolution, size, settings.seed, classes, changes)
+
+
+def _deciding(settings: GanTraining, model: GenerativeModel, data: GanData) -> dict[str, Any]:
+    """What two trainings have in common that come to the same; goes into the card."""
+    return {
+        "model": settings.name,
+        "config": asdict(model.config),
+        "resolution": settings.resolution,
+        "seed": settings.seed,
+        "batch_size": settings.batch_size,
+        "mirror": settings.mirror,
+        "celeba": settings.celeba,
+        "data": [Path(folder).name for folder in settings.data_dirs],
+        "data_sha256": data.digest(),
+    }
+
+
+def _trainer(settings: GanTraining, samples: Callback) -> pl.Trainer:
+    checkpoints = settings.output_dir / "checkpoints"
+    callbacks: list[Callback] = [
+        ModelCheckpoint(
+            checkpoints,
+            filename="{step}",
+            save_top_k=1,
+            monitor=None,
+            save_last=True,
+            train_time_interval=timedelta(minutes=settings.checkpoint_minutes),
+            enable_version_counter=False,
+        ),
+        SaveOnInterrupt(checkpoints / LAST),
+        samples,
+    ]
+    if settings.progress:
+        callbacks.append(StepProgress(refresh_rate=10))
+    options: dict[str, Any] = {
+        "max_epochs": -1,
+        "max_steps": settings.max_steps,
+        "limit_val_batches": 0,
+        "log_every_n_steps": 10,
+        "use_distributed_sampler": False,
+        "enable_model_summary": False,
+        "enable_progress_bar": settings.progress,
+        "logger": TensorBoardLogger(settings.output_dir, name="tensorboard", version=""),
+        "callbacks": callbacks,
+        **settings.trainer,
+    }
+    try:
+        trainer = pl.Trainer(**options)
+        if trainer.world_size > 1 and settings.trainer.get("strategy", "auto") in ("auto", "ddp"):
+            # In each turn the other players' weights are without use.
+            options["strategy"] = "ddp_find_unused_parameters_true"
+            trainer = pl.Trainer(**options)
+        return trainer
+    except (
+        ValueError,
+        TypeError,
+        RuntimeError,
+        pl.utilities.exceptions.MisconfigurationException,
+    ) as error:
+        raise UserError(f"Lightning's Trainer refused its settings: {error}") from error
+
+
+def _say(settings: GanTraining, model: GenerativeModel, data: GanData) -> None:
+    generator = sum(p.numel() for p in model.generator.parameters())
+    _log.info(
+        "%d images to train on; %s %s at %d px, %d parameters, %d of them the generator's, "
+        "%d steps of %d images",
+        len(data),
+        settings.name,
+        settings.size,
+        settings.resolution,
+        sum(p.numel() for p in model.parameters()),
+        generator,
+        settings.max_steps,
+        settings.batch_size,
+    )

@@ -1,0 +1,367 @@
+"""Whole trainings of generative models, tiny."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from scipy.linalg import sqrtm
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor, nn
+
+from artfp import gans
+from artfp.errors import UserError
+from artfp.gans import Batch, Config, GenerativeModel, Generator, ImageDraws, Player, build
+from artfp.gans.base import Moment, to_signed
+from artfp.gans.draws import Draws
+from artfp.gans.weights import load_generator
+from artfp.models import file_hash
+from artfp.training import gan_fit
+from artfp.training.gan_fit import GanTraining, train_gan
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*GPU available but not used.*"),
+    pytest.mark.filterwarnings("ignore:.*Checkpoint directory .* exists and is not empty.*"),
+]
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty images of 16 px in two folders: a bright square on blue, and on yellow."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("shapes")
+    for number in range(60):
+        warm = number % 2 == 1
+        pixels = np.full((16, 16, 3), (200, 180, 20) if warm else (20, 40, 160), np.uint8)
+        top, left = rng.integers(2, 7, 2)
+        pixels[top : top + 7, left : left + 7] = 250 - rng.integers(0, 30)
+        (folder / ("warm" if warm else "cold")).mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(folder / ("warm" if warm else "cold") / f"{number:02}.png")
+    return folder
+
+
+@pytest.fixture
+def settings(shapes: Path, tmp_path: Path) -> Callable[..., GanTraining]:
+    """Make the settings of a training of 8 steps at 16 px; options override."""
+
+    def make(output: str = "out", name: str = "dcgan", **options: Any) -> GanTraining:
+        defaults: dict[str, Any] = {
+            "data_dirs": [str(shapes)],
+            "resolution": 16,
+            "changes": {} if name.startswith("toy") else {"width": 8},
+            "batch_size": 8,
+            "max_steps": 8,
+            "seed": 4,
+            "progress": False,
+            "trainer": {"accelerator": "cpu", "devices": 1},
+        }
+        return GanTraining(name, output_dir=tmp_path / output, **{**defaults, **options})
+
+    return make
+
+
+def checkpoint(folder: Path) -> dict[str, Any]:
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+def equal(one: Any, two: Any) -> bool:
+    if isinstance(one, dict):
+        return one.keys() == two.keys() and all(equal(one[key], two[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(two) and all(map(equal, one, two))
+    return torch.equal(one, two) if isinstance(one, Tensor) else one == two
+
+
+def frechet(a: Tensor, b: Tensor) -> float:
+    """Frechet distance of images averaged to 4 x 4 pixels, as Gaussians of 48 numbers."""
+    a, b = (nn.functional.avg_pool2d(x, x.shape[-1] // 4).flatten(1).double() for x in (a, b))
+    mean = (a.mean(0) - b.mean(0)).square().sum().item()
+    c, d = np.cov(a.numpy().T), np.cov(b.numpy().T)
+    root = sqrtm(c @ d).real
+    return mean + float(np.trace(c) + np.trace(d) - 2 * np.trace(root))
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "changes"),
+    [
+        ("dcgan", 100, {"width": 16, "average": 0.9, "rate": 2e-3}),
+        ("sngan", 60, {"width": 16, "critic": 16, "average": 0.9, "rate": 2e-3}),
+    ],
+)
+def test_training_lowers_the_distance_to_the_data(
+    name: str, steps: int, changes: dict[str, Any], settings: Callable[..., GanTraining]
+) -> None:
+    options = {"batch_size": 32, "mirror": False, "changes": changes, "max_steps": steps}
+    job = settings(name=name, **options)
+    path = train_gan(job)
+    assert path is not None
+    files = sorted(Path(job.data_dirs[0]).rglob("*.png"))
+    pixels = np.stack([np.asarray(Image.open(file)) for file in files])
+    data = torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255.0
+    trained, _ = load_generator(path)
+    untrained = build(name, 16, seed=4, changes=changes).generator
+    before, after = (
+        frechet(generator.sample(ImageDraws(0, range(200))), data)
+        for generator in (untrained, trained)
+    )
+    assert after < 0.6 * before
+
+
+@pytest.mark.parametrize("name", ["dcgan", "sngan"])
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    name: str, settings: Callable[..., GanTraining], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"changes": {"width": 8, "turns": 2} if name == "sngan" else {"width": 8}}
+
+    class Stop(pl.Callback):
+        def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+            trainer.should_stop = trainer.global_step >= 3
+
+    whole = train_gan(settings("whole", name, **options))
+    make = gan_fit._trainer
+
+    def stopping(*args: Any) -> pl.Trainer:
+        trainer = make(*args)
+        trainer.callbacks.append(Stop())  # type: ignore[attr-defined]
+        return trainer
+
+    with monkeypatch.context() as patched:
+        patched.setattr(gan_fit, "_trainer", stopping)
+        train_gan(settings("parts", name, **options))
+    half = checkpoint(settings("parts").output_dir)
+    assert half["global_step"] == 3
+    parts = train_gan(settings("parts", name, resume=True, **options))
+    one, two = (checkpoint(settings(n).output_dir) for n in ("whole", "parts"))
+    assert one["global_step"] == two["global_step"] == 8
+    for part in ("state_dict", "optimizer_states"):
+        assert equal(one[part], two[part]) and not equal(one[part], half[part])
+    assert whole is not None and parts is not None
+    assert whole.read_bytes() == parts.read_bytes()
+
+
+def test_an_interrupted_run_goes_on_where_it_was(
+    settings: Callable[..., GanTraining], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Press(pl.Callback):
+        def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+            if trainer.global_step == 5:
+                raise KeyboardInterrupt
+
+    whole = train_gan(settings("whole"))
+    make = gan_fit._trainer
+
+    def interrupted(*args: Any) -> pl.Trainer:
+        trainer = make(*args)
+        trainer.callbacks.append(Press())  # type: ignore[attr-defined]
+        return trainer
+
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(gan_fit, "_trainer", interrupted)
+            with pytest.raises((SystemExit, KeyboardInterrupt)):
+                train_gan(settings("parts"))
+    finally:
+        signal.signal(signal.SIGINT, handler)  # Lightning leaves it ignored
+    assert checkpoint(settings("parts").output_dir)["global_step"] == 5
+    with pytest.raises(UserError, match=r"holds a run of 'gan' .*: 'seed' was 4 and is now 5"):
+        train_gan(settings("parts", resume=True, seed=5))
+    parts = train_gan(settings("parts", resume=True))
+    assert whole is not None and parts is not None
+    assert whole.read_bytes() == parts.read_bytes()
+
+
+def test_output_files(settings: Callable[..., GanTraining]) -> None:
+    job = settings(max_steps=12, sample_every=6, keep_every=5)
+    path = train_gan(job, "the command", "seed: 4\n")
+    output = job.output_dir
+    assert path == output / "generator.safetensors"
+    generator, card = load_generator(path)
+    assert (generator.model, generator.resolution) == ("dcgan", 16)
+    training = card["training"]
+    assert training["command"] == "the command" and training["images"] == 60
+    assert (training["seed"], training["batch_size"], card["step"]) == (4, 8, 12)
+    assert training["data"] == [Path(job.data_dirs[0]).name] and len(training["data_sha256"]) == 64
+    told = json.loads((output / "card.json").read_text())
+    assert told.pop("sha256") == file_hash(path) and told == card
+    assert job.data_dirs[0] not in (output / "card.json").read_text()  # nobody's folders are told
+    assert (output / "config.yaml").read_text() == "seed: 4\n"
+    # What is saved is the average, not the last weights.
+    state = checkpoint(output)["state_dict"]
+    for name, value in load_file(path).items():
+        assert torch.equal(value, state[f"average.{name}"])
+    assert not torch.equal(
+        state["average.layers.0.weight"], state["model.generator.layers.0.weight"]
+    )
+    kept = sorted((output / "snapshots").iterdir())
+    assert [file.name for file in kept] == ["000005.safetensors", "000010.safetensors"]
+    assert load_generator(kept[1])[1]["step"] == 10
+    sample = np.asarray(Image.open(output / "sample.png"))
+    assert sample.shape == (8 * 18 + 2, 8 * 18 + 2, 3)
+    made = generator.sample(ImageDraws(0, [9]))[0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(sample[20:36, 20:36] / 255.0, made, atol=0.51 / 255)
+
+    board = EventAccumulator(str(output / "tensorboard"), size_guidance={"images": 0}).Reload()
+    scalars = set(board.Tags()["scalars"])
+    for player in ("discriminator", "generator"):
+        assert {f"{player}/loss", f"{player}/rate"} <= scalars
+    assert {"discriminator/real", "discriminator/fake"} <= scalars
+    assert [event.step for event in board.Images("samples")] == [6, 12]
+
+
+def test_the_seed_decides(settings: Callable[..., GanTraining]) -> None:
+    one, two, other = (
+        train_gan(settings(output, max_steps=2, seed=seed))
+        for output, seed in (("a", 1), ("b", 1), ("c", 2))
+    )
+    assert one is not None and two is not None and other is not None
+    assert one.read_bytes() == two.read_bytes() != other.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["dcgan", "sngan"])
+def test_half_precision(name: str, settings: Callable[..., GanTraining]) -> None:
+    path = train_gan(
+        settings(name=name, max_steps=2, trainer={"accelerator": "cpu", "precision": "bf16-mixed"})
+    )
+    assert path is not None
+    generator, _ = load_generator(path)
+    assert all(p.dtype == torch.float32 and p.isfinite().all() for p in generator.parameters())
+
+
+def test_the_callers_random_state_stays(settings: Callable[..., GanTraining]) -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    train_gan(settings(max_steps=2))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_second_run_into_the_folder(settings: Callable[..., GanTraining]) -> None:
+    train_gan(settings(max_steps=1))
+    with pytest.raises(UserError, match="already holds a training; add --resume to go on"):
+        train_gan(settings(max_steps=1))
+    longer = train_gan(settings(max_steps=3, resume=True))
+    assert longer is not None and load_generator(longer)[1]["step"] == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": "gan"}, "no generative model is called 'gan'"),
+        ({"max_steps": 0}, "max_steps is 0; it must be above 0"),
+        ({"batch_size": -1}, "batch_size is -1; it must be above 0"),
+        ({"keep_every": -1}, "keep_every is -1; it must be 0 or more"),
+        ({"seed": -1}, "seed is -1; it must be 0 or more"),
+        ({"data_dirs": ["a", "b"]}, "dcgan is trained on 1 set of images; 2 given"),
+        (
+            {"trainer": {"precision": "16-mixed"}},
+            "precision is 16-mixed; choose from 32-true, bf16-mixed",
+        ),
+    ],
+)
+def test_settings_that_cannot_be(
+    options: dict[str, Any], message: str, settings: Callable[..., GanTraining]
+) -> None:
+    with pytest.raises(UserError, match=message):
+        settings(**options)
+
+
+class ToyConditional(Generator):
+    """A colour for each class."""
+
+    def __init__(self, resolution: int, config: Config, classes: int = 0) -> None:
+        super().__init__(resolution, config, classes)
+        self.colours = nn.Parameter(torch.zeros(classes, 3))
+
+    def _sample(self, draws: Draws, labels: Tensor | None) -> Tensor:
+        assert labels is not None
+        side = self.resolution
+        return self.colours[labels][:, :, None, None].expand(-1, 3, side, side)
+
+
+class ToyLabelled(GenerativeModel):
+    """One player, which follows the mean of each class."""
+
+    name, source, departures, labelled = "toy-labelled", "arXiv", "none", True
+    resolutions = (16,)
+    sizes: ClassVar[dict[str, Config]] = {"small": Config(), "paper": Config()}
+    generator_type = ToyConditional
+    generator: ToyConditional
+
+    def players(self) -> list[Player]:
+        return [Player("generator", (self.generator,), self._follow, 0.05, betas=(0.5, 0.9))]
+
+    def _follow(self, batch: Batch, draws: Draws, moment: Moment) -> tuple[Tensor, dict[str, Any]]:
+        assert batch.labels is not None
+        miss = self.generator.colours[batch.labels] - to_signed(batch.x).mean(dim=(2, 3))
+        return miss.square().sum(), {}
+
+
+class ToyShift(Generator):
+    """What is added to the colours of one domain for the other."""
+
+    targets = (1, 0)
+
+    def __init__(self, resolution: int, config: Config, classes: int = 0) -> None:
+        super().__init__(resolution, config, classes)
+        self.shift = nn.Parameter(torch.zeros(3))
+
+    def _translate(self, y: Tensor, target: int) -> Tensor:
+        return y + (2 * target - 1) * self.shift[:, None, None]
+
+
+class ToyTranslator(GenerativeModel):
+    """One player, which follows the difference of the domains' means."""
+
+    name, source, departures, translates, domains = "toy-translator", "arXiv", "none", True, 2
+    resolutions = (16,)
+    sizes: ClassVar[dict[str, Config]] = {"small": Config(), "paper": Config()}
+    generator_type = ToyShift
+    generator: ToyShift
+
+    def players(self) -> list[Player]:
+        return [Player("generator", (self.generator,), self._follow, 0.05, betas=(0.5, 0.9))]
+
+    def _follow(self, batch: Batch, draws: Draws, moment: Moment) -> tuple[Tensor, dict[str, Any]]:
+        one, two = (to_signed(x).mean(dim=(0, 2, 3)) for x in batch.images)
+        return (self.generator.shift - (two - one)).square().sum(), {}
+
+
+def test_class_conditional_models(
+    settings: Callable[..., GanTraining], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(gans.GANS, "toy-labelled", ToyLabelled)
+    path = train_gan(settings(name="toy-labelled", max_steps=100))
+    assert path is not None
+    generator, card = load_generator(path)
+    assert card["class_names"] == ["cold", "warm"] and generator.classes == 2
+    x = generator.sample(ImageDraws(0, range(2)), torch.tensor([0, 1]))
+    assert x[0, 2].mean() > x[0, 0].mean() and x[1, 0].mean() > x[1, 2].mean()
+
+
+def test_translators_between_two_domains(
+    settings: Callable[..., GanTraining], monkeypatch: pytest.MonkeyPatch, shapes: Path
+) -> None:
+    monkeypatch.setitem(gans.GANS, "toy-translator", ToyTranslator)
+    with pytest.raises(UserError, match="toy-translator is trained on 2 sets of images; 1 given"):
+        settings(name="toy-translator")
+    folders = [str(shapes / "cold"), str(shapes / "warm")]
+    job = settings(name="toy-translator", data_dirs=folders, max_steps=100, sample_every=50)
+    path = train_gan(job)
+    assert path is not None
+    generator, card = load_generator(path)
+    assert card["training"]["data"] == ["cold", "warm"] and card["training"]["images"] == 60
+    cold = torch.tensor([20, 40, 160])[None, :, None, None].expand(1, 3, 16, 16) / 255.0
+    warm = generator.translate(cold, 1)
+    assert warm[0, 0].mean() > warm[0, 2].mean()
+    sample = np.asarray(Image.open(job.output_dir / "sample.png"))
+    assert sample.shape == (4 * 18 + 2, 8 * 18 + 2, 3)
