@@ -75,6 +75,14 @@ def _parser() -> Any:
         "beside it, instead of new ones: to fit them to your images or to another PSNR. Take a "
         "lower --lr, such as 5e-4.",
     )
+    add(
+        "--transplant",
+        type=float,
+        default=0.0,
+        help="Share of the images in training that carry only what the residuals of one "
+        "fingerprint have in common, which is what a generator learns first; try 0.3 for a "
+        "fingerprint that shall transfer soon.",
+    )
     add("--target_psnr", type=float, default=40.0, help="Mean PSNR in dB that feedback ends at.")
     add(
         "--batch_size",
@@ -146,6 +154,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         architecture=args.architecture,
         schedule=args.schedule,
         init=args.init,
+        transplant=args.transplant,
         bits=args.fingerprint_size,
         resolution=args.image_resolution,
         geometry=Geometry(args.image_resolution if crop else None, args.use_celeba_preprocessing),

@@ -16,6 +16,7 @@ from artfp.models import build_pair
 from artfp.models.residual import ResidualEncoder
 from artfp.perturbations import Jpeg, Mirror, Noise, Perturbation, ResizeBack, training_mixture
 from artfp.training.schedules import FeedbackSchedule, PublishedSchedule, Schedule
+from artfp.training.transplant import in_groups, transplant
 
 WARM_UP = 20
 """Steps in which the learning rate rises to its value."""
@@ -58,6 +59,7 @@ class FingerprintAutoencoder(pl.LightningModule):
         total_steps: length of the training; the learning rate of `feedback` ends there.
         lr: peak learning rate.
         perturb: whether the decoder sees perturbed images.
+        transplanted: share of the images that are transplants, see `artfp.training.transplant`.
         l2_loss_weight, l2_loss_await, l2_loss_ramp, bce_loss_weight: of `published`, as there.
         seed: decides the weights at the start and every draw.
 
@@ -75,6 +77,7 @@ class FingerprintAutoencoder(pl.LightningModule):
         total_steps: int = 4000,
         lr: float = 2e-3,
         perturb: bool = True,
+        transplanted: float = 0.0,
         l2_loss_weight: float = 10.0,
         l2_loss_await: int = 1000,
         l2_loss_ramp: int = 3000,
@@ -87,7 +90,7 @@ class FingerprintAutoencoder(pl.LightningModule):
         self.seen: list[Tensor] = []
         self.seen_images = 0
         self.seed, self.bits, self.lr, self.total_steps = seed, bits, lr, total_steps
-        self.bce_loss_weight = bce_loss_weight
+        self.bce_loss_weight, self.transplanted = bce_loss_weight, transplanted
         self.encoder, self.decoder = build_pair(architecture, bits, resolution, seed)
         self.schedule: Schedule
         if schedule == "feedback":
@@ -145,14 +148,19 @@ class FingerprintAutoencoder(pl.LightningModule):
         draws = self.draws(self.global_step)
         x = to_unit(batch)
         bits = torch.randint(0, 2, (len(x), self.bits), generator=draws).to(x)
-        marked = self.encoder(x, bits)
-        received, choice = marked, None
+        if self.transplanted:
+            bits = in_groups(bits)
+        received = marked = self.encoder(x, bits)
+        choice = moved = None
+        if self.transplanted:
+            received, moved, constant = transplant(x, marked, self.transplanted, draws)
+            self.log("train/constant_share", constant)
         if self.mixture is not None:
             # Uniform noise of one grey level stands in for the rounding to 8 bits.
             rounding = torch.rand(marked.shape, generator=draws).to(x).sub_(0.5).div_(255.0)
             # A codec in half precision would be another codec.
             with torch.autocast(x.device.type, enabled=False):
-                received, choice = self.mixture(marked.float() + rounding, draws)
+                received, choice = self.mixture(received.float() + rounding, draws)
         logits = self.decoder(received)
         bce = F.binary_cross_entropy_with_logits(logits, bits)
         mse = (marked - x).square().mean()
@@ -185,6 +193,8 @@ class FingerprintAutoencoder(pl.LightningModule):
         self.log("train/bit_accuracy", means[0], prog_bar=True)
         if len(untouched):
             self.log("train/bit_accuracy_unperturbed", untouched.mean())
+        if moved is not None and moved.any():
+            self.log("train/bit_accuracy_transplanted", right[moved].mean())
         self.log("train/psnr", means[1], prog_bar=True)
         self.log("train/psnr_worst", fidelity.min())
         self.log("train/residual_rms", mse.detach().sqrt())

@@ -61,6 +61,7 @@ class Training:
     architecture: str = "residual"
     schedule: str | None = None
     init: str | None = None
+    transplant: float = 0.0
     bits: int = 100
     resolution: int = 128
     geometry: Geometry = field(default_factory=Geometry)
@@ -102,6 +103,10 @@ class Training:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise UserError(f"{name} is {value}; it must be above 0")
+        if not 0.0 <= self.transplant < 1.0:
+            raise UserError(f"transplant is {self.transplant}; it is a share from 0 to below 1")
+        if self.transplant and self.schedule == "published":
+            raise UserError("transplant is no part of the published recipe")
         weights = ("l2_loss_await", "l2_loss_weight", "l2_loss_ramp", "bce_loss_weight")
         for name in (*weights, "seed", "num_workers"):
             value = getattr(self, name)
@@ -193,6 +198,7 @@ def _module(settings: Training, data: TrainingData) -> FingerprintAutoencoder:
             total_steps=settings.steps(data.steps_per_epoch),
             lr=settings.lr,
             perturb=settings.schedule != "published",
+            transplanted=settings.transplant,
             l2_loss_weight=settings.l2_loss_weight,
             l2_loss_await=settings.l2_loss_await,
             l2_loss_ramp=settings.l2_loss_ramp,

@@ -431,6 +431,27 @@ def test_colour_costs_by_feedback_only(photo_crops: Callable[..., torch.Tensor])
     assert published.colour_weight == 0.0
 
 
+def test_transplants_make_residuals_alike(settings: Callable[..., Training]) -> None:
+    """With them, more of the residual is common to images of one word than without."""
+
+    def common(name: str, share: float) -> float:
+        result = train(settings(name, transplant=share, max_steps=120, batch_size=16, lr=5e-3))
+        assert result is not None
+        encoder, _ = load_encoder(result.encoder)
+        draws = torch.Generator().manual_seed(0)
+        x = torch.rand(64, 3, 8, 8, generator=draws)
+        x = torch.nn.functional.interpolate(x, (32, 32), mode="bicubic").clamp(0.0, 1.0)
+        with torch.no_grad():
+            residual = encoder.residual(x, torch.ones(64, 16))
+        return float(residual.mean(dim=0).square().sum() / residual.square().sum() * 64)
+
+    assert common("with", 0.6) > common("without", 0.0)
+    with pytest.raises(UserError, match=r"transplant is 1\.0; it is a share"):
+        settings("bad", transplant=1.0)
+    with pytest.raises(UserError, match="no part of the published recipe"):
+        settings("bad", transplant=0.3, schedule="published")
+
+
 def test_init_goes_on_from_trained_weights(settings: Callable[..., Training]) -> None:
     first = train(settings("first"))
     assert first is not None
