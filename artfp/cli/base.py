@@ -12,13 +12,15 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn, TypeVar
 
 import jsonargparse
 from rich.console import Console
 
 from artfp.errors import UserError, one_line
+
+Action = TypeVar("Action")
 
 _PLAIN_WIDTH = 120
 
@@ -126,6 +128,23 @@ def make_parser(prog: str, description: str, epilog: str = "") -> jsonargparse.A
         help="Read options from a YAML file; those given after it override the file.",
     )
     return parser
+
+
+def choose(actions: Mapping[str, Action], words: Sequence[str], text: str) -> Action | None:
+    """The action that the first word names; None if it asks for help, which is then printed.
+
+    Args: `text`, the help of the command.
+    Raises UserError: no action, or one that is not there.
+    """
+    if words[:1] in (["-h"], ["--help"]):
+        print(text)
+        return None
+    known = ", ".join(actions)
+    if not words:
+        raise UserError(f"no action; choose from {known}")
+    if words[0] not in actions:
+        raise UserError(f"unknown action {words[0]!r}; choose from {known}")
+    return actions[words[0]]
 
 
 def run(

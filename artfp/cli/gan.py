@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from artfp.cli.base import console, make_parser
+from artfp.cli.base import choose, console, make_parser
 from artfp.cli.common import counted, prepare, report_failed, trainer_options
 from artfp.errors import UserError
 
@@ -33,15 +33,10 @@ exit codes: 0 done, 1 some input images could not be used, 2 bad input, 130 inte
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if words[:1] in (["-h"], ["--help"]):
-        print(HELP)
+    action = choose(_ACTIONS, words, HELP)
+    if action is None:
         return 0
-    actions = ", ".join(_ACTIONS)
-    if not words:
-        raise UserError(f"no action; choose from {actions}")
-    if words[0] not in _ACTIONS:
-        raise UserError(f"unknown action {words[0]!r}; choose from {actions}")
-    describe, act = _ACTIONS[words[0]]
+    describe, act = action
     parser = describe(f"artfp gan {words[0]}")
     args = parser.parse_args(words[1:])
     prepare()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
-from artfp.cli.base import console, make_parser
+from artfp.cli.base import choose, console, make_parser
 from artfp.cli.common import prepare
 from artfp.cli.ownership import (
     add_ownership_options,
@@ -61,15 +61,10 @@ register that with --bare."""
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if words[:1] in (["-h"], ["--help"]):
-        print(HELP)
+    action = choose(_ACTIONS, words, HELP)
+    if action is None:
         return 0
-    actions = ", ".join(_ACTIONS)
-    if not words:
-        raise UserError(f"no action; choose from {actions}")
-    if words[0] not in _ACTIONS:
-        raise UserError(f"unknown action {words[0]!r}; choose from {actions}")
-    describe, act = _ACTIONS[words[0]]
+    describe, act = action
     args = describe(f"artfp registry {words[0]}").parse_args(words[1:])
     prepare()
     return act(args)

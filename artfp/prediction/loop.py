@@ -8,11 +8,10 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import TQDMProgressBar
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from artfp.data.journal import Journal
 from artfp.data.predict import PredictionData
-from artfp.errors import UserError
+from artfp.trainer import new_trainer
 
 
 class Writer:
@@ -69,24 +68,15 @@ def make_trainer(progress: bool = False, **options: Any) -> pl.Trainer:
     Raises UserError where Lightning refuses them.
     """
     whole: dict[str, Any] = {"accelerator": "cpu", "devices": 1} | options
-    try:
-        return pl.Trainer(
-            logger=False,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            enable_progress_bar=progress,
-            use_distributed_sampler=False,
-            callbacks=[TQDMProgressBar(refresh_rate=5)] if progress else None,
-            **whole,
-        )
-    except (
-        ValueError,
-        TypeError,
-        RuntimeError,
-        ImportError,  # what an accelerator or a precision needs and is not installed
-        MisconfigurationException,
-    ) as error:
-        raise UserError(f"Lightning's Trainer refused its settings: {error}") from error
+    return new_trainer(
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=progress,
+        use_distributed_sampler=False,
+        callbacks=[TQDMProgressBar(refresh_rate=5)] if progress else None,
+        **whole,
+    )
 
 
 def run_prediction(module: Prediction, data: PredictionData, trainer: pl.Trainer) -> bool:

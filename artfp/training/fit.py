@@ -34,6 +34,7 @@ from artfp.models import (
     save_network,
 )
 from artfp.reports.grid import to_png
+from artfp.trainer import new_trainer
 from artfp.training.autoencoder import FingerprintAutoencoder
 from artfp.training.callbacks import (
     ImageGrids,
@@ -273,15 +274,7 @@ def _trainer(settings: Training, steps: int) -> tuple[pl.Trainer, Milestones]:
         "callbacks": callbacks,
         **settings.trainer,
     }
-    try:
-        return pl.Trainer(**options), milestones
-    except (
-        ValueError,
-        TypeError,
-        RuntimeError,
-        pl.utilities.exceptions.MisconfigurationException,
-    ) as error:
-        raise UserError(f"Lightning's Trainer refused its settings: {error}") from error
+    return new_trainer(**options), milestones
 
 
 def _say_hyperparameters(

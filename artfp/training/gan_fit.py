@@ -25,6 +25,7 @@ from artfp.gans.base import Batch, GenerativeModel
 from artfp.gans.weights import load_generator, save_generator
 from artfp.models.bundle import Card, file_hash
 from artfp.reports.grid import to_png
+from artfp.trainer import new_trainer
 from artfp.training.callbacks import SaveOnInterrupt, StepProgress
 from artfp.training.gan import GanModule
 from artfp.training.gan_callbacks import SHOWN, Samples, gallery
@@ -207,20 +208,12 @@ def _trainer(settings: GanTraining, samples: Callback) -> pl.Trainer:
         "callbacks": callbacks,
         **settings.trainer,
     }
-    try:
-        trainer = pl.Trainer(**options)
-        if trainer.world_size > 1 and settings.trainer.get("strategy", "auto") in ("auto", "ddp"):
-            # In each turn the other players' weights are without use.
-            options["strategy"] = "ddp_find_unused_parameters_true"
-            trainer = pl.Trainer(**options)
-        return trainer
-    except (
-        ValueError,
-        TypeError,
-        RuntimeError,
-        pl.utilities.exceptions.MisconfigurationException,
-    ) as error:
-        raise UserError(f"Lightning's Trainer refused its settings: {error}") from error
+    trainer = new_trainer(**options)
+    if trainer.world_size > 1 and settings.trainer.get("strategy", "auto") in ("auto", "ddp"):
+        # In each turn the other players' weights are without use.
+        options["strategy"] = "ddp_find_unused_parameters_true"
+        trainer = new_trainer(**options)
+    return trainer
 
 
 def _say(settings: GanTraining, model: GenerativeModel, data: GanData) -> None:
