@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -57,6 +58,11 @@ def detect(call: Call, detect_words: Words) -> Callable[..., tuple[int, list[str
     return run
 
 
+def tells(text: str) -> bool:
+    """Whether the word stands in it: on its own, as a hash holds any four digits by chance."""
+    return bool(re.search(rf"(?<![0-9a-f])({to_hex(WORD)}|{to_text(WORD)})(?![0-9a-f])", text))
+
+
 def test_one_source_and_a_registry(
     detect: Call, marked: Path, registry: Path, tmp_path: Path
 ) -> None:
@@ -80,8 +86,7 @@ def test_one_source_and_a_registry(
     assert len(facts["evidence"]) == 12 and len(facts["evidence"][0]["sha256"]) == 64
     text = page.read_text()
     assert text.count("data:image/jpeg") == 12
-    for secret in (to_hex(WORD), to_text(WORD)):
-        assert secret not in text and secret not in data.read_text()
+    assert not tells(text) and not tells(data.read_text())
     with open(tmp_path / "found/detected_fingerprints.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["owner"] for row in rows if int(row["matches"]) > 14} == {"[b]Ada"}
@@ -137,7 +142,7 @@ def test_secrets_of_the_command_line_stay_secret(
     given = f"--fingerprint={to_hex(WORD)}"
     assert detect(given, "--report", page, data=marked)[0] == 0
     text = page.read_text()
-    assert to_hex(WORD) not in text and to_text(WORD) not in text and "***" in text
+    assert not tells(text) and "***" in text
     assert detect(given, "--report", page, "--reveal", data=marked)[0] == 0
     assert "agreement" in page.read_text()
     assert stat.S_IMODE(os.stat(page).st_mode) == 0o600
