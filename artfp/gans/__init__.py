@@ -16,9 +16,19 @@ import torch
 
 from artfp.errors import UserError
 from artfp.gans.base import Batch, Config, GenerativeModel, Generator, Moment, Player
+from artfp.gans.biggan import BigGAN
+from artfp.gans.cramergan import CramerGAN
+from artfp.gans.cut import CUT
+from artfp.gans.cyclegan import CycleGAN
 from artfp.gans.dcgan import DCGAN
+from artfp.gans.ddpm import DDPM
 from artfp.gans.draws import Draws, ImageDraws
+from artfp.gans.glow import Glow
+from artfp.gans.mmdgan import MMDGAN
+from artfp.gans.progan import ProGAN
 from artfp.gans.sngan import SNGAN
+from artfp.gans.stargan import StarGAN
+from artfp.gans.stylegan2 import StyleGAN2
 
 __all__ = [
     "GANS",
@@ -35,7 +45,23 @@ __all__ = [
     "find",
 ]
 
-GANS: dict[str, type[GenerativeModel]] = {model.name: model for model in (DCGAN, SNGAN)}
+GANS: dict[str, type[GenerativeModel]] = {
+    model.name: model
+    for model in (
+        DCGAN,
+        SNGAN,
+        CramerGAN,
+        MMDGAN,
+        ProGAN,
+        StyleGAN2,
+        BigGAN,
+        Glow,
+        DDPM,
+        CycleGAN,
+        StarGAN,
+        CUT,
+    )
+}
 """All models, in the order in which they are listed."""
 
 
@@ -96,7 +122,8 @@ def build(
 
     Args: `resolution` in pixels a side, `size` paper or small, `classes` of the labels (labelled
     models only), `changes` to the configuration.
-    Raises UserError: see `configured`; classes for a model without labels, or none for one with.
+    Raises UserError: see `configured`; classes for a model without labels, or none for one with; a
+    package that the model needs is not installed.
     """
     model, config = find(name), configured(name, resolution, size, changes)
     if model.labelled and classes < 2:
@@ -107,6 +134,8 @@ def build(
         torch.manual_seed(seed)
         try:
             return model(resolution, config, classes)
+        except UserError:
+            raise
         except (ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
             reason = " ".join(str(error).split())[:200]
             raise UserError(f"{name} cannot be built with these settings: {reason}") from error

@@ -76,3 +76,24 @@ def minibatch_deviation(x: Tensor, group: int = 4) -> Tensor:
     spread = (members.var(dim=0, unbiased=False) + 1e-8).sqrt().mean(dim=1)
     plane = spread.repeat(group).reshape(count, 1, 1, 1).expand(-1, 1, *x.shape[2:])
     return torch.cat([x, plane.to(x)], dim=1)
+
+
+def strided_critic(resolution: int, width: int, outputs: int) -> nn.Sequential:
+    """DCGAN's discriminator without normalisation: images (N, 3, R, R) to vectors (N, outputs).
+
+    A gradient penalty looks at each image alone, which batch normalisation does not (Gulrajani et
+    al. 2017, section 4). Args: `width`, channels after the first halving of the side; each further
+    one doubles them.
+    """
+    layers: list[nn.Module] = []
+    channels, side = 3, resolution
+    while side > 4:
+        wider = width if channels == 3 else 2 * channels
+        layers += [nn.Conv2d(channels, wider, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        channels, side = wider, side // 2
+    layers += [nn.Conv2d(channels, outputs, 4), nn.Flatten()]
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, a=0.2)
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return nn.Sequential(*layers)

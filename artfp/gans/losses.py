@@ -29,10 +29,20 @@ def hinge_generator(fake: Tensor) -> Tensor:
     return -fake.mean()
 
 
+def least_squares_critic(real: Tensor, fake: Tensor) -> Tensor:
+    """Half the squared misses of 1 for real and 0 for fake (Mao et al. 2017, equation 9)."""
+    return 0.5 * ((real - 1.0).square().mean() + fake.square().mean())
+
+
+def least_squares_generator(fake: Tensor) -> Tensor:
+    """Squared miss of 1, not halved, as Zhu et al. 2017 have it (section 4)."""
+    return (fake - 1.0).square().mean()
+
+
 def between(real: Tensor, fake: Tensor, draws: Draws) -> Tensor:
     """A random point on the line between each two images (Gulrajani et al. 2017, algorithm 1)."""
     share = draws.uniform(*[1] * (real.ndim - 1)).to(real)
-    return torch.lerp(real, fake, share)
+    return torch.lerp(real, fake.to(real), share)
 
 
 def gradients(values: Tensor, at: Tensor) -> Tensor:
@@ -58,3 +68,11 @@ def gradient_penalty(values: Tensor, at: Tensor, norm: float = 1.0) -> Tensor:
 def r1_penalty(values: Tensor, at: Tensor) -> Tensor:
     """Half of the mean squared gradient norm at real images (Mescheder et al. 2018, equation 9)."""
     return 0.5 * gradients(values, at).square().sum(dim=1).mean()
+
+
+def squared_distances(a: Tensor, b: Tensor) -> Tensor:
+    """Squared L2 distance of each row of (N, D) to each of (M, D), as (N, M).
+
+    From differences, not products: these lose the small ones.
+    """
+    return (a[:, None] - b[None]).square().sum(dim=2)

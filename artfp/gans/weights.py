@@ -65,6 +65,8 @@ def load_generator(path: str | Path) -> tuple[Generator, Card]:
             generator = model.generator_type(resolution, config, classes)
         generator.model = name
         generator.load_state_dict(read_state(path))
+    except UserError:
+        raise
     except (ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(

@@ -43,7 +43,8 @@ def gallery(
         if generator.classes:
             labels = torch.arange(SHOWN, device=device) % generator.classes
         shown = generator.sample(ImageDraws(seed, range(SHOWN), device), labels)
-    grid: Tensor = make_grid(shown.cpu(), nrow=_A_ROW, padding=2, pad_value=1.0)
+    row = min(_A_ROW, len(shown) if inputs is None else len(inputs))
+    grid: Tensor = make_grid(shown.cpu(), nrow=row, padding=2, pad_value=1.0)
     return grid
 
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 
 from artfp.data.decode import ImageError
 from artfp.data.geometry import Geometry
@@ -73,9 +74,15 @@ class GanData(pl.LightningDataModule):
             domain.check()
 
     def first(self, count: int) -> Batch:
-        """The first images of the stream, at most a batch, for a look at them."""
-        batch: Batch = next(iter(_Stream([domain.stream(0) for domain in self.domains])))
-        return batch[:count]
+        """The first `count` images of the stream of each domain, for a look at them."""
+        batches: list[Batch] = []
+        for batch in _Stream([domain.stream(0) for domain in self.domains]):
+            batches.append(batch)
+            if sum(map(len, batches)) >= count:
+                break
+        images = tuple(map(torch.cat, zip(*(batch.images for batch in batches), strict=True)))
+        labels = [batch.labels for batch in batches if batch.labels is not None]
+        return Batch(images, torch.cat(labels) if labels else None)[:count]
 
     def train_dataloader(self) -> Iterable[Batch]:
         """The batches from the trainer's step on."""

@@ -16,6 +16,7 @@ from artfp.gans.losses import (
     logistic_critic,
     logistic_generator,
     r1_penalty,
+    squared_distances,
 )
 
 
@@ -54,6 +55,20 @@ def test_between_lies_on_each_line() -> None:
     one = shares.flatten(1).median(dim=1).values
     assert (shares.flatten(1) - one[:, None]).abs().median() < 1e-4
     assert one.min() > 0 and one.max() < 1 and one.std() > 0.2
+
+
+def test_between_takes_images_of_half_precision() -> None:
+    a, b = torch.rand(3, 3, 4, 4), torch.rand(3, 3, 4, 4).bfloat16()
+    x = between(a, b, Draws(torch.Generator().manual_seed(0), 3))
+    assert x.dtype == torch.float32
+
+
+def test_squared_distances() -> None:
+    a, b = torch.randn(4, 5, dtype=torch.float64), torch.randn(3, 5, dtype=torch.float64)
+    expected = [[((x - y) ** 2).sum() for y in b.numpy()] for x in a.numpy()]
+    np.testing.assert_allclose(squared_distances(a, b).numpy(), expected, rtol=1e-12)
+    near = torch.tensor([[1000.0]]), torch.tensor([[1000.001]])
+    assert float(squared_distances(*near)) == pytest.approx(float(near[0] - near[1]) ** 2)
 
 
 def test_gradients_of_a_known_function() -> None:

@@ -58,6 +58,7 @@ def test_all_images_are_shown_and_none_is_held_out(flat: Path) -> None:
     later = batches(GanData([open_source(flat)], 8, 5, seed=3), 3, start=20)
     assert [levels(b.x) for b in later] == [levels(b.x) for b in got[20:23]]
     assert levels(data.first(3).x) == levels(got[0].x)[:3]
+    assert levels(data.first(13).x) == [level for b in got[:3] for level in levels(b.x)][:13]
     shared = batches(GanData([open_source(flat)], 8, 5, seed=3), 4, rank=1, world=2)
     assert [levels(b.x) for b in shared] == [levels(b.x) for b in got[1:8:2]]
 
@@ -69,6 +70,9 @@ def test_labels_are_those_of_the_folders(flat: Path) -> None:
     for batch in batches(GanData([source], 8, 6, labels=labels), 6):
         assert batch.labels is not None and batch.labels.dtype == torch.int64
         assert batch.labels.tolist() == [int(level >= 100) for level in levels(batch.x)]
+    first = GanData([source], 4, 3, labels=labels).first(8)
+    assert first.labels is not None and len(first.labels) == len(first) == 8
+    assert first.labels.tolist() == [int(level >= 100) for level in levels(first.x)]
 
 
 def test_an_unreadable_image_gives_its_place_with_the_label(flat: Path) -> None:
