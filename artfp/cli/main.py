@@ -17,6 +17,7 @@ COMMANDS = {
     "detect": "Decode images and say whether a fingerprint is in them",
     "demo": "Run the whole chain on a few photographs, without a GPU",
     "measure": "Measure image fidelity, bit accuracy and robustness",
+    "distance": "Tell how far sets of images are apart, in features",
     "robustness": "Compare watermarks under perturbations of growing strength",
     "gan": "Train generative models on images; generate with them",
     "calibrate": "Check a decoder on clean images; detect tells its alarms",

