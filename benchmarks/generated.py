@@ -7,6 +7,7 @@
 For each generator: bit accuracy of an image (mean, and what 5% of the images fall under), and the
 p-value of the test by which `artfp detect --same_source` goes, for the first 1, 10 and 100 images
 and for all; as log10, of one key, not corrected. Images are rounded to 8 bits before they are read.
+The table names what was done to a generator after its training (artfp gan alter, and train --init).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import report
@@ -74,9 +76,23 @@ def files(places: Sequence[str]) -> list[Path]:
     return found
 
 
-def origin(path: Path, card: dict[str, object]) -> dict[str, object]:
-    """What a generator is, and after how many steps."""
-    return {"model": card.get("model"), "steps": card.get("step", path.stem)}
+def origin(path: Path, card: dict[str, Any]) -> dict[str, object]:
+    """What a generator is, after how many steps, and what was done to it then, as its card tells.
+
+    Steps of a training that went on from another are told as `1500 + 300`.
+    """
+    training = card.get("training", {})
+    steps, init = card.get("step", path.stem), training.get("init")
+    done = [_told(entry) for entry in card.get("altered", [])]
+    if init is not None:
+        steps = f"{init['steps']} + {steps}"
+        before = [_told(entry) for entry in init.get("altered", [])]
+        done = [*before, f"tuned on {', '.join(training['data'])}", *done]
+    return {"model": card.get("model"), "steps": steps, "altered": ", ".join(done) or "no"}
+
+
+def _told(entry: dict[str, Any]) -> str:
+    return f"{entry['by']} {entry['strength']:g}"
 
 
 @torch.inference_mode()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from artfp.data.decode import ImageError, decode_image
 from artfp.data.geometry import Geometry, fit
 from artfp.data.predict import default_workers
 from artfp.data.sources import ImageSource
+from artfp.data.subset import fraction_of
 from artfp.errors import UserError
 
 __all__ = ["TrainingData", "split"]
@@ -34,16 +34,10 @@ def split(names: list[str], share: float = VALIDATION_SHARE) -> tuple[list[int],
     About `share` of the images, at most 512, are set aside; an image stays on its side when others
     are added or removed (unless the 512 are full, or the sides need one each: few images).
     """
-    order = sorted(range(len(names)), key=lambda i: _fraction(names[i]))
-    count = sum(_fraction(name) < share for name in names)
+    order = sorted(range(len(names)), key=lambda i: fraction_of(names[i]))
+    count = sum(fraction_of(name) < share for name in names)
     count = max(1, min(count, VALIDATION_MOST, len(names) - 1))
     return sorted(order[count:]), sorted(order[:count])
-
-
-def _fraction(name: str) -> float:
-    """A number in [0, 1) that depends on the name alone."""
-    digest = blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
-    return int.from_bytes(digest, "big") / 2.0**64
 
 
 class TrainingData(pl.LightningDataModule):

@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from artfp.data.pixels import to_unit
 from artfp.errors import UserError
 from artfp.gans.averaging import average_into, averaged_copy
 from artfp.gans.base import Batch, Figures, GenerativeModel, Moment, Player
 from artfp.gans.draws import Draws, mixed
+
+
+@dataclass(frozen=True)
+class Sequel:
+    """How a training differs that goes on from another.
+
+    The model is told that its training is over: it is whole, and averaged as at the end; only the
+    rates of learning begin anew. In the first `hold` steps those who train the generator wait, so
+    that new networks can learn from it first.
+
+    Args: `steps` of the training before; `kept`, what `prepare` is not to change.
+    """
+
+    steps: int
+    kept: nn.Module
+    hold: int = 0
+
+    def moment(self, step: int) -> Moment:
+        """What the model is told at a step of this training."""
+        before = max(1, self.steps)
+        return Moment(before + step, before)
 
 
 class GanModule(pl.LightningModule):
@@ -22,11 +45,17 @@ class GanModule(pl.LightningModule):
     the process. `average` is the generator that is shown and saved: the running mean of the
     weights, or the weights themselves for a model without one.
 
-    Args: `model`; `total_steps` of the training; `batch_size` of one turn; `seed` of the draws.
+    Args: `model`; `total_steps` of the training; `batch_size` of one turn; `seed` of the draws;
+    `sequel`, if it goes on from another training.
     """
 
     def __init__(
-        self, model: GenerativeModel, total_steps: int, batch_size: int, seed: int = 0
+        self,
+        model: GenerativeModel,
+        total_steps: int,
+        batch_size: int,
+        seed: int = 0,
+        sequel: Sequel | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -36,6 +65,11 @@ class GanModule(pl.LightningModule):
         self.average = averaged_copy(model.generator).train()  # Lightning warns of the other mode
         self.players = model.players()
         self.total_steps, self.batch_size, self.seed = total_steps, batch_size, seed
+        self.sequel = sequel
+        own = set(model.generator.parameters())
+        waiting = [index for index, p in enumerate(self.players) if own & set(p.parameters())]
+        # Where one player trains all, there is nothing to wait for.
+        self._waiting = waiting if len(waiting) < len(self.players) else []
 
     @property
     def turns(self) -> int:
@@ -53,6 +87,7 @@ class GanModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """One round of all players on 8-bit images (turns * batch_size, 3, R, R)."""
         moment = Moment(self.global_step, self.total_steps)
+        told = moment if self.sequel is None else self.sequel.moment(moment.step)
         images = tuple(
             to_unit(x).contiguous(memory_format=torch.channels_last) for x in batch.images
         )
@@ -60,22 +95,32 @@ class GanModule(pl.LightningModule):
         torch.manual_seed(self._seed(moment.step, 0))  # for what draws by itself, such as dropout
         if moment.step == 0:
             self._prepare(whole[: self.batch_size])
-        self.model.begin_step(moment)
+        self.model.begin_step(told)
         # Lightning counts the steps of wrapped optimisers: only that of the last turn is.
         counting, plain = self._listed(True), self._listed(False)
         number = 0
         for index, player in enumerate(self.players):
+            if self._waits(index, moment):
+                if index == len(self.players) - 1:
+                    counting[index].zero_grad(set_to_none=True)
+                    counting[index].step()  # without gradients it only counts
+                continue
             self._only(player)
             for turn in range(player.repeats):
                 number += 1
                 rows = slice(turn * self.batch_size, (turn + 1) * self.batch_size)
                 draws = self._draws(moment.step, number)
-                loss, figures = player.loss(whole[rows], draws, moment)
+                loss, figures = player.loss(whole[rows], draws, told)
                 last = index == len(self.players) - 1 and turn == player.repeats - 1
                 optimizer = (counting if last else plain)[index]
                 self._step(player, optimizer, loss, moment)
             self._log(player, loss, figures, moment)
-        average_into(self.average, self.model.generator, self.model.decay(moment))
+        average_into(self.average, self.model.generator, self.model.decay(told))
+
+    def _waits(self, index: int, moment: Moment) -> bool:
+        """Whether a player has no turn in this step."""
+        hold = 0 if self.sequel is None else self.sequel.hold
+        return moment.step < hold and index in self._waiting
 
     def _step(self, player: Player, optimizer: Any, loss: Tensor, moment: Moment) -> None:
         """Lower a player's loss."""
@@ -97,8 +142,12 @@ class GanModule(pl.LightningModule):
 
     def _prepare(self, batch: Batch) -> None:
         """Let the first batch set what it decides, equally in all processes."""
+        kept = None if self.sequel is None else self.sequel.kept
+        before = copy.deepcopy(kept.state_dict()) if kept is not None else {}
         with torch.no_grad():
             self.model.prepare(batch, self._draws(0, 0))
+        if kept is not None:
+            kept.load_state_dict(before)
         if self.trainer.world_size > 1:
             for tensor in (*self.model.parameters(), *self.model.buffers()):
                 torch.distributed.broadcast(tensor.data, 0)

@@ -18,6 +18,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from artfp.data.journal import Manifest
 from artfp.data.sources import open_source
+from artfp.data.subset import limited
 from artfp.data.writing import write_atomic
 from artfp.errors import UserError
 from artfp.gans import build, configured, find
@@ -30,12 +31,12 @@ from artfp.training.callbacks import SaveOnInterrupt, StepProgress
 from artfp.training.gan import GanModule
 from artfp.training.gan_callbacks import SHOWN, Samples, gallery
 from artfp.training.gan_data import GanData, labels_of
+from artfp.training.gan_init import GENERATOR, LAST, Origin
 
-LAST = "last.ckpt"
 PRECISIONS = ("32-true", "bf16-mixed")
 """Half precision with scaled losses is none: one scale does not fit several players."""
 
-GENERATOR, SNAPSHOTS = "generator.safetensors", "snapshots"
+SNAPSHOTS = "snapshots"
 
 _log = logging.getLogger("artfp")
 
@@ -46,23 +47,29 @@ class GanTraining:
 
     `data_dirs` has a folder, zip or list for each domain of the model. `changes` are made to its
     configuration. `max_steps` and `batch_size` (of a turn, in each process) are the
-    configuration's where they are None. `trainer` holds further arguments of Lightning's Trainer.
+    configuration's where they are None. `limit`: at most so many images of each domain. `init` is
+    what the training goes on from: resolution and configuration are then the generator's, and in
+    the first `hold` steps only the other networks learn (None: see `Origin.hold`). `trainer` holds
+    further arguments of Lightning's Trainer.
 
-    Raises UserError: a number that cannot be.
+    Raises UserError: a number that cannot be, or a generator of another model.
     """
 
     name: str
     data_dirs: Sequence[str]
     output_dir: Path
     size: str = "small"
-    resolution: int = 32
+    resolution: int | None = None
     changes: dict[str, Any] = field(default_factory=dict)
+    init: Origin | None = None
+    hold: int | None = None
     max_steps: int | None = None
     batch_size: int | None = None
     num_workers: int | None = None
     seed: int = 0
     mirror: bool = True
     celeba: bool = False
+    limit: int | None = None
     sample_every: int = 250
     keep_every: int = 0
     checkpoint_minutes: float = 10.0
@@ -71,14 +78,19 @@ class GanTraining:
     trainer: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.init is not None:
+            self._follow(self.init)
+        elif self.hold is not None:
+            raise UserError("hold is for a training that goes on from another; give init as well")
+        self.resolution = 32 if self.resolution is None else self.resolution
         config = configured(self.name, self.resolution, self.size, self.changes)
         self.max_steps = config.steps if self.max_steps is None else self.max_steps
         self.batch_size = config.batch if self.batch_size is None else self.batch_size
         for what in ("max_steps", "batch_size", "sample_every", "checkpoint_minutes"):
             if not 0 < getattr(self, what) < math.inf:
                 raise UserError(f"{what} is {getattr(self, what)}; it must be above 0")
-        for what in ("seed", "keep_every"):
-            if getattr(self, what) < 0:
+        for what in ("seed", "keep_every", "hold"):
+            if (getattr(self, what) or 0) < 0:
                 raise UserError(f"{what} is {getattr(self, what)}; it must be 0 or more")
         precision = self.trainer.get("precision", "32-true")
         if precision not in PRECISIONS:
@@ -89,6 +101,19 @@ class GanTraining:
                 f"{self.name} is trained on {domains} set{'s'[: domains - 1]} of images; "
                 f"{len(self.data_dirs)} given"
             )
+
+    def _follow(self, origin: Origin) -> None:
+        """Take the configuration of what the training goes on from; `changes` are made to it."""
+        generator = origin.generator
+        for what, own, given in (
+            ("model", generator.model, self.name),
+            ("resolution", generator.resolution, self.resolution),
+        ):
+            if given not in (own, None):
+                raise UserError(f"init holds a generator of {what} {own}, not {given}")
+        self.resolution = generator.resolution
+        self.changes = {**asdict(generator.config), **self.changes}
+        self.hold = origin.hold if self.hold is None else self.hold
 
 
 def train_gan(settings: GanTraining, command: str = "", config: str = "") -> Path | None:
@@ -108,11 +133,14 @@ def train_gan(settings: GanTraining, command: str = "", config: str = "") -> Pat
     resume = last if settings.resume and last.is_file() else None
     if settings.resume and resume is None:
         _log.warning("no checkpoint at %s yet: starting from the beginning", last)
-    sources = [open_source(folder) for folder in settings.data_dirs]
+    sources = [limited(open_source(folder), settings.limit) for folder in settings.data_dirs]
     labels, class_names = labels_of(sources[0]) if find(settings.name).labelled else (None, [])
     model = _model(settings, len(class_names))
     assert settings.max_steps is not None and settings.batch_size is not None
+    assert settings.resolution is not None
     module = GanModule(model, settings.max_steps, settings.batch_size, settings.seed)
+    if settings.init is not None:
+        module.sequel = settings.init.sequel(module, settings.hold or 0)
     data = GanData(
         sources,
         settings.resolution,
@@ -161,12 +189,16 @@ def _finish(output: Path, module: GanModule, card: Card, inputs: Batch | None) -
 
 def _model(settings: GanTraining, classes: int) -> GenerativeModel:
     size, changes = settings.size, settings.changes
+    assert settings.resolution is not None
     return build(settings.name, settings.resolution, size, settings.seed, classes, changes)
 
 
 def _deciding(settings: GanTraining, model: GenerativeModel, data: GanData) -> dict[str, Any]:
     """What two trainings have in common that come to the same; goes into the card."""
+    origin = settings.init
+    init = {} if origin is None else {"init": origin.told(), "hold": settings.hold}
     return {
+        **init,
         "model": settings.name,
         "config": asdict(model.config),
         "resolution": settings.resolution,
@@ -218,12 +250,19 @@ def _trainer(settings: GanTraining, samples: Callback) -> pl.Trainer:
 
 def _say(settings: GanTraining, model: GenerativeModel, data: GanData) -> None:
     generator = sum(p.numel() for p in model.generator.parameters())
+    if settings.init is not None:
+        _log.info(
+            "going on from %d steps of a training, from %s; for %d steps the generator waits",
+            settings.init.steps,
+            "its generator" if settings.init.networks is None else "all its networks",
+            settings.hold,
+        )
     _log.info(
         "%d images to train on; %s %s at %d px, %d parameters, %d of them the generator's, "
         "%d steps of %d images",
         len(data),
         settings.name,
-        settings.size,
+        settings.size if settings.init is None else "as it was",
         settings.resolution,
         sum(p.numel() for p in model.parameters()),
         generator,

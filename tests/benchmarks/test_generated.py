@@ -37,6 +37,25 @@ def test_figures_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["log10 p, 1"] == pytest.approx(one, abs=1e-6)
 
 
+def test_what_was_done_to_a_generator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import generated
+
+    bits, noise = {"by": "bits", "strength": 8}, {"by": "noise", "strength": 0.05, "seed": 0}
+    init = {"steps": 1500, "altered": [bits]}
+    for card, steps, altered in (
+        ({}, "file", "no"),
+        ({"step": 9, "altered": [bits, noise]}, 9, "bits 8, noise 0.05"),
+        (
+            {"step": 300, "altered": [noise], "training": {"init": init, "data": ["clean"]}},
+            "1500 + 300",
+            "bits 8, tuned on clean, noise 0.05",
+        ),
+    ):
+        told = generated.origin(Path("file.safetensors"), {"model": "dcgan", **card})
+        assert told == {"model": "dcgan", "steps": steps, "altered": altered}
+
+
 def test_it_runs_on_files_and_folders(weights: Path, tmp_path: Path) -> None:
     Key.draw().save(tmp_path / "a.key.json")
     model = build("dcgan", 32, seed=1, changes={"width": 8, "latent": 8})

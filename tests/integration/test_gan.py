@@ -65,6 +65,39 @@ def test_train_and_generate(call: Call, photo_folder: Path, tmp_path: Path) -> N
     assert (code, said) == (0, [f"6 images in {tmp_path}/made/images, 5 of them before"])
 
 
+def test_alter_and_go_on(call: Call, photo_folder: Path, tmp_path: Path) -> None:
+    run, train = tmp_path / "run", ["train", "dcgan", "--data_dir", photo_folder, "--cuda", -1]
+    small = ["--resolution", 16, "--set", "width=8,latent=8", "--batch_size", 8]
+    assert call("gan", *train, *small, "--output_dir", run, "--max_steps", 2)[0] == 0
+    weights, out = run / "generator.safetensors", tmp_path / "altered"
+    words = ["alter", "--generator", weights, "--output_dir", out, "--noise", "0.01,0.1"]
+    code, said, errors = call("gan", *words, "--bits", "8", "--prune", "0.5")
+    names = ["noise_0.01", "noise_0.1", "bits_8", "prune_0.5"]
+    assert (code, errors) == (0, [])
+    assert said == [f"wrote {out}/{name}.safetensors" for name in names]
+    altered = load_generator(out / "noise_0.1.safetensors")[1]["altered"]
+    assert [(entry["by"], entry["strength"]) for entry in altered] == [("noise", 0.1)]
+
+    on = [*train, "--batch_size", 8, "--max_steps", 2]
+    for place, said in (
+        (out / "bits_8.safetensors", "its generator; for 100"),
+        (run, "networks; for 0"),
+    ):
+        tuned = tmp_path / f"tuned_{place.stem}"
+        code, _, errors = call("gan", *on, "--init", place, "--output_dir", tuned)
+        assert code == 0 and len(errors) == 2
+        assert errors[0].startswith("going on from 2 steps") and f"{said} steps" in errors[0]
+        card = (tuned / "card.json").read_text()
+        assert '"width": 8' in card and str(tmp_path) not in card
+        assert call("gan", *on, "--init", place, "--output_dir", tuned, "--resume")[0] == 0
+    assert (
+        load_generator(tmp_path / "tuned_bits_8/generator.safetensors")[1]["training"]["init"][
+            "altered"
+        ][0]["strength"]
+        == 8
+    )
+
+
 SPY = """
 import pathlib, sys
 from artfp.cli.main import main
@@ -111,15 +144,21 @@ def test_two_processes(photo_folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "artfp gan: error: no action; choose from list, train, generate"),
-        (["lst"], "artfp gan: error: unknown action 'lst'; choose from list, train, generate"),
+        ([], "artfp gan: error: no action; choose from list, train, generate, alter"),
+        (
+            ["lst"],
+            "artfp gan: error: unknown action 'lst'; choose from list, train, generate, alter",
+        ),
         (["train"], "artfp gan train: error: missing name, --data_dir, --output_dir"),
         (["train", "vae"], "no generative model is called 'vae'; choose from"),
         (["train", "dcgan", "--set", "width"], "--set width: write NAME=VALUE"),
         (["train", "dcgan", "--set", "width=x"], "width is 'x'; it must be like 64"),
         (["train", "dcgan", "--size", "big"], "dcgan comes in the sizes paper, small, not 'big'"),
         (["train", "dcgan", "--resolution", 48], "dcgan works at 16, 32"),
-        (["train", "dcgan", "--resolution", "x"], "--resolution: expected int; found x"),
+        (
+            ["train", "dcgan", "--resolution", "x"],
+            "--resolution: expected one of int, null; found x",
+        ),
         (["train", "dcgan", "--data_dir_b", "b"], "dcgan is trained on 1 set of images; 2 given"),
         (["train", "dcgan", "--cuda", 99], "--cuda 99: this machine has"),
         (
@@ -127,6 +166,11 @@ def test_two_processes(photo_folder: Path, tmp_path: Path) -> None:
             "precision is 16-mixed; choose from 32-true, bf16-mixed",
         ),
         (["train", "dcgan", "--data_dir", "nowhere"], "nowhere: no such file or folder"),
+        (["train", "dcgan", "--init", "no.safetensors"], "no generator at no.safetensors"),
+        (["train", "dcgan", "--hold", 5], "hold is for a training that goes on from another"),
+        (["alter", "--generator", "no.safetensors", "--bits", 8], "no generator at no.safetensors"),
+        (["alter", "--generator", "no", "--noise", "0.1,x"], "--noise 0.1,x: expected numbers"),
+        (["alter", "--generator", "no"], "no alteration; give --noise, --bits or --prune"),
         (["generate", "--generator", "no.safetensors"], "no generator at no.safetensors"),
         (["generate", "--generator", "no", "--cuda", 99], "--cuda 99: this machine has"),
         (["generate", "--generator", "no", "--count", 0], "count is 0; it must be 1 or more"),

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from artfp.errors import UserError
 from artfp.gans.base import Batch, Config, GenerativeModel, Generator, Moment, Player
 from artfp.gans.draws import Draws
-from artfp.training.gan import GanModule
+from artfp.training.gan import GanModule, Sequel
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*GPU available but not used.*")
 
@@ -96,8 +96,10 @@ class Images(torch.utils.data.IterableDataset[Batch]):
 def run(tmp_path: Path) -> Callable[..., GanModule]:
     """Train a model for some steps on `Images`."""
 
-    def train(model: GenerativeModel, steps: int, *callbacks: pl.Callback) -> GanModule:
-        module = GanModule(model, steps, 4, seed=7)
+    def train(
+        model: GenerativeModel, steps: int, *callbacks: pl.Callback, sequel: Sequel | None = None
+    ) -> GanModule:
+        module = GanModule(model, steps, 4, seed=7, sequel=sequel)
         trainer = pl.Trainer(
             max_steps=steps,
             max_epochs=-1,
@@ -195,3 +197,28 @@ def test_a_loss_that_is_no_number_ends_the_training(run: Callable[..., GanModule
 
     with pytest.raises(UserError, match="step 2: the loss of the generator is nan; take"):
         run(Broken(), 5)
+
+
+def test_a_sequel_holds_the_generator_and_tells_of_the_end(run: Callable[..., GanModule]) -> None:
+    class Prepared(Toy):
+        def prepare(self, batch: Batch, draws: Draws) -> None:
+            self.generator.colour.fill_(5.0)
+            self.mean.fill_(0.5)
+
+    held = Prepared()
+    module = run(held, 2, sequel=Sequel(30, held.generator, hold=2))
+    assert [what[0] for what in held.told] == ["step", *["critic"] * 3] * 2
+    moments = [what[1] for what in held.told if what[0] == "step"]
+    assert moments == [Moment(30, 30), Moment(31, 30)]
+    assert all(moment.progress == 1.0 for moment in moments)
+    # What the first batch decides is undone for what is kept, and for nothing else.
+    assert held.generator.colour.tolist() == [0.0] * 3 and module.average.colour.max() == 0.0
+    assert 0 < (held.mean - 0.5).abs().max() < 0.5
+    free = Prepared()
+    run(free, 3, sequel=Sequel(30, free.generator, hold=2))
+    assert [what[0] for what in free.told][-2:] == ["critic", "generator"]
+    assert len([what for what in free.told if what[0] == "generator"]) == 1
+    assert free.generator.colour.abs().min() > 0.0
+    # The rate has fallen to 1 / 3 of a half as in any training of three steps.
+    rate = 0.05 * (1 - 2 / 3) / 0.5
+    torch.testing.assert_close(free.generator.colour.abs(), torch.full((3,), rate))

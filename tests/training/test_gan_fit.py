@@ -27,6 +27,7 @@ from artfp.gans.weights import load_generator
 from artfp.models import file_hash
 from artfp.training import gan_fit
 from artfp.training.gan_fit import GanTraining, train_gan
+from artfp.training.gan_init import open_origin
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*GPU available but not used.*"),
@@ -365,3 +366,163 @@ def test_translators_between_two_domains(
     assert warm[0, 0].mean() > warm[0, 2].mean()
     sample = np.asarray(Image.open(job.output_dir / "sample.png"))
     assert sample.shape == (4 * 18 + 2, 8 * 18 + 2, 3)
+
+
+@pytest.fixture
+def trained(settings: Callable[..., GanTraining]) -> Path:
+    """The folder of a training of 8 steps, with an averaged generator."""
+    job = settings("origin", changes={"width": 8, "latent": 8, "average": 0.9})
+    assert train_gan(job) is not None
+    return job.output_dir
+
+
+def differences(one: dict[str, Tensor], two: dict[str, Tensor], start: str) -> float:
+    """Largest difference of the weights, not the statistics, whose name starts so."""
+    names = [n for n in one if n.startswith(start) and "running" not in n and one[n].ndim]
+    assert names
+    return max(float((one[name] - two[name]).abs().max()) for name in names)
+
+
+RATE = 2e-4
+"""Adam moves no weight by much more in its first step."""
+
+
+def test_going_on_from_a_generator(settings: Callable[..., GanTraining], trained: Path) -> None:
+    file = trained / "generator.safetensors"
+    options = {"init": open_origin(file), "changes": {}, "resolution": None, "seed": 9}
+    job = settings("held", max_steps=2, hold=2, **options)
+    path = train_gan(job)
+    assert path is not None
+    generator, card = load_generator(path)
+    # Its configuration is the other's, and its weights are until it has a turn.
+    assert card["config"] == load_generator(file)[1]["config"] and generator.resolution == 16
+    assert card["training"]["init"] == {"steps": 8, "generator_sha256": file_hash(file)}
+    assert card["training"]["hold"] == 2 and card["step"] == 2
+    origin = {f"average.{name}": value for name, value in load_file(file).items()}
+    held = checkpoint(job.output_dir)["state_dict"]
+    assert differences(origin, held, "average.") == 0
+    own = {name.replace("average", "model.generator"): value for name, value in origin.items()}
+    assert differences(own, held, "model.generator.") == 0
+    new = build("dcgan", 16, seed=9, changes={"width": 8, "latent": 8}).state_dict()
+    new = {f"model.{name}": value for name, value in new.items()}
+    assert 0 < differences(new, held, "model.discriminator.") < 5 * RATE
+    # Then it moves, and its average follows as after 8 steps: it keeps (1 + 8) / (10 + 8).
+    free = settings("free", max_steps=1, hold=0, **options)
+    train_gan(free)
+    state = checkpoint(free.output_dir)["state_dict"]
+    assert 0 < differences(own, state, "model.generator.") < 5 * RATE
+    for name, value in own.items():
+        if "running" not in name and value.ndim:
+            mean = 0.5 * value + 0.5 * state[name]
+            torch.testing.assert_close(state[name.replace("model.generator", "average")], mean)
+
+
+def test_going_on_from_a_training(settings: Callable[..., GanTraining], trained: Path) -> None:
+    origin = open_origin(trained)
+    assert origin.hold == 0 and open_origin(trained / "generator.safetensors").hold > 0
+    job = settings("on", max_steps=1, init=origin, changes={}, seed=9)
+    path = train_gan(job)
+    assert path is not None and load_generator(path)[1]["training"]["init"] == {
+        "steps": 8,
+        "generator_sha256": file_hash(trained / "generator.safetensors"),
+        "checkpoint_sha256": file_hash(trained / "checkpoints" / "last.ckpt"),
+    }
+    before, after = (checkpoint(folder)["state_dict"] for folder in (trained, job.output_dir))
+    for start in ("model.generator.", "model.discriminator.", "average."):
+        assert 0 < differences(before, after, start) < 5 * RATE
+
+
+@pytest.mark.parametrize("stop", [1, 3])
+def test_a_training_that_goes_on_can_be_resumed(
+    stop: int,
+    settings: Callable[..., GanTraining],
+    trained: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whether it was stopped while the generator waited or after."""
+
+    class Stop(pl.Callback):
+        def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+            trainer.should_stop = trainer.global_step >= stop
+
+    origin = open_origin(trained / "generator.safetensors")
+    options = {"init": origin, "hold": 2, "changes": {}, "max_steps": 5}
+    whole = train_gan(settings("whole", **options))
+    make = gan_fit._trainer
+
+    def stopping(*args: Any) -> pl.Trainer:
+        trainer = make(*args)
+        trainer.callbacks.append(Stop())  # type: ignore[attr-defined]
+        return trainer
+
+    with monkeypatch.context() as patched:
+        patched.setattr(gan_fit, "_trainer", stopping)
+        train_gan(settings("parts", **options))
+    assert checkpoint(settings("parts").output_dir)["global_step"] == stop
+    for changed, message in (
+        ({"hold": 1}, "'hold' was 2 and is now 1"),
+        ({"init": open_origin(trained)}, "'init' was"),
+        ({"init": None, "hold": None, "changes": {"width": 8}}, "'model' was|'init' was|'config'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            train_gan(settings("parts", resume=True, **{**options, **changed}))
+    parts = train_gan(settings("parts", resume=True, **options))
+    assert whole is not None and parts is not None
+    assert whole.read_bytes() == parts.read_bytes()
+
+
+def test_a_grown_generator_stays_grown(settings: Callable[..., GanTraining]) -> None:
+    tiny = {"volume": 64, "most": 8, "latent": 8, "growing": 1.0}
+    path = train_gan(settings("origin", "progan", changes=tiny))
+    assert path is not None
+    on = train_gan(settings("on", "progan", changes={}, init=open_origin(path), max_steps=2))
+    assert on is not None
+    growths = [float(load_file(file)["growth"]) for file in (path, on)]
+    # 7 / 8 of the way the last stage is faded in by half; a training that goes on has it whole.
+    assert growths == [1.5, 2.0]
+
+
+def test_a_lone_player_does_not_wait(
+    settings: Callable[..., GanTraining], monkeypatch: pytest.MonkeyPatch, shapes: Path
+) -> None:
+    monkeypatch.setitem(gans.GANS, "toy-labelled", ToyLabelled)
+    path = train_gan(settings(name="toy-labelled", max_steps=2))
+    assert path is not None
+    origin = open_origin(path)
+    on = train_gan(settings("on", "toy-labelled", init=origin, max_steps=1))
+    assert on is not None
+    before, after = (load_file(file)["colours"] for file in (path, on))
+    assert not torch.equal(before, after)
+    # Data of another number of classes.
+    (shapes / "third").mkdir()
+    Image.new("RGB", (16, 16)).save(shapes / "third" / "1.png")
+    try:
+        with pytest.raises(UserError, match="init does not fit the model with these settings"):
+            train_gan(settings("other", "toy-labelled", init=origin, max_steps=1))
+    finally:
+        (shapes / "third" / "1.png").unlink()
+        (shapes / "third").rmdir()
+
+
+def test_what_cannot_be_gone_on_from(
+    settings: Callable[..., GanTraining], trained: Path, tmp_path: Path
+) -> None:
+    origin = open_origin(trained / "generator.safetensors")
+    for name, options, message in (
+        ("sngan", {"changes": {}}, "init holds a generator of model dcgan, not sngan"),
+        ("dcgan", {"resolution": 32}, "init holds a generator of resolution 16, not 32"),
+        ("dcgan", {"hold": -1}, "hold is -1; it must be 0 or more"),
+        ("dcgan", {"hold": 3, "init": None}, "hold is for a training that goes on from another"),
+    ):
+        with pytest.raises(UserError, match=message):
+            settings(name=name, **{"init": origin, **options})
+    with pytest.raises(UserError, match="init does not fit the model with these settings"):
+        train_gan(settings(init=origin, changes={"width": 16}))
+    (trained / "checkpoints" / "last.ckpt").write_bytes(b"text")
+    with pytest.raises(UserError, match=r"last\.ckpt is not a readable checkpoint"):
+        open_origin(trained)
+    (trained / "checkpoints" / "last.ckpt").unlink()
+    with pytest.raises(UserError, match=r"no checkpoint at .*last\.ckpt; to go on from"):
+        open_origin(trained)
+    with pytest.raises(UserError, match="no generator at"):
+        open_origin(tmp_path / "nothing")

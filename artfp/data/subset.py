@@ -1,0 +1,48 @@
+"""Some of the images of a source."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Any
+
+from artfp.data.sources import ImageSource
+from artfp.errors import UserError
+
+__all__ = ["Subset", "fraction_of", "limited"]
+
+
+class Subset:
+    """The images of a source at some indices, in their order."""
+
+    def __init__(self, source: ImageSource, indices: list[int]) -> None:
+        self.location = source.location
+        self.names = [source.names[index] for index in indices]
+        self.dataset_json: dict[str, Any] | None = source.dataset_json
+        self._source, self._indices = source, indices
+
+    def read(self, index: int) -> bytes:
+        """Return the bytes of image `index`; raises ImageError with the reason."""
+        return self._source.read(self._indices[index])
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.names)
+
+
+def limited(source: ImageSource, limit: int | None) -> ImageSource:
+    """At most `limit` images, drawn by their names alone, so that runs agree on them; None: all.
+
+    Raises UserError: a limit below 1.
+    """
+    if limit is not None and limit < 1:
+        raise UserError(f"limit is {limit}; it must be 1 or more")
+    if limit is None or limit >= len(source):
+        return source
+    order = sorted(range(len(source)), key=lambda index: fraction_of(source.names[index]))
+    return Subset(source, sorted(order[:limit]))
+
+
+def fraction_of(name: str) -> float:
+    """A number in [0, 1) that depends on the name alone, and on it as if drawn at random."""
+    digest = blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2.0**64
