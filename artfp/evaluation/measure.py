@@ -18,7 +18,7 @@ from artfp.evaluation.perceptual import installed, perceptual_distance
 from artfp.models import Decoder, Encoder, add_residual, weaken
 from artfp.perturbations import PERTURBATIONS
 
-__all__ = ["CONDITIONS", "MIN_SIDE", "batches", "measure", "perturb", "read"]
+__all__ = ["CONDITIONS", "MIN_SIDE", "batches", "fitted", "logits_of", "measure", "perturb", "read"]
 
 CONDITIONS: dict[str, tuple[str, float | None]] = {
     "mirror": ("mirror", 1.0),
@@ -136,17 +136,22 @@ def perturb(name: str, pixels: Tensor, generator: torch.Generator) -> Tensor:
 @torch.inference_mode()
 def read(decoder: Decoder, pixels: Tensor) -> Tensor:
     """The bits (N, bits), int64, that 8-bit images (N, 3, H, W) of any size decode to."""
+    return (logits_of(decoder, pixels) > 0).long()
+
+
+@torch.inference_mode()
+def logits_of(decoder: Decoder, pixels: Tensor) -> Tensor:
+    """The logits (N, bits) of 8-bit images (N, 3, H, W) of any size."""
     aspect = pixels.shape[-2] / pixels.shape[-1]
-    small = _fitted(pixels, decoder.resolution)
-    logits, _ = decoder.read(small, torch.full((len(small),), aspect))
-    return (logits > 0).long()
+    small = fitted(pixels, decoder.resolution)
+    return decoder.read(small, torch.full((len(small),), aspect))[0]
 
 
 def _mark(
     encoder: Encoder, pixels: Tensor, words: Tensor, strength: float, min_psnr: float
 ) -> Tensor:
     """Images (N, 3, H, W) with words (N, bits) in them; both 8-bit."""
-    residual = encoder.residual(_fitted(pixels, encoder.resolution), words.float())
+    residual = encoder.residual(fitted(pixels, encoder.resolution), words.float())
     return add_residual(pixels, weaken(residual * strength, min_psnr))
 
 
@@ -174,7 +179,7 @@ def _central(x: Tensor) -> Tensor:
     return x
 
 
-def _fitted(pixels: Tensor, side: int) -> Tensor:
+def fitted(pixels: Tensor, side: int) -> Tensor:
     """8-bit images (N, 3, H, W) as the networks get them: (N, 3, side, side) in [0, 1]."""
     if tuple(pixels.shape[-2:]) != (side, side):
         images = pixels.permute(0, 2, 3, 1).contiguous().numpy()

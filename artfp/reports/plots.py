@@ -14,9 +14,8 @@ from matplotlib.lines import Line2D
 
 from artfp.evaluation.sweep import Row
 from artfp.evaluation.sweep_conditions import IDENTITY, Condition, arms
+from artfp.reports.colours import CHANCE, OKABE_ITO
 
-# Okabe and Ito 2008: told apart by colour-blind readers as well; markers and dashes help.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _DASHES = ("-", "--", "-.", ":")
 _PANEL = (2.5, 2.1)  # inches
@@ -141,7 +140,7 @@ def _decorate(
     panel.set_axisbelow(True)
     panel.spines[["top", "right"]].set_visible(False)
     if chance:
-        panel.axhline(0.5, color="#888888", linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
+        panel.axhline(0.5, **CHANCE)
 
 
 def _line(panel: Axes, rows: Sequence[Row], figure: str, number: int, count: int) -> None:
@@ -161,9 +160,9 @@ def _line(panel: Axes, rows: Sequence[Row], figure: str, number: int, count: int
 
 def _style(number: int) -> dict[str, Any]:
     return {
-        "color": _COLOURS[number % len(_COLOURS)],
+        "color": OKABE_ITO[number % len(OKABE_ITO)],
         "marker": _MARKERS[number % len(_MARKERS)],
-        "linestyle": _DASHES[number // len(_COLOURS) % len(_DASHES)],
+        "linestyle": _DASHES[number // len(OKABE_ITO) % len(_DASHES)],
         "markersize": 3.6,
         "linewidth": 1.4,
     }

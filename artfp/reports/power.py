@@ -19,6 +19,7 @@ from artfp import __version__
 from artfp.evidence import minimum_matches, power_table, required_images
 from artfp.evidence.power import Method
 from artfp.prediction.tables import csv_line
+from artfp.reports.colours import CHANCE, OKABE_ITO
 
 COLUMNS = ("accuracy", "level", "keys", "alpha", "images")
 MODEL = (
@@ -26,7 +27,6 @@ MODEL = (
     "others. Bits that are wrong in all images of a source are mended by no number of them."
 )
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")  # Okabe and Ito 2008
 _DOTS = 30
 """Numbers of images up to here are marked one by one."""
 _GAP = 0.09
@@ -152,7 +152,7 @@ def _power_panel(panel: Axes, question: Question) -> None:
                    markevery=dots)  # fmt: skip
         panel.annotate(f"{accuracy:g}", (end, 1.0), (0, 4), textcoords="offset points",
                        ha="center", fontsize=8, color=colour)  # fmt: skip
-    panel.axhline(question.power, color="#888888", linewidth=0.8, linestyle=(0, (1, 2)), zorder=1)
+    panel.axhline(question.power, **CHANCE)
     panel.set_xscale("log")
     panel.set_xlim(0.9, 1.2 * most)
     panel.set_ylim(-0.02, 1.0)
@@ -184,7 +184,7 @@ def _images_panel(panel: Axes, question: Question) -> None:
         ]
         counts = [count for count in found if count is not None]
         if len(counts) == len(found):
-            colour = _COLOURS[number % len(question.levels) % len(_COLOURS)]
+            colour = OKABE_ITO[number % len(question.levels) % len(OKABE_ITO)]
             style = "-" if keys == 1 else "--"
             panel.plot(accuracies, counts, drawstyle="steps-post", label=_told(level, keys),
                        color=colour, linewidth=1.5, linestyle=style)  # fmt: skip

@@ -16,10 +16,12 @@ from artfp.models import Pair, locate, read_card, shipped
 
 
 def test_names() -> None:
-    assert shipped() == ["cifar32", "photo128"]
+    assert shipped() == ["cifar32", "photo128", "transfer32"]
 
 
-@pytest.mark.parametrize("name,bits,resolution", [("photo128", 100, 128), ("cifar32", 64, 32)])
+@pytest.mark.parametrize(
+    "name,bits,resolution", [("photo128", 100, 128), ("cifar32", 64, 32), ("transfer32", 64, 32)]
+)
 def test_cards(name: str, bits: int, resolution: int) -> None:
     for kind in ("encoder", "decoder"):
         path = locate(name, kind)
@@ -42,15 +44,18 @@ def test_photographs_of_any_size(photographs: list[np.ndarray]) -> None:
         assert 30 <= pair.detect(image, word).matches <= 70
 
 
-@pytest.mark.parametrize("name,side,psnr", [("photo128", 128, 38.0), ("cifar32", 32, 34.0)])
+@pytest.mark.parametrize(
+    "name,side,psnr,jpeg90",
+    [("photo128", 128, 38.0, 0.85), ("cifar32", 32, 34.0, 0.85), ("transfer32", 32, 34.0, 0.75)],
+)
 def test_figures_on_pieces(
-    name: str, side: int, psnr: float, photo_crops: Callable[..., Tensor]
+    name: str, side: int, psnr: float, jpeg90: float, photo_crops: Callable[..., Tensor]
 ) -> None:
     pair = Pair.load(name)
     pieces = photo_crops(16, side, seed=4).permute(0, 2, 3, 1).contiguous().numpy()
     figures = measure(pair.encoder, pair.decoder, pieces)
     assert figures["bit_accuracy"] >= 0.99
     assert figures["bit_accuracy_mirror"] >= 0.99
-    assert figures["bit_accuracy_jpeg90"] >= 0.85
+    assert figures["bit_accuracy_jpeg90"] >= jpeg90
     assert figures["psnr"] >= psnr
     assert torch.is_tensor(pair.encoder.get_parameter("log_strength"))

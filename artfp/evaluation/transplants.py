@@ -1,0 +1,107 @@
+"""Will weights transfer to a generator? A forecast that trains none.
+
+A generator that is trained on fingerprinted images never sees an original, and learns first what
+the fingerprint does to all of them: the mean residual. So the forecast is the bit accuracy of
+*transplants*: images that were never fingerprinted, plus nothing but the mean residual of others
+that carry one fingerprint. Mirrored and plain residuals are averaged, as trainings mirror images.
+The part of a residual that depends on its image is lost in this, as at first in a generator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from artfp.data.pixels import to_unit
+from artfp.evaluation.fidelity import psnr
+from artfp.evaluation.measure import fitted, logits_of
+from artfp.evaluation.transfer import bit_accuracies
+from artfp.models import Decoder, Encoder, add_residual
+
+LEAST = 16
+"""Images that a forecast needs."""
+
+_BATCH = 128
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What transplants of `words` random fingerprints say.
+
+    `psnr` in dB and `bit_accuracy` of images that are fingerprinted as usual; `transplanted`, the
+    forecast; `softened`, the same with images that were blurred by a 3 x 3 mean before the residual
+    was added, as young generators make them; `constant`, the share of the residuals' energy that
+    lies in their mean, 0 to 1; `worst`, the forecast of the worst word.
+    """
+
+    images: int
+    words: int
+    psnr: float
+    bit_accuracy: float
+    transplanted: float
+    softened: float
+    worst: float
+    constant: float
+
+
+@torch.inference_mode()
+def forecast(
+    encoder: Encoder,
+    decoder: Decoder,
+    images: Tensor,
+    words: int = 8,
+    seed: int = 0,
+    strength: float = 1.0,
+) -> Forecast:
+    """The forecast on 8-bit images (N, 3, H, W): one half lends its residuals to the other.
+
+    Networks are used on the CPU, as they are: put them in evaluation mode. `seed` draws the words.
+    Raises ValueError: fewer than LEAST images.
+    """
+    if len(images) < LEAST:
+        raise ValueError(f"{len(images)} images; a forecast needs {LEAST}")
+    givers, takers = images[: len(images) // 2], images[len(images) // 2 :]
+    small = torch.nn.functional.avg_pool2d(to_unit(takers), 3, 1, 1, count_include_pad=False)
+    blurred = small.mul(255.0).round().to(torch.uint8)
+    draws = torch.Generator().manual_seed(seed)
+    found: dict[str, list[float]] = {name: [] for name in ("psnr", "own", "moved", "soft", "share")}
+    for _ in range(words):
+        word = torch.randint(0, 2, (encoder.bits,), generator=draws)
+        key = word.numpy().astype(np.uint8)
+        residuals = strength * torch.cat(
+            [
+                encoder.residual(
+                    fitted(part, encoder.resolution), word.float().expand(len(part), -1)
+                )
+                for part in givers.split(_BATCH)
+            ]
+        )
+        marked = add_residual(givers, residuals)
+        mean = residuals.mean(dim=0, keepdim=True)
+        mirrored = ((mean + mean.flip(-1)) / 2.0).expand(len(takers), -1, -1, -1)
+        found["psnr"].append(float(psnr(to_unit(marked), to_unit(givers)).mean()))
+        found["own"].append(_accuracy(decoder, marked, key))
+        found["moved"].append(_accuracy(decoder, add_residual(takers, mirrored), key))
+        found["soft"].append(_accuracy(decoder, add_residual(blurred, mirrored), key))
+        energy = residuals.square().mean().clamp_min(1e-12)
+        found["share"].append(float(mean.square().mean() / energy))
+    means = {name: float(np.mean(values)) for name, values in found.items()}
+    return Forecast(
+        images=len(images),
+        words=words,
+        psnr=means["psnr"],
+        bit_accuracy=means["own"],
+        transplanted=means["moved"],
+        softened=means["soft"],
+        worst=min(found["moved"]),
+        constant=means["share"],
+    )
+
+
+def _accuracy(decoder: Decoder, pixels: Tensor, word: NDArray[np.uint8]) -> float:
+    logits = torch.cat([logits_of(decoder, part) for part in pixels.split(_BATCH)])
+    return float(bit_accuracies(logits.numpy(), word).mean())

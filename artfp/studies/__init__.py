@@ -1,0 +1,1 @@
+"""Whole studies: from a folder of images through embedding, training and decoding to a table."""

@@ -1,0 +1,60 @@
+"""The forecast of weights on a folder of images."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from artfp import __version__
+from artfp.data.geometry import Geometry
+from artfp.data.sources import open_source
+from artfp.data.subset import limited
+from artfp.data.writing import write_atomic
+from artfp.errors import UserError
+from artfp.evaluation.transplants import LEAST, forecast
+from artfp.models import file_hash, load_decoder, load_encoder, locate
+from artfp.models.bundle import partner
+from artfp.studies.images import Failed, stacked
+
+
+def predict(
+    images: str,
+    encoder_path: str,
+    decoder_path: str | None = None,
+    resolution: int | None = None,
+    count: int = 1024,
+    words: int = 8,
+    seed: int = 0,
+    strength: float = 1.0,
+    output: str | None = None,
+) -> tuple[list[str], Failed]:
+    """The forecast of weights on images, in lines; figures also to a JSON file.
+
+    Args: `resolution` of the generator, None: the encoder's. Raises UserError: too few images.
+    """
+    encoder, _ = load_encoder(encoder_path)
+    name = decoder_path or partner(encoder_path)
+    decoder, _ = load_decoder(name)
+    if count < LEAST or words < 1:
+        raise UserError(f"a forecast needs {LEAST} images and 1 word; found {count} and {words}")
+    source = limited(open_source(images), count)
+    pixels, failed = stacked(source, Geometry(resolution or encoder.resolution), count)
+    if len(pixels) < LEAST:
+        raise UserError(f"{images} has {len(pixels)} usable images; a forecast needs {LEAST}")
+    told = forecast(encoder, decoder, pixels, words, seed, strength)
+    if output is not None:
+        facts = {
+            "artfp": "transfer predict",
+            "software": f"artfp {__version__}",
+            "encoder": file_hash(locate(encoder_path, "encoder")),
+            "decoder": file_hash(locate(name, "decoder")),
+            **asdict(told),
+        }
+        write_atomic(Path(output), json.dumps(facts, indent=2) + "\n")
+    return [
+        f"fingerprinted: bit accuracy {told.bit_accuracy:.4f} at {told.psnr:.2f} dB",
+        f"forecast after transfer: bit accuracy {told.transplanted:.4f} (worst of {told.words} "
+        f"fingerprints {told.worst:.4f}; on blurred images {told.softened:.4f})",
+        f"{told.constant:.0%} of the residual is the same in all images",
+    ], failed
