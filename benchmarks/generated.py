@@ -26,8 +26,10 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from artfp.cli.base import console, run
-from artfp.data.pixels import to_bytes, to_unit
+from artfp.data.pixels import to_bytes
 from artfp.errors import UserError
+from artfp.evaluation.measure import logits_of
+from artfp.evaluation.transfer import bit_accuracies
 from artfp.evidence import weigh_source
 from artfp.fingerprint import Key
 from artfp.gans import Generator, ImageDraws
@@ -106,12 +108,12 @@ def _decoded(
 ) -> Iterator[NDArray[np.float32]]:
     for start in range(0, images, _BATCH):
         draws = ImageDraws(seed, range(start, min(start + _BATCH, images)))
-        yield decoder(to_unit(to_bytes(generator.sample(draws)))).numpy()
+        yield logits_of(decoder, to_bytes(generator.sample(draws))).numpy()
 
 
 def figures(logits: NDArray[np.float32], key: NDArray[np.uint8]) -> dict[str, float]:
     """The figures of a generator by its images' logits (N, bits) and the fingerprint (bits,)."""
-    right = ((logits > 0) == (key > 0)).mean(axis=1)
+    right = bit_accuracies(logits, key)
     found = {"bit accuracy": float(right.mean()), "5%": float(np.quantile(right, 0.05))}
     for count in sorted({1, 10, 100, len(logits)}):
         if count <= len(logits):

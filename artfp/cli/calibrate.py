@@ -50,8 +50,8 @@ def _parser() -> Any:
     add(
         "--decoder_path",
         default="photo128",
-        help="Decoder: shipped weights by name (photo128, cifar32), a .safetensors file, or a .pth "
-        "published by the ArtFP authors.",
+        help="Decoder: a shipped name (photo128, cifar32, transfer32), a .safetensors file, or "
+        "a .pth published by the ArtFP authors.",
     )
     add(
         "--data_dir",

@@ -56,8 +56,8 @@ def _parser() -> Any:
     add(
         "--encoder_path",
         default="photo128",
-        help="Encoder: shipped weights by name (photo128, cifar32), a .safetensors file, or a .pth "
-        "published by the ArtFP authors.",
+        help="Encoder: a shipped name (photo128, cifar32, transfer32), a .safetensors file, or "
+        "a .pth published by the ArtFP authors.",
     )
     add_source_options(parser, "Images to fingerprint")
     add(

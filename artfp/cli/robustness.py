@@ -22,8 +22,8 @@ same draws. Told are the bit accuracy, the share of images whose own word fits b
 and the share that a test with false positive rate --fpr finds (TPR): exact for each method's number
 of bits, so that 32 and 100 bits can be compared.
 
-Methods: shipped weights (photo128, cifar32), an encoder's file with its decoder beside it, and with
-pip install -e '.[peers]' dwtDct, dwtDctSvd, rivaGan (32 bits, from 256x256 pixels) and
+Methods: shipped weights (photo128, cifar32, transfer32), an encoder's file with its decoder beside
+it, and with pip install -e '.[peers]' dwtDct, dwtDctSvd, rivaGan (32 bits, from 256x256 pixels) and
 blind-watermark (64 bits). NAME:plain takes a decoder without its search for crops and turns;
 LABEL=NAME renames.
 

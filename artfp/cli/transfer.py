@@ -29,12 +29,12 @@ actions:
   table    Put studies of several generators into one table
 
 examples:
-  artfp transfer study dcgan --data_dir cifar10/train --encoder_path cifar32 --output_dir study --quick
-  artfp transfer study sngan --data_dir cifar10/train --encoder_path cifar32 --output_dir study \\
+  artfp transfer study dcgan --data_dir cifar10/train --encoder_path transfer32 --output_dir study --quick
+  artfp transfer study sngan --data_dir cifar10/train --encoder_path transfer32 --output_dir study \\
       --controls other,random
   artfp transfer read --data_dir made/ --real cifar10/train --key owner.key.json \\
-      --decoder_path cifar32
-  artfp transfer predict --data_dir cifar10/train --encoder_path cifar32
+      --decoder_path transfer32
+  artfp transfer predict --data_dir cifar10/train --encoder_path transfer32
   artfp transfer table study_dcgan study_sngan --output table.md
 
 artfp transfer ACTION --help tells an action's options.
@@ -79,7 +79,7 @@ def _study_parser(prog: str) -> Any:
     add_fingerprint_options(parser)
     add(
         "--encoder_path",
-        default="cifar32",
+        default="transfer32",
         help="Encoder: shipped weights by name, or a file; 64 bits at 32 pixels are the default's.",
     )
     add("--decoder_path", type=str | None, default=None, help="Decoder; default: the encoder's.")
@@ -203,7 +203,7 @@ def _predict_parser(prog: str) -> Any:
     )
     add = parser.add_argument
     add("--data_dir", required=True, help="Images like those to fingerprint: a folder, zip, list.")
-    add("--encoder_path", default="cifar32", help="Encoder: shipped weights by name, or a file.")
+    add("--encoder_path", default="transfer32", help="Encoder: shipped weights by name, or a file.")
     add("--decoder_path", type=str | None, default=None, help="Decoder; default: the encoder's.")
     add("--image_resolution", type=int | None, default=None,
         help="Pixels a side of the generator; default: the encoder's.")  # fmt: skip
