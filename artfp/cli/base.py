@@ -155,8 +155,9 @@ def run(
     """Call `command(argv)` and return the exit code of the process.
 
     A UserError is one line `prog: error: ...` on stderr and 2; an interrupt is one line and 130,
-    also where a library turned it into an exit; a reader that went away (`| head`) is silent
-    and 1. A SystemExit with a number, such as the parser's, returns it. Other exceptions pass.
+    also where a library turned it into an exit; SIGTERM during a training is one line and 143; a
+    reader that went away (`| head`) is silent and 1. A SystemExit with a number, such as the
+    parser's, returns it. Other exceptions pass.
     """
     try:
         code = command(argv)
@@ -175,6 +176,8 @@ def run(
             return _say(f"{prog}: interrupted", 130)
         if isinstance(stop.code, int):
             return stop.code
+        if stop.code is None:  # how Lightning leaves a loop after a SIGTERM
+            return _say(f"{prog}: terminated", 143)
         raise
 
 

@@ -131,6 +131,7 @@ def test_run_hands_on_arguments_and_code():
         (KeyboardInterrupt(), 130, "artfp embed: interrupted\n"),
         (SystemExit(2), 2, ""),
         (SystemExit(0), 0, ""),
+        (SystemExit(), 143, "artfp embed: terminated\n"),
     ],
 )
 def test_run_turns_ends_into_codes(capsys, error, code, line):

@@ -130,12 +130,12 @@ def test_targets_are_the_domains() -> None:
 
 def test_steps_lower_the_cycle_and_the_identity_loss() -> None:
     model = new(width=8, rate=3e-3)
-    batch = Batch((images(4, 0) * 0.5, images(4, 1) * 0.5 + 0.5))
+    batch = Batch((images(2, 0) * 0.5, images(2, 1) * 0.5 + 0.5))
     player = model.players()[1]
     optimizer = torch.optim.Adam(player.parameters(), player.rate, player.betas)
     losses = []
     for step in range(25):
-        loss, figures = player.loss(batch, draws(4, step), Moment(step, 25))
+        loss, figures = player.loss(batch, draws(2, step), Moment(step, 25))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

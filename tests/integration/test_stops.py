@@ -139,3 +139,15 @@ def test_an_interrupt_is_one_line(
     assert call("embed", *words)[1] == [
         f"1500 images fingerprinted ({done} of them before), in {tmp_path}/out"
     ]
+
+
+def test_a_terminated_training_says_so(command: Command, many_photos: Path, tmp_path: Path) -> None:
+    words = ["--data_dir", many_photos, "--output_dir", tmp_path / "run", "--num_workers", 0]
+    words += ["--image_resolution", 32, "--fingerprint_size", 16, "--max_steps", 5000]
+    code, said = _stop(
+        command("train.py", *words, "--batch_size", 4, "--cuda", -1),
+        lambda: any((tmp_path / "run").glob("tensorboard/events*")),
+        signal.SIGTERM,
+        1.0,
+    )
+    assert code == 143 and said.splitlines()[-1] == "artfp train: terminated", said
