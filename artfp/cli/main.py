@@ -21,6 +21,7 @@ COMMANDS = {
     "robustness": "Compare watermarks under perturbations of growing strength",
     "gan": "Train generative models on images; generate with them",
     "transfer": "Find out whether a fingerprint comes through a generator",
+    "secrecy": "Find out whether fingerprinted images can be told without the key",
     "calibrate": "Check a decoder on clean images; detect tells its alarms",
     "power": "Say how many images a verdict takes",
     "keygen": "Draw a secret key; commit to a fingerprint; check a commitment",
