@@ -1,0 +1,94 @@
+"""Does the forecast of transfer come true? It beside what generators' images read, over many pairs.
+
+    artfp transfer study dcgan --data_dir CIFAR --encoder_path cifar32 --strength 0.5 \
+        --output_dir half --max_steps 750 --clean_seeds 0
+    python benchmarks/forecast.py --data_dir CIFAR --pair half cifar32 --pair ... --output .../forecast.json
+
+A pair is a transfer study and the encoder that it was made with. Told are the forecast, bit accuracy of
+transplants; what the study's last generator made; and their correlations, Pearson's and Spearman's.
+"""  # noqa: E501
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import report
+from rich.table import Table
+from scipy import stats
+
+from artfp.cli.base import console, run
+from artfp.data.geometry import Geometry
+from artfp.data.sources import open_source
+from artfp.data.subset import limited
+from artfp.errors import UserError
+from artfp.evaluation.transplants import forecast
+from artfp.models import file_hash, load_decoder, load_encoder, locate
+from artfp.models.bundle import partner
+from artfp.reports.transfer_table import FACTS, read_family
+from artfp.studies.images import stacked
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Forecast, compare, print the table, write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data_dir", required=True, help="images like those of the studies")
+    parser.add_argument("--pair", action="append", nargs=2, required=True,
+                        metavar=("STUDY", "ENCODER"))  # fmt: skip
+    parser.add_argument("--images", type=int, default=512)
+    parser.add_argument("--words", type=int, default=4, help="random fingerprints of a forecast")
+    parser.add_argument("--output", help="file for the figures, JSON")
+    args = parser.parse_args(argv)
+    if len(args.pair) < 3:
+        raise UserError(f"--pair: found {len(args.pair)}; a correlation takes three or more")
+    rows = [_row(*pair, args) for pair in args.pair]
+    told, true = [r["forecast"] for r in rows], [r["read"] for r in rows]
+    found = {
+        "pearson": float(stats.pearsonr(told, true).statistic),
+        "spearman": float(stats.spearmanr(told, true).statistic),
+    }
+    table = Table(*(name for name in rows[0] if name != "encoder"))
+    for row in rows:
+        table.add_row(
+            *(
+                f"{v:.4f}" if isinstance(v, float) else str(v)
+                for k, v in row.items()
+                if k != "encoder"
+            )
+        )
+    console().print(table)
+    console().print(", ".join(f"{name} {value:.3f}" for name, value in found.items()))
+    if args.output:
+        report.write(args.output, images=args.images, words=args.words, **found, rows=rows)
+    return 0
+
+
+def _row(study: str, name: str, args: argparse.Namespace) -> dict[str, object]:
+    family = read_family(study)
+    facts = json.loads((Path(study) / FACTS).read_text())
+    digest = file_hash(locate(name, "encoder"))
+    if digest != facts["encoder"]:
+        raise UserError(f"{study} was not made with {name}: its encoder's hash is another")
+    encoder, _ = load_encoder(name)
+    decoder, _ = load_decoder(partner(name))
+    source = limited(open_source(args.data_dir), args.images)
+    pixels, _ = stacked(source, Geometry(family.resolution), args.images)
+    told = forecast(encoder, decoder, pixels, args.words, strength=facts["strength"])
+    return {
+        "weights": Path(name).parent.name if Path(name).suffix else name,
+        "strength": float(facts["strength"]),
+        "generator": family.model,
+        "steps": family.steps,
+        "psnr": family.psnr,
+        "in data": float(facts["in_data"]["read"]["bit_accuracy"]),
+        "forecast": told.transplanted,
+        "read": family.bit_accuracy,
+        "encoder": digest,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(run(main, None, "forecast.py"))
