@@ -19,7 +19,7 @@ from artfp.data.subset import limited
 from artfp.data.writing import write_atomic
 from artfp.evaluation.transfer import REGISTERED, InData, Row, decode_source, transferred
 from artfp.models import file_hash, load_decoder, locate
-from artfp.models.bundle import partner
+from artfp.models.bundle import partner, read_card
 from artfp.prediction.words import Words
 from artfp.reports import transfer as pages
 from artfp.reports.grid import to_png
@@ -50,8 +50,8 @@ def report(study: Study, decoder: str | None = None, distances: bool = True) -> 
     output, name = study.output, study.training.name
     title = f"{name}, {study.training.size}, {study.training.resolution} px"
     about = (
-        f"{title}: trained for {study.steps} steps on {len(study.source())} images "
-        f"of {Path(study.training.data_dirs[-1]).name}, fingerprinted with "
+        f"{title}: trained for {max(row.steps for row in rows)} steps on {len(study.source())} "
+        f"images of {Path(study.training.data_dirs[-1]).name}, fingerprinted with "
         f"{Path(study.encoder).name} at strength {study.strength:g}."
     )
     write_atomic(output / "transfer.csv", pages.to_csv(rows))
@@ -69,14 +69,15 @@ def _facts(
     study: Study, decoder: str | None, data: InData, rows: Sequence[Row], apart: Distances | None
 ) -> dict[str, Any]:
     training = study.training
-    card = json.loads((study.folder("training", FINGERPRINTED) / "card.json").read_text())
+    snapshots = study.snapshots(FINGERPRINTED)
+    card = read_card(snapshots[max(snapshots)])
     return {
         "artfp": "transfer",
         "software": f"artfp {__version__}",
         "model": training.name,
         "size": training.size,
         "resolution": training.resolution,
-        "steps": study.steps,
+        "steps": max(snapshots),
         "seed": training.seed,
         "batch_size": training.batch_size,
         "config": card["config"],

@@ -12,7 +12,6 @@ from scipy import stats
 from artfp.errors import UserError
 from artfp.models import file_hash
 
-
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 

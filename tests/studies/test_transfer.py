@@ -168,6 +168,19 @@ def test_a_study_goes_on_and_further(new: Callable[..., Study]) -> None:
     assert not np.array_equal(first, np.asarray(Image.open(whole.made("clean", 6) / "000000.png")))
 
 
+def test_a_training_that_has_not_ended_is_read_by_its_snapshots(
+    new: Callable[..., Study],
+) -> None:
+    study = new(clean_seeds=0)
+    run_stages(study, ["embed", "train"])
+    for name in ("generator.safetensors", "card.json", "snapshots/000004.safetensors"):
+        (study.folder("training", "fingerprinted") / name).unlink()
+    run_stages(study, ["generate"])
+    report(study, distances=False)
+    facts = json.loads((study.output / "transfer.json").read_text())
+    assert facts["steps"] == 2 and [row["steps"] for row in facts["rows"]] == [2]
+
+
 def test_a_key_is_drawn_where_none_is_given(new: Callable[..., Study]) -> None:
     study = new(word=None, clean_seeds=0)
     run_stages(study, ["embed"])
