@@ -5,7 +5,8 @@
     python benchmarks/forecast.py --data_dir CIFAR --pair half cifar32 --pair ... --output .../forecast.json
 
 A pair is a transfer study and the encoder that it was made with. Told are the forecast, bit accuracy of
-transplants; what the study's last generator made; and their correlations, Pearson's and Spearman's.
+transplants with the whole mean residual and with a quarter of it; what the study's last generator
+made; and their correlations with it, Pearson's and Spearman's.
 """  # noqa: E501
 
 from __future__ import annotations
@@ -45,11 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if len(args.pair) < 3:
         raise UserError(f"--pair: found {len(args.pair)}; a correlation takes three or more")
     rows = [_row(*pair, args) for pair in args.pair]
-    told, true = [r["forecast"] for r in rows], [r["read"] for r in rows]
-    found = {
-        "pearson": float(stats.pearsonr(told, true).statistic),
-        "spearman": float(stats.spearmanr(told, true).statistic),
-    }
+    found = {}
+    for told in ("forecast", "early"):
+        pairs = [row[told] for row in rows], [row["read"] for row in rows]
+        found[f"pearson of {told}"] = float(stats.pearsonr(*pairs).statistic)
+        found[f"spearman of {told}"] = float(stats.spearmanr(*pairs).statistic)
     table = Table(*(name for name in rows[0] if name != "encoder"))
     for row in rows:
         table.add_row(
@@ -85,6 +86,7 @@ def _row(study: str, name: str, args: argparse.Namespace) -> dict[str, object]:
         "psnr": family.psnr,
         "in data": float(facts["in_data"]["read"]["bit_accuracy"]),
         "forecast": told.transplanted,
+        "early": told.early,
         "read": family.bit_accuracy,
         "encoder": digest,
     }

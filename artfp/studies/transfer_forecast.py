@@ -55,6 +55,8 @@ def predict(
     return [
         f"fingerprinted: bit accuracy {told.bit_accuracy:.4f} at {told.psnr:.2f} dB",
         f"forecast after transfer: bit accuracy {told.transplanted:.4f} (worst of {told.words} "
-        f"fingerprints {told.worst:.4f}; on blurred images {told.softened:.4f})",
+        f"fingerprints {told.worst:.4f})",
+        f"with a quarter of the mean residual {told.early:.4f}: compare weights by it, those with "
+        "more come through sooner",
         f"{told.constant:.0%} of the residual is the same in all images",
     ], failed

@@ -50,8 +50,10 @@ def test_pairs_and_their_correlation(
     found = json.loads(output.read_text())
     told = [row["forecast"] for row in found["rows"]]
     assert told[0] < told[1] < told[2] and [r["read"] for r in found["rows"]] == [0.6, 0.55, 0.9]
-    assert found["pearson"] == pytest.approx(np.corrcoef(told, [0.6, 0.55, 0.9])[0, 1])
-    assert found["spearman"] == pytest.approx(stats.spearmanr(told, [0.6, 0.55, 0.9])[0])
+    assert found["pearson of forecast"] == pytest.approx(np.corrcoef(told, [0.6, 0.55, 0.9])[0, 1])
+    assert found["spearman of forecast"] == pytest.approx(
+        stats.spearmanr(told, [0.6, 0.55, 0.9])[0]
+    )
     with pytest.raises(UserError, match="a correlation takes three"):
         forecast.main(words[:-3])
     with pytest.raises(UserError, match="its encoder's hash is another"):
