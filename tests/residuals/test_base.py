@@ -33,6 +33,8 @@ def test_every_extractor_is_found_by_its_own_text() -> None:
         ("gaussian:sigma", "its settings are sigma"),
         ("gaussian:sigma=wide", "sigma is 'wide', expected a number"),
         ("gaussian:sigma=0", "must be over 0"),
+        ("wavelet:sigma=-1", "must be over 0"),
+        ("wavelet:levels=0", "must be 1 or more"),
     ],
 )
 def test_bad_names_say_what_is_known(text: str, message: str) -> None:
