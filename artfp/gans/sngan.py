@@ -1,7 +1,8 @@
-"""SNGAN: residual networks, the discriminator's weights at spectral norm 1, hinge loss."""
+"""SNGAN: the discriminator's weights at spectral norm 1, hinge loss; residual networks or plain."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import ClassVar
@@ -33,7 +34,8 @@ class SNGANConfig(Config):
     """`width` is the generator's channels, `critic` the discriminator's, at all sides up to 32.
 
     At 64 and 128 pixels they are those beside the image; each halving of the side doubles them, up
-    to `most`. `turns` is the discriminator's turns a step.
+    to `most`. `turns` is the discriminator's turns a step. Networks that are not `residual` are the
+    paper's plain ones (table 3), whose channels double with each halving at all resolutions.
     """
 
     steps: int = 100_000
@@ -42,14 +44,15 @@ class SNGANConfig(Config):
     most: int = 1024
     latent: int = 128
     turns: int = 5
+    residual: bool = True
     rate: float = 2e-4
     betas: tuple[float, float] = (0.0, 0.9)
 
 
-def widths(resolution: int, width: int, most: int) -> list[int]:
+def widths(resolution: int, width: int, most: int, residual: bool = True) -> list[int]:
     """Channels at the sides 4, 8, ..., `resolution`."""
     doublings = resolution.bit_length() - 3
-    if resolution <= 32:
+    if residual and resolution <= 32:
         return [width] * (doublings + 1)
     return [min(most, width * 2**back) for back in range(doublings, -1, -1)]
 
@@ -113,19 +116,45 @@ class DownBlock(nn.Module):
         return narrow
 
 
+def plain_up(inputs: int, outputs: int) -> nn.Sequential:
+    """Double the side: (N, inputs, H, W) to (N, outputs, 2H, 2W)."""
+    enlarge = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1)
+    nn.init.xavier_uniform_(enlarge.weight, _GAIN)
+    nn.init.zeros_(enlarge.bias)  # type: ignore[arg-type]
+    return nn.Sequential(enlarge, nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+def plain_down(channels: list[int]) -> nn.Sequential:
+    """The plain discriminator before its last layer, for the channels at each side, falling.
+
+    Images (N, 3, R, R) to (N, channels[-1] * 16): a convolution at each side, then one that halves
+    it, all under spectral norm.
+    """
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise([3, *channels]):
+        if inputs != 3:
+            halve = nn.Conv2d(inputs, inputs, 4, stride=2, padding=1)
+            nn.init.xavier_uniform_(halve.weight, _GAIN)
+            nn.init.zeros_(halve.bias)  # type: ignore[arg-type]
+            layers += [spectral_norm(halve), nn.LeakyReLU(0.1)]
+        layers += [spectral_norm(plain(inputs, outputs, 3, _GAIN)), nn.LeakyReLU(0.1)]
+    return nn.Sequential(*layers, nn.Flatten())
+
+
 class SNGANGenerator(Generator):
-    """Latent vectors to 4 x 4 pixels, then residual blocks up to the resolution."""
+    """Latent vectors to 4 x 4 pixels, then blocks up to the resolution."""
 
     config: SNGANConfig
 
     def __init__(self, resolution: int, config: SNGANConfig, classes: int = 0) -> None:
         super().__init__(resolution, config, classes)
-        channels = widths(resolution, config.width, config.most)
+        channels = widths(resolution, config.width, config.most, config.residual)
         self.first = nn.Linear(config.latent, 16 * channels[0])
         nn.init.xavier_uniform_(self.first.weight)
         nn.init.zeros_(self.first.bias)
-        self.blocks = nn.Sequential(*(UpBlock(*pair) for pair in pairwise(channels)))
-        self.norm = nn.BatchNorm2d(channels[-1])
+        block: Callable[[int, int], nn.Module] = UpBlock if config.residual else plain_up
+        self.blocks = nn.Sequential(*(block(*pair) for pair in pairwise(channels)))
+        self.norm = nn.BatchNorm2d(channels[-1]) if config.residual else nn.Identity()
         self.last = plain(channels[-1], 3, 3)
 
     def forward(self, z: Tensor) -> Tensor:
@@ -142,7 +171,12 @@ class SNGANDiscriminator(nn.Module):
 
     def __init__(self, resolution: int, config: SNGANConfig) -> None:
         super().__init__()
-        if resolution <= 32:  # two halvings, then two blocks that keep the size
+        self.residual = config.residual
+        blocks: list[nn.Module]
+        if not config.residual:
+            at = widths(resolution, config.critic, config.most, residual=False)[::-1]
+            channels, blocks = 16 * at[-1], [plain_down(at)]
+        elif resolution <= 32:  # two halvings, then two blocks that keep the size
             channels = config.critic
             blocks = [DownBlock(3, channels, first=True), DownBlock(channels, channels)]
             blocks += [DownBlock(channels, channels, halve=False) for _ in range(2)]
@@ -157,8 +191,9 @@ class SNGANDiscriminator(nn.Module):
         self.last = spectral_norm(last)
 
     def forward(self, y: Tensor) -> Tensor:
-        """Scores (N,), from the sum over all pixels."""
-        score: Tensor = self.last(F.relu(self.blocks(y)).sum(dim=(2, 3)))
+        """Scores (N,): residual networks sum over all pixels before the last layer."""
+        h = self.blocks(y)
+        score: Tensor = self.last(F.relu(h).sum(dim=(2, 3)) if self.residual else h)
         return score.flatten()
 
 
@@ -168,13 +203,23 @@ class SNGAN(GenerativeModel):
     name = "sngan"
     source = "Miyato, Kataoka, Koyama, Yoshida, ICLR 2018, arXiv 1802.05957"
     departures = (
-        "nearest neighbours where the generator enlarges; no labels; small is narrower, with one "
-        "turn of the discriminator a step and averaged weights"
+        "nearest neighbours where the residual generator enlarges; no labels; small has the plain "
+        "networks of the paper's table 3 and its optimiser C, is narrower, with one turn of the "
+        "discriminator a step and averaged weights"
     )
     resolutions = (16, 32, 64, 128)
     sizes: ClassVar[dict[str, Config]] = {
         "paper": SNGANConfig(),
-        "small": SNGANConfig(steps=2000, average=0.995, width=48, critic=48, most=256, turns=1),
+        "small": SNGANConfig(
+            steps=2000,
+            average=0.995,
+            width=32,
+            critic=32,
+            most=512,
+            turns=1,
+            residual=False,
+            betas=(0.5, 0.999),
+        ),
     }
     generator_type = SNGANGenerator
     generator: SNGANGenerator
@@ -185,11 +230,12 @@ class SNGAN(GenerativeModel):
 
     @classmethod
     def configure(cls, size: str, resolution: int) -> Config:
-        """Above 32 px the networks are fewer channels wide beside the image."""
+        """Above 32 px residual networks are fewer channels wide beside the image."""
         config = cls.sizes[size]
         assert isinstance(config, SNGANConfig)
-        beside = 64 if size == "paper" else 32
-        return config if resolution <= 32 else replace(config, width=beside, critic=beside)
+        if resolution <= 32 or not config.residual:
+            return config
+        return replace(config, width=64, critic=64)
 
     def players(self) -> list[Player]:
         """The discriminator, then the generator."""

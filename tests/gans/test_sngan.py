@@ -13,9 +13,10 @@ from artfp.gans import Batch, Draws, Moment, build
 from artfp.gans.sngan import SNGAN, DownBlock, UpBlock, widths
 
 
+@pytest.mark.parametrize("residual", [True, False])
 @pytest.mark.parametrize("side", [32, 64])
-def test_every_layer_of_the_discriminator_has_spectral_norm_1(side: int) -> None:
-    changes = {"width": 8, "critic": 8, "most": 16}
+def test_every_layer_of_the_discriminator_has_spectral_norm_1(side: int, residual: bool) -> None:
+    changes = {"width": 8, "critic": 8, "most": 16, "residual": residual}
     model = build("sngan", side, seed=1, changes=changes)
     assert isinstance(model, SNGAN)
     critic = model.discriminator.train()
@@ -24,7 +25,7 @@ def test_every_layer_of_the_discriminator_has_spectral_norm_1(side: int) -> None
             critic(torch.rand(1, 3, side, side))
     critic.eval()
     layers = [m for m in critic.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    assert len(layers) == {32: 11, 64: 15}[side]
+    assert len(layers) == ({32: 11, 64: 15} if residual else {32: 8, 64: 10})[side]
     for layer in layers:
         assert parametrize.is_parametrized(layer, "weight")
         weight = layer.weight.detach().flatten(1).double().numpy()
@@ -66,7 +67,7 @@ def test_the_widths_of_the_paper() -> None:
 
 
 def test_scores_sum_over_pixels_and_losses_are_hinges() -> None:
-    model = build("sngan", 16, seed=2, changes={"width": 8, "critic": 8})
+    model = build("sngan", 16, seed=2, changes={"width": 8, "critic": 8, "residual": True})
     assert isinstance(model, SNGAN)
     critic = model.discriminator.eval()
     x = torch.rand(6, 3, 16, 16)
@@ -94,3 +95,40 @@ def test_five_turns_of_the_critic_as_published() -> None:
     paper, small = (build("sngan", 16, size).players() for size in ("paper", "small"))
     assert [p.repeats for p in paper] == [5, 1] and [p.repeats for p in small] == [1, 1]
     assert all(p.betas == (0.0, 0.9) and p.rate == 2e-4 for p in paper)
+
+
+def test_the_plain_networks_of_the_paper() -> None:
+    """Table 3 for 32 px: each halving follows a convolution, and the last map is read whole."""
+    changes = {"width": 64, "critic": 64, "most": 512}
+    model = build("sngan", 32, seed=2, changes=changes)
+    assert isinstance(model, SNGAN)
+    convs = [m for m in model.discriminator.modules() if isinstance(m, nn.Conv2d)]
+    shapes = [(c.in_channels, c.out_channels, c.kernel_size[0], c.stride[0]) for c in convs]
+    assert shapes == [
+        (3, 64, 3, 1),
+        (64, 64, 4, 2),
+        (64, 128, 3, 1),
+        (128, 128, 4, 2),
+        (128, 256, 3, 1),
+        (256, 256, 4, 2),
+        (256, 512, 3, 1),
+    ]
+    assert model.discriminator.last.in_features == 512 * 16
+    ups = [m for m in model.generator.modules() if isinstance(m, nn.ConvTranspose2d)]
+    assert [(u.in_channels, u.out_channels) for u in ups] == [(512, 256), (256, 128), (128, 64)]
+    made = model.generator.sample(Draws(torch.Generator().manual_seed(1), 3))
+    assert made.shape == (3, 3, 32, 32)
+
+
+def test_the_plain_discriminator_is_the_product_of_its_layers() -> None:
+    model = build("sngan", 16, seed=4, changes={"width": 8, "critic": 8, "most": 16})
+    assert isinstance(model, SNGAN)
+    critic = model.discriminator.eval()
+    y = torch.rand(3, 3, 16, 16) * 2 - 1
+    h = y
+    for layer in (m for m in critic.modules() if isinstance(m, nn.Conv2d)):
+        side = layer.kernel_size[0]
+        h = F.conv2d(h, layer.weight, layer.bias, stride=layer.stride, padding=(side - 1) // 2)
+        h = torch.where(h > 0, h, 0.1 * h)
+    expected = (h.flatten(1) * critic.last.weight).sum(dim=1) + critic.last.bias
+    torch.testing.assert_close(critic(y), expected)
