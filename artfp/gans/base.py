@@ -30,12 +30,14 @@ class Config:
 
     `batch` is in images a turn and process, `steps` in updates of the last player, both defaults
     of a training; `average` is the decay of the running mean of the generator's weights a step, 0
-    for none.
+    for none; from the share `decay_from` of a training on, all players' rates fall in a straight
+    line to 0.
     """
 
     batch: int = 64
     steps: int = 10_000
     average: float = 0.0
+    decay_from: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,7 @@ class Player:
     of its own (a player with fewer turns sees the first of them).
 
     Args: `rate` of learning, with `betas` and `eps` of Adam; it rises in a straight line over the
-    first `warm_up` steps, and falls in one to 0 from the share `decay_from` of the training on;
-    `clip`, the L2 norm that the gradient is cut to, None for none.
+    first `warm_up` steps; `clip`, the L2 norm that the gradient is cut to, None for none.
     """
 
     name: str
@@ -106,20 +107,19 @@ class Player:
     eps: float = 1e-8
     repeats: int = 1
     warm_up: int = 0
-    decay_from: float = 1.0
     clip: float | None = None
 
     def parameters(self) -> list[nn.Parameter]:
         """What it trains, each once."""
         return list(dict.fromkeys(p for module in self.modules for p in module.parameters()))
 
-    def rate_at(self, moment: Moment) -> float:
-        """Learning rate of a step."""
+    def rate_at(self, moment: Moment, decay_from: float = 1.0) -> float:
+        """Learning rate of a step; see `Config` for `decay_from`."""
         rate = self.rate
         if moment.step < self.warm_up:
             rate *= (moment.step + 1) / self.warm_up
-        if moment.progress > self.decay_from:
-            rate *= (1.0 - moment.progress) / (1.0 - self.decay_from)
+        if moment.progress > decay_from:
+            rate *= (1.0 - moment.progress) / (1.0 - decay_from)
         return rate
 
 

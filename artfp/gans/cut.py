@@ -35,6 +35,7 @@ class CUTConfig(Config):
 
     batch: int = 1
     steps: int = 400_000
+    decay_from: float = 0.5
     width: int = 64
     critic: int = 64
     blocks: int = 9
@@ -149,8 +150,8 @@ class CUT(GenerativeModel):
         rate, betas = self.config.rate, self.config.betas
         judges, makers = (self.discriminator,), (self.generator, self.heads)
         return [
-            Player("discriminator", judges, self._tell_apart, rate, betas, decay_from=0.5),
-            Player("translator", makers, self._deceive, rate, betas, decay_from=0.5),
+            Player("discriminator", judges, self._tell_apart, rate, betas),
+            Player("translator", makers, self._deceive, rate, betas),
         ]
 
     def _tell_apart(self, batch: Batch, draws: Draws, moment: Moment) -> tuple[Tensor, Figures]:

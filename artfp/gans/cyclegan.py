@@ -34,6 +34,7 @@ class CycleGANConfig(Config):
 
     batch: int = 1
     steps: int = 250_000
+    decay_from: float = 0.5
     width: int = 64
     critic: int = 64
     blocks: int = 9
@@ -158,8 +159,8 @@ class CycleGAN(GenerativeModel):
         rate, betas = self.config.rate, self.config.betas
         judges, makers = (self.discriminators,), (self.generator,)
         return [
-            Player("discriminators", judges, self._tell_apart, rate, betas, decay_from=0.5),
-            Player("translators", makers, self._deceive, rate, betas, decay_from=0.5),
+            Player("discriminators", judges, self._tell_apart, rate, betas),
+            Player("translators", makers, self._deceive, rate, betas),
         ]
 
     def _tell_apart(self, batch: Batch, draws: Draws, moment: Moment) -> tuple[Tensor, Figures]:

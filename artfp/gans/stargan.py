@@ -33,6 +33,7 @@ class StarGANConfig(Config):
 
     batch: int = 16
     steps: int = 40_000
+    decay_from: float = 0.5
     width: int = 64
     critic: int = 64
     blocks: int = 6
@@ -131,9 +132,8 @@ class StarGAN(GenerativeModel):
                 rate,
                 betas,
                 repeats=turns,
-                decay_from=0.5,
             ),
-            Player("translator", makers, self._deceive, rate, betas, decay_from=0.5),
+            Player("translator", makers, self._deceive, rate, betas),
         ]
 
     def _tell_apart(self, batch: Batch, draws: Draws, moment: Moment) -> tuple[Tensor, Figures]:

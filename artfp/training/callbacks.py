@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -85,24 +84,6 @@ class StepProgress(TQDMProgressBar):
         """Show the bar; what Lightning counts as an epoch is the whole training here."""
         super().on_train_epoch_start(trainer, *args)
         self.train_progress_bar.set_description("Training")
-
-
-class SaveOnInterrupt(pl.Callback):
-    """Writes a checkpoint to `path` when a single process is interrupted (Ctrl-C).
-
-    Several processes are rarely interrupted in the same step, and would wait for each other.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
-    ) -> None:
-        """Save, if there is something to save."""
-        alone = trainer.world_size == 1
-        if isinstance(exception, KeyboardInterrupt) and alone and trainer.global_step > 0:
-            trainer.save_checkpoint(self.path, weights_only=False)
 
 
 class Milestones(pl.Callback):

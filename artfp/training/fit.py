@@ -7,7 +7,6 @@ import logging
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +38,10 @@ from artfp.training.autoencoder import FingerprintAutoencoder
 from artfp.training.callbacks import (
     ImageGrids,
     Milestones,
-    SaveOnInterrupt,
     StepProgress,
     picture,
 )
+from artfp.training.checkpoints import TimedCheckpoint
 from artfp.training.stall import StallGuard
 
 LAST, BEST = "last.ckpt", "best.ckpt"
@@ -238,15 +237,6 @@ def _trainer(settings: Training, steps: int) -> tuple[pl.Trainer, Milestones]:
     callbacks: list[Callback] = [
         ModelCheckpoint(
             checkpoints,
-            filename="{step}",
-            save_top_k=1,
-            monitor=None,
-            save_last=True,
-            train_time_interval=timedelta(minutes=settings.checkpoint_minutes),
-            enable_version_counter=False,
-        ),
-        ModelCheckpoint(
-            checkpoints,
             filename=BEST.removesuffix(".ckpt"),
             monitor="val/score",
             mode="max",
@@ -255,8 +245,8 @@ def _trainer(settings: Training, steps: int) -> tuple[pl.Trainer, Milestones]:
         LearningRateMonitor("step"),
         ImageGrids(),
         StallGuard(act=bool(settings.guard)),
-        SaveOnInterrupt(checkpoints / LAST),
         milestones,
+        TimedCheckpoint(checkpoints / LAST, settings.checkpoint_minutes),
     ]
     if settings.progress:
         callbacks.append(StepProgress(refresh_rate=10))

@@ -125,7 +125,7 @@ class GanModule(pl.LightningModule):
     def _step(self, player: Player, optimizer: Any, loss: Tensor, moment: Moment) -> None:
         """Lower a player's loss."""
         for group in optimizer.param_groups:
-            group["lr"] = player.rate_at(moment)
+            group["lr"] = player.rate_at(moment, self.model.config.decay_from)
         optimizer.zero_grad(set_to_none=True)
         self.manual_backward(loss)
         if player.clip is not None:
@@ -172,6 +172,6 @@ class GanModule(pl.LightningModule):
                 "take a lower rate or another seed"
             )
         self.log(f"{player.name}/loss", loss.detach(), prog_bar=True)
-        self.log(f"{player.name}/rate", player.rate_at(moment))
+        self.log(f"{player.name}/rate", player.rate_at(moment, self.model.config.decay_from))
         for name, value in figures.items():
             self.log(f"{player.name}/{name}", value.detach().float())

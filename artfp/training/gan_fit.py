@@ -7,13 +7,12 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from artfp.data.journal import Manifest
@@ -27,7 +26,8 @@ from artfp.gans.weights import load_generator, save_generator
 from artfp.models.bundle import Card, file_hash
 from artfp.reports.grid import to_png
 from artfp.trainer import new_trainer
-from artfp.training.callbacks import SaveOnInterrupt, StepProgress
+from artfp.training.callbacks import StepProgress
+from artfp.training.checkpoints import TimedCheckpoint
 from artfp.training.gan import GanModule
 from artfp.training.gan_callbacks import SHOWN, Samples, gallery
 from artfp.training.gan_data import GanData, labels_of
@@ -212,18 +212,8 @@ def _deciding(settings: GanTraining, model: GenerativeModel, data: GanData) -> d
 
 
 def _trainer(settings: GanTraining, samples: Callback) -> pl.Trainer:
-    checkpoints = settings.output_dir / "checkpoints"
     callbacks: list[Callback] = [
-        ModelCheckpoint(
-            checkpoints,
-            filename="{step}",
-            save_top_k=1,
-            monitor=None,
-            save_last=True,
-            train_time_interval=timedelta(minutes=settings.checkpoint_minutes),
-            enable_version_counter=False,
-        ),
-        SaveOnInterrupt(checkpoints / LAST),
+        TimedCheckpoint(settings.output_dir / "checkpoints" / LAST, settings.checkpoint_minutes),
         samples,
     ]
     if settings.progress:

@@ -36,8 +36,8 @@ def no_loss(batch: Batch, draws: Draws, moment: Moment) -> tuple[Tensor, dict[st
 
 
 def test_the_learning_rate_rises_and_falls_in_straight_lines() -> None:
-    player = Player("p", (), no_loss, 0.8, warm_up=4, decay_from=0.5)
-    rates = [player.rate_at(Moment(step, 20)) for step in range(21)]
+    player = Player("p", (), no_loss, 0.8, warm_up=4)
+    rates = [player.rate_at(Moment(step, 20), 0.5) for step in range(21)]
     assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 0.8])
     assert rates[5:11] == [0.8] * 6
     assert rates[11:] == pytest.approx([0.08 * (20 - step) for step in range(11, 21)])

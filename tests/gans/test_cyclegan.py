@@ -158,7 +158,11 @@ def test_the_networks_of_the_paper() -> None:
             y = torch.empty(1, 3, side, side)
             assert network(y).shape == y.shape
             assert judge(y).shape == (1, (side // 8 - 2) ** 2)
-    rates = [p.rate_at(Moment(step, 100)) for p in model.players() for step in (50, 75, 99)]
+    rates = [
+        player.rate_at(Moment(step, 100), model.config.decay_from)
+        for player in model.players()
+        for step in (50, 75, 99)
+    ]
     assert rates == pytest.approx([2e-4, 1e-4, 4e-6] * 2)
     with pytest.raises(UserError, match="padding is 'none'; choose reflect or zeros"):
         build("cyclegan", 32, changes={"padding": "none"})

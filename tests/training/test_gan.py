@@ -25,6 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*GPU available but not used.*")
 class ToyConfig(Config):
     batch: int = 4
     average: float = 0.9
+    decay_from: float = 0.5
 
 
 class ToyGenerator(Generator):
@@ -59,7 +60,7 @@ class Toy(GenerativeModel):
     def players(self) -> list[Player]:
         return [
             Player("critic", (self.critic,), self._follow, 0.1, repeats=3, warm_up=4),
-            Player("generator", (self.generator,), self._chase, 0.05, decay_from=0.5, clip=1e-3),
+            Player("generator", (self.generator,), self._chase, 0.05, clip=1e-3),
         ]
 
     def prepare(self, batch: Batch, draws: Draws) -> None:
@@ -163,14 +164,15 @@ def test_weights_and_average_against_a_computation_by_hand(run: Callable[..., Ga
         return rate * first / (np.sqrt(second) + 1e-8)
 
     for step in range(10):
+        falling = min(1.0, (1 - step / 10) / 0.5)
         for turn in range(3):
             levels = (12 * step + 4 * turn + np.arange(4)) / 255.0
             gradient = 2 * (mean - (2 * levels - 1).mean())
-            mean = mean - adam(states["critic"], gradient, 0.1 * min(1.0, (step + 1) / 4))
+            rate = 0.1 * min(1.0, (step + 1) / 4) * falling
+            mean = mean - adam(states["critic"], gradient, rate)
         gradient = 200 * (colour - mean)
         gradient *= min(1.0, 1e-3 / (np.linalg.norm(gradient) + 1e-6))
-        rate = 0.05 * min(1.0, (1 - step / 10) / 0.5)
-        colour = colour - adam(states["generator"], gradient, rate)
+        colour = colour - adam(states["generator"], gradient, 0.05 * falling)
         decay = min(0.9, (1 + step) / (10 + step))
         average = decay * average + (1 - decay) * colour
         got = record.seen[step]

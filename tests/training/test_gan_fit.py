@@ -13,6 +13,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from PIL import Image
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from safetensors.torch import load_file
 from scipy.linalg import sqrtm
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -92,17 +93,29 @@ def frechet(a: Tensor, b: Tensor) -> float:
 
 
 @pytest.mark.parametrize(
-    ("name", "steps", "changes"),
+    ("name", "folder", "steps", "changes"),
     [
-        ("dcgan", 100, {"width": 16, "average": 0.9, "rate": 2e-3}),
-        ("sngan", 60, {"width": 16, "critic": 16, "average": 0.9, "rate": 2e-3}),
+        ("dcgan", "", 100, {"width": 16, "average": 0.9, "rate": 2e-3}),
+        ("sngan", "cold", 60, {"width": 16, "critic": 16, "average": 0.9, "rate": 1e-3}),
+        (
+            "sngan",
+            "",
+            60,
+            {"width": 16, "critic": 16, "average": 0.9, "rate": 2e-3, "betas": (0.0, 0.9)}
+            | {"residual": True},
+        ),
     ],
 )
 def test_training_lowers_the_distance_to_the_data(
-    name: str, steps: int, changes: dict[str, Any], settings: Callable[..., GanTraining]
+    name: str,
+    folder: str,
+    steps: int,
+    changes: dict[str, Any],
+    settings: Callable[..., GanTraining],
+    shapes: Path,
 ) -> None:
     options = {"batch_size": 32, "mirror": False, "changes": changes, "max_steps": steps}
-    job = settings(name=name, **options)
+    job = settings(name=name, data_dirs=[str(shapes / folder)], **options)
     path = train_gan(job)
     assert path is not None
     files = sorted(Path(job.data_dirs[0]).rglob("*.png"))
@@ -149,13 +162,22 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     assert whole.read_bytes() == parts.read_bytes()
 
 
-def test_an_interrupted_run_goes_on_where_it_was(
-    settings: Callable[..., GanTraining], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("stop", "minutes"),
+    [(KeyboardInterrupt, 10.0), (SIGTERMException, 10.0), (MemoryError, 1e-9)],
+)
+def test_a_run_that_was_stopped_goes_on_where_it_was(
+    stop: type[BaseException],
+    minutes: float,
+    settings: Callable[..., GanTraining],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """By somebody, or by a fault after a checkpoint that the clock made."""
+
     class Press(pl.Callback):
         def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
             if trainer.global_step == 5:
-                raise KeyboardInterrupt
+                raise stop
 
     whole = train_gan(settings("whole"))
     make = gan_fit._trainer
@@ -169,8 +191,8 @@ def test_an_interrupted_run_goes_on_where_it_was(
     try:
         with monkeypatch.context() as patched:
             patched.setattr(gan_fit, "_trainer", interrupted)
-            with pytest.raises((SystemExit, KeyboardInterrupt)):
-                train_gan(settings("parts"))
+            with pytest.raises((SystemExit, stop)):
+                train_gan(settings("parts", checkpoint_minutes=minutes))
     finally:
         signal.signal(signal.SIGINT, handler)  # Lightning leaves it ignored
     assert checkpoint(settings("parts").output_dir)["global_step"] == 5
