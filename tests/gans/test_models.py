@@ -77,6 +77,28 @@ def test_every_player_trains_all_that_is_its_own(name: str, side: int, size: str
 
 
 @pytest.mark.parametrize(("name", "side"), PAPER)
+def test_every_player_trains_in_bf16(name: str, side: int) -> None:
+    """Under autocast losses are nearly what they are in float32, and gradients are finite."""
+    losses = []
+    for lower in (False, True):
+        model = new(name, side)
+        batch, moment = batch_for(model, 4), Moment(9, 10)
+        model.prepare(batch, Draws(torch.Generator().manual_seed(1), 4))
+        model.begin_step(moment)
+        for player in model.players():
+            model.zero_grad(set_to_none=True)
+            with torch.autocast("cpu", torch.bfloat16, enabled=lower):
+                draws = Draws(torch.Generator().manual_seed(2), 4)
+                loss, _ = player.loss(batch, draws, moment)
+            loss.backward()
+            grads = [p.grad for p in player.parameters() if p.grad is not None]
+            assert grads and all(grad.isfinite().all() for grad in grads)
+            losses.append(float(loss.detach()))
+    exact, lowered = losses[: len(losses) // 2], losses[len(losses) // 2 :]
+    assert lowered == pytest.approx(exact, rel=0.05, abs=0.05)
+
+
+@pytest.mark.parametrize(("name", "side"), PAPER)
 def test_a_seed_decides_the_weights(name: str, side: int) -> None:
     torch.manual_seed(9)
     first = new(name, side, seed=4).state_dict()
