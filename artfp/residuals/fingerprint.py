@@ -226,11 +226,15 @@ def correlation(a: Tensor, b: Tensor, normalised: bool = True) -> Tensor:
             f"correlation of {tuple(a.shape)} and {tuple(b.shape)}: "
             "expected (N, C, H, W) and (K, C, H, W)"
         )
-    left, right = (_centred(x.to(a.device), normalised) for x in (a, b))
+    left, right = (centred_rows(x.to(a.device), normalised) for x in (a, b))
     return left @ right.T
 
 
-def _centred(x: Tensor, normalised: bool) -> Tensor:
+def centred_rows(x: Tensor, normalised: bool = True) -> Tensor:
+    """Arrays (N, C, H, W) as rows (N, C H W), float32, whose products are their correlations.
+
+    For those who correlate one batch after another with the same arrays.
+    """
     rows = x.flatten(1).float()
     centred = rows - rows.mean(1, keepdim=True)
     if not normalised:
