@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from artfp.errors import UserError
@@ -22,8 +21,6 @@ LUMA = (0.299, 0.587, 0.114)
 
 NEIGHBOURHOOD = 11
 """Pixels a side around the peak that do not count towards the energy in `pce`."""
-
-_WINDOWS = (3, 5, 7, 9)
 
 
 class Peaks(NamedTuple):
@@ -76,8 +73,7 @@ def wiener_dft(x: Tensor, sigma: float | None = None) -> Tensor:
         noise = x.float().var((-1, -2), correction=0, keepdim=True)
     else:
         noise = x.new_full((1, 1, 1, 1), sigma**2)
-    excess = (_window_mean(power, side) - noise for side in _WINDOWS)
-    signal = torch.stack(list(excess)).amin(0).clamp_min(0.0)
+    signal = _least_window_mean(power).sub_(noise).clamp_min_(0.0)
     gain = noise / (noise + signal).clamp_min(1e-30)
     return torch.fft.ifft2(spectrum * gain).real
 
@@ -147,13 +143,24 @@ def pce(a: Tensor, b: Tensor, reach: int | None = None) -> Peaks:
     return Peaks(*(torch.stack(each) for each in zip(*found, strict=True)))
 
 
-def _window_mean(planes: Tensor, side: int) -> Tensor:
-    """Mean over side x side windows of planes (N, C, H, W) that go on at the other side."""
-    for dim in (2, 3):
-        size = planes.shape[dim]
-        at = torch.arange(-(side // 2), size + side // 2, device=planes.device) % size
+def _least_window_mean(planes: Tensor) -> Tensor:
+    """Least of the means over 3x3, 5x5, 7x7, 9x9 around each value; borders go on opposite."""
+    reach = 4
+    height, width = planes.shape[-2:]
+    for dim, size in ((-2, height), (-1, width)):
+        at = torch.arange(-reach, size + reach, device=planes.device) % size
         planes = planes.index_select(dim, at)
-    return F.avg_pool2d(F.avg_pool2d(planes, (side, 1), 1), (1, side), 1)
+    column = planes.narrow(-2, reach, height).clone()
+    least = torch.full_like(column.narrow(-1, reach, width), torch.inf)
+    for far in range(1, reach + 1):
+        column += planes.narrow(-2, reach - far, height)
+        column += planes.narrow(-2, reach + far, height)
+        window = column.narrow(-1, reach, width).clone()
+        for aside in range(1, far + 1):
+            window += column.narrow(-1, reach - aside, width)
+            window += column.narrow(-1, reach + aside, width)
+        least = torch.minimum(least, window.div_((2 * far + 1) ** 2))
+    return least
 
 
 def _unit(x: Tensor) -> Tensor:
