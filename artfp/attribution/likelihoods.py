@@ -1,0 +1,171 @@
+"""From scores of several kinds to likelihoods of sources, and to "none of these".
+
+All scores of an image (of a correlation, of a discriminant, K sources each) are one vector z. Held
+out images of each source say how z is distributed: normal around the source's mean, with one
+covariance within sources, which knows how far scores of different kinds go together. This is the
+fusion. What a source makes likely is tempered: one factor on all log-likelihoods makes the
+posterior probabilities of the held out images as honest as they get.
+
+Whether z fits a source at all does not rest on normality. The squared distance of z from the
+source's mean is compared with those of the source's own held out images, each measured as if it had
+not been used. The share that is as far is a p-value (conformal, Vovk et al. 2005): of further
+images of that source a share of alpha at most gets alpha or less. Fewer sources than scores leave
+directions in which none of them lies, and images of unknown sources do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import optimize, special
+from sklearn.covariance import ledoit_wolf
+
+Values = NDArray[np.float64]
+
+LEAST = 20
+"""Images of a source below which its p-values could not fall under .05."""
+
+_COLDEST, _HOTTEST = 1e-3, 10.0
+_TINY = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreModel:
+    """Distributions of score vectors, one for each of K sources."""
+
+    means: Values
+    """Mean scores (K, D)."""
+    precision: Values
+    """Inverse covariance within sources (D, D)."""
+    temper: float
+    """Factor on log-likelihoods."""
+    distances: tuple[Values, ...]
+    """Squared distances of each source's held out images, sorted."""
+
+    @classmethod
+    def fit(cls, scores: ArrayLike, labels: ArrayLike) -> ScoreModel:
+        """From held out scores (N, D) of images of sources `labels` (N,), 0 to K - 1.
+
+        Raises ValueError: scores that are not finite, or a source with fewer than LEAST images.
+        """
+        z, own = np.asarray(scores, np.float64), np.asarray(labels)
+        if z.ndim != 2 or len(z) != len(own) or not np.isfinite(z).all():
+            raise ValueError(f"scores: found shape {z.shape}, expected finite rows, one a label")
+        counts = np.bincount(own)
+        if len(counts) < 2 or counts.min() < LEAST:
+            raise ValueError(f"held out images of sources: {counts}; each takes {LEAST}")
+        means = np.stack([z[own == k].mean(0) for k in range(len(counts))])
+        precision = _precision(z - means[own], len(z) - len(counts))
+        squared = _distances(z, means, precision)
+        rows = np.arange(len(z))
+        alone = _left_out(squared[rows, own], counts[own], len(z) - len(counts))
+        sorted_ = tuple(np.sort(alone[own == k]) for k in range(len(counts)))
+        squared[rows, own] = alone
+        return cls(means, precision, _temper(squared, own), sorted_)
+
+    @classmethod
+    def from_tensors(cls, arrays: Mapping[str, NDArray[np.float64]]) -> ScoreModel:
+        """What `tensors` gave. Raises KeyError or ValueError: something else."""
+        means = np.asarray(arrays["means"], np.float64)
+        counts = np.asarray(arrays["counts"]).astype(int)
+        ends = np.cumsum(counts)
+        distances = np.asarray(arrays["distances"], np.float64)
+        width = means.shape[1]
+        if arrays["precision"].shape != (width, width) or len(counts) != len(means):
+            raise ValueError("means, precision and counts do not fit")
+        if ends[-1] != len(distances):
+            raise ValueError(f"{len(distances)} distances, expected {ends[-1]}")
+        parts = tuple(np.split(distances, ends[:-1]))
+        return cls(means, arrays["precision"], float(arrays["temper"]), parts)
+
+    def tensors(self) -> dict[str, NDArray[np.float64]]:
+        """All that there is to it, as float64 arrays by name."""
+        return {
+            "means": self.means,
+            "precision": self.precision,
+            "temper": np.array(self.temper),
+            "counts": np.array([len(each) for each in self.distances], np.float64),
+            "distances": np.concatenate(self.distances),
+        }
+
+    @property
+    def images(self) -> int:
+        """Held out images of the source that has the fewest."""
+        return min(map(len, self.distances))
+
+    def log_likelihoods(self, scores: ArrayLike) -> Values:
+        """Natural log-likelihoods (N, K) of scores (N, D), tempered, up to a constant."""
+        z = np.asarray(scores, np.float64)
+        return -0.5 * self.temper * _distances(z, self.means, self.precision)
+
+    def p_values(self, scores: ArrayLike) -> Values:
+        """(N, K): shares of each source's held out images that lie as far as scores (N, D) do."""
+        squared = _distances(np.asarray(scores, np.float64), self.means, self.precision)
+        columns = []
+        for k, known in enumerate(self.distances):
+            as_far = len(known) - np.searchsorted(known, squared[:, k], side="left")
+            columns.append((1.0 + as_far) / (1.0 + len(known)))
+        return np.stack(columns, 1)
+
+
+def likelihood_ratios(log_likelihoods: ArrayLike) -> Values:
+    """Natural log-likelihood ratios (N, K): of a source against the mean of the K - 1 others."""
+    values = np.asarray(log_likelihoods, np.float64)
+    count = values.shape[1]
+    columns = []
+    for k in range(count):
+        others = np.delete(values, k, axis=1)
+        columns.append(values[:, k] - special.logsumexp(others, axis=1) + np.log(count - 1))
+    return np.stack(columns, 1)
+
+
+def posteriors(log_likelihoods: ArrayLike) -> Values:
+    """Probabilities (N, K) of the sources, were one of them the true one, and all as likely."""
+    return np.asarray(special.softmax(np.asarray(log_likelihoods, np.float64), axis=1))
+
+
+def log_loss(log_likelihoods: ArrayLike, labels: ArrayLike) -> float:
+    """Mean over sources of the mean -log posterior of the true one; log K for knowing nothing."""
+    own = np.asarray(labels)
+    logs = special.log_softmax(np.asarray(log_likelihoods, np.float64), axis=1)
+    losses = -logs[np.arange(len(own)), own]
+    return float(np.mean([losses[own == k].mean() for k in np.unique(own)]))
+
+
+def _precision(within: Values, freedom: int) -> Values:
+    """Inverse of the covariance, shrunk by Ledoit and Wolf, of rows with mean 0, (D, D)."""
+    scale = np.sqrt(np.square(within).sum(0) / freedom)
+    scale = np.where(scale > _TINY * scale.max(), scale, 1.0)
+    covariance, _ = ledoit_wolf(within / scale, assume_centered=True)
+    covariance = covariance * (len(within) / freedom) + _TINY * np.eye(len(covariance))
+    return np.asarray(np.linalg.inv(covariance) / np.outer(scale, scale))
+
+
+def _distances(z: Values, means: Values, precision: Values) -> Values:
+    """Squared distances (N, K) of z (N, D) from means (K, D)."""
+    apart = z[:, None] - means
+    return np.asarray(np.einsum("nkd,de,nke->nk", apart, precision, apart, optimize=True))
+
+
+def _left_out(squared: Values, counts: NDArray[np.int64], freedom: int) -> Values:
+    """Squared distances from the own mean, had each image not been used for mean and covariance.
+
+    By the formula of Sherman and Morrison; the shrinkage is taken to stay.
+    """
+    ratio = counts / (counts - 1.0)
+    share = squared / freedom
+    kept = np.maximum(1.0 - ratio * share, _TINY)
+    return np.asarray(np.square(ratio) * (freedom - 1) * share / kept)
+
+
+def _temper(squared: Values, own: NDArray[np.int64]) -> float:
+    """The factor on -squared / 2 with the least log loss, in which sources count alike."""
+
+    def loss(log: float) -> float:
+        return log_loss(-0.5 * np.exp(log) * squared, own)
+
+    bounds = (np.log(_COLDEST), np.log(_HOTTEST))
+    return float(np.exp(optimize.minimize_scalar(loss, bounds=bounds, method="bounded").x))
