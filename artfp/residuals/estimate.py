@@ -73,8 +73,7 @@ def estimate(
         x = prepare(x) if prepare else x
         residuals = extractor(x)
         if found is None:
-            _, channels, height, width = residuals.shape
-            shape = (channels, height, width)
+            shape = residuals.shape[1:]
             found = SourceFingerprint.empty(shape, extractor.text, name, weighted)
         found.add(residuals, x if weighted else None)
         found.codecs.update(image.codec for image in batch)

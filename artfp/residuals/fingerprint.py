@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,15 +62,15 @@ class SourceFingerprint:
 
     @classmethod
     def empty(
-        cls, shape: tuple[int, int, int], extractor: str, source: str, weighted: bool = False
+        cls, shape: Sequence[int], extractor: str, source: str, weighted: bool = False
     ) -> SourceFingerprint:
         """Of no image yet; `shape` is (C, H, W); `weighted` keeps what maximum likelihood needs.
 
-        Raises UserError: a side below 1.
+        Raises UserError: not three sides, or one below 1.
         """
-        if min(shape) < 1:
+        if len(shape) != 3 or min(shape) < 1:
             raise UserError(
-                f"fingerprint of {source}: shape {shape}; expected (C, H, W), 1 or more"
+                f"fingerprint of {source}: shape {tuple(shape)}; expected (C, H, W), 1 or more"
             )
         channels, height, width = shape
 

@@ -141,8 +141,9 @@ def test_what_does_not_fit_is_refused_and_changes_nothing() -> None:
     assert torch.equal(found.total, before) and found.count == 3 and weighted.count == 0
     with pytest.raises(UserError, match="no image was added yet"):
         _ = other.mean
-    with pytest.raises(UserError, match="1 or more"):
-        SourceFingerprint.empty((3, 0, 4), "gaussian", "a")
+    for shape in ((3, 0, 4), (4, 4)):
+        with pytest.raises(UserError, match="1 or more"):
+            SourceFingerprint.empty(shape, "gaussian", "a")
     with pytest.raises(UserError, match="expected"):
         correlation(_residuals(2), _residuals(2)[:, :, :5])
 
