@@ -6,14 +6,15 @@ local variance s (the least mean square over windows of 3, 5, 7 and 9, less the 
 not under 0) has the noise d v / (s + v); the transform back from these, without the approximation
 band, is the residual.
 
-All planes lie in one buffer, each extended and set among zeros, and the four bands of a level stay
-interleaved as the transform makes them. Then both transforms are products of a small matrix with
-blocks of rows or columns, and a window's sum is a sum of shifted views of a flat vector.
+All planes lie in one buffer, and the four bands of a level stay interleaved as the transform makes
+them: then both transforms are products of a small matrix with blocks of rows or columns. The
+squares of the details lie among zeros: then a window's sum is a sum of shifted views of one vector.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 
 import torch
@@ -38,13 +39,14 @@ _LEAD = _TAPS - 2
 """How many samples before a signal's first the transform reads."""
 _BLOCK = 16
 """Rows or columns that one product makes, of `_BLOCK` + `_LEAD`."""
-_GAP = 8
-"""Rows and columns of zeros after each plane: the half of the largest window, four of each band."""
-_SPLITS = {2: (1, 1), 3: (2, 1), 4: (2, 2), 5: (4, 1), 7: (5, 2), 9: (5, 4)}
-"""Of which two sums the sum over a window is made."""
-_WINDOWS = (3, 5, 7, 9)
-_AT_WORK = {"cpu": 1 << 18, "cuda": 1 << 26}
-"""About how many pixels are at work at once; on a CPU as many as its cache likes."""
+_WIDEST = 9
+"""The side of the largest window."""
+_SCRATCH = 6
+"""How many vectors the sums over windows take."""
+_AT_WORK = {"cpu": 1 << 20, "cuda": 1 << 26}
+"""About how many pixels are at work at once."""
+_STRIPE = {"cpu": 1 << 17, "cuda": 1 << 26}
+"""The windows of how many coefficients are at work at once; few on a CPU, for its cache."""
 
 
 def wavelet(sigma: float = 5.0, levels: int = 4) -> Callable[[Tensor], Tensor]:
@@ -60,20 +62,21 @@ def wavelet(sigma: float = 5.0, levels: int = 4) -> Callable[[Tensor], Tensor]:
         raise UserError(f"extractor wavelet: sigma is {sigma:g}; it must be over 0")
     if levels < 1:
         raise UserError(f"extractor wavelet: levels is {levels}; it must be 1 or more")
-    # With three sigma as the unit, v is 1 / 9, and the sum over 3 x 3 is the mean over v.
-    unit = 3.0 * sigma / 255.0
+    variance = (sigma / 255.0) ** 2
 
     @torch.no_grad()
     def residual(x: Tensor) -> Tensor:
         planes = x.flatten(0, 1)
         height, width = planes.shape[1:]
         depth = min(levels, _most_levels(min(height, width)))
+        step = max(1, _AT_WORK.get(x.device.type, 1 << 20) // (height * width))
         found = torch.empty_like(planes)
-        step = max(1, _AT_WORK.get(x.device.type, 1 << 18) // (height * width))
+        work = None
         for first in range(0, len(planes), step):
-            # The details do not see the subtrahend; float32 has more digits left for them.
-            part = (planes[first : first + step] - 0.5).mul_(1.0 / unit)
-            torch.mul(_noise(part, depth), unit, out=found[first : first + step])
+            part = planes[first : first + step]
+            if work is None or work.count != len(part):
+                work = _Work(part, depth)
+            found[first : first + step] = work.noise(part, variance)
         return found.view_as(x)
 
     return residual
@@ -84,63 +87,130 @@ def _most_levels(side: int) -> int:
     return max(1, (side // (_TAPS - 1)).bit_length() - 1)
 
 
-def _noise(planes: Tensor, levels: int) -> Tensor:
-    """What of planes (P, H, W) is noise; they and it in units of three of its sigma."""
-    count, height, width = planes.shape
-    analysis, synthesis = (matrix.to(planes.device) for matrix in _matrices())
-    rows, columns = _coefficients(height), _coefficients(width)
-    buffer = _blocks(_extended(planes), analysis)
-    bands = buffer[:-_GAP].unflatten(0, (count, -1))
-    bands[:, rows:] = 0
-    bands[:, :, columns:] = 0
-    approximation = bands[:, 0:rows:2, 0:columns:2]
-    deeper = _noise(approximation, levels - 1) if levels > 1 else torch.zeros(())
-    energy = _least_energy(buffer)
-    buffer.view(-1)[: len(energy)].div_(energy.clamp_(min=1.0))
-    approximation.copy_(deeper)
-    return _blocks(buffer, synthesis)[:-_GAP].unflatten(0, (count, -1))[:, :height, :width]
+class _Level:
+    """The planes (P, H, W) of one level and then their bands, and the details' squares.
 
-
-def _coefficients(size: int) -> int:
-    """How many numbers `size` samples become, those of both bands together."""
-    return 2 * ((size + _TAPS - 1) // 2)
-
-
-def _extended(planes: Tensor) -> Tensor:
-    """A buffer of the planes (P, H, W), each mirrored at its edges, border pixels doubled.
-
-    A buffer has a plane's rows, zeros up to whole blocks, and so on; rows of zeros come last, and
-    columns of zeros after each row.
+    A plane's rows come first, mirrored at its ends, and zeros up to whole blocks; then those of the
+    next plane, and some of zeros last. Columns likewise, but for those. The squares have zeros
+    before the first and then for half a window after each row and after each plane.
     """
-    count, height, width = planes.shape
-    tall = -(-(_coefficients(height) + _GAP) // _BLOCK) * _BLOCK
-    wide = -(-_coefficients(width) // _BLOCK) * _BLOCK + _GAP
-    buffer = planes.new_zeros(count * tall + _GAP, wide)
-    each = buffer[:-_GAP].view(count, tall, wide)
-    each[:, _LEAD : _LEAD + height, _LEAD : _LEAD + width] = planes
-    for dim, size in ((1, height), (2, width)):
-        at = torch.arange(-_LEAD, _coefficients(size), device=planes.device)
-        outer = at[(at < 0) | (at >= size)]
-        inner = outer.remainder(2 * size)
-        inner = torch.where(inner < size, inner, 2 * size - 1 - inner)
-        each.index_copy_(dim, outer + _LEAD, each.index_select(dim, inner + _LEAD))
-    return buffer
+
+    def __init__(self, count: int, height: int, width: int) -> None:
+        self.height, self.width = height, width
+        self.bands = (height + _TAPS - 1) // 2, (width + _TAPS - 1) // 2
+        tall, wide = (-(-(2 * size + _LEAD) // _BLOCK) * _BLOCK for size in self.bands)
+        self.shape = count, tall, wide
+        self.size = (count * tall + _LEAD) * wide
+        half = _WIDEST // 2
+        self.square_shape = 3, count, self.bands[0] + half, self.bands[1] + half
+        self.reach = half * (self.square_shape[3] + 1)
+        """How far the largest window reaches in the flat squares."""
+        self.squares = self.reach + math.prod(self.square_shape)
+
+    def lie_in(self, memory: Tensor) -> None:
+        """Takes `memory`, of `size` numbers, for the planes and bands."""
+        self.buffer = memory.view(-1, self.shape[2])
+        self.each = self.buffer[:-_LEAD].view(self.shape)
+        rows, columns = (2 * size for size in self.bands)
+        self.approximation = self.each[:, 0:rows:2, 0:columns:2]
+        corners = ((0, 1), (1, 0), (1, 1))
+        self.details = [self.each[:, i:rows:2, j:columns:2] for i, j in corners]
+        self.mirrored = [_mirrored(size, memory.device) for size in (self.height, self.width)]
+
+    def analyse(self, planes: Tensor, memory: Tensor) -> None:
+        """The bands of planes (P, H, W).
+
+        The planes' means are taken off: no detail sees them, and small numbers are rounded less.
+        """
+        self.buffer.zero_()
+        inside = self.each[:, _LEAD : _LEAD + self.height, _LEAD : _LEAD + self.width]
+        torch.sub(planes, planes.mean((1, 2), keepdim=True), out=inside)
+        for dim, (to, origin) in enumerate(self.mirrored, 1):
+            self.each.index_copy_(dim, to, self.each.index_select(dim, origin))
+        _blocks(self.buffer, _matrices()[0], memory)
+
+    def attenuate(self, variance: float, memory: Tensor, scratch: Tensor) -> None:
+        """Leaves of the details their noise."""
+        memory = memory[: self.squares]
+        memory[: self.reach] = 0
+        squares = memory[self.reach :].view(self.square_shape)
+        squares[:, :, self.bands[0] :] = 0
+        squares[..., self.bands[1] :] = 0
+        for detail, square in zip(self.details, squares, strict=True):
+            torch.square(detail, out=square[:, : self.bands[0], : self.bands[1]])
+        # Gains take the squares' place, half a window before it: no later window needs those.
+        stripe = scratch.shape[1] - 2 * self.reach
+        for first in range(0, len(memory) - 2 * self.reach, stripe):
+            around = memory[first : first + stripe + 2 * self.reach]
+            mean = _least_mean(around, self.square_shape[3], scratch)
+            mean.mul_(1.0 / variance).clamp_(min=1.0)
+            torch.reciprocal(mean, out=around[: len(mean)])
+        gains = memory[: -self.reach].view(self.square_shape)
+        for detail, gain in zip(self.details, gains, strict=True):
+            detail.mul_(gain[:, : self.bands[0], : self.bands[1]])
+
+    def synthesise(self, approximation: Tensor | None, memory: Tensor) -> Tensor:
+        """The planes (P, H, W) of the bands with this approximation, or without."""
+        if approximation is None:
+            self.approximation.zero_()
+        else:
+            self.approximation.copy_(approximation)
+        _blocks(self.buffer, _matrices()[1], memory)
+        return self.each[:, : self.height, : self.width]
 
 
-def _blocks(buffer: Tensor, matrix: Tensor) -> Tensor:
-    """A buffer with each block of rows, and then of columns, times the matrix."""
-    taken = _BLOCK + _LEAD
-    between = torch.empty_like(buffer)
-    between[-_GAP:] = 0
-    rows = buffer.unfold(0, taken, _BLOCK).transpose(1, 2)
-    out = between[:-_GAP].view(-1, _BLOCK, buffer.shape[1])
-    torch.bmm(matrix.expand(len(rows), -1, -1), rows, out=out)
-    made = torch.empty_like(buffer)
-    made[:, -_GAP:] = 0
-    columns = between.unfold(1, taken, _BLOCK).transpose(0, 1)
-    out = made[:, :-_GAP].unflatten(1, (-1, _BLOCK)).transpose(0, 1)
-    torch.bmm(columns, matrix.t().expand(len(columns), -1, -1), out=out)
-    return made
+class _Work:
+    """The noise of `count` planes of one size at a time: the memory for it, taken once."""
+
+    def __init__(self, planes: Tensor, levels: int) -> None:
+        self.count, height, width = planes.shape
+        self.levels: list[_Level] = []
+        for _ in range(levels):
+            self.levels.append(_Level(self.count, height, width))
+            height, width = self.levels[-1].bands
+        shared = max(max(level.size, level.squares) for level in self.levels)
+        stripe = min(shared, _STRIPE.get(planes.device.type, 1 << 17))
+        scratch = _SCRATCH * (stripe + 2 * max(level.reach for level in self.levels))
+        sizes = [*(level.size for level in self.levels), shared, scratch]
+        # One piece: an allocator that gives large pieces back would be asked for all of it again.
+        *buffers, self.shared, scratch = planes.new_empty(sum(sizes)).split(sizes)
+        self.scratch = scratch.view(_SCRATCH, -1)
+        for level, memory in zip(self.levels, buffers, strict=True):
+            level.lie_in(memory)
+
+    def noise(self, planes: Tensor, variance: float) -> Tensor:
+        """Noise of this variance in planes (P, H, W); it is there until the next call."""
+        for level in self.levels:
+            level.analyse(planes, self.shared)
+            planes = level.approximation
+        found: Tensor | None = None
+        for level in reversed(self.levels):
+            level.attenuate(variance, self.shared, self.scratch)
+            found = level.synthesise(found, self.shared)
+        assert found is not None
+        return found
+
+
+def _mirrored(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Where in a buffer the samples outside of a signal are, and where those they equal."""
+    outer = [*range(-_LEAD, 0), *range(size, 2 * ((size + _TAPS - 1) // 2))]
+    inner = [min(at % (2 * size), -(at + 1) % (2 * size)) for at in outer]
+    to, origin = (torch.tensor(at, device=device) + _LEAD for at in (outer, inner))
+    return to, origin
+
+
+def _blocks(buffer: Tensor, matrix: Tensor, memory: Tensor) -> None:
+    """Makes each block of a buffer's rows, and then of its columns, the matrix times it."""
+    matrix = matrix.to(buffer.device)
+    between = memory[: buffer.numel()].view_as(buffer)
+    between[-_LEAD:] = 0
+    source = buffer.unfold(0, _BLOCK + _LEAD, _BLOCK).transpose(1, 2)
+    out = between[:-_LEAD].view(-1, _BLOCK, buffer.shape[1])
+    torch.bmm(matrix.expand(len(source), -1, -1), source, out=out)
+    # What a row's last block takes from the row below goes to columns of no band.
+    source, out = between.view(-1, _BLOCK), buffer.view(-1, _BLOCK)
+    torch.mm(source, matrix[:, :_BLOCK].t(), out=out)
+    out[:-1].addmm_(source[1:, :_LEAD], matrix[:, _BLOCK:].t())
 
 
 @functools.cache
@@ -158,34 +228,28 @@ def _matrices() -> tuple[Tensor, Tensor]:
     return analysis, synthesis[:, _LEAD:-_LEAD].t().contiguous()
 
 
-def _least_energy(buffer: Tensor) -> Tensor:
-    """The least over windows of 9 / side^2 times the sum of squares, flat; the last `_GAP` lack."""
-    wide = buffer.shape[1]
-    reach = _GAP * (wide + 1)
-    energy = buffer.new_zeros(reach + buffer.numel())
-    torch.square(buffer.view(-1), out=energy[reach:])
-    size = buffer.numel() - reach
-    across: dict[int, Tensor] = {1: energy}
-    least = torch.empty(0)
-    for side in _WINDOWS:
-        row = _sums(across, side, 2)
-        if side > _WINDOWS[0]:
-            row = row * (_WINDOWS[0] / side) ** 2
-        first = (_WINDOWS[-1] - side) * (wide + 1)
-        row = row[first : first + size + 2 * wide * (side - 1)]
-        total = _sums({1: row}, side, 2 * wide)
-        least = torch.minimum(least, total, out=least) if side > _WINDOWS[0] else total
-    return least
+def _least_mean(values: Tensor, wide: int, scratch: Tensor) -> Tensor:
+    """The least of the means over windows of 3, 5, 7 and 9 of rows of `wide`.
 
-
-def _sums(known: dict[int, Tensor], count: int, step: int) -> Tensor:
-    """Sums of `count` values, `step` apart, from each on; `known[1]` are the values themselves.
-
-    `known` takes up what is made on the way.
+    `values` are flat; the means are those around all that are half the largest window from both
+    ends, as a part of `scratch`.
     """
-    if count not in known:
-        one, other = _SPLITS[count]
-        size = len(known[1]) - step * (count - 1)
-        later = _sums(known, other, step)[one * step :][:size]
-        known[count] = _sums(known, one, step)[:size] + later
-    return known[count]
+    size = len(values) - (_WIDEST - 1) * (wide + 1)
+    least, found = scratch[4][:size], scratch[5][:size]
+
+    def plus(one: Tensor, other: Tensor, shift: int, out: Tensor) -> Tensor:
+        length = min(len(one), len(other) - shift)
+        return torch.add(one[:length], other[shift : shift + length], out=out[:length])
+
+    def mean(rows: Tensor, side: int, out: Tensor) -> Tensor:
+        first = (_WIDEST - side) // 2 * (wide + 1)
+        windows = rows[first:].unfold(0, wide * (side - 1) + 1, 1)[:size, ::wide]
+        return torch.sum(windows, 1, out=out).mul_(side**-2)
+
+    pairs = plus(values, values, 1, scratch[0])
+    fours = plus(pairs, pairs, 2, scratch[1])
+    fives = plus(fours, values, 4, scratch[2])
+    mean(plus(pairs, values, 2, scratch[3]), 3, least)
+    torch.minimum(least, mean(fives, 5, found), out=least)
+    torch.minimum(least, mean(plus(fives, pairs, 5, scratch[3]), 7, found), out=least)
+    return torch.minimum(least, mean(plus(fives, fours, 5, scratch[3]), 9, found), out=least)
