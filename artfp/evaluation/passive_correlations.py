@@ -60,6 +60,17 @@ def area(negatives: ArrayLike, positives: ArrayLike, images: tuple[int, int] | N
     return Area(found, *auc_interval(found, *counts, CONFIDENCE), *counts)
 
 
+def roc(negatives: ArrayLike, positives: ArrayLike) -> tuple[Values, Values]:
+    """Shares of negatives and of positives at or above a falling threshold, from 0 to 1."""
+    low, high = np.sort(np.asarray(negatives)), np.sort(np.asarray(positives))
+    thresholds = np.unique(np.concatenate([low, high]))[::-1]
+    shares = (
+        1.0 - np.searchsorted(each, thresholds, side="left") / len(each) for each in (low, high)
+    )
+    false, true = (np.concatenate([[0.0], share]) for share in shares)
+    return false, true
+
+
 def mean_matrix(scores: Scores) -> Values:
     """Mean correlation (sources, sources): images of the row's with the column's fingerprint."""
     return np.stack([values.mean(0) for values in scores.values])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.stats import binomtest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import roc_auc_score, roc_curve
 
 from artfp.evaluation.passive_correlations import (
     Scores,
@@ -16,6 +16,7 @@ from artfp.evaluation.passive_correlations import (
     pair_areas,
     pooled_area,
     right,
+    roc,
 )
 from artfp.evidence.auc import auc_interval
 
@@ -62,6 +63,15 @@ def test_areas_of_pairs_of_own_and_of_all(scores: Scores) -> None:
 def test_an_area_of_one_has_an_interval() -> None:
     found = area([0.1, 0.2], [0.3, 0.4])
     assert found.value == 1.0 and 0.0 < found.low < 1.0 == found.high
+
+
+def test_roc_like_scikit_learn() -> None:
+    rng = np.random.default_rng(3)
+    negatives, positives = rng.integers(0, 9, 40), rng.integers(3, 12, 30)  # many ties
+    labels = [0] * 40 + [1] * 30
+    expected = roc_curve(labels, np.concatenate([negatives, positives]), drop_intermediate=False)
+    for found, wanted in zip(roc(negatives, positives), expected, strict=False):
+        np.testing.assert_allclose(found, wanted)
 
 
 def test_attribution_to_the_largest(scores: Scores) -> None:
