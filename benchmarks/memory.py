@@ -39,7 +39,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=Path(args.data_dir).resolve().parent) as folder:
         for count in map(int, args.images.split(",")):
             data = Path(folder) / f"{count}"
-            _links(Path(args.data_dir), data, count)
+            links(Path(args.data_dir), data, count)
             rows += [_row(command, data, args.weights, count) for command in ("embed", "detect")]
     growth = {}
     for command in ("embed", "detect"):
@@ -54,7 +54,7 @@ def main() -> None:
     report.write(args.output, rows=rows, growth=growth)
 
 
-def _links(data: Path, folder: Path, count: int) -> None:
+def links(data: Path, folder: Path, count: int) -> None:
     """`count` hard links to images of `data`, a thousand a folder."""
     files = sorted(path for path in data.rglob("*") if path.is_file())
     for i in range(count):

@@ -1,0 +1,191 @@
+"""Shared by `cameras.py` and `generators.py`: what each extra of camera forensics adds to correlation.
+
+Every row is one way to score images against fingerprints, as one minus or plus one extra:
+
+- colour: RGB as one array, or the luminance of residuals and fingerprints.
+- estimate: the mean residual, or maximum likelihood; `times image` correlates a residual with image
+  times estimate, which is what maximum likelihood is meant for.
+- clean: zero mean by parity, DFT-Wiener, both (in this order), of residual and fingerprint.
+- score: inner product; the same normalised (`correlation`); that with the fingerprints less their mean
+  over the sources (`less common`); PCE at shift 0; PCE at the best shift.
+
+Told are the AUC over all pairs of image and source, and how many images have their own source's
+score highest. Scores of one image with several sources are not independent, so intervals come from
+resampling whole images (bootstrap, percentiles), those of differences to the plain row of the same
+score by resampling both together.
+"""  # noqa: E501
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.table import Table
+from torch import Tensor
+
+from artfp.data.writing import write_atomic
+from artfp.evidence.auc import auc
+from artfp.prediction.tables import csv_line
+from artfp.residuals.fingerprint import SourceFingerprint, correlation
+from artfp.residuals.prnu import grey, maximum_likelihood, pce, wiener_dft, zero_mean
+
+Array = NDArray[np.float64]
+
+COLOURS: dict[str, Callable[[Tensor], Tensor]] = {"rgb": lambda x: x, "grey": grey}
+CLEANS: dict[str, Callable[[Tensor], Tensor]] = {
+    "none": lambda x: x,
+    "zero mean": zero_mean,
+    "wiener": wiener_dft,
+    "both": lambda x: wiener_dft(zero_mean(x)),
+}
+SCORES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "product": lambda a, b: correlation(a, b, normalised=False),
+    "correlation": correlation,
+    "less common": lambda a, b: correlation(a, b - b.mean(0)),
+    "pce unshifted": lambda a, b: pce(a, b, 0).pce,
+    "pce": lambda a, b: pce(a, b).pce,
+}
+_OF_ESTIMATE = {
+    "mean": tuple(SCORES),
+    "ml": ("product", "correlation", "less common", "pce unshifted"),
+    "ml times image": ("correlation",),
+}
+COLUMNS = ("extractor", "colour", "estimate", "clean", "score", "auc", "low", "high", "gain",
+           "gain_low", "gain_high", "own_highest", "images")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to score; without arguments the plain one of that score."""
+
+    score: str
+    colour: str = "rgb"
+    estimate: str = "mean"
+    clean: str = "none"
+
+
+def ways() -> Iterator[Way]:
+    """All of them, plain ones first."""
+    for colour in COLOURS:
+        for estimate, chosen in _OF_ESTIMATE.items():
+            for clean in CLEANS:
+                for score in chosen:
+                    yield Way(score, colour, estimate, clean)
+
+
+def scores(
+    fingerprints: Sequence[SourceFingerprint], images: Tensor, residuals: Tensor, batch: int
+) -> dict[Way, Array]:
+    """Scores (N, K) of images (N, 3, H, W) by their residuals, in every way."""
+    estimates = {
+        "mean": torch.stack([each.mean for each in fingerprints]),
+        "ml": torch.stack([maximum_likelihood(each) for each in fingerprints]),
+    }
+    found: dict[Way, Array] = {}
+    for colour, shade in COLOURS.items():
+        for clean, cleaned in CLEANS.items():
+            chosen = [way for way in ways() if (way.colour, way.clean) == (colour, clean)]
+            parts: dict[Way, list[Tensor]] = {way: [] for way in chosen}
+            references = {name: cleaned(shade(each)) for name, each in estimates.items()}
+            for x, noise in zip(images.split(batch), residuals.split(batch), strict=True):
+                tested = cleaned(shade(noise))
+                for way, told in parts.items():
+                    reference = references[way.estimate.split()[0]]
+                    told.append(_scored(way, tested, reference, shade(x)))
+            found |= {way: torch.cat(told).double().numpy() for way, told in parts.items()}
+    return {way: found[way] for way in ways()}
+
+
+def rows(
+    extractor: str, found: dict[Way, Array], truth: NDArray[np.bool_], resamples: int
+) -> list[dict[str, Any]]:
+    """A row for each way; `truth` (N, K) tells which pairs belong together."""
+    count = len(truth)
+    rng = np.random.default_rng(0)
+    drawn = [rng.integers(0, count, count) for _ in range(resamples)]
+    plain = {score: [_area(found[Way(score)][i], truth[i]) for i in drawn] for score in SCORES}
+    told = []
+    for way, table in found.items():
+        area = _area(table, truth)
+        again = [_area(table[i], truth[i]) for i in drawn]
+        gains = np.subtract(again, plain[way.score])
+        right = int(truth[np.arange(count), table.argmax(1)].sum())
+        told.append(
+            {
+                "extractor": extractor,
+                **vars(way),
+                "auc": area,
+                **dict(zip(("low", "high"), _percentiles(again), strict=True)),
+                "gain": area - _area(found[Way(way.score)], truth),
+                **dict(zip(("gain_low", "gain_high"), _percentiles(gains), strict=True)),
+                "own_highest": right,
+                "images": count,
+            }
+        )
+    return told
+
+
+def headline(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """AUC of RGB mean residuals by score, each as it is, and the best row of each score."""
+    told: dict[str, Any] = {}
+    for score in SCORES:
+        own = [row for row in found if row["score"] == score]
+        plain = next(row for row in own if _is_plain(row))
+        best = max(own, key=lambda row: row["auc"])
+        told[score] = {
+            "plain": plain["auc"],
+            "plain_interval": [plain["low"], plain["high"]],
+            "best": best["auc"],
+            "best_interval": [best["low"], best["high"]],
+            "best_way": ", ".join(best[name] for name in ("colour", "estimate", "clean")),
+        }
+    return told
+
+
+def write_csv(output: str, found: Sequence[dict[str, Any]]) -> None:
+    """All rows, beside the JSON file."""
+    lines = [csv_line(COLUMNS)]
+    for row in found:
+        values = (row[name] for name in COLUMNS)
+        lines.append(csv_line(f"{v:.5f}" if isinstance(v, float) else v for v in values))
+    write_atomic(Path(output).with_suffix(".csv"), "".join(lines))
+
+
+def table(found: Sequence[dict[str, Any]]) -> Table:
+    """For the console."""
+    out = Table("colour", "estimate", "clean", "score", "AUC", "95%", "gain", "95% ", "own highest")
+    for row in found:
+        out.add_row(
+            *(row[name] for name in ("colour", "estimate", "clean", "score")),
+            f"{row['auc']:.4f}",
+            f"{row['low']:.3f}-{row['high']:.3f}",
+            f"{row['gain']:+.4f}",
+            f"{row['gain_low']:+.3f} {row['gain_high']:+.3f}",
+            f"{row['own_highest']} of {row['images']}",
+        )
+    return out
+
+
+def _is_plain(row: dict[str, Any]) -> bool:
+    return (row["colour"], row["estimate"], row["clean"]) == ("rgb", "mean", "none")
+
+
+def _scored(way: Way, tested: Tensor, reference: Tensor, x: Tensor) -> Tensor:
+    score = SCORES[way.score]
+    if "times" not in way.estimate:
+        return score(tested, reference)
+    each = [score(row[None], image * reference) for row, image in zip(tested, x, strict=True)]
+    return torch.cat(each)
+
+
+def _area(table: Array, truth: NDArray[np.bool_]) -> float:
+    return auc(table[~truth], table[truth])
+
+
+def _percentiles(values: Sequence[float] | Array) -> list[float]:
+    return [float(v) for v in np.quantile(values, [0.025, 0.975])]
