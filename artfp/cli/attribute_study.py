@@ -51,11 +51,11 @@ def describe(prog: str) -> Any:
     add = parser.add_argument
     add("folder", type=str, help="Folder with one subfolder of images for each source.")
     add("--output_dir", required=True, help="Folder for page, pictures, tables and fingerprints.")
-    add("--extractor", type=str, default="wavelet:sigma=1", metavar="NAME[:SETTING=VALUE,...]",
+    add("--extractor", type=str, default="wavelet", metavar="NAME[:SETTING=VALUE,...]",
         help="What makes residuals: gaussian or wavelet.")  # fmt: skip
     add("--images", type=int | None, default=None,
-        help="Images that estimate each fingerprint; default: 512, or half of the smallest "
-        "source.")  # fmt: skip
+        help="Images that estimate each fingerprint; default: 512 where all sources have 1000, "
+        "else half of the smallest source.")  # fmt: skip
     add("--test_images", type=int | None, default=None,
         help="Test images of each source; default: what the smallest source has left.")  # fmt: skip
     add("--analyses", type=str | None, default=None, metavar="NAME,...",

@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from artfp.reports.colours import OKABE_ITO
 
-_COLOURS = tuple(colour for colour in OKABE_ITO if colour != "#000000")
+_COLOURS = tuple("#882255" if colour == "#000000" else colour for colour in OKABE_ITO)
 """Of sources; black is for all of them together."""
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -33,12 +33,14 @@ class Estimates:
 def to_png(picture: Figure) -> bytes:
     """A figure as a PNG file."""
     file = io.BytesIO()
-    picture.savefig(file, format="png", metadata={"Software": None})
+    picture.savefig(
+        file, format="png", metadata={"Software": None}, bbox_inches="tight", pad_inches=0.08
+    )
     return file.getvalue()
 
 
 def style(number: int) -> dict[str, Any]:
-    """Colour and marker of the line of a source; after seven the dashes change."""
+    """Colour and marker of the line of a source; after eight the dashes change."""
     return {
         "color": _COLOURS[number % len(_COLOURS)],
         "marker": _MARKERS[number % len(_MARKERS)],

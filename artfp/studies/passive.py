@@ -39,7 +39,7 @@ class Study:
     output: Path
     extractor: str
     images: int | None = None
-    """That estimate a fingerprint; by default 512, or half of the smallest source."""
+    """That estimate a fingerprint; by default 512 where all have 1000, else half of the least."""
     test_images: int | None = None
     """Of each source; by default as many as the smallest source has left."""
     analyses: tuple[str, ...] | None = None

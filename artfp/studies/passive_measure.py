@@ -21,8 +21,8 @@ from artfp.studies.passive_images import Images
 
 LEAST_IMAGES, LEAST_TEST_IMAGES = 4, 2
 LEAST_SIDE = 8
-USUAL_IMAGES = 512
-"""Images that estimate a fingerprint in Marra et al. 2019."""
+USUAL_IMAGES, OF = 512, 1000
+"""Images that estimate a fingerprint in Marra et al. 2019, and all of a source."""
 
 FRACTIONS = (1.0, 0.75, 0.5, 0.25)
 """Sides of centre crops, as shares of the whole."""
@@ -80,7 +80,8 @@ class Measured:
 
 
 def split(images: Images, count: int | None, test: int | None) -> tuple[int, int]:
-    """Numbers of images that estimate and that test, with defaults: 512 or half, and the rest.
+    """Numbers of images that estimate and that test, with defaults: 512 of 1000 or more, else
+    half, and the rest.
 
     All sources get as many, which is what the smallest allows.
 
@@ -92,8 +93,8 @@ def split(images: Images, count: int | None, test: int | None) -> tuple[int, int
             f"a source has {smallest} images; expected {LEAST_IMAGES} or more for its fingerprint "
             f"and {LEAST_TEST_IMAGES} for tests"
         )
-    half = max(LEAST_IMAGES, smallest // 2)
-    chosen = min(USUAL_IMAGES, half) if count is None else count
+    usual = USUAL_IMAGES if smallest >= OF else max(LEAST_IMAGES, smallest // 2)
+    chosen = usual if count is None else count
     if not LEAST_IMAGES <= chosen <= smallest - LEAST_TEST_IMAGES:
         raise UserError(
             f"{chosen} images for each fingerprint; the smallest source has {smallest}: choose "

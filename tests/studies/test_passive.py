@@ -119,7 +119,8 @@ def test_split() -> None:
         def smallest(self) -> int:
             return self._smallest
 
-    assert split(Sources(1000), None, None) == (500, 500)
+    assert split(Sources(1000), None, None) == (512, 488)
+    assert split(Sources(999), None, None) == (499, 500)
     assert split(Sources(2000), None, None) == (512, 1488)
     assert split(Sources(6), None, None) == (4, 2)
     assert split(Sources(100), 70, 20) == (70, 20)
