@@ -46,7 +46,7 @@ _SCRATCH = 6
 _AT_WORK = {"cpu": 1 << 20, "cuda": 1 << 26}
 """About how many pixels are at work at once."""
 _STRIPE = {"cpu": 1 << 17, "cuda": 1 << 26}
-"""The windows of how many coefficients are at work at once; few on a CPU, for its cache."""
+"""How many numbers go through several steps at once; few on a CPU, for its cache."""
 
 
 def wavelet(sigma: float = 5.0, levels: int = 4) -> Callable[[Tensor], Tensor]:
@@ -202,15 +202,17 @@ def _mirrored(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
 def _blocks(buffer: Tensor, matrix: Tensor, memory: Tensor) -> None:
     """Makes each block of a buffer's rows, and then of its columns, the matrix times it."""
     matrix = matrix.to(buffer.device)
-    between = memory[: buffer.numel()].view_as(buffer)
-    between[-_LEAD:] = 0
-    source = buffer.unfold(0, _BLOCK + _LEAD, _BLOCK).transpose(1, 2)
-    out = between[:-_LEAD].view(-1, _BLOCK, buffer.shape[1])
-    torch.bmm(matrix.expand(len(source), -1, -1), source, out=out)
-    # What a row's last block takes from the row below goes to columns of no band.
-    source, out = between.view(-1, _BLOCK), buffer.view(-1, _BLOCK)
-    torch.mm(source, matrix[:, :_BLOCK].t(), out=out)
-    out[:-1].addmm_(source[1:, :_LEAD], matrix[:, _BLOCK:].t())
+    wide = buffer.shape[1]
+    step = max(1, _STRIPE.get(buffer.device.type, 1 << 17) // (_BLOCK * wide)) * _BLOCK
+    for first in range(0, len(buffer) - _LEAD, step):
+        rows = buffer[first : first + step + _LEAD]
+        source = rows.unfold(0, _BLOCK + _LEAD, _BLOCK).transpose(1, 2)
+        between = memory[: len(source) * _BLOCK * wide].view(-1, _BLOCK, wide)
+        torch.bmm(matrix.expand(len(source), -1, -1), source, out=between)
+        # What a row's last block takes from the row below goes to columns of no band.
+        source, out = between.view(-1, _BLOCK), rows[:-_LEAD].view(-1, _BLOCK)
+        torch.mm(source, matrix[:, :_BLOCK].t(), out=out)
+        out[:-1].addmm_(source[1:, :_LEAD], matrix[:, _BLOCK:].t())
 
 
 @functools.cache
