@@ -26,7 +26,7 @@ def to_csv(rows: Sequence[Row]) -> str:
 
 def to_markdown(rows: Sequence[Row]) -> str:
     """A Markdown table of the rows."""
-    lines = [[name.replace("_", " ") for name in rows[0]]]
+    lines = [[_cell(name) for name in rows[0]]]
     lines += [[_cell(value) for value in row.values()] for row in rows]
     texts = ["| " + " | ".join(line) + " |" for line in lines]
     return "\n".join([texts[0], "|" + "---|" * len(rows[0]), *texts[1:]])

@@ -98,8 +98,9 @@ def energy(measured: Measured, kinship: Kinship) -> Part:
         f"Einf + E0 / N fits better than Einf + E0 2^-N for {wins} of {len(found)} sources by "
         f"relative deviations, and for {plain} by plain ones; the relative RMS is "
         f"{off['averaging']:.1%} against {off['halving']:.1%} in the median. Averaging what is "
-        "independent gives 1 / N; `shared`, the mean product of two different residuals, is Einf "
-        "without a fit."
+        "independent gives 1 / N; `shared` in the JSON, the mean product of two different "
+        "residuals, is Einf without a fit. The table has fits of least relative deviations; the "
+        "CSV has plain ones too."
     )
     figures = {
         each.source: {
@@ -108,7 +109,8 @@ def energy(measured: Measured, kinship: Kinship) -> Part:
         }
         for each in found
     }
-    return Part(text, rows, plot_energy(found), figures={"by_source": figures})
+    shown = [row for row in rows if row["least_squares"] == "relative"]
+    return Part(text, rows, plot_energy(found), shown, {"by_source": figures})
 
 
 def autocorrelations(measured: Measured, kinship: Kinship) -> Part:

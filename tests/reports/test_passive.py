@@ -135,6 +135,7 @@ def test_tables() -> None:
         "| a\\|b | 0.1235 | yes |",
         "| c, d | 1 | no |",
     ]
+    assert page.startswith("| source | auc | fits |")
     read = list(csv.DictReader(io.StringIO(to_csv(ROWS))))
     assert [row["source"] for row in read] == ["a|b", "c, d"] and float(read[0]["auc"]) < 0.1235
     text = section("Title", "Words.", "x.png", ROWS)
