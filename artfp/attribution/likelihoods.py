@@ -3,8 +3,10 @@
 All scores of an image (of a correlation, of a discriminant, K sources each) are one vector z. Held
 out images of each source say how z is distributed: normal around the source's mean, with one
 covariance within sources, which knows how far scores of different kinds go together. This is the
-fusion. What a source makes likely is tempered: one factor on all log-likelihoods makes the
-posterior probabilities of the held out images as honest as they get.
+fusion. Log-likelihoods are tempered: one factor on all, at most 1, makes the posterior
+probabilities of the held out images as honest as they get. Even so no ratio is told that the held
+out images cannot show: of M images of other sources none may ever have had one of more than about
+M to 1, so log-likelihoods end at log(M + 1) under an image's best.
 
 Whether z fits a source at all does not rest on normality. The squared distance of z from the
 source's mean is compared with those of the source's own held out images, each measured as if it had
@@ -25,10 +27,10 @@ from sklearn.covariance import ledoit_wolf
 
 Values = NDArray[np.float64]
 
-LEAST = 20
-"""Images of a source below which its p-values could not fall under .05."""
+LEAST = 3
+"""Held out images of a source, at least. A p-value is not under 1 / (images + 1)."""
 
-_COLDEST, _HOTTEST = 1e-3, 10.0
+_COLDEST, _HOTTEST = 1e-3, 1.0
 _TINY = 1e-9
 
 
@@ -79,14 +81,14 @@ class ScoreModel:
         if ends[-1] != len(distances):
             raise ValueError(f"{len(distances)} distances, expected {ends[-1]}")
         parts = tuple(np.split(distances, ends[:-1]))
-        return cls(means, arrays["precision"], float(arrays["temper"]), parts)
+        return cls(means, arrays["precision"], float(arrays["temper"][0]), parts)
 
     def tensors(self) -> dict[str, NDArray[np.float64]]:
         """All that there is to it, as float64 arrays by name."""
         return {
             "means": self.means,
             "precision": self.precision,
-            "temper": np.array(self.temper),
+            "temper": np.array([self.temper]),
             "counts": np.array([len(each) for each in self.distances], np.float64),
             "distances": np.concatenate(self.distances),
         }
@@ -96,10 +98,20 @@ class ScoreModel:
         """Held out images of the source that has the fewest."""
         return min(map(len, self.distances))
 
+    @property
+    def limit(self) -> float:
+        """The largest log-likelihood ratio that the held out images can show."""
+        return float(np.log(self.images * (len(self.means) - 1) + 1))
+
     def log_likelihoods(self, scores: ArrayLike) -> Values:
-        """Natural log-likelihoods (N, K) of scores (N, D), tempered, up to a constant."""
+        """Natural log-likelihoods (N, K) of scores (N, D), tempered, up to a constant; no limit."""
         z = np.asarray(scores, np.float64)
         return -0.5 * self.temper * _distances(z, self.means, self.precision)
+
+    def limited(self, log_likelihoods: ArrayLike) -> Values:
+        """Log-likelihoods (N, K) relative to each image's best, and at least -`limit`."""
+        values = np.asarray(log_likelihoods, np.float64)
+        return np.asarray(np.maximum(values - values.max(1, keepdims=True), -self.limit))
 
     def p_values(self, scores: ArrayLike) -> Values:
         """(N, K): shares of each source's held out images that lie as far as scores (N, D) do."""

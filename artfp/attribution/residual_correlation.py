@@ -9,14 +9,15 @@ tell them apart, so their grand mean is subtracted first. See `CorrelationOption
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from artfp.errors import UserError
-from artfp.residuals.base import Extractor
+from artfp.residuals.base import Extractor, load_extractor
 from artfp.residuals.fingerprint import SourceFingerprint, centred_rows
 
 WHITENINGS = ("none", "each", "joint")
@@ -97,6 +98,31 @@ class ResidualCorrelation:
             return self._searched(residuals)
         white = self._white(residuals - self._grand.to(x.device))
         return centred_rows(white) @ self._rows.to(x.device).T
+
+    def card(self) -> dict[str, Any]:
+        """All but the tensors, as JSON values."""
+        return {
+            "kind": self.name,
+            "extractor": self.extractor.text,
+            "window": list(self.window),
+            **asdict(self.options),
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Fingerprints and power, as real arrays."""
+        power = torch.view_as_real(self.power.to(torch.complex64)).contiguous()
+        return {"fingerprints": self.fingerprints, "power": power}
+
+    @classmethod
+    def load(
+        cls, sources: Sequence[str], card: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> ResidualCorrelation:
+        """What `card` and `tensors` gave. Raises KeyError, TypeError, ValueError: anything else."""
+        options = CorrelationOptions(card["gray"], card["grand_mean"], card["whitening"])
+        height, width = card["window"]
+        power = torch.view_as_complex(tensors["power"])
+        extractor = load_extractor(card["extractor"])
+        return cls(sources, extractor, tensors["fingerprints"], power, (height, width), options)
 
     def _white(self, residuals: Tensor, times: int = 1) -> Tensor:
         """Residuals (N, C, h, w) of the window's size, whitened so many times."""

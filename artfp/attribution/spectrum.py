@@ -9,18 +9,14 @@ what generators get wrong is mostly in the differences of channels.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy import linalg
-from sklearn.covariance import ledoit_wolf
 from torch import Tensor
 
-from artfp.residuals.base import Extractor
+from artfp.residuals.base import Extractor, load_extractor
 
 TILE = 32
 """Side of a tile in pixels; images whose shorter side is less have that, made even."""
@@ -37,7 +33,6 @@ _OPPONENT = (
     (2.0**-0.5, 0.0, -(2.0**-0.5)),
     (6.0**-0.5, -2.0 * 6.0**-0.5, 6.0**-0.5),
 )
-_FLOOR = 1e-6  # of a feature's standard deviation
 
 
 @dataclass(frozen=True)
@@ -115,32 +110,34 @@ class SpectrumLDA:
         """Scores (N, sources) of log spectra (N, features)."""
         return features @ self.weights.to(features.device) + self.bias.to(features.device)
 
+    def card(self) -> dict[str, Any]:
+        """All but the tensors, as JSON values."""
+        extractor = self.options.extractor
+        return {
+            "kind": self.name,
+            "tile": self.tile,
+            "taper": self.options.taper,
+            "extractor": extractor.text if extractor else None,
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Weights and bias."""
+        return {"weights": self.weights, "bias": self.bias}
+
+    @classmethod
+    def load(
+        cls, sources: Sequence[str], card: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> SpectrumLDA:
+        """What `card` and `tensors` gave. Raises KeyError, TypeError, ValueError: anything else."""
+        extractor = load_extractor(card["extractor"]) if card["extractor"] else None
+        options = SpectrumOptions(card["taper"], extractor)
+        tile = int(card["tile"])
+        shape = (3 * (tile * (tile // 2 + 1) - 1), len(sources))
+        if tensors["weights"].shape != shape or tensors["bias"].shape != shape[1:]:
+            raise ValueError(f"weights {tuple(tensors['weights'].shape)}, expected {shape}")
+        return cls(sources, tensors["weights"], tensors["bias"], tile, options)
+
 
 def spectrum_features(x: Tensor, tile: int, options: SpectrumOptions) -> Tensor:
     """Log spectra (N, features) of images (N, 3, H, W) in [0, 1], or of their residuals."""
     return log_spectrum(options.extractor(x) if options.extractor else x, tile, options.taper)
-
-
-def discriminant(
-    features: NDArray[np.float32], labels: NDArray[np.int64], sources: int
-) -> tuple[Tensor, Tensor]:
-    """Weights (F, sources) and bias (sources,) of a linear discriminant with equal priors.
-
-    Features (N, F) of images of sources `labels` (N,), two images of each source or more. The
-    covariance within sources is shrunk towards its diagonal (Ledoit and Wolf 2004, on features
-    of unit variance). Columns of weights, and the bias, have mean 0 over the sources.
-    """
-    means = np.stack([features[labels == k].mean(0, dtype=np.float64) for k in range(sources)])
-    centre = means.mean(0)
-    within = features - means[labels].astype(np.float32)
-    scale = np.sqrt(np.square(within).mean(0, dtype=np.float64)) + _FLOOR
-    within /= scale.astype(np.float32)
-    covariance, _ = ledoit_wolf(within, assume_centered=True)
-    offsets = (means - centre) / scale
-    solved = linalg.solve(covariance.astype(np.float64), offsets.T, assume_a="pos")
-    bias = -0.5 * np.einsum("fk,kf->k", solved, offsets)
-    bias -= bias.mean()
-    weights = solved / scale[:, None]
-    if not math.isfinite(float(np.abs(weights).max())):
-        raise ValueError("discriminant: weights that are not finite")
-    return torch.from_numpy(weights).float(), torch.from_numpy(bias - centre @ weights).float()

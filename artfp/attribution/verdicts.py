@@ -5,9 +5,8 @@ of that source's own images; else of its likeliest `source`, if that has a poste
 `confidence` with equal priors over the known sources; else it is `undecided`.
 
 Several images of one source: given the source they are taken as independent, so log-likelihoods
-add up. Content that they share (one scene, one prompt) breaks that. No image may count for more
-than the calibration can show: of m held out images none may ever have had a ratio of more than
-about m to 1 to the wrong side, so an image's log-likelihoods are cut at log(m + 1) under its best.
+add up. Content that they share (one scene, one prompt) breaks that. No image counts for more than
+its `ScoreModel.limited` log-likelihoods, so that none decides alone.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from artfp.attribution.likelihoods import Values, likelihood_ratios, posteriors
+from artfp.attribution.likelihoods import likelihood_ratios, posteriors
 from artfp.errors import UserError
 
 SOURCE, NONE, UNDECIDED = "source", "none of these", "undecided"
@@ -69,7 +68,7 @@ class GroupJudgement(Judgement):
 def judge(
     log_likelihoods: ArrayLike, p_values: ArrayLike, sources: Sequence[str], rules: Rules
 ) -> list[Judgement]:
-    """Judgements of N images from their log-likelihoods and p-values, (N, sources) each."""
+    """Judgements of N images from limited log-likelihoods and p-values, (N, sources) each."""
     values, fits = np.asarray(log_likelihoods), np.asarray(p_values)
     if not len(values):
         return []
@@ -89,15 +88,15 @@ def judge_group(
     rules: Rules,
     calibrated: int,
 ) -> GroupJudgement:
-    """The judgement of one or more images of one source.
+    """The judgement of one or more images of one source; arguments as of `judge`.
 
-    Args: `calibrated`, how many held out images of each source the model knows. The p-value is that
-    of the mean of the images' own, which is normal around 1/2 with variance
+    `calibrated`: how many held out images of each source the p-values come from. The group's is
+    that of the mean of the images' own, which is normal around 1/2 with variance
     (1 / images + 1 / calibrated) / 12 for images of the source: the second part is what all share,
-    the draw of the calibration's images.
+    the draw of the held out images.
     """
     values, fits = np.asarray(log_likelihoods, np.float64), np.asarray(p_values, np.float64)
-    summed = capped(values, calibrated).sum(0)[None]
+    summed = values.sum(0)[None]
     k = int(summed.argmax())
     count = len(values)
     fit = float(fits[0, k])
@@ -118,12 +117,6 @@ def judge_group(
         images=count,
         votes=dict(sorted(votes.items(), key=lambda item: -item[1])),
     )
-
-
-def capped(log_likelihoods: Values, calibrated: int) -> Values:
-    """Log-likelihoods (N, K) relative to each image's best, at least -log(calibrated + 1)."""
-    relative = log_likelihoods - log_likelihoods.max(1, keepdims=True)
-    return np.asarray(np.maximum(relative, -np.log(calibrated + 1.0)))
 
 
 def _verdict(posterior: float, p_value: float, rules: Rules) -> str:

@@ -154,11 +154,15 @@ def test_several_images_prove_more_than_one() -> None:
 
 def test_no_image_decides_alone() -> None:
     """Nine images speak for b a little, one for a beyond measure."""
-    logs = np.array([[-2.0, 0.0, -9.0]] * 9 + [[0.0, -500.0, -500.0]])
-    fits = np.full((10, 3), 0.5)
-    found = judge_group(logs, fits, NAMES, Rules(), 99)
+    model = ScoreModel.fit(*Scores().draw((60, 50, 70)))
+    assert model.images == 50 and model.limit == pytest.approx(np.log(101))
+    logs = model.limited(np.array([[-2.0, 0.0, -9.0]] * 9 + [[-7.0, -507.0, -507.0]]))
+    assert logs.max(1).tolist() == [0.0] * 10
+    found = judge_group(logs, np.full((10, 3), 0.5), NAMES, Rules(), model.images)
     assert found.source == "b" and found.votes == {UNDECIDED: 9, "a": 1}
-    assert found.log_ratio == pytest.approx(18 - np.log(100) + np.log(2), abs=1e-3)
+    assert found.log_ratio == pytest.approx(18 - np.log(101) + np.log(2), abs=1e-3)
+    (alone,) = judge(logs[9:], np.full((1, 3), 0.5), NAMES, Rules())
+    assert alone.log_ratio == pytest.approx(model.limit) and alone.posterior < 1
 
 
 def test_one_image_is_judged_as_alone() -> None:
@@ -185,7 +189,7 @@ def test_tensors_and_back() -> None:
 
 def test_refused() -> None:
     z, labels = Scores().draw((40, LEAST - 1, 50))
-    with pytest.raises(ValueError, match="each takes 20"):
+    with pytest.raises(ValueError, match="each takes 3"):
         ScoreModel.fit(z, labels)
     with pytest.raises(ValueError, match="finite"):
         ScoreModel.fit(z * np.nan, labels)

@@ -7,17 +7,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from scipy.signal import get_window
-from sklearn.covariance import LedoitWolf
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from artfp.attribution.base import Attributor
-from artfp.attribution.spectrum import (
-    SpectrumLDA,
-    SpectrumOptions,
-    discriminant,
-    log_spectrum,
-    tile_of,
-)
+from artfp.attribution.discriminants import Discriminants
+from artfp.attribution.spectrum import SpectrumLDA, SpectrumOptions, log_spectrum, tile_of
 from artfp.residuals import load_extractor
 
 
@@ -69,45 +62,6 @@ def test_what_has_no_tile_is_refused() -> None:
     assert [tile_of(*size) for size in ((256, 300), (32, 32), (33, 19))] == [32, 32, 18]
 
 
-def test_discriminant_is_that_of_scikit_learn() -> None:
-    """With its covariance given, for it shrinks each class by itself and ours the pooled one."""
-    rng = np.random.default_rng(0)
-    mixing = rng.standard_normal((12, 12))
-    labels = np.repeat(np.arange(4), 60)
-    features = rng.standard_normal((240, 12)) @ mixing + rng.standard_normal((4, 12))[labels]
-    means = np.stack([features[labels == k].mean(0) for k in range(4)])
-    within = features - means[labels]
-    scale = np.sqrt((within**2).mean(0))
-    shrunk = LedoitWolf(assume_centered=True).fit(within / scale).covariance_
-    pooled = shrunk * np.outer(scale, scale)
-
-    class Given(LedoitWolf):
-        def fit(self, X: object, y: object = None) -> Given:
-            self.covariance_ = pooled
-            return self
-
-    theirs = LinearDiscriminantAnalysis(
-        solver="lsqr", covariance_estimator=Given(), priors=[0.25] * 4
-    ).fit(features, labels)
-    weights, bias = discriminant(features.astype(np.float32), labels, 4)
-    fresh = rng.standard_normal((50, 12)).astype(np.float32) @ mixing.astype(np.float32)
-    found = fresh @ weights.numpy() + bias.numpy()
-    expected = theirs.decision_function(fresh)
-    expected = expected - expected.mean(1, keepdims=True)
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
-
-
-def test_features_without_variance_do_no_harm() -> None:
-    rng = np.random.default_rng(0)
-    features = rng.standard_normal((80, 5)).astype(np.float32)
-    features[:, 2] = 3.0
-    labels = np.repeat(np.arange(2), 40)
-    features[labels == 1, 0] += 3
-    weights, bias = discriminant(features, labels, 2)
-    found = (features @ weights.numpy() + bias.numpy()).argmax(1)
-    assert (found == labels).mean() > 0.85
-
-
 @pytest.mark.parametrize("extractor", [None, "gaussian:sigma=1"])
 def test_sources_of_other_colours_of_noise_are_told_apart(extractor: str | None) -> None:
     """And images larger than those that it was fitted to as well."""
@@ -123,9 +77,8 @@ def test_sources_of_other_colours_of_noise_are_told_apart(extractor: str | None)
     x = torch.cat([images(k, 120, 32) for k in (0, 1)])
     labels = np.repeat(np.arange(2), 120)
     empty = SpectrumLDA(("a", "b"), torch.empty(0), torch.empty(0), 16, options)
-    found = SpectrumLDA(
-        ("a", "b"), *discriminant(empty.features(x).numpy(), labels, 2), 16, options
-    )
+    fitted = Discriminants(empty.features(x).numpy(), labels, np.zeros_like(labels), 2).fit()
+    found = SpectrumLDA(("a", "b"), *fitted, 16, options)
     assert isinstance(found, Attributor)
     for side, least in ((32, 0.75), (64, 0.95)):
         fresh = torch.cat([images(k, 60, side) for k in (0, 1)])
@@ -134,3 +87,7 @@ def test_sources_of_other_colours_of_noise_are_told_apart(extractor: str | None)
         assert right > least, (side, right)
         assert scores.mean(1).abs().max() < 1e-3
     assert options.text == f"{extractor or 'image'}, hann"
+    again = SpectrumLDA.load(("a", "b"), found.card(), found.tensors())
+    assert torch.equal(again.scores(fresh), scores)
+    with pytest.raises(ValueError, match="expected"):
+        SpectrumLDA.load(("a", "b", "c"), found.card(), found.tensors())

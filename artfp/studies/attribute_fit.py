@@ -1,0 +1,219 @@
+"""Fit an attributor to a folder of sources, and choose all that has to be chosen by cross-fitting.
+
+Images are dealt into ten folds. What an image scores comes from fingerprints, noise spectra and
+discriminants of the other nine folds, so all images estimate and all images validate. The model of
+the scores, with its p-values, is fitted to these held out scores; the parts that go into the bundle
+are then estimated from all images. They are slightly better than those that the scores came from,
+which is the price: the share of the known that is rejected comes out a little over alpha.
+
+Extractors, tapers and ways are chosen by the log loss of held out posteriors, which still tells
+ways apart that all get every image right; on some of the images where there are many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from artfp.attribution.fitted import FittedAttributor, Part
+from artfp.attribution.likelihoods import ScoreModel, Values, log_loss
+from artfp.attribution.policy import ALIGNED, SPECTRUM
+from artfp.attribution.residual_correlation import MATCHED, PLAIN, CorrelationOptions
+from artfp.attribution.spectrum import SpectrumOptions
+from artfp.attribution.verdicts import NONE, SOURCE, UNDECIDED, Rules, judge
+from artfp.errors import UserError
+from artfp.residuals.base import load_extractor
+from artfp.studies.attribute_material import Material, Tick
+from artfp.studies.attribute_ways import (
+    Trial,
+    balanced,
+    correlate,
+    discriminate,
+    held_out,
+    trial_of,
+)
+
+EXTRACTORS = (
+    "gaussian:sigma=0.5",
+    "gaussian:sigma=1",
+    "wavelet:sigma=0.05",
+    "wavelet:sigma=0.25",
+    "wavelet:sigma=1",
+    "wavelet:sigma=2",
+    "wavelet:sigma=5",
+)
+"""Of which one is chosen."""
+
+SELECTION = 200
+"""Images of each source on which extractors and tapers are compared, at most."""
+
+PLAIN_WAY, MATCHED_WAY, SPECTRA, FUSION = "plain", "matched", "spectrum", "fusion"
+
+WAYS = {
+    PLAIN_WAY: "correlation with the mean residuals, as Marra et al. 2019",
+    MATCHED_WAY: "the same, whitened and without what all sources share",
+    SPECTRA: "discriminant of log spectra",
+    FUSION: "matched and spectrum together",
+}
+"""Ways of attribution by name; all but the first are compared where none is asked for."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is fitted; None: chosen by the data. Raises UserError: no such way or extractor."""
+
+    way: str | None = None
+    extractor: str | None = None
+    rules: Rules = field(default_factory=Rules)
+    device: torch.device | str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.way is not None and self.way not in WAYS:
+            raise UserError(f"way {self.way!r}: choose from {', '.join(WAYS)}")
+        if self.extractor is not None:
+            load_extractor(self.extractor)
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What the chosen way does with held out images, by true source.
+
+    `confusion[k][j]`, images of source k of which j is the likeliest; `rejected` and `undecided`,
+    the shares of each source's images with these verdicts; `wrong`, of those with the verdict of
+    another source.
+    """
+
+    accuracy: float
+    log_loss: float
+    confusion: list[list[int]]
+    rejected: list[float]
+    undecided: list[float]
+    wrong: list[float]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted attributor with all that was tried on the way; `chosen` names the best way."""
+
+    attributor: FittedAttributor
+    chosen: str
+    extractors: dict[str, list[Trial]]
+    ways: list[Trial]
+    validation: Validation
+
+
+def fit(
+    material: Material,
+    options: Options | None = None,
+    name: str = "attributor",
+    tick: Tick = lambda what, images: None,
+) -> Fit:
+    """Fit all ways to the images and keep the best, or the one that the options name.
+
+    Raises UserError: a way that the policy excludes.
+    """
+    options = options or Options()
+    wanted = _wanted(options.way, material.policy.kind)
+    trials: dict[str, list[Trial]] = {}
+    made: dict[str, tuple[tuple[Part, ...], Values]] = {}
+    for way, how in ((PLAIN_WAY, PLAIN), (MATCHED_WAY, MATCHED)):
+        if way in wanted or (way == MATCHED_WAY and FUSION in wanted):
+            trials[way] = choose_extractor(material, how, options, tick)
+            part, scores = correlate(material, how, trials[way][0].what, options.device, tick)
+            made[way] = ((part,), scores)
+    if SPECTRA in wanted or FUSION in wanted:
+        trials[SPECTRA] = choose_spectrum(material, options, tick)
+        spectrum, scores = discriminate(material, trials[SPECTRA][0].what, options.device, tick)
+        made[SPECTRA] = ((spectrum,), scores)
+    if FUSION in wanted:
+        both = [made[MATCHED_WAY], made[SPECTRA]]
+        made[FUSION] = (
+            tuple(part for parts, _ in both for part in parts),
+            np.concatenate([scores for _, scores in both], 1),
+        )
+    checked = {way: held_out(made[way][1], material) for way in wanted}
+    ways = sorted(
+        (trial_of(way, made[way][1], checked[way][0], material.labels) for way in wanted),
+        key=lambda trial: trial.log_loss,
+    )
+    chosen = ways[0].what
+    parts, scores = made[chosen]
+    model = ScoreModel.fit(scores, material.labels)
+    attributor = FittedAttributor(name, parts, model, material.policy, options.rules)
+    logs, fits = checked[chosen]
+    validation = _validated(model.limited(logs), fits, material, options.rules)
+    return Fit(attributor, chosen, trials, ways, validation)
+
+
+def choose_extractor(
+    material: Material, how: CorrelationOptions, options: Options, tick: Tick
+) -> list[Trial]:
+    """Extractors, the best first."""
+    if options.extractor is not None:
+        return [Trial(load_extractor(options.extractor).text, np.nan, np.nan, None, 0)]
+    rows = material.few(SELECTION)
+    found = []
+    for text in EXTRACTORS:
+        what = load_extractor(text).text
+        _, scores = correlate(material, how, what, options.device, tick, rows)
+        logs, _ = held_out(scores, material, rows)
+        found.append(trial_of(what, scores, logs, material.labels[rows]))
+    return sorted(found, key=lambda trial: trial.log_loss)
+
+
+def choose_spectrum(material: Material, options: Options, tick: Tick) -> list[Trial]:
+    """What the spectrum is taken of and with which taper, the best first.
+
+    Without a taper borders show, which stand in the same place in aligned images alone.
+    """
+    tapers = ("hann", "none") if material.policy.kind == ALIGNED else ("hann",)
+    rows = material.few(SELECTION)
+    found = []
+    for taper in tapers:
+        what = SpectrumOptions(taper).text
+        _, scores = discriminate(material, what, options.device, tick, rows)
+        logs, _ = held_out(scores, material, rows)
+        found.append(trial_of(what, scores, logs, material.labels[rows]))
+    return sorted(found, key=lambda trial: trial.log_loss)
+
+
+def _wanted(way: str | None, policy: str) -> tuple[str, ...]:
+    """The ways to fit."""
+    if policy == SPECTRUM:
+        if way not in (None, SPECTRA):
+            raise UserError(
+                f"the policy is {SPECTRUM}, which excludes {way}; give another --policy"
+            )
+        return (SPECTRA,)
+    return tuple(WAYS)[1:] if way is None else (way,)
+
+
+def _validated(logs: Values, fits: Values, material: Material, rules: Rules) -> Validation:
+    labels, count = material.labels, len(material.sources)
+    found = judge(logs, fits, material.sources, rules)
+    verdicts = np.array([each.verdict for each in found])
+    named = logs.argmax(1)
+    confusion = np.zeros((count, count), np.int64)
+    np.add.at(confusion, (labels, named), 1)
+
+    def shares(chosen: NDArray[np.bool_]) -> list[float]:
+        return [float(chosen[labels == k].mean()) for k in range(count)]
+
+    return Validation(
+        accuracy=balanced(named == labels, labels),
+        log_loss=log_loss(logs, labels),
+        confusion=confusion.tolist(),
+        rejected=shares(verdicts == NONE),
+        undecided=shares(verdicts == UNDECIDED),
+        wrong=shares((verdicts == SOURCE) & (named != labels)),
+    )
+
+
+def trials_json(trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """As JSON values; what was given and not tried has no figures."""
+    return [asdict(each) if each.images else {"what": each.what} for each in trials]
