@@ -10,13 +10,18 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from artfp.errors import UserError
-from artfp.residuals.filters import gaussian
+from artfp.residuals.filters import gaussian, median, wiener
 from artfp.residuals.wavelet import wavelet
 
 Residual = Callable[[Tensor], Tensor]
 """Images (N, C, H, W) in [0, 1] to their residuals (N, C, H, W), float32, in the same units."""
 
-EXTRACTORS: dict[str, Callable[..., Residual]] = {"gaussian": gaussian, "wavelet": wavelet}
+EXTRACTORS: dict[str, Callable[..., Residual]] = {
+    "gaussian": gaussian,
+    "median": median,
+    "wavelet": wavelet,
+    "wiener": wiener,
+}
 """What makes an extractor from its settings, which are numbers with defaults."""
 
 

@@ -35,6 +35,9 @@ def test_every_extractor_is_found_by_its_own_text() -> None:
         ("gaussian:sigma=0", "must be over 0"),
         ("wavelet:sigma=-1", "must be over 0"),
         ("wavelet:levels=0", "must be 1 or more"),
+        ("wiener:side=4", "must be an odd number from 3 on"),
+        ("wiener:sigma=-1", "must be 0 or more"),
+        ("median:side=1", "must be an odd number from 3 on"),
     ],
 )
 def test_bad_names_say_what_is_known(text: str, message: str) -> None:
