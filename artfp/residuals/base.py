@@ -11,6 +11,7 @@ from torch import Tensor
 
 from artfp.errors import UserError
 from artfp.residuals.filters import gaussian, median, wiener
+from artfp.residuals.nonlocal_means import nonlocal_means
 from artfp.residuals.wavelet import wavelet
 
 Residual = Callable[[Tensor], Tensor]
@@ -19,6 +20,7 @@ Residual = Callable[[Tensor], Tensor]
 EXTRACTORS: dict[str, Callable[..., Residual]] = {
     "gaussian": gaussian,
     "median": median,
+    "nonlocal_means": nonlocal_means,
     "wavelet": wavelet,
     "wiener": wiener,
 }
