@@ -52,7 +52,7 @@ def describe(prog: str) -> Any:
     add("folder", type=str, help="Folder with one subfolder of images for each source.")
     add("--output_dir", required=True, help="Folder for page, pictures, tables and fingerprints.")
     add("--extractor", type=str, default="wavelet", metavar="NAME[:SETTING=VALUE,...]",
-        help="What makes residuals: gaussian or wavelet.")  # fmt: skip
+        help="What makes residuals, such as wavelet or gaussian:sigma=0.5.")  # fmt: skip
     add("--images", type=int | None, default=None,
         help="Images that estimate each fingerprint; default: 512 where all sources have 1000, "
         "else half of the smallest source.")  # fmt: skip
