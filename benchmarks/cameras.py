@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Estimate, compare, print the tables, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data_dir", required=True, help="folder with flat/ and natural/")
-    parser.add_argument("--extractors", nargs="+", default=["wavelet:sigma=5"])
+    parser.add_argument("--extractors", nargs="+", default=["wavelet:sigma=5", "wavelet:sigma=3"])
     parser.add_argument("--output", default="benchmarks/results/cameras.json")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)

@@ -1,6 +1,6 @@
 """Time and peak memory of a source's fingerprint against the number of its images.
 
-    python benchmarks/fingerprint_memory.py --data_dir CIFAR --images 1000,100000
+    python benchmarks/fingerprint_memory.py --data_dir CIFAR
 
 Each run is a process of its own; what counts is its peak resident memory. The images lie in a folder
 of links to files of `--data_dir`, a thousand a folder. The list of file names grows with their
@@ -33,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data_dir", required=True, help="folder of images of one size")
     parser.add_argument("--extractor", default="wavelet:sigma=1")
-    parser.add_argument("--images", default="1000,100000")
+    parser.add_argument("--images", default="1000,10000,100000")
     parser.add_argument("--output", default="benchmarks/results/fingerprint_memory.json")
     parser.add_argument("--run", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()

@@ -13,16 +13,16 @@ mean residual m of N of them should, with residuals of variance s^2 per value,
 
 That is the textbook. Extractors take a share of the pattern away and turn the rest, images have
 something in common of their own, their residuals are not white, and some are noisier than others.
-`predicted` knows of it: gain g, the projection of what the pattern does to the mean residual on K;
-spread p, its energy over that of K; the energy c^2 of the unmarked images' own mean residual; the
-energy e of each unmarked test image's residual; and D, one over the variance of the correlations
-of unmarked images' residuals with each other.
+`predicted` knows of it: S is what the pattern does to the mean residual of all images, p its energy
+over K's and g its projection on K; c^2 is the energy of the unmarked images' own mean residual, e
+that of each unmarked test image's residual.
 
 - energy p k^2 + c^2 + s^2 / N,
 - correlation g k / sqrt(energy),
-- AUC: the mean of Phi(d / sqrt 2) over test images, d = correlation times g k / sqrt(p k^2 + e)
-  over the standard deviation of an unmarked image's correlation with m, whose square is 1 / values
-  for the pattern's share of m's energy and 1 / D for the rest.
+- AUC: the mean of Phi(d / sqrt 2) over test images, d = sqrt(p) k / sqrt(energy) times
+  sqrt(p) k / sqrt(p k^2 + e) over the standard deviation of an unmarked image's correlation with m.
+  Its variance is the mean of three by their shares of the energy: of correlations with S, with what
+  unmarked images have in common, and with the residual of another unmarked image, all measured.
 
 Images to estimate on and to test are apart. All energies are per value (pixel and channel), in
 squared grey levels. Figures are means over patterns, each with the images in another order.
@@ -64,8 +64,10 @@ class Host:
     mean: Tensor
     common: float
     noise: float
-    values: float
-    """How many independent values would let residuals correlate as much by chance."""
+    chance: float
+    """Variance of the correlations of two images' residuals."""
+    common_chance: float
+    """Variance of a residual's correlation with what all have in common."""
     tests: Tensor
     """Residuals of unmarked test images (N, 3, H, W)."""
 
@@ -77,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--extractor", default="wavelet:sigma=5")
     parser.add_argument("--strengths", default="0.125,0.25,0.5,1,2,4", help="k in grey levels")
     parser.add_argument("--estimate", type=int, default=1024, help="images to estimate on, at most")
-    parser.add_argument("--test", type=int, default=512, help="images to test")
+    parser.add_argument("--test", type=int, default=256, help="images to test")
     parser.add_argument("--patterns", type=int, default=5)
     parser.add_argument("--output", default="benchmarks/results/planted.json")
     parser.add_argument("--plot", help="PNG file")
@@ -111,8 +113,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         test_images=args.test,
         residual_variance=host.noise,
         energy_of_unmarked_mean=host.common,
-        values=pixels[0].numel(),
-        values_of_unmarked_residuals=host.values,
+        variance_of_unmarked_correlations=host.chance,
+        variance_of_correlations_with_their_mean=host.common_chance,
         rows=rows,
     )
     if args.plot:
@@ -129,8 +131,11 @@ def _host(estimate: Tensor, test: Tensor, extractor: Extractor) -> Host:
     single = _energy(residuals)
     common = (_energy(found.mean) * count - single) / (count - 1)
     tests = torch.cat([extractor(x) for x in _planted(test, None, 1)])
-    chance = correlation(tests, residuals).var()
-    return Host(found.mean, common, single - common, 1.0 / float(chance), tests)
+    chance = float(correlation(tests, residuals).var())
+    of_mean = float(correlation(tests, found.mean[None]).var())
+    noise = (single - common) / count
+    of_common = max(0.0, (of_mean * (common + noise) - chance * noise) / common)
+    return Host(found.mean, common, single - common, chance, of_common, tests)
 
 
 def _recovered(
@@ -142,13 +147,12 @@ def _recovered(
     estimate = estimate[torch.randperm(len(estimate), generator=draw)]
     planted = torch.cat([extractor(x) for x in _planted(test, pattern * strength, 1 + seed)])
     found = SourceFingerprint.empty(pattern.shape, extractor.text, "planted")
-    steps = [2**i for i in range(len(estimate).bit_length()) if 2**i < len(estimate)]
     means: dict[int, Tensor] = {}
     residuals = torch.cat(
         [extractor(x) for x in _planted(estimate, pattern * strength, 2000 + seed)]
     )
-    for start, stop in zip([0, *steps], [*steps, len(estimate)], strict=True):
-        found.add(residuals[start:stop])
+    for stop in _steps(len(estimate)):
+        found.add(residuals[found.count : stop])
         means[stop] = found.mean
     done = (found.mean - host.mean).double() * 255.0
     truth = pattern.double() * strength
@@ -156,30 +160,35 @@ def _recovered(
     spread = float(done.square().mean() / truth.square().mean())
     k2, s2 = strength**2, host.noise
     values = pattern.numel()
+    every = torch.stack(list(means.values()))
+    negatives = correlation(host.tests, every).T.numpy()
+    positives = correlation(planted, every).T.numpy()
+    recovered = correlation(every, pattern[None])[:, 0].tolist()
+    chance = float(correlation(host.tests, done[None]).var())
     energies = (host.tests.double() * 255.0).square().mean((1, 2, 3)).numpy()
-    for count, mean in means.items():
-        energy = _energy(mean)
+    for at, (count, mean) in enumerate(means.items()):
         textbook = 1.0 / np.sqrt(1.0 + s2 / (count * k2))
         expected = spread * k2 + host.common + s2 / count
         predicted = min(1.0, gain * strength / np.sqrt(expected))
         correct = np.sqrt(values) * textbook * strength / np.sqrt(k2 + s2)
         share = spread * k2 / expected
-        variance = share / values + (1.0 - share) / host.values
-        own = predicted * gain * strength / np.sqrt((spread * k2 + energies) * variance)
-        negatives = correlation(host.tests, mean[None])[:, 0].numpy()
-        positives = correlation(planted, mean[None])[:, 0].numpy()
+        variance = share * chance
+        variance += (
+            host.common / expected * host.common_chance + s2 / count / expected * host.chance
+        )
+        own = np.sqrt(share * spread * k2 / ((spread * k2 + energies) * variance))
         yield {
             "strength": strength,
             "images": count,
             "gain": gain,
             "spread": spread,
-            "energy": energy / k2,
+            "energy": _energy(mean) / k2,
             "energy_textbook": 1.0 + s2 / (count * k2),
             "energy_predicted": expected / k2,
-            "correlation": float(correlation(mean[None], pattern[None])),
+            "correlation": recovered[at],
             "correlation_textbook": float(textbook),
             "correlation_predicted": float(predicted),
-            "auc": auc(negatives, positives),
+            "auc": auc(negatives[at], positives[at]),
             "auc_textbook": float(ndtr(correct / np.sqrt(2.0))),
             "auc_predicted": float(ndtr(own / np.sqrt(2.0)).mean()),
         }
@@ -194,6 +203,11 @@ def _planted(pixels: Tensor, pattern: Tensor | None, seed: int) -> Iterator[Tens
             levels = levels + pattern
         up = torch.rand(levels.shape, generator=draw)
         yield (levels + up).floor().clamp(0.0, 255.0) / 255.0
+
+
+def _steps(count: int) -> list[int]:
+    """1, 2, 4, ... and `count` itself."""
+    return [2**i for i in range(count.bit_length()) if 2**i < count] + [count]
 
 
 def _energy(residuals: Tensor) -> float:
