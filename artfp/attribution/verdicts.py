@@ -93,7 +93,7 @@ def judge_group(
     `calibrated`: how many held out images of each source the p-values come from. The group's is
     that of the mean of the images' own, which is normal around 1/2 with variance
     (1 / images + 1 / calibrated) / 12 for images of the source: the second part is what all share,
-    the draw of the held out images.
+    the draw of the held out images. It ends at 1 / (calibrated + 1), as that of one image does.
     """
     values, fits = np.asarray(log_likelihoods, np.float64), np.asarray(p_values, np.float64)
     summed = values.sum(0)[None]
@@ -103,6 +103,7 @@ def judge_group(
     if count > 1:
         deviation = np.sqrt((1.0 / count + 1.0 / calibrated) / 12.0)
         fit = float(special.ndtr((fits[:, k].mean() - 0.5) / deviation))
+        fit = max(fit, 1.0 / (calibrated + 1.0))
     posterior = float(posteriors(summed)[0, k])
     votes: dict[str, int] = {}
     for alone in judge(values, fits, sources, rules):

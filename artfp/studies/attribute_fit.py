@@ -6,14 +6,15 @@ the scores, with its p-values, is fitted to these held out scores; the parts tha
 are then estimated from all images. They are slightly better than those that the scores came from,
 which is the price: the share of the known that is rejected comes out a little over alpha.
 
-Extractors, tapers and ways are chosen by the log loss of held out posteriors, which still tells
-ways apart that all get every image right; on some of the images where there are many.
+Extractors, tapers and ways are chosen by the log loss of held out posteriors, limited so that no
+outlier decides, which tells more than accuracy; on some of the images where there are many.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from artfp.attribution.verdicts import NONE, SOURCE, UNDECIDED, Rules, judge
 from artfp.errors import UserError
 from artfp.residuals.base import load_extractor
 from artfp.studies.attribute_material import Material, Tick
+from artfp.studies.attribute_resume import Memory
 from artfp.studies.attribute_ways import (
     Trial,
     balanced,
@@ -112,10 +114,12 @@ def fit(
     options: Options | None = None,
     name: str = "attributor",
     tick: Tick = lambda what, images: None,
+    memory: Memory | None = None,
 ) -> Fit:
     """Fit all ways to the images and keep the best, or the one that the options name.
 
-    Raises UserError: a way that the policy excludes.
+    `memory` keeps what was tried, for a run that is stopped. Raises UserError: a way that the
+    policy excludes.
     """
     options = options or Options()
     wanted = _wanted(options.way, material.policy.kind)
@@ -123,11 +127,11 @@ def fit(
     made: dict[str, tuple[tuple[Part, ...], Values]] = {}
     for way, how in ((PLAIN_WAY, PLAIN), (MATCHED_WAY, MATCHED)):
         if way in wanted or (way == MATCHED_WAY and FUSION in wanted):
-            trials[way] = choose_extractor(material, how, options, tick)
+            trials[way] = choose_extractor(material, how, options, tick, memory)
             part, scores = correlate(material, how, trials[way][0].what, options.device, tick)
             made[way] = ((part,), scores)
     if SPECTRA in wanted or FUSION in wanted:
-        trials[SPECTRA] = choose_spectrum(material, options, tick)
+        trials[SPECTRA] = choose_spectrum(material, options, tick, memory)
         spectrum, scores = discriminate(material, trials[SPECTRA][0].what, options.device, tick)
         made[SPECTRA] = ((spectrum,), scores)
     if FUSION in wanted:
@@ -138,48 +142,64 @@ def fit(
         )
     checked = {way: held_out(made[way][1], material) for way in wanted}
     ways = sorted(
-        (trial_of(way, made[way][1], checked[way][0], material.labels) for way in wanted),
+        (trial_of(way, made[way][1], checked[way][0], material.labels) for way in wanted[::-1]),
         key=lambda trial: trial.log_loss,
-    )
+    )  # of equals the last of WAYS
     chosen = ways[0].what
     parts, scores = made[chosen]
     model = ScoreModel.fit(scores, material.labels)
     attributor = FittedAttributor(name, parts, model, material.policy, options.rules)
-    logs, fits = checked[chosen]
-    validation = _validated(model.limited(logs), fits, material, options.rules)
+    validation = _validated(*checked[chosen], material, options.rules)
     return Fit(attributor, chosen, trials, ways, validation)
 
 
 def choose_extractor(
-    material: Material, how: CorrelationOptions, options: Options, tick: Tick
+    material: Material,
+    how: CorrelationOptions,
+    options: Options,
+    tick: Tick,
+    memory: Memory | None = None,
 ) -> list[Trial]:
     """Extractors, the best first."""
     if options.extractor is not None:
         return [Trial(load_extractor(options.extractor).text, np.nan, np.nan, None, 0)]
     rows = material.few(SELECTION)
-    found = []
-    for text in EXTRACTORS:
-        what = load_extractor(text).text
+
+    def trial(what: str) -> Trial:
         _, scores = correlate(material, how, what, options.device, tick, rows)
         logs, _ = held_out(scores, material, rows)
-        found.append(trial_of(what, scores, logs, material.labels[rows]))
+        return trial_of(what, scores, logs, material.labels[rows])
+
+    found = _tried([load_extractor(text).text for text in EXTRACTORS], trial, memory)
     return sorted(found, key=lambda trial: trial.log_loss)
 
 
-def choose_spectrum(material: Material, options: Options, tick: Tick) -> list[Trial]:
+def choose_spectrum(
+    material: Material, options: Options, tick: Tick, memory: Memory | None = None
+) -> list[Trial]:
     """What the spectrum is taken of and with which taper, the best first.
 
     Without a taper borders show, which stand in the same place in aligned images alone.
     """
     tapers = ("hann", "none") if material.policy.kind == ALIGNED else ("hann",)
     rows = material.few(SELECTION)
-    found = []
-    for taper in tapers:
-        what = SpectrumOptions(taper).text
+
+    def trial(what: str) -> Trial:
         _, scores = discriminate(material, what, options.device, tick, rows)
         logs, _ = held_out(scores, material, rows)
-        found.append(trial_of(what, scores, logs, material.labels[rows]))
+        return trial_of(what, scores, logs, material.labels[rows])
+
+    found = _tried([SpectrumOptions(taper).text for taper in tapers], trial, memory)
     return sorted(found, key=lambda trial: trial.log_loss)
+
+
+def _tried(
+    whats: Sequence[str], trial: Callable[[str], Trial], memory: Memory | None
+) -> list[Trial]:
+    return [
+        trial(what) if memory is None else memory.trial(what, partial(trial, what))
+        for what in whats
+    ]
 
 
 def _wanted(way: str | None, policy: str) -> tuple[str, ...]:

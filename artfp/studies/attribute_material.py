@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import warnings
 from collections import Counter
@@ -43,6 +44,7 @@ class Material:
     Attributes, of N images, those of a source together: `labels` (N,), the number of the source;
     `folds` (N,), the part of the cross-validation, which depends on name and seed alone, so that
     images of one name in several sources stay together; `offsets` (N, 2), where the window is.
+    `digest` of what all files hold.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Material:
         self.sizes: dict[str, Counter[str]] = {name: Counter() for name in chosen}
         self.policy = choose_policy(self._measure(chosen, tick), policy, window)
         self._spool = Spool(folder)
+        self._digest = hashlib.sha256()
         labels, names = [], []
         for number, (name, source) in enumerate(chosen.items()):
             kept = self._read(name, source, tick)
@@ -82,6 +85,7 @@ class Material:
         drawn = [fraction_of(f"{seed} {name}") for name in names]
         self.folds = (np.array(drawn) * FOLDS).astype(np.int64)
         self.offsets = self._offsets(names, seed)
+        self.digest = self._digest.hexdigest()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -157,6 +161,8 @@ class Material:
             except ImageError as error:
                 self.failed.append((f"{name}/{image}", str(error)))
             else:
+                label = f"{name}/{image}".encode("utf-8", "surrogateescape") + b"\0"
+                self._digest.update(hashlib.sha256(label + hashlib.sha256(data).digest()).digest())
                 self._spool.append(middle(pixels, self.policy.size, (0, 1)))
                 self.codecs[name][codec_of(data)] += 1
                 kept.append(image)

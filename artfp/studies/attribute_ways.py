@@ -102,7 +102,7 @@ def discriminate(
 def held_out(
     scores: Values, material: Material, rows: NDArray[np.int64] | None = None
 ) -> tuple[Values, Values]:
-    """Log-likelihoods and p-values (N, K) of held out scores by models that never saw them."""
+    """Limited log-likelihoods and p-values (N, K) of held out scores by models without them."""
     rows = np.arange(len(material)) if rows is None else rows
     labels, folds = material.labels[rows], material.folds[rows]
     logs = np.empty((len(rows), len(material.sources)))
@@ -110,7 +110,8 @@ def held_out(
     for fold in range(FOLDS):
         own = folds == fold
         model = ScoreModel.fit(scores[~own], labels[~own])
-        logs[own], fits[own] = model.log_likelihoods(scores[own]), model.p_values(scores[own])
+        logs[own] = model.limited(model.log_likelihoods(scores[own]))
+        fits[own] = model.p_values(scores[own])
     return logs, fits
 
 

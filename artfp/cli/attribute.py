@@ -1,0 +1,59 @@
+"""`artfp attribute`: which of several known sources made an image."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from artfp.cli import attribute_fit, attribute_predict, attribute_report, attribute_study
+from artfp.cli.base import choose
+from artfp.cli.common import prepare
+
+HELP = """\
+usage: artfp attribute ACTION ...
+
+Tell which of several generators, cameras or other sources made an image, by the traces that they
+leave without being asked to. Nothing was embedded, so this is evidence from statistics: it knows
+the sources that it was fitted to, and says "none of these" of what does not look like them.
+
+actions:
+  fit      Learn sources from a folder with one subfolder of images for each
+  predict  Attribute images, each by itself or all of one source together
+  report   Measure an attributor on labelled images; also of sources that it does not know
+  study    Analyse the fingerprints of sources as Marra et al. 2019 do
+  study    Analyse the fingerprints of sources as Marra et al. 2019 do, with pictures
+
+examples:
+  artfp attribute fit dumps/
+  artfp attribute predict suspects/
+  artfp attribute predict suspects/ --same_source --json -
+  artfp attribute report labelled/
+  artfp attribute study dumps/ --output_dir study/
+
+artfp attribute ACTION --help tells an action's options.
+exit codes: 0 done, 1 some images could not be used, 2 bad input, 130 interrupted"""
+
+_Describe = Callable[[str], Any]
+_Act = Callable[[Any, Any, list[str]], int]
+
+_ACTIONS: dict[str, tuple[_Describe, _Act]] = {
+    "fit": (attribute_fit.describe, attribute_fit.act),
+    "predict": (attribute_predict.describe, attribute_predict.act),
+    "report": (attribute_report.describe, attribute_report.act),
+    "study": (attribute_study.describe, attribute_study.act),
+    "study": (attribute_study.describe, attribute_study.act),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    action = choose(_ACTIONS, words, HELP)
+    if action is None:
+        return 0
+    describe, act = action
+    parser = describe(f"artfp attribute {words[0]}")
+    args = parser.parse_args(words[1:])
+    prepare()
+    return act(args, parser, words)

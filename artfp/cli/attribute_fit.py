@@ -1,0 +1,151 @@
+"""`artfp attribute fit`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from artfp.cli.attribute_progress import progress
+from artfp.cli.base import console, make_parser
+from artfp.cli.common import counted, report_failed
+from artfp.cli.gan_options import add_device_option, torch_device
+from artfp.errors import UserError, one_line
+
+DESCRIPTION = """\
+Learn to tell sources apart. FOLDER has one subfolder of images for each source: what a generator
+made, a camera took, or real images of one kind. No flag is needed.
+
+Three ways are fitted, and the best on held out images is kept:
+  matched   correlation of an image's noise residual with the mean residual of each source (Marra et
+            al. 2019), whitened over frequencies and colours, without what all sources share
+  spectrum  a linear discriminant of log spectra, which does not depend on the place
+  fusion    both
+The denoiser and its strength are chosen by the held out images as well. --way plain is the
+correlation as published.
+
+policies for sizes (no image is ever resized):
+  aligned   pixels stand where they stood when the source made the image: whole images. The default
+            where all images have one size
+  shift     crops from anywhere: a window is searched for in the fingerprints
+  spectrum  only what does not depend on the place. The default where sizes differ
+
+A share --alpha of the sources' own images is called "none of these"; how many images of other
+sources are, tells artfp attribute report. Files are compared first: sources that codec, size, JPEG
+tables or metadata alone would tell apart are warned of, since then a high accuracy shows little."""
+
+EPILOG = """\
+examples:
+  artfp attribute fit dumps/
+  artfp attribute fit dumps/ --output_dir crops --policy shift --window 96
+  artfp attribute fit dumps/ --output_dir published --way plain --extractor wavelet:sigma=5
+
+writes into --output_dir:
+  attributor.safetensors  all that predict and report need
+  attributor.json         its card: sources, choices, validation, warnings
+
+A run that was stopped goes on where it stopped when the same command is given again.
+
+exit codes: 0 done, 1 some images could not be used (each is named), 2 bad input, 130 interrupted"""
+
+
+def describe(prog: str) -> Any:
+    """The options."""
+    parser = make_parser(prog, DESCRIPTION, EPILOG)
+    add = parser.add_argument
+    add("folder", type=str, help="Folder with one subfolder of images for each source.")
+    add("--output_dir", default="attributor", help="Folder for the attributor.")
+    add("--policy", type=str | None, default=None, metavar="NAME",
+        help="aligned, shift or spectrum; default: by the images' sizes.")  # fmt: skip
+    add("--window", type=int | None, default=None,
+        help="Side in pixels of what is cut of every image; default: as large as the images of "
+        "all sources, at most 256, for shift three quarters.")  # fmt: skip
+    add("--way", type=str | None, default=None, metavar="NAME",
+        help="plain, matched, spectrum or fusion; default: the best but plain.")  # fmt: skip
+    add("--extractor", type=str | None, default=None, metavar="NAME[:SETTING=VALUE,...]",
+        help="What makes residuals, such as wavelet:sigma=1; default: the best of "
+        "seven.")  # fmt: skip
+    add("--alpha", type=float, default=0.05,
+        help="Share of the known sources' images that may be called none of these.")  # fmt: skip
+    add("--confidence", type=float, default=0.95,
+        help="Posterior probability from which on a source is named.")  # fmt: skip
+    add("--limit", type=int, default=1000, help="At most so many images of each source.")
+    add("--seed", type=int, default=0, help="Of the folds.")
+    add_device_option(parser)
+    return parser
+
+
+def act(args: Any, parser: Any, words: list[str]) -> int:
+    """Run the action; the exit code."""
+    if args.limit < 1:
+        raise UserError(f"--limit: found {args.limit}, expected 1 or more")
+
+    from artfp.attribution.fitted import save_attributor
+    from artfp.attribution.verdicts import Rules
+    from artfp.data.guard import examine
+    from artfp.studies.attribute_card import facts_of_fit
+    from artfp.studies.attribute_fit import Options, fit
+    from artfp.studies.attribute_material import Material
+    from artfp.studies.attribute_resume import Memory
+    from artfp.studies.passive_images import sources_in
+
+    device, rules = torch_device(args), Rules(args.alpha, args.confidence)
+    options = Options(args.way, args.extractor, rules, device)
+    sources, output = sources_in(Path(args.folder)), Path(args.output_dir)
+    asked = {
+        name: getattr(args, name)
+        for name in ("policy", "window", "way", "extractor", "limit", "seed")
+    }
+    with progress() as tick:
+        guard = examine(sources, tick=lambda count: tick("comparing files", count))
+    for finding in guard:
+        print(f"warning: {finding}", file=sys.stderr)
+    with progress() as tick:
+        material = Material(
+            sources,
+            policy=args.policy,
+            window=args.window,
+            limit=args.limit,
+            seed=args.seed,
+            folder=output,
+            tick=tick,
+        )
+        print(f"{counted(len(material))} of {len(sources)} sources; {material.policy.describe()}")
+        memory = Memory(output, {"sources": material.digest, **asked})
+        found = fit(material, options, output.resolve().name, tick, memory)
+    found.attributor.facts.update(facts_of_fit(material, found, guard, asked))
+    files = save_attributor(found.attributor, output)
+    memory.forget()
+    material.close()
+    _tell(found)
+    print(f"wrote {' and '.join(files)} into {one_line(str(output))}")
+    return report_failed(material.failed)
+
+
+def _tell(found: Any) -> None:
+    """What was tried, and what the chosen way does with held out images."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    from artfp.studies.attribute_fit import WAYS
+
+    table = Table(box=SIMPLE_HEAD, title="held out images", title_justify="left")
+    for head in ("way", "", "accuracy", "largest score", "log loss"):
+        table.add_column(head, justify="left" if head in ("way", "") else "right")
+    for trial in found.ways:
+        largest = "" if trial.largest is None else f"{trial.largest:.2%}"
+        cells = (f"{trial.accuracy:.2%}", largest, f"{trial.log_loss:.4f}")
+        table.add_row(trial.what, WAYS[trial.what], *cells)
+    console().print(table)
+    for way, trials in found.extractors.items():
+        many = f", the best of {len(trials)}" if len(trials) > 1 else ""
+        console().print(f"{way}: {trials[0].what}{many}", markup=False)
+    table = Table(box=SIMPLE_HEAD, title=f"{found.chosen}, by true source", title_justify="left")
+    for head in ("source", "likeliest", "named another", "undecided", "none of these"):
+        table.add_column(head, justify="left" if head == "source" else "right")
+    valid = found.validation
+    for k, name in enumerate(found.attributor.sources):
+        row = valid.confusion[k]
+        shares = (row[k] / sum(row), valid.wrong[k], valid.undecided[k], valid.rejected[k])
+        table.add_row(one_line(name), *(f"{share:.1%}" for share in shares))
+    console().print(table)

@@ -1,0 +1,49 @@
+"""What the card of a fitted attributor tells: data, choices, validation, warnings, software."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+from artfp.data.guard import Finding
+from artfp.reports.passive_page import rounded
+from artfp.studies.attribute_fit import WAYS, Fit, trials_json
+from artfp.studies.attribute_material import FOLDS, Material
+
+_PACKAGES = ("numpy", "scikit-learn", "scipy", "torch")
+
+
+def facts_of_fit(
+    material: Material, found: Fit, guard: Sequence[Finding], asked: dict[str, Any]
+) -> dict[str, Any]:
+    """Facts for `FittedAttributor.facts`, as JSON values; `asked` are the settings given."""
+    counts = [int((material.labels == k).sum()) for k in range(len(material.sources))]
+    whole = {
+        "way": found.chosen,
+        "about": WAYS[found.chosen],
+        "asked": asked,
+        "data": {
+            name: {
+                "images": counts[k],
+                "sizes": dict(material.sizes[name].most_common()),
+                "codecs": dict(material.codecs[name].most_common()),
+            }
+            for k, name in enumerate(material.sources)
+        },
+        "unusable": len(material.failed),
+        "guard": [{**asdict(finding), "text": str(finding)} for finding in guard],
+        "tried": {
+            "ways": trials_json(found.ways),
+            **{way: trials_json(trials) for way, trials in found.extractors.items()},
+        },
+        "validation": {"folds": FOLDS, **asdict(found.validation)},
+        "software": {
+            "python": platform.python_version(),
+            **{package: version(package) for package in _PACKAGES},
+        },
+    }
+    facts: dict[str, Any] = rounded(whole)
+    return facts

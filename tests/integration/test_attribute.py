@@ -1,0 +1,208 @@
+"""`artfp attribute`, inside this process."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from artfp.attribution.fitted import load_attributor
+from artfp.studies import attribute_fit
+
+Call = Callable[..., tuple[int, list[str], list[str]]]
+SIDE, NAMES = 24, ("left", "middle", "right")
+
+
+def images(source: int, count: int, seed: int) -> np.ndarray:
+    """(count, SIDE, SIDE, 3), uint8: noise of a colour on a ramp with a pattern; see the names."""
+    rng = np.random.default_rng((100 + seed, source))
+    noise = 8.0 * rng.standard_normal((count, SIDE, SIDE, 3))
+    noise += 0.1 * source * np.roll(noise, 1, 2)
+    if source < len(NAMES):
+        noise += 2.0 * np.random.default_rng(source).standard_normal((SIDE, SIDE, 3))
+    whole = noise + np.linspace(60, 180, SIDE)[:, None]
+    return whole.round().clip(0, 255).astype(np.uint8)
+
+
+def write(folder: Path, pixels: np.ndarray, form: str = "png") -> None:
+    folder.mkdir(parents=True)
+    for number, image in enumerate(pixels):
+        Image.fromarray(image).save(folder / f"{number:03}.{form}")
+
+
+@pytest.fixture(scope="module")
+def dumps(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty images of each source."""
+    folder = tmp_path_factory.mktemp("dumps")
+    for number, name in enumerate(NAMES):
+        write(folder / name, images(number, 60, 1))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Thirty others of each, and of one that is not known."""
+    folder = tmp_path_factory.mktemp("labelled")
+    for number, name in enumerate((*NAMES, "stranger")):
+        write(folder / name, images(number, 30, 2))
+    return folder
+
+
+@pytest.fixture
+def there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A working folder of its own, and few extractors to try."""
+    monkeypatch.setattr(attribute_fit, "EXTRACTORS", ("gaussian:sigma=1", "wavelet:sigma=5"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_no_flag(call: Call, there: Path, dumps: Path, labelled: Path) -> None:
+    code, out, err = call("attribute", "fit", dumps)
+    assert (code, err) == (0, [])
+    assert out[0].startswith("180 images of 3 sources; aligned, window 24x24: ")
+    assert out[-1] == "wrote attributor.safetensors and attributor.json into attributor"
+    shown = "\n".join(out)
+    assert "fusion" in shown and "the best of 2" in shown and "…" not in shown
+    assert sorted(path.name for path in (there / "attributor").iterdir()) == [
+        "attributor.json", "attributor.safetensors"]  # fmt: skip
+    card = json.loads((there / "attributor" / "attributor.json").read_text())
+    assert card["sources"] == list(NAMES) and card["guard"] == []
+    assert card["data"]["left"] == {"images": 60, "sizes": {"24x24": 60}, "codecs": {"PNG": 60}}
+    assert card["validation"]["accuracy"] > 0.9 and card["way"] == card["tried"]["ways"][0]["what"]
+    assert torch.__version__.startswith(card["software"]["torch"])
+
+    code, out, err = call("attribute", "predict", labelled / "middle", "--same_source")
+    assert (code, err) == (0, [])
+    shown = "\n".join(out)
+    assert "029.png" not in shown and "019.png" in shown and "... and 10 more" in shown
+    assert out[-1].startswith("middle, natural log-likelihood ratio")
+    assert "independent given the source" in out[-1]
+
+    code, out, err = call("attribute", "report", labelled)
+    assert (code, err) == (0, [])
+    assert out[-1] == (
+        "wrote report.md, report.json, confusion.png, roc.png into attribution_report"
+    )
+    found = json.loads((there / "attribution_report" / "report.json").read_text())
+    assert found["accuracy"]["mean"] > 0.9
+    assert found["accuracy"]["low"] < found["accuracy"]["overall"] <= found["accuracy"]["high"]
+    folders = {folder["name"]: folder for folder in found["folders"]}
+    assert not folders["stranger"]["known"] and folders["stranger"]["rejected"] > 0.5
+    for folder in folders.values():
+        parts = [folder[key] for key in ("right", "wrong", "undecided", "rejected")]
+        assert sum(parts) == pytest.approx(1.0, abs=1e-3)
+        assert sum(folder["likeliest"]) == folder["images"] == 30
+    assert len(found["pairs"]) == 3 and all(pair["value"] > 0.9 for pair in found["pairs"])
+    assert [group["images"] for group in found["groups"]] == [1, 3, 10, 30]
+    assert [group["groups"] for group in found["groups"]] == [90, 30, 9, 3]
+    page = (there / "attribution_report" / "report.md").read_text()
+    assert "stranger" in page and "(confusion.png)" in page and "(roc.png)" in page
+    for name in ("confusion.png", "roc.png"):
+        with Image.open(there / "attribution_report" / name) as picture:
+            assert picture.width > 400
+
+
+def test_files_of_predictions(call: Call, there: Path, dumps: Path, labelled: Path) -> None:
+    assert call("attribute", "fit", dumps, "--way", "matched", "--output_dir", "a")[0] == 0
+    Image.new("RGB", (9, 30)).save(labelled.parent / "small.png")
+    listing = there / "some.txt"
+    names = [labelled / "left" / "000.png", labelled / "stranger" / "001.png"]
+    listing.write_text("\n".join(map(str, [*names, labelled.parent / "small.png"])))
+    words = ["attribute", "predict", listing, "--attributor", "a"]
+    code, out, err = call(*words, "--json", "-", "--csv", "some.csv")
+    assert code == 1
+    assert any("small.png: 9x30 is smaller than the attributor's window, 24x24" in e for e in err)
+    told = json.loads("\n".join(out))
+    assert told["together"] is None and len(told["images"]) == 3
+    first = next(row for row in told["images"] if row["name"].endswith("left/000.png"))
+    assert first["source"] == "left" and (first["width"], first["height"]) == (24, 24)
+    with (there / "some.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["name"] for row in rows] == [row["name"] for row in told["images"]]
+    assert float(rows[0]["p_value"]) == told["images"][0]["p_value"]
+    assert [bool(row["error"]) for row in rows] == [row["error"] is not None
+                                                     for row in told["images"]]  # fmt: skip
+
+
+def test_a_stopped_fit_goes_on(
+    call: Call, there: Path, dumps: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = attribute_fit.correlate
+    tried: list[str] = []
+
+    def stop(material: object, how: object, what: str, *rest: object) -> object:
+        tried.append(what)
+        if what.startswith("wavelet") and len(tried) == 2:
+            raise KeyboardInterrupt
+        return made(material, how, what, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(attribute_fit, "correlate", stop)
+    words = ["attribute", "fit", dumps, "--way", "matched"]
+    assert call(*words)[0] == 130
+    assert (there / "attributor" / "attribute.run.json").exists()
+    code, _, err = call(*words, "--seed", 1)
+    assert code == 2 and "other settings: 'seed' was 0 and is now 1" in err[-1]
+    assert call(*words)[0] == 0
+    # The first extractor was not tried again; the last time is with all images.
+    assert len(tried) == 2 + 1 + 1 and tried[2].startswith("wavelet")
+    assert not (there / "attributor" / "attribute.run.json").exists()
+    again = load_attributor(there / "attributor").card()
+    whole = there / "whole"
+    assert call(*words, "--output_dir", whole)[0] == 0
+    assert load_attributor(whole).card() == again
+
+
+def test_sources_whose_files_differ(call: Call, there: Path, tmp_path: Path) -> None:
+    write(tmp_path / "s" / "a", images(0, 50, 1))
+    write(tmp_path / "s" / "b", images(1, 50, 1), "jpg")
+    words = ["--policy", "shift", "--window", "20", "--extractor", "gaussian:sigma=1"]
+    code, out, err = call("attribute", "fit", tmp_path / "s", *words)
+    assert code == 0 and "shift, window 20x20 in fingerprints of 24x24" in out[0]
+    assert err[0].startswith("warning: format alone tells 100% of the images' sources")
+    card = json.loads((there / "attributor" / "attributor.json").read_text())
+    assert card["guard"][0]["fact"] == "format" and card["guard"][0]["text"] in err[0]
+    # A crop from anywhere is taken.
+    Image.fromarray(images(1, 1, 7)[0, 3:23, 2:22]).save(tmp_path / "crop.png")
+    assert call("attribute", "predict", tmp_path / "crop.png")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["fit", "none"], "none: cannot be read"),
+        (["fit", "."], "found 0 subfolders"),
+        (["fit", "DUMPS", "--limit", "0"], "--limit: found 0"),
+        (["fit", "DUMPS", "--limit", "39"], "39 of 39 images can be used, a source takes 40"),
+        (["fit", "DUMPS", "--way", "best"], "way 'best': choose from"),
+        (["fit", "DUMPS", "--policy", "best"], "policy 'best': choose from"),
+        (["fit", "DUMPS", "--policy", "spectrum", "--way", "matched"], "which excludes matched"),
+        (["fit", "DUMPS", "--window", "25"], "window is 25, but a source has images of 24x24"),
+        (["fit", "DUMPS", "--alpha", "1"], "alpha is 1"),
+        (["fit", "DUMPS", "--extractor", "magic"], "known are gaussian"),
+        (["predict", "DUMPS"], "no attributor at attributor; make one with: artfp attribute fit"),
+        (["predict", "DUMPS", "--json", "-", "--csv", "-"], "only one of them"),
+        (["report", "DUMPS", "--limit", "0"], "--limit: found 0"),
+        (["explain"], "unknown action 'explain'; choose from fit, predict, report, study"),
+        ([], "no action"),
+    ],
+)
+def test_refused(call: Call, there: Path, dumps: Path, words: list[str], said: str) -> None:
+    code, out, err = call("attribute", *(dumps if word == "DUMPS" else word for word in words))
+    assert code == 2 and len(err) == 1 and said in err[0]
+    assert out == [] or out[0].startswith("180 images")
+
+
+def test_a_folder_of_strangers_alone(call: Call, there: Path, dumps: Path, tmp_path: Path) -> None:
+    words = ["--extractor", "gaussian:sigma=1", "--way", "matched"]
+    assert call("attribute", "fit", dumps, *words)[0] == 0
+    for name in ("x", "y"):
+        write(tmp_path / "others" / name, images(5, 3, 1))
+    code, _, err = call("attribute", "report", tmp_path / "others")
+    assert code == 2 and "no subfolder has the name of a source" in err[0]
+    assert "left, middle, right" in err[0]
