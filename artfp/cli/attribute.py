@@ -21,7 +21,6 @@ actions:
   fit      Learn sources from a folder with one subfolder of images for each
   predict  Attribute images, each by itself or all of one source together
   report   Measure an attributor on labelled images; also of sources that it does not know
-  study    Analyse the fingerprints of sources as Marra et al. 2019 do
   study    Analyse the fingerprints of sources as Marra et al. 2019 do, with pictures
 
 examples:
@@ -41,7 +40,6 @@ _ACTIONS: dict[str, tuple[_Describe, _Act]] = {
     "fit": (attribute_fit.describe, attribute_fit.act),
     "predict": (attribute_predict.describe, attribute_predict.act),
     "report": (attribute_report.describe, attribute_report.act),
-    "study": (attribute_study.describe, attribute_study.act),
     "study": (attribute_study.describe, attribute_study.act),
 }
 
