@@ -19,6 +19,7 @@ COMMANDS = {
     "measure": "Measure image fidelity, bit accuracy and robustness",
     "distance": "Tell how far sets of images are apart, in features",
     "robustness": "Compare watermarks under perturbations of growing strength",
+    "attribute": "Tell which of several known sources made an image",
     "gan": "Train generative models on images; generate with them",
     "transfer": "Find out whether a fingerprint comes through a generator",
     "secrecy": "Find out whether fingerprinted images can be told without the key",
