@@ -17,8 +17,8 @@ score by resampling both together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,27 +31,17 @@ from torch import Tensor
 from artfp.data.writing import write_atomic
 from artfp.evidence.auc import auc
 from artfp.prediction.tables import csv_line
+from artfp.residuals.extras import Extras
 from artfp.residuals.fingerprint import SourceFingerprint, correlation
-from artfp.residuals.prnu import grey, maximum_likelihood, pce, wiener_dft, zero_mean
+from artfp.residuals.prnu import grey
 
 Array = NDArray[np.float64]
 
-COLOURS: dict[str, Callable[[Tensor], Tensor]] = {"rgb": lambda x: x, "grey": grey}
-CLEANS: dict[str, Callable[[Tensor], Tensor]] = {
-    "none": lambda x: x,
-    "zero mean": zero_mean,
-    "wiener": wiener_dft,
-    "both": lambda x: wiener_dft(zero_mean(x)),
-}
-SCORES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "product": lambda a, b: correlation(a, b, normalised=False),
-    "correlation": correlation,
-    "less common": lambda a, b: correlation(a, b - b.mean(0)),
-    "pce unshifted": lambda a, b: pce(a, b, 0).pce,
-    "pce": lambda a, b: pce(a, b).pce,
-}
+COLOURS = ("rgb", "grey")
+CLEANS = ("none", "zero mean", "wiener", "both")
+SCORES = ("product", "correlation", "less common", "pce unshifted", "pce")
 _OF_ESTIMATE = {
-    "mean": tuple(SCORES),
+    "mean": SCORES,
     "ml": ("product", "correlation", "less common", "pce unshifted"),
     "ml times image": ("correlation",),
 }
@@ -68,6 +58,19 @@ class Way:
     estimate: str = "mean"
     clean: str = "none"
 
+    @property
+    def extras(self) -> Extras:
+        """The same in the library's words."""
+        return Extras(
+            grey=self.colour == "grey",
+            zero_mean=self.clean in ("zero mean", "both"),
+            wiener=self.clean in ("wiener", "both"),
+            maximum_likelihood=self.estimate.startswith("ml"),
+            less_common=self.score == "less common",
+            pce=self.score.startswith("pce"),
+            reach=0 if self.score == "pce unshifted" else None,
+        )
+
 
 def ways() -> Iterator[Way]:
     """All of them, plain ones first."""
@@ -82,23 +85,19 @@ def scores(
     fingerprints: Sequence[SourceFingerprint], images: Tensor, residuals: Tensor, batch: int
 ) -> dict[Way, Array]:
     """Scores (N, K) of images (N, 3, H, W) by their residuals, in every way."""
-    estimates = {
-        "mean": torch.stack([each.mean for each in fingerprints]),
-        "ml": torch.stack([maximum_likelihood(each) for each in fingerprints]),
-    }
-    found: dict[Way, Array] = {}
-    for colour, shade in COLOURS.items():
-        for clean, cleaned in CLEANS.items():
-            chosen = [way for way in ways() if (way.colour, way.clean) == (colour, clean)]
-            parts: dict[Way, list[Tensor]] = {way: [] for way in chosen}
-            references = {name: cleaned(shade(each)) for name, each in estimates.items()}
-            for x, noise in zip(images.split(batch), residuals.split(batch), strict=True):
-                tested = cleaned(shade(noise))
-                for way, told in parts.items():
-                    reference = references[way.estimate.split()[0]]
-                    told.append(_scored(way, tested, reference, shade(x)))
-            found |= {way: torch.cat(told).double().numpy() for way, told in parts.items()}
-    return {way: found[way] for way in ways()}
+    found: dict[Way, list[Tensor]] = {way: [] for way in ways()}
+    kinds = {replace(way.extras, pce=False, reach=0) for way in found}
+    references = {kind: kind.references(fingerprints) for kind in kinds}
+    for x, noise in zip(images.split(batch), residuals.split(batch), strict=True):
+        shades = {"rgb": x, "grey": grey(x)}
+        cleaned: dict[tuple[str, str], Tensor] = {}
+        for way, told in found.items():
+            key = (way.colour, way.clean)
+            if key not in cleaned:
+                cleaned[key] = way.extras.cleaned(noise)
+            reference = references[replace(way.extras, pce=False, reach=0)]
+            told.append(_scored(way, cleaned[key], reference, shades[way.colour]))
+    return {way: torch.cat(told).double().numpy() for way, told in found.items()}
 
 
 def rows(
@@ -175,11 +174,14 @@ def _is_plain(row: dict[str, Any]) -> bool:
     return (row["colour"], row["estimate"], row["clean"]) == ("rgb", "mean", "none")
 
 
-def _scored(way: Way, tested: Tensor, reference: Tensor, x: Tensor) -> Tensor:
-    score = SCORES[way.score]
+def _scored(way: Way, cleaned: Tensor, references: Tensor, x: Tensor) -> Tensor:
+    if way.score == "product":
+        return correlation(cleaned, references, normalised=False)
     if "times" not in way.estimate:
-        return score(tested, reference)
-    each = [score(row[None], image * reference) for row, image in zip(tested, x, strict=True)]
+        return way.extras.compared(cleaned, references)
+    each = [
+        correlation(row[None], image * references) for row, image in zip(cleaned, x, strict=True)
+    ]
     return torch.cat(each)
 
 
