@@ -11,6 +11,11 @@ from typing import Any
 
 from artfp.cli.base import console, make_parser
 from artfp.cli.common import add_fingerprint_options, counted, prepare, report_failed
+from artfp.cli.robustness_labelled import (
+    add_attributor_options,
+    attributed,
+    check_attributor_options,
+)
 from artfp.errors import UserError
 
 DESCRIPTION = """\
@@ -32,7 +37,11 @@ random_crop, rotation, erase, brightness, contrast, gamma, saturation, hue, reli
 combination.
 
 With --marked_dir nothing is embedded: the images there, such as the output of a generator that was
-trained on fingerprinted images, carry one known fingerprint and are only read."""
+trained on fingerprinted images, carry one known fingerprint and are only read.
+
+With --attributor images are not read but attributed to their sources by what artfp attribute fit
+has learned: told is the share whose source is found. It stands alone or in one table with the rest.
+"""
 
 EPILOG = """\
 examples:
@@ -42,11 +51,13 @@ examples:
       --perturbations jpeg,noise --strengths "jpeg=90,70,50,30;noise=0.02,0.05"
   artfp robustness --marked_dir generated/ --decoder_path photo128 --key owner.key.json \\
       --output_dir robust_gan
+  artfp robustness --attributor runs/dumps --labelled_dir labelled/ --output_dir robust_passive
 
 writes into --output_dir:
   robustness.csv, robustness.json  a row for each method, perturbation and strength
   working_range.md                 the harshest strengths up to which each method works
   bit_accuracy.png, tpr.png        a panel for each perturbation, a line for each method
+  source_accuracy.png              the same of attributors
   examples/                        what each perturbation does to one image
 
 A run that was stopped goes on where it stopped when the same command is given again.
@@ -80,6 +91,7 @@ def _parser() -> Any:
         help="With --marked_dir: the decoder; default: photo128.",
     )
     add_fingerprint_options(parser, "With --marked_dir: ")
+    add_attributor_options(parser)
     add("--perturbations", default="all", metavar="NAME,...", help="Which of those above.")
     add(
         "--strengths",
@@ -113,7 +125,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     conditions = _conditions(args)
     output = Path(args.output_dir)
-    study, failed = (_read_only if args.marked_dir else _compared)(args)
+    study, failed = _study(args)
     options = Options(conditions, args.fpr, args.seed, args.batch_size, output)
     with _progress(work(study.sets, conditions)) as tick:
         found = run_study(study, options, tick)
@@ -135,14 +147,17 @@ def _check(args: Any) -> None:
             raise UserError(f"--{name}: found {value}, expected 1 or more")
     if not 0.0 < args.fpr < 1.0:
         raise UserError(f"--fpr: found {args.fpr:g}, expected a number above 0 and below 1")
+    check_attributor_options(args)
     if not 0.0 < args.strength < math.inf:
         raise UserError(f"--strength: found {args.strength:g}, expected a number above 0")
     if args.marked_dir is None:
         for name in ("decoder_path", "fingerprint", "key", "owner", "subject"):
             if getattr(args, name) is not None:
                 raise UserError(f"--{name} belongs to --marked_dir, which is not given")
-        if args.data_dir is None:
-            raise UserError("missing --data_dir (originals to mark) or --marked_dir")
+        if args.data_dir is None and args.methods is not None:
+            raise UserError("--methods needs --data_dir, originals to mark")
+        if args.data_dir is None and args.attributor is None:
+            raise UserError("missing --data_dir (originals to mark), --marked_dir or --attributor")
     elif args.methods is not None:
         raise UserError("--methods mark originals and --marked_dir is marked; give one of them")
     elif args.fingerprint is None and args.key is None:
@@ -161,6 +176,22 @@ def _conditions(args: Any) -> Any:
     except UserError as error:
         raise UserError(f"--strengths: {error}") from error
     return choose(names, strengths)
+
+
+def _study(args: Any) -> tuple[Any, list[tuple[str, str]]]:
+    """All that is to be swept; and the images that cannot be used."""
+    from artfp.evaluation.robustness_labelled import joined
+
+    found = []
+    if args.marked_dir is not None:
+        found.append(_read_only(args))
+    elif args.data_dir is not None:
+        found.append(_compared(args))
+    if args.attributor is not None:
+        found.append(
+            attributed(args, lambda source, refuses, what: _taken(source, args, refuses, what))
+        )
+    return joined([study for study, _ in found]), [each for _, failed in found for each in failed]
 
 
 def _compared(args: Any) -> tuple[Any, list[tuple[str, str]]]:
@@ -196,12 +227,17 @@ def _read_only(args: Any) -> tuple[Any, list[tuple[str, str]]]:
 
 def _images(place: str, args: Any, refuses: Any, what: str) -> Any:
     """The images of a place that the options choose."""
-    from artfp.data.geometry import Geometry
     from artfp.data.sources import open_source
+
+    return _taken(open_source(place), args, refuses, what)
+
+
+def _taken(source: Any, args: Any, refuses: Any, what: str) -> Any:
+    """The images of a source that the options choose."""
+    from artfp.data.geometry import Geometry
     from artfp.data.training import split
     from artfp.evaluation.robustness import Images
 
-    source = open_source(place)
     indices = split(source.names)[1] if args.validation_only else list(range(len(source)))
     indices = indices[: args.limit]
     more = {} if refuses is None else {"refuses": refuses}
@@ -247,11 +283,14 @@ def _print(report: Any) -> None:
     for name, contestant in {row.contestant: row for row in report.sweep.rows}.items():
         if contestant.negatives:
             shares = [r.false_positives for r in report.sweep.rows if r.contestant == name]
+            what = "without the fingerprint" if contestant.bits else "of no known source"
             print(
-                f"{name}: {counted(contestant.negatives)} without the fingerprint, of which at "
-                f"most {max(shares):.2%} passed the test under any condition"
+                f"{name}: {counted(contestant.negatives)} {what}, of which at most "
+                f"{max(shares):.2%} passed the test under any condition"
             )
-    title = f"bit accuracy / TPR at a false positive rate of {report.sweep.rows[0].fpr:g}"
+    kinds = {row.bits is None: None for row in report.sweep.rows}
+    figure = " or ".join("accuracy of the source" if kind else "bit accuracy" for kind in kinds)
+    title = f"{figure} / TPR at a false positive rate of {report.sweep.rows[0].fpr:g}"
     table = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
     table.add_column("perturbation\n@strength", no_wrap=True)
     for contestant in contestants:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from artfp.evaluation.sweep import Row
 from artfp.evaluation.sweep_conditions import IDENTITY, Condition, arms
 
-LEAST = {"bit_accuracy": 0.9, "tpr": 0.99}
+LEAST = {"bit_accuracy": 0.9, "tpr": 0.99, "source_accuracy": 0.9}
 """Figures of which working ranges are told, and what they must at least be."""
 
 
@@ -42,6 +42,12 @@ class WorkingRange:
         return f"all, {text}" if self.whole else text
 
 
+def has_figure(row: Row, figure: str) -> bool:
+    """Whether a figure is told of a row; the accuracy of the source, of those that read no bits."""
+    told = figure != "source_accuracy" or row.bits is None
+    return told and getattr(row, figure) is not None
+
+
 def working_ranges(rows: Sequence[Row], conditions: Sequence[Condition]) -> list[WorkingRange]:
     """Working ranges of every contestant, perturbation and figure of LEAST that its rows have."""
     by_place = {(row.contestant, row.perturbation, row.strength): row for row in rows}
@@ -52,9 +58,10 @@ def working_ranges(rows: Sequence[Row], conditions: Sequence[Condition]) -> list
         strengths = [c.strength for c in conditions if c.group == name and c.strength is not None]
         for contestant in contestants:
             for figure, least in LEAST.items():
-                start = getattr(by_place[contestant, IDENTITY, None], figure)
-                if start is None:
+                first = by_place[contestant, IDENTITY, None]
+                if not has_figure(first, figure):
                     continue
+                start = getattr(first, figure)
                 reaches: list[float | None] = []
                 whole = start >= least
                 for arm in arms(perturbation, strengths):

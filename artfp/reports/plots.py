@@ -27,19 +27,24 @@ _INCHES_OF_A_LETTER = 0.085
 
 @dataclass(frozen=True)
 class Contestant:
-    """A line of the plots: its name, and what is told beside it (PSNR in dB)."""
+    """A line of the plots: its name, and what is told beside it (PSNR in dB).
+
+    `sources`: of an attributor that reads no bits, how many it tells apart.
+    """
 
     name: str
     bits: int | None = None
     psnr: float | None = None
+    sources: int | None = None
 
     def facts(self) -> list[str]:
-        """Bits and PSNR, as far as they are known."""
+        """Bits or sources, and PSNR, as far as they are known."""
         facts = [] if self.bits is None else [f"{self.bits} bits"]
+        facts += [] if self.sources is None else [f"{self.sources} sources"]
         return facts if self.psnr is None else [*facts, f"{self.psnr:.1f} dB"]
 
     def title(self) -> str:
-        """`name (bits, PSNR)`, on one line."""
+        """`name (facts)`, on one line."""
         return f"{self.name} ({', '.join(self.facts())})" if self.facts() else self.name
 
 

@@ -16,7 +16,7 @@ from artfp.data.writing import write_atomic
 from artfp.evaluation.sweep import Row, Sweep
 from artfp.evaluation.sweep_conditions import IDENTITY, Condition
 from artfp.evaluation.sweep_images import stacked
-from artfp.evaluation.sweep_ranges import LEAST, WorkingRange, working_ranges
+from artfp.evaluation.sweep_ranges import LEAST, WorkingRange, has_figure, working_ranges
 from artfp.reports.plots import Contestant, plot_figure
 from artfp.reports.strips import strip
 
@@ -43,8 +43,12 @@ COLUMNS = (
 )
 """Columns of the CSV; see `artfp.evaluation.sweep_figures.Figures`."""
 
-TITLES = {"bit_accuracy": "bit accuracy", "tpr": "true positive rate"}
-_LIMITS = {"bit_accuracy": (0.4, 1.0), "tpr": (0.0, 1.0)}
+TITLES = {
+    "bit_accuracy": "bit accuracy",
+    "tpr": "true positive rate",
+    "source_accuracy": "accuracy at choosing the source",
+}
+_LIMITS = {"bit_accuracy": (0.4, 1.0), "tpr": (0.0, 1.0), "source_accuracy": (0.0, 1.0)}
 
 
 @dataclass(frozen=True)
@@ -60,12 +64,14 @@ class Report:
     unusable: list[tuple[str, str]]
 
     def contestants(self) -> list[Contestant]:
-        """Who took part, in the order of the sweep, with bits and PSNR where they are known."""
+        """Who took part, in the order of the sweep, with what is known of each."""
         found: dict[str, Contestant] = {}
         for row in self.sweep.rows:
             fidelity = self.sweep.fidelity.get(row.image_set)
             psnr = None if fidelity is None else fidelity.psnr
-            found.setdefault(row.contestant, Contestant(row.contestant, row.bits, psnr))
+            sources = row.sources if row.bits is None else None
+            one = Contestant(row.contestant, row.bits, psnr, sources)
+            found.setdefault(row.contestant, one)
         return list(found.values())
 
     def ranges(self) -> list[WorkingRange]:
@@ -86,11 +92,14 @@ def write_report(report: Report, folder: Path, example: np.ndarray | None, seed:
     }
     contestants, rows = report.contestants(), report.sweep.rows
     for figure, title in TITLES.items():
-        if any(getattr(row, figure) is not None for row in rows):
+        shown = [row for row in rows if has_figure(row, figure)]
+        if shown:
             at = f" at a false positive rate of {_fpr(rows)}" if figure == "tpr" else ""
-            whole = f"{title}{at}, {rows[0].images} images"
+            whole = f"{title}{at}, {shown[0].images} images"
+            who = {row.contestant for row in shown}
+            chosen = [each for each in contestants if each.name in who]
             files[f"{figure}.png"] = plot_figure(
-                rows, report.conditions, contestants, figure, whole, _LIMITS[figure]
+                shown, report.conditions, chosen, figure, whole, _LIMITS[figure]
             )
     if example is not None:
         for name in dict.fromkeys(c.group for c in report.conditions if c.group != IDENTITY):

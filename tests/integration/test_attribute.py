@@ -206,3 +206,49 @@ def test_a_folder_of_strangers_alone(call: Call, there: Path, dumps: Path, tmp_p
     code, _, err = call("attribute", "report", tmp_path / "others")
     assert code == 2 and "no subfolder has the name of a source" in err[0]
     assert "left, middle, right" in err[0]
+
+
+def test_sweeps_of_attributors(
+    call: Call, there: Path, dumps: Path, labelled: Path, weights: Path, photo_folder: Path
+) -> None:
+    """Two ways beside a watermark in one table; a folder of strangers makes thresholds."""
+    words = ["--extractor", "gaussian:sigma=1"]
+    for way in ("plain", "matched"):
+        assert call("attribute", "fit", dumps, *words, "--way", way, "--output_dir", way)[0] == 0
+    sweep = ["--labelled_dir", labelled, "--perturbations", "noise,mirror", "--fpr", "0.1"]
+    both = ["--attributor", "plain, other=matched"]
+    mark = ["--data_dir", photo_folder, "--methods", f"mark={weights / 'encoder.safetensors'}"]
+    code, out, err = call("robustness", *both, *sweep, *mark, "--limit", 20, "--output_dir", "o")
+    assert code == 0, err
+    with (there / "o" / "robustness.csv").open() as file:
+        rows = {(r["contestant"], r["perturbation"], r["strength"]): r
+                for r in csv.DictReader(file)}  # fmt: skip
+    for name in ("plain", "other"):
+        whole, turned = rows[name, "identity", ""], rows[name, "mirror", "1"]
+        assert (whole["images"], whole["sources"], whole["negatives"]) == ("60", "3", "20")
+        assert float(whole["source_accuracy"]) > 0.9 > float(turned["source_accuracy"])
+        assert float(whole["tpr"]) > 0.9 and whole["threshold"] == "negatives"
+        assert whole["bits"] == ""
+    assert rows["mark", "identity", ""]["bits"] == "16"
+    assert {path.name for path in (there / "o").iterdir() if path.suffix == ".png"} == {
+        "bit_accuracy.png", "tpr.png", "source_accuracy.png"}  # fmt: skip
+    shown = "\n".join(out)
+    assert "bit accuracy or accuracy of the source / TPR" in shown and "3 sources" in shown
+    ranges = (there / "o" / "working_range.md").read_text()
+    assert "accuracy at choosing the source of at least 0.9" in ranges
+    for name in ("x", "y"):
+        write(there / "strangers" / name, images(5, 2, 1))
+    for more, said in (
+        (["--attributor", "plain,plain=matched", *sweep], "two attributors are called 'plain'"),
+        (["--attributor", "mark=plain", *sweep, *mark], "two contestants are called 'mark'"),
+        (["--attributor", "plain"], "--attributor needs --labelled_dir"),
+        (sweep, "--labelled_dir needs --attributor"),
+        (["--attributor", " ", *sweep], "--attributor: found no name"),
+        (
+            ["--attributor", "plain", "--labelled_dir", "strangers"],
+            "no folder of images has such a name",
+        ),
+        (["--attributor", "none", *sweep], "no attributor at none"),
+    ):
+        code, _, err = call("robustness", *more, "--output_dir", "p")
+        assert code == 2 and said in err[-1], (said, err)

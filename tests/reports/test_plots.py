@@ -92,7 +92,10 @@ def test_attributors_without_bits(report: Report, tmp_path: Path) -> None:
     rows = [row("passive", c, None, None) for c in report.conditions]
     other = Report(Sweep(rows), report.conditions, {}, [])
     names = write_report(other, tmp_path, None, 0)
-    assert not any(name.endswith(".png") for name in names)
+    assert [name for name in names if name.endswith(".png")] == ["source_accuracy.png"]
+    assert other.contestants()[0].title() == "passive (2 sources)"
+    ranges = {(found.figure, str(found)) for found in other.ranges()}
+    assert {figure for figure, _ in ranges} == {"source_accuracy"}
     assert cell(rows[0]) == "0.500 / -"
     assert cell(row("a", Condition(), 0.98765, 0.5)) == "0.988 / 0.50"
 
