@@ -93,7 +93,7 @@ def test_attributors_without_bits(report: Report, tmp_path: Path) -> None:
     other = Report(Sweep(rows), report.conditions, {}, [])
     names = write_report(other, tmp_path, None, 0)
     assert [name for name in names if name.endswith(".png")] == ["source_accuracy.png"]
-    assert other.contestants()[0].title() == "passive (2 sources)"
+    assert other.contestants()[0].title() == "passive (7 sources)"
     ranges = {(found.figure, str(found)) for found in other.ranges()}
     assert {figure for figure, _ in ranges} == {"source_accuracy"}
     assert cell(rows[0]) == "0.500 / -"
