@@ -28,7 +28,7 @@ from artfp.studies.images import Failed
 FOLDS = 10
 
 LEAST_IMAGES = 40
-"""Usable images of a source, at least."""
+"""Usable images of a source to fit an attributor to, at least."""
 
 _BATCH_PIXELS = 1 << 18
 _MOST = 256
@@ -54,11 +54,12 @@ class Material:
         policy: str | None = None,
         window: int | None = None,
         limit: int | None = None,
+        least: int = LEAST_IMAGES,
         seed: int = 0,
         folder: Path | None = None,
         tick: Tick = lambda what, images: None,
     ) -> None:
-        """Read at most `limit` images of each source. Raises UserError: too few can be used.
+        """Read at most `limit` images of each source; UserError: fewer than `least` can be used.
 
         Images are kept near `folder`; for `policy` and `window` see `choose_policy`.
         """
@@ -73,11 +74,11 @@ class Material:
         labels, names = [], []
         for number, (name, source) in enumerate(chosen.items()):
             kept = self._read(name, source, tick)
-            if len(kept) < LEAST_IMAGES:
+            if len(kept) < least:
                 why = f"; the first that cannot: {self.failed[0][1]}" if self.failed else ""
                 raise UserError(
                     f"{source.location}: {len(kept)} of {len(source)} images can be used, a source "
-                    f"takes {LEAST_IMAGES}{why}"
+                    f"takes {least}{why}"
                 )
             labels += [number] * len(kept)
             names += kept

@@ -1,0 +1,271 @@
+"""All ways of passive attribution side by side: one folder of sources, the same images for each.
+
+    python benchmarks/passive.py --data_dir SOURCES --output benchmarks/results/passive.json
+
+SOURCES has one subfolder of images for each source, all of one size. As in Marra et al. 2019, --fit
+images of each (512) estimate and the others, at most --test (488), test; which, is drawn from the
+files' names. The extractor of each way is chosen by ten-fold cross-fitting within the former.
+
+- `largest`: accuracy of attribution to the largest score. For correlations this is Marra's rule.
+- `pair AUC`: a source's images from another's by the score of the one alone; all ordered pairs.
+- `likeliest`, `log loss`: by the model of the scores (`artfp.attribution.likelihoods`).
+- `rejected`: test images of known sources called none of these, at --alpha.
+- `unknown rejected`: each source in turn is left out of everything, and its test images are called
+  none of these; mean over sources, and the worst. The extractor is the one that was chosen with it.
+
+The files of the sources are compared first: what codec, size or metadata alone tell is in `guard`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import report
+from numpy.typing import NDArray
+from rich.table import Table
+
+from artfp.attribution.fitted import Part, vectors
+from artfp.attribution.likelihoods import ScoreModel, log_loss
+from artfp.attribution.policy import ALIGNED
+from artfp.attribution.residual_correlation import MATCHED, PLAIN, CorrelationOptions
+from artfp.attribution.verdicts import NONE, Rules, judge
+from artfp.cli.base import console, run
+from artfp.data.guard import examine
+from artfp.data.sources import ImageSource
+from artfp.data.subset import Subset, fraction_of
+from artfp.errors import UserError
+from artfp.evaluation.passive_correlations import Accuracy, Scores, pair_areas
+from artfp.reports.passive_page import rounded
+from artfp.studies.attribute_fit import EXTRACTORS, SELECTION
+from artfp.studies.attribute_material import FOLDS, LEAST_IMAGES, Material
+from artfp.studies.attribute_ways import Trial, correlate, discriminate, held_out, trial_of
+from artfp.studies.passive_images import sources_in
+
+Values = NDArray[np.float64]
+Row = dict[str, Any]
+
+CORRELATIONS = {
+    "plain, gray": CorrelationOptions(gray=True, grand_mean=False, whitening="none"),
+    "plain (Marra et al.), RGB": PLAIN,
+    "... less the grand mean": CorrelationOptions(whitening="none"),
+    "... whitened, each colour": CorrelationOptions(whitening="each"),
+    "... whitened, colours jointly: matched": MATCHED,
+}
+"""Each adds a step to the one before."""
+
+PLAIN_NAME, MATCHED_NAME = list(CORRELATIONS)[1], list(CORRELATIONS)[-1]
+SPECTRA = {
+    "spectrum, tapered": "image, hann",
+    "spectrum": "image, none",
+}
+SPECTRUM_NAME, FUSION_NAME = "spectrum", "fusion of matched and spectrum"
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way with its parts and what images score: held out ones (N, D) and test images (M, D)."""
+
+    parts: tuple[Part, ...]
+    held: Values
+    test: Values
+    tried: tuple[Trial, ...] = ()
+    """Extractors, the best first."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Fit all ways, test them, print the table, write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data_dir", required=True, help="a subfolder of images for each source")
+    parser.add_argument("--fit", type=int, default=512, help="images of each source that estimate")
+    parser.add_argument("--test", type=int, default=488, help="others that test, at most")
+    parser.add_argument("--alpha", type=float, default=0.05)
+    parser.add_argument("--extractors", default=";".join(EXTRACTORS),
+                        help="to choose from, separated by ;")  # fmt: skip
+    parser.add_argument("--keep_known", action="store_true", help="leave no source out in turn")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", help="file for the figures, JSON")
+    args = parser.parse_args(argv)
+    sources = sources_in(Path(args.data_dir))
+    fitted, tested = split(sources, args.fit, args.test, args.seed)
+    train, test = material(fitted, args.seed), material(tested, args.seed, 1)
+    if train.policy != test.policy:
+        raise UserError("the images of all sources must have one size; cut them, do not resize")
+    guard = examine(sources)
+    for finding in guard:
+        print(f"warning: {finding}", file=sys.stderr)
+    ways = all_ways(train, test, args.extractors.split(";"))
+    rows = [row(name, way, train, test, args.alpha) for name, way in ways.items()]
+    errors = {str(each["way"]): 1.0 - float(each["largest"]) for each in rows}
+    for each in rows:
+        plain = errors[PLAIN_NAME]
+        each["errors_of_plain"] = errors[str(each["way"])] / plain if plain > 0 else None
+    if not args.keep_known and len(sources) > 2:
+        add_unknown(rows, ways, fitted, tested, args)
+    console().print(_table(rows))
+    if args.output:
+        report.write(
+            args.output,
+            sources=list(train.sources),
+            size=list(train.policy.size),
+            fit={name: int((train.labels == k).sum()) for k, name in enumerate(train.sources)},
+            test={name: int((test.labels == k).sum()) for k, name in enumerate(test.sources)},
+            folds=FOLDS,
+            alpha=args.alpha,
+            guard=[str(finding) for finding in guard],
+            ways=rounded(rows),
+        )
+    return 0
+
+
+Images = dict[str, ImageSource]
+
+
+def split(sources: Images, fit: int, test: int, seed: int) -> tuple[Images, Images]:
+    """Images of each source that estimate, and others that test."""
+    parts: tuple[Images, Images] = ({}, {})
+    for name, source in sources.items():
+        drawn = [fraction_of(f"{seed} {image}") for image in source.names]
+        order = sorted(range(len(drawn)), key=drawn.__getitem__)
+        if len(order) <= fit:
+            raise UserError(f"{source.location}: {len(order)} images, --fit takes {fit}")
+        parts[0][name] = Subset(source, sorted(order[:fit]))
+        parts[1][name] = Subset(source, sorted(order[fit : fit + test]))
+    return parts
+
+
+def material(images: Images, seed: int, least: int = LEAST_IMAGES) -> Material:
+    """The images read, `least` of each source. Raises UserError: not all of one size."""
+    found = Material(images, seed=seed, least=least)
+    if found.policy.kind != ALIGNED:
+        raise UserError("the images of all sources must have one size; cut them, do not resize")
+    return found
+
+
+def all_ways(train: Material, test: Material, extractors: Sequence[str]) -> dict[str, Way]:
+    """Every way, each with its own best extractor, by the largest score of held out images."""
+    ways = {}
+    for name, how in CORRELATIONS.items():
+        trials = _extractors(train, how, extractors)
+        part, held = correlate(train, how, trials[0].what, "cpu", _tick)
+        ways[name] = Way((part,), held, score((part,), test), tuple(trials))
+    for name, what in SPECTRA.items():
+        spectrum, held = discriminate(train, what, "cpu", _tick)
+        ways[name] = Way((spectrum,), held, score((spectrum,), test))
+    ways[FUSION_NAME] = _fused(ways[MATCHED_NAME], ways[SPECTRUM_NAME])
+    return ways
+
+
+def row(name: str, way: Way, train: Material, test: Material, alpha: float) -> Row:
+    """Figures of a way on the test images; of a fusion the largest is the likeliest."""
+    model = ScoreModel.fit(way.held, train.labels)
+    logs, fits = model.limited(model.log_likelihoods(way.test)), model.p_values(way.test)
+    unlimited = model.log_likelihoods(way.test)
+    ratios = way.test if len(way.parts) == 1 else unlimited - unlimited.mean(1, keepdims=True)
+    labels, count = test.labels, len(test.sources)
+    scores = Scores(test.sources, tuple(ratios[labels == k] for k in range(count)))
+    areas = [each.value for each in pair_areas(scores).values()]
+    hits = [int((ratios[labels == k].argmax(1) == k).sum()) for k in range(count)]
+    found = Accuracy(tuple(hits), tuple(np.bincount(labels).tolist()))
+    low, high = found.interval()
+    verdicts = [each.verdict for each in judge(logs, fits, test.sources, Rules(alpha))]
+    return {
+        "way": name,
+        "extractor": way.tried[0].what if way.tried else None,
+        "largest": found.overall,
+        "low": low,
+        "high": high,
+        "by_source": {name: found.share(k) for k, name in enumerate(test.sources)},
+        "pair_auc": float(np.mean(areas)),
+        "worst_pair_auc": float(np.min(areas)),
+        "likeliest": float((unlimited.argmax(1) == labels).mean()),
+        "log_loss": log_loss(logs, labels),
+        "rejected": float(np.mean([verdict == NONE for verdict in verdicts])),
+        "tried": {trial.what: trial.largest for trial in way.tried},
+    }
+
+
+def add_unknown(
+    rows: list[Row],
+    ways: Mapping[str, Way],
+    fitted: Images,
+    tested: Images,
+    args: argparse.Namespace,
+) -> None:
+    """Rates at which sources that were left out are rejected, into the rows of three ways."""
+    extractor = ways[MATCHED_NAME].tried[0].what
+    rates: dict[str, dict[str, float]] = {MATCHED_NAME: {}, SPECTRUM_NAME: {}, FUSION_NAME: {}}
+    for left in fitted:
+        kept = {name: source for name, source in fitted.items() if name != left}
+        train = material(kept, args.seed)
+        test = material({left: tested[left]}, args.seed, 1)
+        correlation, held = correlate(train, MATCHED, extractor, "cpu", _tick)
+        matched = Way((correlation,), held, score((correlation,), test))
+        spectrum, held = discriminate(train, SPECTRA[SPECTRUM_NAME], "cpu", _tick)
+        spectra = Way((spectrum,), held, score((spectrum,), test))
+        for name, way in (
+            (MATCHED_NAME, matched),
+            (SPECTRUM_NAME, spectra),
+            (FUSION_NAME, _fused(matched, spectra)),
+        ):
+            model = ScoreModel.fit(way.held, train.labels)
+            logs = model.limited(model.log_likelihoods(way.test))
+            found = judge(logs, model.p_values(way.test), train.sources, Rules(args.alpha))
+            rates[name][left] = float(np.mean([each.verdict == NONE for each in found]))
+    for each in rows:
+        if each["way"] in rates:
+            own = rates[str(each["way"])]
+            each["unknown_rejected"] = {"mean": float(np.mean(list(own.values()))), **own}
+
+
+def score(parts: Sequence[Part], material: Material) -> Values:
+    """Scores (M, D) of all images of a material."""
+    found = np.empty((len(material), sum(len(part.sources) for part in parts)))
+    for rows, x in material.batches(np.arange(len(material))):
+        found[rows] = vectors(parts, x)
+    return found
+
+
+def _extractors(train: Material, how: CorrelationOptions, extractors: Sequence[str]) -> list[Trial]:
+    """Extractors, the best first, by accuracy of the largest held out score."""
+    rows = train.few(SELECTION)
+    found = []
+    for what in extractors:
+        _, scores = correlate(train, how, what, "cpu", _tick, rows)
+        logs, _ = held_out(scores, train, rows)
+        found.append(trial_of(what, scores, logs, train.labels[rows]))
+    return sorted(found, key=lambda trial: -(trial.largest or 0.0))
+
+
+def _fused(one: Way, other: Way) -> Way:
+    return Way(
+        one.parts + other.parts,
+        np.concatenate([one.held, other.held], 1),
+        np.concatenate([one.test, other.test], 1),
+    )
+
+
+def _tick(what: str, images: int) -> None:
+    """Nobody watches."""
+
+
+def _table(rows: Sequence[Row]) -> Table:
+    table = Table("way", "extractor", "largest", "errors / plain", "pair AUC", "worst", "log loss",
+                  "rejected", "unknown rejected")  # fmt: skip
+    for each in rows:
+        unknown = each.get("unknown_rejected")
+        values = (each["largest"], each["errors_of_plain"], each["pair_auc"],
+                  each["worst_pair_auc"], each["log_loss"], each["rejected"],
+                  unknown["mean"] if isinstance(unknown, dict) else None)  # fmt: skip
+        cells = ["" if value is None else f"{value:.4f}" for value in values]
+        table.add_row(str(each["way"]), str(each["extractor"] or ""), *cells)
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(run(main, None, "passive.py"))
