@@ -6,7 +6,15 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from artfp.cli import attribute_fit, attribute_predict, attribute_report, attribute_study
+from artfp.cli import (
+    attribute_cluster,
+    attribute_fit,
+    attribute_localise,
+    attribute_predict,
+    attribute_remove,
+    attribute_report,
+    attribute_study,
+)
 from artfp.cli.base import choose
 from artfp.cli.common import prepare
 
@@ -18,10 +26,13 @@ leave without being asked to. Nothing was embedded, so this is evidence from sta
 the sources that it was fitted to, and says "none of these" of what does not look like them.
 
 actions:
-  fit      Learn sources from a folder with one subfolder of images for each
-  predict  Attribute images, each by itself or all of one source together
-  report   Measure an attributor on labelled images; also of sources that it does not know
-  study    Analyse the fingerprints of sources as Marra et al. 2019 do, with pictures
+  fit       Learn sources from a folder with one subfolder of images for each
+  predict   Attribute images, each by itself or all of one source together
+  report    Measure an attributor on labelled images; also of sources that it does not know
+  study     Analyse the fingerprints of sources as Marra et al. 2019 do, with pictures
+  localise  Show where an image carries a source's fingerprint, and where it was spliced
+  cluster   Put unlabelled images into clusters by source, however many there are
+  remove    Subtract a fingerprint from images, to measure how robust attribution is
 
 examples:
   artfp attribute fit dumps/
@@ -29,6 +40,7 @@ examples:
   artfp attribute predict suspects/ --same_source --json -
   artfp attribute report labelled/
   artfp attribute study dumps/ --output_dir study/
+  artfp attribute cluster unlabelled/ --output_dir clusters/
 
 artfp attribute ACTION --help tells an action's options.
 exit codes: 0 done, 1 some images could not be used, 2 bad input, 130 interrupted"""
@@ -41,6 +53,9 @@ _ACTIONS: dict[str, tuple[_Describe, _Act]] = {
     "predict": (attribute_predict.describe, attribute_predict.act),
     "report": (attribute_report.describe, attribute_report.act),
     "study": (attribute_study.describe, attribute_study.act),
+    "localise": (attribute_localise.describe, attribute_localise.act),
+    "cluster": (attribute_cluster.describe, attribute_cluster.act),
+    "remove": (attribute_remove.describe, attribute_remove.act),
 }
 
 
