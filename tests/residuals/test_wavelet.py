@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import pywt
@@ -77,6 +79,22 @@ def test_a_flat_image_has_none_and_no_images_give_none() -> None:
     extractor = load_extractor("wavelet:sigma=0.05")
     assert extractor(torch.full((1, 3, 40, 48), 0.7)).abs().max() < 1e-5 / 255
     assert extractor(torch.zeros(0, 3, 16, 16)).shape == (0, 3, 16, 16)
+
+
+def test_what_came_before_does_not_matter() -> None:
+    torch.manual_seed(1)
+    extractor = load_extractor("wavelet")
+    sizes = [(3, 64, 40), (1, 64, 40), (3, 40, 64), (40, 300, 300), (3, 64, 40)]
+    images = [torch.rand(1, *size) for size in sizes]
+    alone = [load_extractor("wavelet")(x) for x in images]
+    with torch.inference_mode():
+        extractor(images[0])
+    found = [extractor(x) for x in images]
+    for one, other in zip(found, alone, strict=True):
+        assert torch.equal(one, other)
+    with ThreadPoolExecutor(4) as pool:
+        for one, other in zip(pool.map(extractor, images * 3), alone * 3, strict=True):
+            assert torch.equal(one, other)
 
 
 @pytest.mark.gpu
