@@ -44,7 +44,7 @@ def test_cards_that_do_not_fit(altered: Callable[..., Path]) -> None:
         ({"config": {**config, "width": 16}}, "does not fit the generator that it claims to be"),
         ({"config": {**config, "width": "wide"}}, "width is 'wide'; it must be like 64"),
         ({"config": {**config, "depth": 1}}, "dcgan has no setting 'depth'"),
-        ({"config": {"width": 8}}, "its card lacks average, batch, latent"),
+        ({"config": {"width": 8}}, "its card lacks average, batch, decay_from, latent"),
     ):
         with pytest.raises(UserError, match=message) as caught:
             load_generator(altered(**changes))
