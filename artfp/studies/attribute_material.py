@@ -83,7 +83,7 @@ class Material:
             labels += [number] * len(kept)
             names += kept
         self.labels = np.array(labels, np.int64)
-        drawn = [fraction_of(f"{seed} {name}") for name in names]
+        drawn = [fraction_of(f"fold {seed} {name}") for name in names]
         self.folds = (np.array(drawn) * FOLDS).astype(np.int64)
         self.offsets = self._offsets(names, seed)
         self.digest = self._digest.hexdigest()

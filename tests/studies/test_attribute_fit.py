@@ -18,6 +18,7 @@ from artfp.attribution.fitted import FILE, FittedAttributor, load_attributor, sa
 from artfp.attribution.verdicts import NONE, Rules, judge, judge_group
 from artfp.data.pixels import to_unit
 from artfp.data.sources import ImageSource, open_source
+from artfp.data.subset import fraction_of
 from artfp.errors import UserError
 from artfp.studies import attribute_fit
 from artfp.studies.attribute_fit import FUSION, MATCHED_WAY, PLAIN_WAY, SPECTRA, Options, fit
@@ -174,7 +175,7 @@ def test_crops_by_search_and_by_spectrum(folders: Folders) -> None:
     assert accuracy(found["shift"], cut=cut) > accuracy(found["spectrum"], cut=cut) > 0.4
     assert [part.name for part in found["spectrum"].parts] == ["spectrum"]
     # Whole images are cut to the window as well.
-    assert accuracy(found["shift"]) > 0.8
+    assert accuracy(found["shift"]) > 0.7
     with pytest.raises(ValueError, match="smaller than"):
         found["shift"].scores(torch.rand(1, 3, 19, 20))
 
@@ -223,6 +224,10 @@ def test_damaged_files(fitted: FittedAttributor, tmp_path: Path) -> None:
 def test_images_of_one_name_stay_together(material: Material) -> None:
     folds = material.folds.reshape(COUNT, 80)
     assert (folds == folds[0]).all() and len(np.unique(folds)) == 10
+    # Also where the images were drawn by their names, as other parts of the program draw.
+    fractions = [fraction_of(f"0 {number:03}.png") for number in range(80)]
+    drawn = folds[0][np.array(fractions) < 0.5]
+    assert len(np.unique(drawn)) > 7
     assert len(material.few(50)) == 120 and len(material.few(80)) == len(material) == 240
 
 
