@@ -59,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--least", type=int, default=10)
     add("--most", type=int, default=20, help="clusters that the other ways try")
     add("--singles", action="store_true")
+    add("--subsets", type=int, default=0)
     add("--real", nargs="*", default=[], help="sources that are real, for the fusion")
     add("--auc", type=float, nargs="*", default=[0.6, 0.7, 0.8, 0.9])
     add("--seed", type=int, default=0)
@@ -76,15 +77,22 @@ def main(argv: Sequence[str] | None = None) -> int:
                 name: _residuals(s, images, args.extractor, rng) for name, s in sources.items()
             }
             truth = [name for name, part in parts.items() for _ in part]
-            about = {"images": images, "draw": draw}
+            about: dict[str, Any] = {"images": images, "draw": draw}
             labels = _compared(torch.cat(list(parts.values())), truth, args, about, rows)
             if args.real:
                 fusions += [{**about, **row} for row in _fused(labels, truth, args, rng)]
+            for number in range(args.subsets):
+                some = sorted(
+                    rng.permutation(list(parts))[: 2 + number % (len(parts) - 1)].tolist()
+                )
+                truth = [name for name in some for _ in parts[name]]
+                few = {**about, "of": ", ".join(some)}
+                _compared(torch.cat([parts[name] for name in some]), truth, args, few, rows)
             if args.singles:
                 for name, part in parts.items():
                     found = divide(part, Settings(least=args.least))
                     number = len(found.stability)
-                    rows.append({**about, "way": "divide", "alone": name, "clusters": number})
+                    rows.append({**about, "way": "divide", "of": name, "clusters": number})
     _show(rows, fusions)
     if args.output:
         settings = Settings(least=args.least)
@@ -143,6 +151,7 @@ def _compared(
         told = agreement(truth, labels)
         row = {**about, "way": way, "rand": told.rand, "homogeneity": told.homogeneity}
         row |= {"completeness": told.completeness, "clusters": told.clusters}
+        row |= {"sources": told.sources}
         rows.append(row | ({"CPU seconds": seconds} if way == "divide" else {}))
     return found
 
@@ -201,15 +210,25 @@ def _fused(
 
 
 def _show(rows: list[dict[str, Any]], fusions: list[dict[str, Any]]) -> None:
-    table = Table("images", "draw", "way", "alone", "Rand", "clusters", "homogeneity", "complete")
+    table = Table("images", "draw", "way", "of", "Rand", "clusters", "homogeneity", "complete")
     for row in rows:
         figures = (
             f"{row[name]:.3f}" if name in row else "" for name in ("homogeneity", "completeness")
         )
         rand = f"{row['rand']:.3f}" if "rand" in row else ""
-        about = (str(row.get(name, "")) for name in ("images", "draw", "way", "alone"))
+        about = (str(row.get(name, "")) for name in ("images", "draw", "way", "of"))
         table.add_row(*about, rand, str(row["clusters"]), *figures)
     console().print(table)
+    table = Table("images", "way", "mean Rand", "mean error of the number")
+    for images, way in dict.fromkeys((row["images"], row["way"]) for row in rows):
+        chosen = [row for row in rows if (row["images"], row["way"]) == (images, way)]
+        chosen = [row for row in chosen if "of" in row and "rand" in row]
+        if chosen:
+            mean = float(np.mean([row["rand"] for row in chosen]))
+            error = float(np.mean([abs(row["clusters"] - row["sources"]) for row in chosen]))
+            table.add_row(str(images), way, f"{mean:.3f}", f"{error:.2f}")
+    if table.row_count:
+        console().print(table)
     if not fusions:
         return
     table = Table("images", "draw", "clusters", "Rand", "detector", "before", "after", "p")

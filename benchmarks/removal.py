@@ -69,7 +69,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, source in sources.items():
         if len(source) < least:
             raise UserError(f"{name}: {len(source)} images; it takes {least}")
-    analyst, attacker, images = [], [], []
+    analyst: list[Tensor] = []
+    attacker: list[Tensor] = []
+    images: list[Tensor] = []
     for name, source in sources.items():
         parts = [_part(source, i * args.estimate, (i + 1) * args.estimate) for i in (0, 1)]
         for prints, part in zip((analyst, attacker), parts, strict=True):

@@ -89,6 +89,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         suspects = {name: _part(source, args.estimate) for name, source in suspects.items()}
     extractor = load_extractor(args.extractor)
     prints = {name: estimate(s, extractor, name)[0].mean for name, s in references.items()}
+    if len(set(prints) - set(args.donors)) < 3:
+        raise UserError(f"{args.data_dir}: it takes three sources with a fingerprint or more")
     if missing := sorted(set(suspects) - set(prints)):
         raise UserError(f"{args.estimate_dir}: no images of {', '.join(missing)}")
     splices = _splices(suspects, args)
@@ -133,8 +135,6 @@ def _by_source(source: ImageSource) -> dict[str, ImageSource]:
     for index, name in enumerate(source.names):
         folder, slash, _ = name.partition("/")
         found.setdefault(folder if slash else name.rpartition("_")[0], []).append(index)
-    if len(found) < 3:
-        raise UserError(f"{source.location}: {len(found)} sources; it takes three or more")
     return {name: Subset(source, indices) for name, indices in found.items()}
 
 

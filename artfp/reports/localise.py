@@ -20,6 +20,7 @@ COLUMNS = ("file", "row", "column", "window", "correlation")
 
 _HEIGHT = 3.6  # inches
 _MAP = "RdYlBu"
+_LETTERS = 32  # of a source's name
 
 
 def heat_map(located: Located, source: str, threshold: float | None = None) -> bytes:
@@ -29,11 +30,14 @@ def heat_map(located: Located, source: str, threshold: float | None = None) -> b
     """
     height, width = located.heat.shape
     shape = min(max(width / height, 0.4), 2.5)
-    picture = Figure(figsize=(_HEIGHT * 2 * shape + 1.4, _HEIGHT + 0.5), dpi=130)
+    picture = Figure(
+        figsize=(_HEIGHT * 2 * shape + 1.2, _HEIGHT + 0.6), dpi=130, layout="constrained"
+    )
     left, right = picture.subplots(1, 2)
     left.imshow(located.pixels, interpolation="nearest")
     gray = located.pixels.mean(2)
-    right.imshow(gray, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    # Of little contrast, so that colours mean the same in the light and in the dark.
+    right.imshow(gray, cmap="gray", vmin=-255, vmax=510, interpolation="nearest")
     low, high = np.percentile(located.heat, [0.5, 99.5])
     low, high = min(0.0, float(low)), max(float(high), 1e-6)
     drawn = right.imshow(located.heat, cmap=_MAP, vmin=low, vmax=high, alpha=0.65)
@@ -44,17 +48,13 @@ def heat_map(located: Located, source: str, threshold: float | None = None) -> b
     for panel in (left, right):
         panel.set_xticks([])
         panel.set_yticks([])
-    left.set_title("image", fontsize=9)
-    right.set_title(
-        f"correlation with {source}, windows of {located.window} pixels; whole image "
-        f"{located.correlation:.3f}",
-        fontsize=9,
-    )
-    bar = picture.colorbar(drawn, ax=right, fraction=0.046, pad=0.03)
+    name = source if len(source) <= _LETTERS else source[: _LETTERS - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    left.set_title(f"whole image: correlation {located.correlation:.3f}", fontsize=9)
+    right.set_title(f"{name}, windows of {located.window} pixels", fontsize=9)
+    bar = picture.colorbar(drawn, ax=right, fraction=0.046, pad=0.03, label="correlation")
     if bar.solids is not None:
         bar.solids.set_alpha(1.0)
     bar.ax.tick_params(labelsize=8)
-    picture.tight_layout()
     file = io.BytesIO()
     picture.savefig(file, format="png", metadata={"Software": None})
     return file.getvalue()
