@@ -7,7 +7,8 @@ images of each (512) estimate and the others, at most --test (488), test; which,
 files' names. The extractor of each way is chosen by ten-fold cross-fitting within the former.
 
 - `largest`: accuracy of attribution to the largest score. For correlations this is Marra's rule.
-- `pair AUC`: a source's images from another's by the score of the one alone; all ordered pairs.
+- `pair AUC`: a source's images from another's by the difference of their scores; mean, and worst.
+- `own_auc` (JSON): the same by the score of the one alone, over all ordered pairs, as Marra et al.
 - `likeliest`, `log loss`: by the model of the scores (`artfp.attribution.likelihoods`).
 - `rejected`: test images of known sources called none of these, at --alpha.
 - `unknown rejected`: each source in turn is left out of everything, and its test images are called
@@ -41,6 +42,7 @@ from artfp.data.sources import ImageSource
 from artfp.data.subset import Subset, fraction_of
 from artfp.errors import UserError
 from artfp.evaluation.passive_correlations import Accuracy, Scores, pair_areas
+from artfp.evidence.auc import auc
 from artfp.reports.passive_page import rounded
 from artfp.studies.attribute_fit import EXTRACTORS, SELECTION
 from artfp.studies.attribute_material import FOLDS, LEAST_IMAGES, Material
@@ -169,7 +171,12 @@ def row(name: str, way: Way, train: Material, test: Material, alpha: float) -> R
     ratios = way.test if len(way.parts) == 1 else unlimited - unlimited.mean(1, keepdims=True)
     labels, count = test.labels, len(test.sources)
     scores = Scores(test.sources, tuple(ratios[labels == k] for k in range(count)))
-    areas = [each.value for each in pair_areas(scores).values()]
+    own = [each.value for each in pair_areas(scores).values()]
+    pairs = [
+        auc(ratios[labels == j, i] - ratios[labels == j, j],
+            ratios[labels == i, i] - ratios[labels == i, j])
+        for i in range(count) for j in range(i)
+    ]  # fmt: skip
     hits = [int((ratios[labels == k].argmax(1) == k).sum()) for k in range(count)]
     found = Accuracy(tuple(hits), tuple(np.bincount(labels).tolist()))
     low, high = found.interval()
@@ -181,8 +188,10 @@ def row(name: str, way: Way, train: Material, test: Material, alpha: float) -> R
         "low": low,
         "high": high,
         "by_source": {name: found.share(k) for k, name in enumerate(test.sources)},
-        "pair_auc": float(np.mean(areas)),
-        "worst_pair_auc": float(np.min(areas)),
+        "pair_auc": float(np.mean(pairs)),
+        "worst_pair_auc": float(np.min(pairs)),
+        "own_auc": float(np.mean(own)),
+        "worst_own_auc": float(np.min(own)),
         "likeliest": float((unlimited.argmax(1) == labels).mean()),
         "log_loss": log_loss(logs, labels),
         "rejected": float(np.mean([verdict == NONE for verdict in verdicts])),

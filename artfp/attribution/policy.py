@@ -41,7 +41,10 @@ _GRID = 16
 
 @dataclass(frozen=True)
 class Policy:
-    """`size` of the sources' fingerprints and `window` that is cut of images, (height, width)."""
+    """`size` that sources' images are cut to and `window` that is judged, (height, width).
+
+    Where they differ, windows that are fitted or validated come from anywhere in the images.
+    """
 
     kind: str
     size: tuple[int, int]
@@ -129,7 +132,8 @@ def choose_policy(
         raise UserError(
             f"images of {_text(size)} leave a window of {_text(cut)}; {LEAST_SIDE} a side is least"
         )
-    return Policy(chosen, size if chosen == SHIFT else cut, cut)
+    whole = chosen == SHIFT or (chosen == SPECTRUM and window is not None)
+    return Policy(chosen, size if whole else cut, cut)
 
 
 def _part(side: int) -> int:

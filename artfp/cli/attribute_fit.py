@@ -126,6 +126,7 @@ def _tell(found: Any) -> None:
     """What was tried, and what the chosen way does with held out images."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
+    from rich.text import Text
 
     from artfp.studies.attribute_fit import WAYS
 
@@ -147,5 +148,5 @@ def _tell(found: Any) -> None:
     for k, name in enumerate(found.attributor.sources):
         row = valid.confusion[k]
         shares = (row[k] / sum(row), valid.wrong[k], valid.undecided[k], valid.rejected[k])
-        table.add_row(one_line(name), *(f"{share:.1%}" for share in shares))
+        table.add_row(Text(one_line(name)), *(f"{share:.1%}" for share in shares))
     console().print(table)

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 from artfp import __version__
 from artfp.errors import one_line
@@ -46,16 +47,19 @@ def assessment_json(found: Assessment, about: Mapping[str, Any]) -> dict[str, An
 def assessment_page(found: Assessment, about: Mapping[str, Any]) -> str:
     """A page in Markdown with the plots by their names."""
     low, high = found.accuracy.interval()
+    name = one_line(str(about["attributor"]))
     parts = [
         "# Attribution\n",
-        f"Attributor `{about['attributor']}` ({about['way']}; {about['policy']}), fitted to "
+        f"Attributor `{name}` ({about['way']}; {about['policy']}), fitted to "
         f"{len(found.sources)} sources. The likeliest source is the true one for "
         f"{found.mean_accuracy:.2%} of the images (mean over sources; of all "
         f"{found.accuracy.overall:.2%}, 95% interval {low:.2%} to {high:.2%}).\n",
         f"## Verdicts\n\n{to_markdown([_folder_row(folder) for folder in found.folders])}\n",
     ]
     if found.unknown:
-        rates = ", ".join(f"{folder.name} {folder.rejected:.1%}" for folder in found.unknown)
+        rates = ", ".join(
+            f"{one_line(folder.name)} {folder.rejected:.1%}" for folder in found.unknown
+        )
         parts.append(
             f"Folders of sources that the attributor does not know, called none of these: {rates}. "
             f"Images of known sources: {_known(found.known):.1%}.\n"
@@ -63,12 +67,14 @@ def assessment_page(found: Assessment, about: Mapping[str, Any]) -> str:
     parts.append(f"## Confusions\n\n![likeliest source]({CONFUSION})\n")
     if found.curves:
         parts.append(f"## One source against all other images\n\n![ROC]({ROC})\n")
-        rows = [{"source": name, **_area(each)} for name, each in found.against_all.items()]
+        rows = [
+            {"source": one_line(name), **_area(each)} for name, each in found.against_all.items()
+        ]
         parts.append(f"{to_markdown(rows)}\n")
     if found.pairs:
         worst = sorted(found.pairs.items(), key=lambda item: item[1].value)[:10]
         mean = float(np.mean([each.value for each in found.pairs.values()]))
-        rows = [{"pair": " / ".join(pair), **_area(each)} for pair, each in worst]
+        rows = [{"pair": one_line(" / ".join(pair)), **_area(each)} for pair, each in worst]
         parts.append(
             f"## Pairs of sources\n\nMean AUC of {len(found.pairs)} pairs: {mean:.4f}. The "
             f"hardest:\n\n{to_markdown(rows)}\n"
@@ -89,11 +95,16 @@ def assessment_table(found: Assessment) -> Table:
         table.add_column(head, justify="left" if head == "images of" else "right")
     for row in rows:
         cells = [
-            f"{value:.1%}" if isinstance(value, float) else one_line(_text(value))
+            f"{value:.1%}" if isinstance(value, float) else Text(one_line(_text(value)))
             for value in row.values()
         ]
         table.add_row(*cells)
     return table
+
+
+def _label(name: str) -> str:
+    """A name as matplotlib shows it as it is."""
+    return one_line(name).replace("$", r"\$")
 
 
 def _text(value: object) -> str:
@@ -102,7 +113,7 @@ def _text(value: object) -> str:
 
 def plot_confusion(found: Assessment) -> bytes:
     """Shares of each folder's images by their likeliest source, and rejected, as a PNG file."""
-    columns = [*found.sources, "none of these"]
+    columns = [*map(_label, found.sources), "none of these"]
     shares = np.array(
         [[*np.array(f.likeliest) / f.images, f.rejected] for f in found.folders], np.float64
     )
@@ -113,7 +124,8 @@ def plot_confusion(found: Assessment) -> bytes:
     image = panel.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
     panel.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor")
     panel.set_yticks(
-        range(len(shares)), [f.name if f.known else f"{f.name} (unknown)" for f in found.folders]
+        range(len(shares)),
+        [_label(f.name) if f.known else f"{_label(f.name)} (unknown)" for f in found.folders],
     )
     panel.tick_params(labelsize=8, length=2)
     panel.axvline(len(columns) - 1.5, color="#444444", linewidth=0.8)
@@ -139,7 +151,7 @@ def plot_roc(found: Assessment) -> bytes:
     panel = picture.subplots()
     for number, (name, (false, true)) in enumerate(found.curves.items()):
         looks = style(number) | {"marker": ""}
-        text = f"{name}, AUC {found.against_all[name].value:.4f}"
+        text = f"AUC {found.against_all[name].value:.4f}, {_label(name)}"
         panel.step(np.maximum(false, _LEAST_RATE), true, where="post", label=text, **looks)
     line = np.geomspace(_LEAST_RATE, 1.0, 60)
     panel.plot(line, line, color="#999999", linewidth=0.8, linestyle=":", label="chance")
@@ -155,7 +167,7 @@ def plot_roc(found: Assessment) -> bytes:
 def _folder_row(folder: FolderFigures) -> dict[str, Any]:
     """Of the table of verdicts."""
     return {
-        "images of": folder.name,
+        "images of": one_line(folder.name),
         "known": folder.known,
         "images": folder.images,
         "its source": folder.right if folder.known else "",

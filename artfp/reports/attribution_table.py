@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 from artfp import __version__
 from artfp.attribution.verdicts import NONE, SOURCE, GroupJudgement, Judgement, Rules
@@ -82,7 +83,8 @@ def judgements_table(found: Attributed) -> Table:
         table.add_column(head, justify="left" if head == "likeliest source" else "right")
     for name, each in list(zip(found.names, found.judgements, strict=True))[:SHOWN]:
         verdict = each.source if each.verdict == SOURCE else each.verdict
-        table.add_row(one_line(name), one_line(verdict), one_line(each.source), *_figures(each))
+        words = (Text(one_line(word)) for word in (name, verdict, each.source))
+        table.add_row(*words, *_figures(each))
     return table
 
 

@@ -4,7 +4,7 @@ Images are dealt into ten folds. What an image scores comes from fingerprints, n
 discriminants of the other nine folds, so all images estimate and all images validate. The model of
 the scores, with its p-values, is fitted to these held out scores; the parts that go into the bundle
 are then estimated from all images. They are slightly better than those that the scores came from,
-which is the price: the share of the known that is rejected comes out a little over alpha.
+which is the price: the share of the known that is rejected is near alpha, not exactly at it.
 
 Extractors, tapers and ways are chosen by the log loss of held out posteriors, limited so that no
 outlier decides, which tells more than accuracy; on some of the images where there are many.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from artfp.attribution.policy import SHIFT, choose_policy, middle
+from artfp.attribution.policy import choose_policy, middle
 from artfp.data.decode import ImageError, decode_image
 from artfp.data.pixels import to_unit
 from artfp.data.sources import ImageSource
@@ -176,8 +176,8 @@ class Material:
             [fraction_of(f"{seed} {axis} {number} {name}") for axis in ("down", "right")]
             for number, name in enumerate(names)
         ]
-        offsets = (np.array(drawn) * rooms).astype(np.int64)
-        return offsets if self.policy.kind == SHIFT else np.zeros_like(offsets)
+        offsets: NDArray[np.int64] = (np.array(drawn) * rooms).astype(np.int64)
+        return offsets
 
 
 def _size(source: ImageSource, index: int) -> tuple[int, int] | None:

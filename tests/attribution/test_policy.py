@@ -31,6 +31,14 @@ def test_large_images_have_a_window_that_memory_holds() -> None:
     assert choose_policy(sizes, SHIFT) == Policy(SHIFT, (1024, 1024), (768, 768))
 
 
+def test_windows_that_are_asked_for() -> None:
+    """Windows of aligned images stand in one place, others come from anywhere."""
+    sizes = {"a": [(64, 64)], "b": [(64, 64)]}
+    assert choose_policy(sizes, window=40) == Policy(ALIGNED, (40, 40), (40, 40))
+    assert choose_policy(sizes, SPECTRUM, 40) == Policy(SPECTRUM, (64, 64), (40, 40))
+    assert choose_policy(sizes, SPECTRUM) == Policy(SPECTRUM, (64, 64), (64, 64))
+
+
 def test_shift_leaves_room() -> None:
     assert choose_policy({"a": [(32, 32)], "b": [(32, 32)]}, SHIFT).window == (24, 24)
     found = choose_policy({"a": [(64, 64)], "b": [(64, 64)]}, SHIFT, 40)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -156,6 +157,24 @@ def test_a_stopped_fit_goes_on(
     whole = there / "whole"
     assert call(*words, "--output_dir", whole)[0] == 0
     assert load_attributor(whole).card() == again
+
+
+def test_hostile_names(call: Call, there: Path, tmp_path: Path) -> None:
+    """Markup, mathematics, line ends and bytes that are no UTF-8 in the names of sources."""
+    names = ["[red]x_{$", "_a\nb|c", os.fsdecode(b"\xff[/]")]
+    for number, name in enumerate(names):
+        write(tmp_path / "s" / name, images(number, 40, 1))
+    words = ["--extractor", "gaussian:sigma=1", "--way", "matched"]
+    code, out, _ = call("attribute", "fit", tmp_path / "s", *words)
+    assert code == 0 and "[red]x_{$" in "\n".join(out) and r"_a\nb|c" in "\n".join(out)
+    write(tmp_path / "others", images(1, 20, 2))
+    code, out, _ = call("attribute", "predict", tmp_path / "others", "--same_source")
+    assert code == 0 and out[-1].startswith(r"_a\nb|c, natural log")
+    words = ["--csv", "c.csv", "--json", "j.json"]
+    assert call("attribute", "predict", tmp_path / "s", *words)[0] == 0
+    code, out, _ = call("attribute", "report", tmp_path / "s")
+    assert code == 0 and "[red]x_{$" in "\n".join(out)
+    assert r"_a\nb\|c" in (there / "attribution_report" / "report.md").read_text()
 
 
 def test_sources_whose_files_differ(call: Call, there: Path, tmp_path: Path) -> None:
