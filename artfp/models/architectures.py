@@ -6,7 +6,7 @@ import torch
 
 from artfp.models.base import Decoder, Encoder
 from artfp.models.residual import ResidualDecoder, ResidualEncoder, tune_in
-from artfp.models.stegastamp import StegaStampDecoder, StegaStampEncoder
+from artfp.models.stegastamp import StegaStampDecoder, StegaStampEncoder, he_start
 
 ENCODERS: dict[str, type[Encoder]] = {
     "residual": ResidualEncoder,
@@ -34,4 +34,6 @@ def build_pair(
         decoder = DECODERS[architecture](bits, resolution)
         if isinstance(encoder, ResidualEncoder) and isinstance(decoder, ResidualDecoder):
             tune_in(encoder, decoder)
+        elif architecture == "stegastamp":
+            he_start(encoder, decoder)
     return encoder, decoder

@@ -16,6 +16,21 @@ SECRET_SIDE = 16
 """Side of the map into which the fingerprint is laid out before it is upsampled."""
 
 
+def he_start(*networks: nn.Module) -> None:
+    """Draw all weights from He's normal distribution, biases 0 (He et al., ICCV 2015, section 2.2).
+
+    PyTorch's own start passes on a sixth of the mean square at each layer: of what the fingerprint
+    changes, 7e-6 of the spread is left at the logits (32 px, 64 bits; with this start 0.23), and a
+    training waits at bit accuracy 0.5 for thousands of steps.
+    """
+    for network in networks:
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                assert module.bias is not None
+                nn.init.zeros_(module.bias)
+
+
 def _double(x: Tensor) -> Tensor:
     """Nearest-neighbour upsampling by 2, with one zero row below and one zero column right."""
     return F.pad(F.interpolate(x, scale_factor=2.0, mode="nearest"), (0, 1, 0, 1))

@@ -60,6 +60,25 @@ def test_the_seed_decides_the_weights_and_nothing_else(architecture: str) -> Non
         assert changed
 
 
+def test_published_pair_starts_where_signals_pass() -> None:
+    """He's start: variance 2 / fan-in, no biases; what two fingerprints change reaches the logits."""
+    pair = build_pair("stegastamp", 64, 32, seed=4)
+    for network in pair:
+        for name, value in network.state_dict().items():
+            if name.endswith("bias"):
+                assert not value.any(), name
+            else:
+                fan_in = value[0].numel()
+                error = 4 * math.sqrt(2 / value.numel())  # of a variance, four standard errors
+                assert value.var().item() * fan_in / 2 == pytest.approx(1, abs=error), name
+    draws = torch.Generator().manual_seed(5)
+    x = torch.rand(8, 3, 32, 32, generator=draws)
+    words = torch.randint(0, 2, (2, 8, 64), generator=draws).float()
+    with torch.no_grad():
+        one, two = (pair[1](pair[0](x, word)) for word in words)
+    assert (one - two).std() > 0.1 * one.std()  # with PyTorch's start 7e-6
+
+
 def test_unknown_architecture() -> None:
     with pytest.raises(ValueError, match="unknown architecture 'x'; known: residual, stegastamp"):
         build_pair("x", 16, 32)
