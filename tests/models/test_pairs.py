@@ -61,7 +61,7 @@ def test_the_seed_decides_the_weights_and_nothing_else(architecture: str) -> Non
 
 
 def test_published_pair_starts_where_signals_pass() -> None:
-    """He's start: variance 2 / fan-in, no biases; what two fingerprints change reaches the logits."""
+    """He's start: variance 2 / fan-in, no biases; a fingerprint reaches the logits."""
     pair = build_pair("stegastamp", 64, 32, seed=4)
     for network in pair:
         for name, value in network.state_dict().items():
