@@ -38,15 +38,20 @@ class ProactiveDecoder(MatchingBits):
             )
 
 
-@torch.inference_mode()
 def read_bits(decoder: Decoder, x: Tensor) -> Tensor:
-    """The bits (N, bits) that images (N, 3, H, W) in [0, 1], of any size, decode to.
+    """The bits (N, bits) that images decode to, see `read_logits`."""
+    return (read_logits(decoder, x) > 0).to(torch.uint8)
+
+
+@torch.inference_mode()
+def read_logits(decoder: Decoder, x: Tensor) -> Tensor:
+    """Logits (N, bits) of images (N, 3, H, W) in [0, 1], of any size.
 
     They are brought to the decoder's resolution as detection does it, through 8-bit pixels.
     """
     aspects = torch.full((len(x),), x.shape[-2] / x.shape[-1])
     logits, _ = decoder.read(_fitted(x, decoder.resolution), aspects)
-    return (logits > 0).to(torch.uint8)
+    return logits
 
 
 def _fitted(x: Tensor, side: int) -> Tensor:
