@@ -1,32 +1,33 @@
-"""The running mean of a generator's weights, which makes steadier images than the last ones."""
+"""The running mean of a network's weights, steadier than the last ones."""
 
 from __future__ import annotations
 
 import copy
+from typing import TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from artfp.gans.base import Generator
+Network = TypeVar("Network", bound=nn.Module)
 
 
-def averaged_copy(generator: Generator) -> Generator:
+def averaged_copy(network: Network) -> Network:
     """A copy in evaluation mode, to be kept up by `average_into`."""
-    return copy.deepcopy(generator).eval().requires_grad_(False)
+    return copy.deepcopy(network).eval().requires_grad_(False)
 
 
 @torch.no_grad()
-def average_into(average: Generator, generator: Generator, decay: float) -> None:
-    """Move `average` towards `generator`: each weight becomes decay * itself + rest * the new one.
+def average_into(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """Move `average` towards `network`: each weight becomes decay * itself + rest * the new one.
 
     The means and variances of batch normalisation are averaged in the same way, as they belong to
     the weights; all other buffers (stages, counters, singular vectors) are taken over.
     """
     means: list[Tensor] = list(average.parameters())
-    news: list[Tensor] = list(generator.parameters())
-    modules = zip(average.modules(), generator.modules(), strict=True)
+    news: list[Tensor] = list(network.parameters())
+    modules = zip(average.modules(), network.modules(), strict=True)
     for old, new in modules:
         buffers = zip(old.buffers(recurse=False), new.buffers(recurse=False), strict=True)
         for mean, value in buffers:
