@@ -6,13 +6,12 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from artfp.evaluation.sweep import Row
 from artfp.evaluation.sweep_conditions import IDENTITY, Condition, arms
 from artfp.reports.colours import CHANCE, OKABE_ITO
 
@@ -23,6 +22,25 @@ _COLUMNS = (6, 5, 4)
 _UNPERTURBED = "none"
 _MOST_BANDS = 3
 _INCHES_OF_A_LETTER = 0.085
+
+
+class Point(Protocol):
+    """Figures of a contestant under a condition, as attributes; NAME_low and NAME_high, if any."""
+
+    @property
+    def contestant(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def perturbation(self) -> str:
+        """Name of the perturbation, "identity" for unperturbed images."""
+        ...
+
+    @property
+    def strength(self) -> float | None:
+        """Strength of the perturbation, None for unperturbed images."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -49,7 +67,7 @@ class Contestant:
 
 
 def plot_figure(
-    rows: Sequence[Row],
+    rows: Sequence[Point],
     conditions: Sequence[Condition],
     contestants: Sequence[Contestant],
     figure: str,
@@ -60,8 +78,8 @@ def plot_figure(
 
     Strengths stand side by side at equal distances: unperturbed images ("none") first and then from
     mild to harsh; of perturbations that go both ways, in numeric order with "none" in the middle.
-    `tpr` of a few contestants is drawn with its 95% interval. Values under `limits` move the lower
-    one.
+    A figure that has an interval is drawn with it where contestants are few. Values under `limits`
+    move the lower one.
     """
     values = {(row.contestant, row.perturbation, row.strength): row for row in rows}
     groups = {c.group: c for c in conditions if c.group != IDENTITY} or {IDENTITY: Condition()}
@@ -115,11 +133,11 @@ def _places(conditions: Sequence[Condition], name: str) -> list[float | None]:
 
 
 def _row(
-    values: dict[tuple[str, str, float | None], Row],
+    values: dict[tuple[str, str, float | None], Point],
     contestant: str,
     perturbation: str,
     strength: float | None,
-) -> Row:
+) -> Point:
     return values[contestant, IDENTITY if strength is None else perturbation, strength]
 
 
@@ -148,7 +166,7 @@ def _decorate(
         panel.axhline(0.5, **CHANCE)
 
 
-def _line(panel: Axes, rows: Sequence[Row], figure: str, number: int, count: int) -> None:
+def _line(panel: Axes, rows: Sequence[Point], figure: str, number: int, count: int) -> None:
     """One contestant; the first one lies on top."""
     points = [(x, row) for x, row in enumerate(rows) if getattr(row, figure) is not None]
     if not points:
@@ -157,9 +175,9 @@ def _line(panel: Axes, rows: Sequence[Row], figure: str, number: int, count: int
     heights = [getattr(row, figure) for _, row in points]
     style, order = _style(number), 3.0 + count - number
     panel.plot(places, heights, **style, zorder=order, clip_on=False)
-    if figure == "tpr" and count <= _MOST_BANDS:
-        low = [row.tpr_low if row.tpr_low is not None else math.nan for _, row in points]
-        high = [row.tpr_high if row.tpr_high is not None else math.nan for _, row in points]
+    ends = [[getattr(row, f"{figure}_{end}", None) for _, row in points] for end in ("low", "high")]
+    if count <= _MOST_BANDS and any(end is not None for end in ends[0]):
+        low, high = ([math.nan if end is None else end for end in each] for each in ends)
         panel.fill_between(places, low, high, color=style["color"], alpha=0.13, linewidth=0)
 
 
