@@ -26,10 +26,10 @@ class Steganalyser(nn.Module):
 
     def __init__(self, width: int = 16) -> None:
         super().__init__()
-        self.stem = _Layer(6, width)
-        self.plain = _Unpooled(width)
+        self.stem = Layer(6, width)
+        self.plain = Unpooled(width)
         self.pooled = nn.Sequential(
-            _Pooled(width, width), _Pooled(width, 2 * width), _Pooled(2 * width, 4 * width)
+            Pooled(width, width), Pooled(width, 2 * width), Pooled(2 * width, 4 * width)
         )
         self.head = nn.Linear(4 * width, 1)
         for module in self.modules():
@@ -49,7 +49,7 @@ def high_pass(x: Tensor) -> Tensor:
     return x - F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
 
 
-class _Layer(nn.Sequential):
+class Layer(nn.Sequential):
     """SRNet's layer type 1: convolution, batch normalisation, ReLU."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -60,28 +60,29 @@ class _Layer(nn.Sequential):
         )
 
 
-class _Unpooled(nn.Module):
+class Unpooled(nn.Module):
     """SRNet's layer type 2: a residual block at full size."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            _Layer(width, width),
+            Layer(width, width),
             nn.Conv2d(width, width, 3, padding=1, bias=False),
             nn.BatchNorm2d(width),
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps (N, C, H, W) to maps of the same shape."""
         return x + cast(Tensor, self.body(x))
 
 
-class _Pooled(nn.Module):
+class Pooled(nn.Module):
     """SRNet's layer type 3: a residual block that halves the sides."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            _Layer(inputs, outputs),
+            Layer(inputs, outputs),
             nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
             nn.BatchNorm2d(outputs),
             nn.AvgPool2d(3, stride=2, padding=1),
@@ -91,4 +92,5 @@ class _Pooled(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Maps (N, inputs, H, W) to (N, outputs, H / 2, W / 2), rounded up."""
         return cast(Tensor, self.body(x)) + cast(Tensor, self.short(x))
