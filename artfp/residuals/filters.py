@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from artfp.errors import UserError
 
 _AT_WORK = {"cpu": 1 << 20, "cuda": 1 << 26}
 """About how many pixels are at work at once where a filter takes much memory for each."""
+_IN_CACHE = {"cpu": 1 << 17, "cuda": 1 << 26}
+"""The same where a filter takes many passes over little memory."""
 
 
 def gaussian(sigma: float = 1.0) -> Callable[[Tensor], Tensor]:
@@ -24,16 +25,20 @@ def gaussian(sigma: float = 1.0) -> Callable[[Tensor], Tensor]:
     reach = max(1, round(4.0 * sigma))
     at = torch.arange(-reach, reach + 1, dtype=torch.float64)
     kernel = (-0.5 * (at / sigma).square()).exp()
-    kernel = (kernel / kernel.sum()).float()
+    middle, *side = (kernel / kernel.sum()).tolist()[reach:]
 
-    def residual(x: Tensor) -> Tensor:
-        line = kernel.to(x.device)
-        planes = x.flatten(0, 1)[:, None]
-        padded = _mirror(planes, reach)
-        low = F.conv2d(F.conv2d(padded, line[None, None, :, None]), line[None, None, None])
-        return x - low.view_as(x)
+    def noise(planes: Tensor) -> Tensor:
+        low = mirror(planes, reach)
+        for dim in (2, 3):
+            size = planes.shape[dim]
+            padded = low
+            low = middle * padded.narrow(dim, reach, size)
+            for i, weight in enumerate(side, 1):
+                both = padded.narrow(dim, reach - i, size) + padded.narrow(dim, reach + i, size)
+                low.add_(both, alpha=weight)
+        return planes - low
 
-    return residual
+    return lambda x: by_planes(noise, x, _IN_CACHE)
 
 
 def wiener(side: int = 3, sigma: float = 5.0) -> Callable[[Tensor], Tensor]:
@@ -54,14 +59,14 @@ def wiener(side: int = 3, sigma: float = 5.0) -> Callable[[Tensor], Tensor]:
 
     def noise(planes: Tensor) -> Tensor:
         # A variance that is a difference of means takes the digits of float64.
-        padded = _mirror(planes.double(), side // 2)
+        padded = mirror(planes.double(), side // 2)
         mean = _box(padded, side)
         spread = (_box(padded.square(), side) - mean.square()).clamp_(min=0.0)
         least = spread.mean((2, 3), keepdim=True) if sigma == 0 else variance
         share = (least / spread).nan_to_num_(nan=1.0).clamp_(max=1.0)
         return ((planes - mean) * share).float()
 
-    return lambda x: _by_planes(noise, x)
+    return lambda x: by_planes(noise, x)
 
 
 def median(side: int = 3) -> Callable[[Tensor], Tensor]:
@@ -72,13 +77,13 @@ def median(side: int = 3) -> Callable[[Tensor], Tensor]:
     _check_side("median", side)
 
     def noise(planes: Tensor) -> Tensor:
-        padded = _mirror(planes, side // 2)
+        padded = mirror(planes, side // 2)
         height, width = planes.shape[2:]
         offsets = [(i, j) for i in range(side) for j in range(side)]
         shifted = [padded[..., i : i + height, j : j + width] for i, j in offsets]
         return planes - _middle(shifted)
 
-    return lambda x: _by_planes(noise, x)
+    return lambda x: by_planes(noise, x)
 
 
 def _check_side(name: str, side: int) -> None:
@@ -86,11 +91,13 @@ def _check_side(name: str, side: int) -> None:
         raise UserError(f"extractor {name}: side is {side}; it must be an odd number from 3 on")
 
 
-def _by_planes(filtered: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def by_planes(
+    filtered: Callable[[Tensor], Tensor], x: Tensor, at_work: Mapping[str, int] = _AT_WORK
+) -> Tensor:
     """A function of planes (P, 1, H, W) on images (N, C, H, W), some planes after another."""
     planes = x.flatten(0, 1)[:, None]
     size = max(1, planes[0:1].numel())
-    step = max(1, _AT_WORK.get(x.device.type, 1 << 20) // size)
+    step = max(1, at_work.get(x.device.type, 1 << 20) // size)
     return torch.cat([filtered(part) for part in planes.split(step)]).view_as(x)
 
 
@@ -131,7 +138,7 @@ def _order(values: list[Tensor], low: int, high: int) -> None:
     values[low], values[high] = torch.minimum(one, other), torch.maximum(one, other)
 
 
-def _mirror(planes: Tensor, reach: int) -> Tensor:
+def mirror(planes: Tensor, reach: int) -> Tensor:
     """Planes (N, 1, H, W) extended by `reach` on each side, the border's pixels doubled."""
     for dim in (2, 3):
         size = planes.shape[dim]
