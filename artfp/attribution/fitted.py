@@ -19,7 +19,9 @@ from torch import Tensor
 
 import artfp
 from artfp.attribution.base import Attributor
+from artfp.attribution.eigenface import EIGENFACE, Eigenface
 from artfp.attribution.likelihoods import ScoreModel, Values, likelihood_ratios
+from artfp.attribution.neighbours import NEAREST, NearestNeighbour
 from artfp.attribution.policy import Policy
 from artfp.attribution.residual_correlation import ResidualCorrelation
 from artfp.attribution.spectrum import SpectrumLDA
@@ -56,7 +58,12 @@ class Part(Attributor, Protocol):
         ...
 
 
-PARTS: dict[str, type[Part]] = {"correlation": ResidualCorrelation, "spectrum": SpectrumLDA}
+PARTS: dict[str, type[Part]] = {
+    "correlation": ResidualCorrelation,
+    "spectrum": SpectrumLDA,
+    NEAREST: NearestNeighbour,
+    EIGENFACE: Eigenface,
+}
 """Classes of parts by the `kind` in their cards."""
 
 

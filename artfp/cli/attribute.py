@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from artfp.cli import (
+    attribute_baseline,
     attribute_cluster,
     attribute_fit,
     attribute_localise,
@@ -33,6 +34,7 @@ actions:
   localise  Show where an image carries a source's fingerprint, and where it was spliced
   cluster   Put unlabelled images into clusters by source, however many there are
   remove    Subtract a fingerprint from images, to measure how robust attribution is
+  baseline  Learn sources by nearest neighbour or Eigenfaces, to compare with fit
 
 examples:
   artfp attribute fit dumps/
@@ -56,6 +58,7 @@ _ACTIONS: dict[str, tuple[_Describe, _Act]] = {
     "localise": (attribute_localise.describe, attribute_localise.act),
     "cluster": (attribute_cluster.describe, attribute_cluster.act),
     "remove": (attribute_remove.describe, attribute_remove.act),
+    "baseline": (attribute_baseline.describe, attribute_baseline.act),
 }
 
 

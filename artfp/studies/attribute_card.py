@@ -17,13 +17,20 @@ _PACKAGES = ("numpy", "scikit-learn", "scipy", "torch")
 
 
 def facts_of_fit(
-    material: Material, found: Fit, guard: Sequence[Finding], asked: dict[str, Any]
+    material: Material,
+    found: Fit,
+    guard: Sequence[Finding],
+    asked: dict[str, Any],
+    about: str | None = None,
 ) -> dict[str, Any]:
-    """Facts for `FittedAttributor.facts`, as JSON values; `asked` are the settings given."""
+    """Facts for `FittedAttributor.facts`, as JSON values.
+
+    `asked` are the settings given; `about` says what the way does if it is none of WAYS.
+    """
     counts = [int((material.labels == k).sum()) for k in range(len(material.sources))]
     whole = {
         "way": found.chosen,
-        "about": WAYS[found.chosen],
+        "about": about or WAYS[found.chosen],
         "asked": asked,
         "data": {
             name: {

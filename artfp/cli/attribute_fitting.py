@@ -1,0 +1,115 @@
+"""What the actions of `artfp attribute` share that fit one way to a folder of sources."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from artfp.cli.attribute_progress import progress
+from artfp.cli.base import console
+from artfp.cli.common import counted, report_failed
+from artfp.cli.gan_options import add_device_option
+from artfp.errors import UserError, one_line
+
+
+def add_fitting_options(parser: Any) -> None:
+    """The folder, the output folder, the window and the rules."""
+    add = parser.add_argument
+    add("folder", type=str, help="Folder with one subfolder of images for each source.")
+    add("--output_dir", required=True, help="Folder for the attributor.")
+    add("--window", type=int | None, default=None,
+        help="Side in pixels of what is cut of every image; default: as large as the images of "
+        "all sources, at most 256.")  # fmt: skip
+    add("--alpha", type=float, default=0.05,
+        help="Share of the known sources' images that may be called none of these.")  # fmt: skip
+    add("--confidence", type=float, default=0.95,
+        help="Posterior probability from which on a source is named.")  # fmt: skip
+    add("--limit", type=int, default=1000, help="At most so many images of each source.")
+    add_device_option(parser)
+
+
+def fit_and_save(
+    args: Any,
+    asked: dict[str, Any],
+    about: str,
+    fit: Callable[[Any, Any, str, Callable[[str, int], None]], Any],
+    pictures: Callable[[Any, Any], dict[str, bytes | str]] | None = None,
+) -> int:
+    """Read the sources, `fit(material, rules, name, tick)`, write and tell; the exit code.
+
+    `asked` are the settings for the card, `about` says there what the way does. `pictures` makes
+    further files of the fit and the material.
+    """
+    if args.limit < 1:
+        raise UserError(f"--limit: found {args.limit}, expected 1 or more")
+
+    from artfp.attribution.fitted import save_attributor
+    from artfp.attribution.policy import ALIGNED
+    from artfp.attribution.verdicts import Rules
+    from artfp.data.guard import examine
+    from artfp.data.writing import write_atomic
+    from artfp.studies.attribute_card import facts_of_fit
+    from artfp.studies.attribute_material import Material
+    from artfp.studies.passive_images import sources_in
+
+    rules = Rules(args.alpha, args.confidence)
+    sources, output = sources_in(Path(args.folder)), Path(args.output_dir)
+    with progress() as tick:
+        guard = examine(sources, tick=lambda count: tick("comparing files", count))
+    for finding in guard:
+        print(f"warning: {finding}", file=sys.stderr)
+    with progress() as tick:
+        material = Material(
+            sources,
+            policy=ALIGNED,
+            window=args.window,
+            limit=args.limit,
+            seed=args.seed,
+            folder=output,
+            tick=tick,
+        )
+    try:
+        print(f"{counted(len(material))} of {len(sources)} sources; {material.policy.describe()}")
+        with progress() as tick:
+            found = fit(material, rules, output.resolve().name, tick)
+        asked = {"window": args.window, "limit": args.limit, "seed": args.seed, **asked}
+        found.attributor.facts.update(facts_of_fit(material, found, guard, asked, about))
+        files = save_attributor(found.attributor, output)
+        for name, content in (pictures(found, material) if pictures else {}).items():
+            write_atomic(output / name, content)
+            files.append(name)
+    finally:
+        material.close()
+    _tell(found)
+    console().print(
+        f"wrote {', '.join(files)} into {one_line(str(output))}", soft_wrap=True, markup=False
+    )
+    return report_failed(material.failed)
+
+
+def _tell(found: Any) -> None:
+    """What was tried, and what became of held out images."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    tried = [trial for trials in found.extractors.values() for trial in trials]
+    table = Table(box=SIMPLE_HEAD, title="held out images", title_justify="left")
+    for head in (found.chosen, "accuracy", "largest score", "log loss"):
+        table.add_column(head, justify="left" if head == found.chosen else "right")
+    for trial in tried or found.ways:
+        table.add_row(
+            trial.what, f"{trial.accuracy:.2%}", f"{trial.largest:.2%}", f"{trial.log_loss:.4f}"
+        )
+    console().print(table)
+    table = Table(box=SIMPLE_HEAD, title=f"{found.chosen}, by true source", title_justify="left")
+    for head in ("source", "likeliest", "named another", "undecided", "none of these"):
+        table.add_column(head, justify="left" if head == "source" else "right")
+    valid = found.validation
+    for k, name in enumerate(found.attributor.sources):
+        row = valid.confusion[k]
+        shares = (row[k] / sum(row), valid.wrong[k], valid.undecided[k], valid.rejected[k])
+        table.add_row(Text(one_line(name)), *(f"{share:.1%}" for share in shares))
+    console().print(table)

@@ -1,0 +1,36 @@
+"""What an attributor does with images that it was not fitted to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from artfp.attribution.likelihoods import Values, log_loss
+from artfp.attribution.verdicts import NONE, SOURCE, UNDECIDED, Rules, judge
+from artfp.studies.attribute_fit import Validation
+from artfp.studies.attribute_ways import balanced
+
+
+def validated(
+    logs: Values, fits: Values, labels: NDArray[np.int64], sources: Sequence[str], rules: Rules
+) -> Validation:
+    """Figures from limited log-likelihoods and p-values (N, K) of images of sources `labels`."""
+    count = len(sources)
+    verdicts = np.array([each.verdict for each in judge(logs, fits, sources, rules)])
+    named = logs.argmax(1)
+    confusion = np.zeros((count, count), np.int64)
+    np.add.at(confusion, (labels, named), 1)
+
+    def shares(chosen: NDArray[np.bool_]) -> list[float]:
+        return [float(chosen[labels == k].mean()) for k in range(count)]
+
+    return Validation(
+        accuracy=balanced(named == labels, labels),
+        log_loss=log_loss(logs, labels),
+        confusion=confusion.tolist(),
+        rejected=shares(verdicts == NONE),
+        undecided=shares(verdicts == UNDECIDED),
+        wrong=shares((verdicts == SOURCE) & (named != labels)),
+    )
