@@ -2,7 +2,7 @@
 
 The file is a `.safetensors` with a card, as all of artfp's weights (see `artfp.models.bundle`). Its
 `kind` is KIND; `parts` has the card of each part, with a `kind` of its own by which PARTS finds the
-class that reads it. A new kind of part, such as a network, needs an entry there and nothing else.
+class that reads it. A new kind of part needs an entry there and nothing else.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from artfp.attribution.base import Attributor
 from artfp.attribution.eigenface import EIGENFACE, Eigenface
 from artfp.attribution.likelihoods import ScoreModel, Values, likelihood_ratios
 from artfp.attribution.neighbours import NEAREST, NearestNeighbour
+from artfp.attribution.network import NetworkAttributor
 from artfp.attribution.policy import Policy
 from artfp.attribution.residual_correlation import ResidualCorrelation
 from artfp.attribution.spectrum import SpectrumLDA
@@ -63,6 +64,7 @@ PARTS: dict[str, type[Part]] = {
     "spectrum": SpectrumLDA,
     NEAREST: NearestNeighbour,
     EIGENFACE: Eigenface,
+    NetworkAttributor.name: NetworkAttributor,
 }
 """Classes of parts by the `kind` in their cards."""
 

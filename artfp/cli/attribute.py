@@ -15,6 +15,8 @@ from artfp.cli import (
     attribute_remove,
     attribute_report,
     attribute_study,
+    attribute_train,
+    attribute_visnet,
 )
 from artfp.cli.base import choose
 from artfp.cli.common import prepare
@@ -28,6 +30,7 @@ the sources that it was fitted to, and says "none of these" of what does not loo
 
 actions:
   fit       Learn sources from a folder with one subfolder of images for each
+  train     Train a network to tell them apart (Yu et al. 2019), also against perturbations
   predict   Attribute images, each by itself or all of one source together
   report    Measure an attributor on labelled images; also of sources that it does not know
   study     Analyse the fingerprints of sources as Marra et al. 2019 do, with pictures
@@ -35,6 +38,7 @@ actions:
   cluster   Put unlabelled images into clusters by source, however many there are
   remove    Subtract a fingerprint from images, to measure how robust attribution is
   baseline  Learn sources by nearest neighbour or Eigenfaces, to compare with fit
+  visnet    Train a network whose evidence can be looked at, with pictures (Yu et al. 2019)
 
 examples:
   artfp attribute fit dumps/
@@ -52,6 +56,7 @@ _Act = Callable[[Any, Any, list[str]], int]
 
 _ACTIONS: dict[str, tuple[_Describe, _Act]] = {
     "fit": (attribute_fit.describe, attribute_fit.act),
+    "train": (attribute_train.describe, attribute_train.act),
     "predict": (attribute_predict.describe, attribute_predict.act),
     "report": (attribute_report.describe, attribute_report.act),
     "study": (attribute_study.describe, attribute_study.act),
@@ -59,6 +64,7 @@ _ACTIONS: dict[str, tuple[_Describe, _Act]] = {
     "cluster": (attribute_cluster.describe, attribute_cluster.act),
     "remove": (attribute_remove.describe, attribute_remove.act),
     "baseline": (attribute_baseline.describe, attribute_baseline.act),
+    "visnet": (attribute_visnet.describe, attribute_visnet.act),
 }
 
 

@@ -1,0 +1,64 @@
+"""Attribution by a trained network: a part of an attributor, beside correlation and spectrum."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from artfp.models.attributor import AttributorNetwork, Design
+
+_BATCH_PIXELS = 1 << 20
+"""Height times width of all images that the network sees at once, at most."""
+
+
+class NetworkAttributor:
+    """An Attributor; scores are logits less their mean over the sources.
+
+    The network sees images at full precision, in evaluation mode, on the device that they are on.
+    """
+
+    name = "network"
+
+    def __init__(self, sources: Sequence[str], network: AttributorNetwork) -> None:
+        """Take a trained network, which is set to evaluation. ValueError: of other sources."""
+        if network.sources != len(sources):
+            raise ValueError(f"a network of {network.sources} for {len(sources)} sources")
+        self.sources = tuple(sources)
+        self.network = network.eval().requires_grad_(False)
+
+    def scores(self, x: Tensor) -> Tensor:
+        """See Attributor; images are of the network's size. Raises ValueError: they are not."""
+        logits = torch.cat([self.network(part) for part in self._parts(x)])
+        return logits - logits.mean(1, keepdim=True)
+
+    def features(self, x: Tensor) -> Tensor:
+        """The network's last layer but one (N, F), of images as for `scores`."""
+        return torch.cat([self.network.features(part) for part in self._parts(x)])
+
+    def card(self) -> dict[str, Any]:
+        """All but the tensors, as JSON values."""
+        return {"kind": self.name, "design": self.network.design.card()}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The weights."""
+        return dict(self.network.state_dict())
+
+    @classmethod
+    def load(
+        cls, sources: Sequence[str], card: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> NetworkAttributor:
+        """What `card` and `tensors` gave. Raises KeyError, TypeError, ValueError: anything else."""
+        network = Design.load(card["design"]).build(len(sources))
+        try:
+            network.load_state_dict(dict(tensors))
+        except RuntimeError as error:
+            raise ValueError(str(error)) from error
+        return cls(sources, network)
+
+    def _parts(self, x: Tensor) -> tuple[Tensor, ...]:
+        self.network.to(x.device)
+        step = max(1, _BATCH_PIXELS // max(1, x.shape[-1] * x.shape[-2]))
+        return x.float().split(step)
