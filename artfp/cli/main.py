@@ -23,6 +23,7 @@ COMMANDS = {
     "gan": "Train generative models on images; generate with them",
     "transfer": "Find out whether a fingerprint comes through a generator",
     "secrecy": "Find out whether fingerprinted images can be told without the key",
+    "denoiser": "Train the denoiser of the residual extractor learned",
     "calibrate": "Check a decoder on clean images; detect tells its alarms",
     "power": "Say how many images a verdict takes",
     "keygen": "Draw a secret key; commit to a fingerprint; check a commitment",

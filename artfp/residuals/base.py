@@ -11,6 +11,7 @@ from torch import Tensor
 
 from artfp.errors import UserError
 from artfp.residuals.filters import gaussian, median, wiener
+from artfp.residuals.learned import learned
 from artfp.residuals.nonlocal_means import nonlocal_means
 from artfp.residuals.wavelet import wavelet
 
@@ -19,20 +20,21 @@ Residual = Callable[[Tensor], Tensor]
 
 EXTRACTORS: dict[str, Callable[..., Residual]] = {
     "gaussian": gaussian,
+    "learned": learned,
     "median": median,
     "nonlocal_means": nonlocal_means,
     "wavelet": wavelet,
     "wiener": wiener,
 }
-"""What makes an extractor from its settings, which are numbers with defaults."""
+"""What makes an extractor from its settings, which are numbers or texts with defaults."""
 
 
 @dataclass(frozen=True)
 class Extractor:
-    """A residual extractor that knows its name; `settings` are all numbers that decide results."""
+    """A residual extractor that knows its name; `settings` are all that decides its results."""
 
     name: str
-    settings: dict[str, float]
+    settings: dict[str, float | str]
     residual: Residual
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -45,8 +47,10 @@ class Extractor:
     @property
     def text(self) -> str:
         """What `load_extractor` takes to make this one again."""
-        values = ",".join(f"{name}={value:g}" for name, value in self.settings.items())
-        return f"{self.name}:{values}" if values else self.name
+        values = (
+            f"{k}={v}" if isinstance(v, str) else f"{k}={v:g}" for k, v in self.settings.items()
+        )
+        return f"{self.name}:{','.join(values)}"
 
 
 def known_extractors() -> list[str]:
