@@ -15,6 +15,7 @@ files' names. The extractor of each way is chosen by ten-fold cross-fitting with
   none of these; mean over sources, and the worst. The extractor is the one that was chosen with it.
 
 The files of the sources are compared first: what codec, size or metadata alone tell is in `guard`.
+What JPEG does to these ways, and what fitting to recompressed copies helps: `passive_jpeg.py`.
 """
 
 from __future__ import annotations
@@ -157,8 +158,8 @@ def all_ways(train: Material, test: Material, extractors: Sequence[str]) -> dict
         part, held = correlate(train, how, trials[0].what, "cpu", _tick)
         ways[name] = Way((part,), held, score((part,), test), tuple(trials))
     for name, what in SPECTRA.items():
-        spectrum, held = discriminate(train, what, "cpu", _tick)
-        ways[name] = Way((spectrum,), held, score((spectrum,), test))
+        spectra, held = discriminate(train, what, "cpu", _tick)
+        ways[name] = Way(spectra, held, score(spectra, test))
     ways[FUSION_NAME] = _fused(ways[MATCHED_NAME], ways[SPECTRUM_NAME])
     return ways
 
@@ -215,8 +216,8 @@ def add_unknown(
         test = material({left: tested[left]}, args.seed, 1)
         correlation, held = correlate(train, MATCHED, extractor, "cpu", _tick)
         matched = Way((correlation,), held, score((correlation,), test))
-        spectrum, held = discriminate(train, SPECTRA[SPECTRUM_NAME], "cpu", _tick)
-        spectra = Way((spectrum,), held, score((spectrum,), test))
+        found, held = discriminate(train, SPECTRA[SPECTRUM_NAME], "cpu", _tick)
+        spectra = Way(found, held, score(found, test))
         for name, way in (
             (MATCHED_NAME, matched),
             (SPECTRUM_NAME, spectra),
@@ -224,8 +225,8 @@ def add_unknown(
         ):
             model = ScoreModel.fit(way.held, train.labels)
             logs = model.limited(model.log_likelihoods(way.test))
-            found = judge(logs, model.p_values(way.test), train.sources, Rules(args.alpha))
-            rates[name][left] = float(np.mean([each.verdict == NONE for each in found]))
+            said = judge(logs, model.p_values(way.test), train.sources, Rules(args.alpha))
+            rates[name][left] = float(np.mean([each.verdict == NONE for each in said]))
     for each in rows:
         if each["way"] in rates:
             own = rates[str(each["way"])]

@@ -91,8 +91,8 @@ class FittedAttributor:
         self.name, self.parts, self.model, self.policy = name, tuple(parts), model, policy
         self.sources = parts[0].sources
         self.rules, self.facts = rules or Rules(), dict(facts or {})
-        if model.means.shape != (len(self.sources), len(parts) * len(self.sources)):
-            raise ValueError(f"a model of {model.means.shape} for {len(self.sources)} sources")
+        if model.shape != (len(self.sources), len(parts) * len(self.sources)):
+            raise ValueError(f"a model of {model.shape} for {len(self.sources)} sources")
 
     def vectors(self, x: Tensor) -> Values:
         """All scores of all parts (N, D) of images (N, 3, H, W) in [0, 1]."""

@@ -8,6 +8,12 @@ probabilities of the held out images as honest as they get. Even so no ratio is 
 out images cannot show: of M images of other sources none may ever have had one of more than about
 M to 1, so log-likelihoods end at log(M + 1) under an image's best.
 
+Images may come in several states, such as they are and recompressed, whose scores are distributed
+otherwise. Each state then has means, covariance, temper and p-values of its own. An image's state
+is not known: its likelihood is the mean over the states, all as likely, and its p-value the largest
+of theirs, so that the share of a source's images that get alpha or less is at most alpha in every
+state.
+
 Whether z fits a source at all does not rest on normality. The squared distance of z from the
 source's mean is compared with those of the source's own held out images, each measured as if it had
 not been used. The share that is as far is a p-value (conformal, Vovk et al. 2005): of further
@@ -36,77 +42,92 @@ _TINY = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class ScoreModel:
-    """Distributions of score vectors, one for each of K sources."""
+    """Distributions of score vectors, one for each of K sources in each of S states."""
 
     means: Values
-    """Mean scores (K, D)."""
+    """Mean scores (S, K, D)."""
     precision: Values
-    """Inverse covariance within sources (D, D)."""
-    temper: float
-    """Factor on log-likelihoods."""
-    distances: tuple[Values, ...]
-    """Squared distances of each source's held out images, sorted."""
+    """Inverse covariances within sources (S, D, D)."""
+    temper: Values
+    """Factors on log-likelihoods (S,)."""
+    distances: tuple[tuple[Values, ...], ...]
+    """Squared distances of each source's held out images, sorted, in each state."""
 
     @classmethod
-    def fit(cls, scores: ArrayLike, labels: ArrayLike) -> ScoreModel:
+    def fit(
+        cls, scores: ArrayLike, labels: ArrayLike, states: ArrayLike | None = None
+    ) -> ScoreModel:
         """From held out scores (N, D) of images of sources `labels` (N,), 0 to K - 1.
 
-        Raises ValueError: scores that are not finite, or a source with fewer than LEAST images.
+        `states` (N,), 0 to S - 1, default all 0. Raises ValueError: scores that are not finite, or
+        a source with fewer than LEAST images in a state.
         """
         z, own = np.asarray(scores, np.float64), np.asarray(labels)
         if z.ndim != 2 or len(z) != len(own) or not np.isfinite(z).all():
             raise ValueError(f"scores: found shape {z.shape}, expected finite rows, one a label")
-        counts = np.bincount(own)
-        if len(counts) < 2 or counts.min() < LEAST:
-            raise ValueError(f"held out images of sources: {counts}; each takes {LEAST}")
-        means = np.stack([z[own == k].mean(0) for k in range(len(counts))])
-        precision = _precision(z - means[own], len(z) - len(counts))
-        squared = _distances(z, means, precision)
-        rows = np.arange(len(z))
-        alone = _left_out(squared[rows, own], counts[own], len(z) - len(counts))
-        sorted_ = tuple(np.sort(alone[own == k]) for k in range(len(counts)))
-        squared[rows, own] = alone
-        return cls(means, precision, _temper(squared, own), sorted_)
+        count = int(own.max(initial=0)) + 1
+        state = np.zeros(len(own), np.int64) if states is None else np.asarray(states)
+        fitted = [
+            _fit(z[state == s], own[state == s], count)
+            for s in range(int(state.max(initial=0)) + 1)
+        ]
+        means, precisions, tempers, distances = zip(*fitted, strict=True)
+        return cls(np.stack(means), np.stack(precisions), np.array(tempers), distances)
 
     @classmethod
     def from_tensors(cls, arrays: Mapping[str, NDArray[np.float64]]) -> ScoreModel:
         """What `tensors` gave. Raises KeyError or ValueError: something else."""
-        means = np.asarray(arrays["means"], np.float64)
-        counts = np.asarray(arrays["counts"]).astype(int)
-        ends = np.cumsum(counts)
+        counts = np.atleast_2d(np.asarray(arrays["counts"]).astype(int))
+        means = np.asarray(arrays["means"], np.float64).reshape(*counts.shape, -1)
+        precision = np.asarray(arrays["precision"], np.float64)
+        precision = precision.reshape(len(counts), means.shape[2], means.shape[2])
+        temper = np.asarray(arrays["temper"], np.float64).reshape(len(counts))
         distances = np.asarray(arrays["distances"], np.float64)
-        width = means.shape[1]
-        if arrays["precision"].shape != (width, width) or len(counts) != len(means):
-            raise ValueError("means, precision and counts do not fit")
+        ends = np.cumsum(counts)
         if ends[-1] != len(distances):
             raise ValueError(f"{len(distances)} distances, expected {ends[-1]}")
-        parts = tuple(np.split(distances, ends[:-1]))
-        return cls(means, arrays["precision"], float(arrays["temper"][0]), parts)
+        parts = np.split(distances, ends[:-1])
+        width = counts.shape[1]
+        nested = tuple(tuple(parts[i : i + width]) for i in range(0, len(parts), width))
+        return cls(means, precision, temper, nested)
 
     def tensors(self) -> dict[str, NDArray[np.float64]]:
         """All that there is to it, as float64 arrays by name."""
         return {
             "means": self.means,
             "precision": self.precision,
-            "temper": np.array([self.temper]),
-            "counts": np.array([len(each) for each in self.distances], np.float64),
-            "distances": np.concatenate(self.distances),
+            "temper": self.temper,
+            "counts": np.array([list(map(len, each)) for each in self.distances], np.float64),
+            "distances": np.concatenate([known for each in self.distances for known in each]),
         }
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """(K, D)."""
+        return self.means.shape[1], self.means.shape[2]
+
+    @property
     def images(self) -> int:
-        """Held out images of the source that has the fewest."""
-        return min(map(len, self.distances))
+        """Held out images of the source and state that has the fewest."""
+        return min(len(known) for each in self.distances for known in each)
 
     @property
     def limit(self) -> float:
         """The largest log-likelihood ratio that the held out images can show."""
-        return float(np.log(self.images * (len(self.means) - 1) + 1))
+        return float(np.log(self.images * (self.shape[0] - 1) + 1))
 
     def log_likelihoods(self, scores: ArrayLike) -> Values:
         """Natural log-likelihoods (N, K) of scores (N, D), tempered, up to a constant; no limit."""
         z = np.asarray(scores, np.float64)
-        return -0.5 * self.temper * _distances(z, self.means, self.precision)
+        tempered = self.temper[:, None, None] * self.precision
+        volumes = 0.5 * np.linalg.slogdet(tempered)[1]
+        logs = [
+            volume - 0.5 * _distances(z, means, precision)
+            for volume, means, precision in zip(
+                volumes - volumes.max(), self.means, tempered, strict=True
+            )
+        ]
+        return np.asarray(special.logsumexp(logs, axis=0))
 
     def limited(self, log_likelihoods: ArrayLike) -> Values:
         """Log-likelihoods (N, K) relative to each image's best, and at least -`limit`."""
@@ -114,13 +135,21 @@ class ScoreModel:
         return np.asarray(np.maximum(values - values.max(1, keepdims=True), -self.limit))
 
     def p_values(self, scores: ArrayLike) -> Values:
-        """(N, K): shares of each source's held out images that lie as far as scores (N, D) do."""
-        squared = _distances(np.asarray(scores, np.float64), self.means, self.precision)
-        columns = []
-        for k, known in enumerate(self.distances):
-            as_far = len(known) - np.searchsorted(known, squared[:, k], side="left")
-            columns.append((1.0 + as_far) / (1.0 + len(known)))
-        return np.stack(columns, 1)
+        """(N, K): shares of each source's held out images that lie as far as scores (N, D) do.
+
+        In the state in which that share is the largest.
+        """
+        z = np.asarray(scores, np.float64)
+        found = np.zeros((len(z), self.shape[0]))
+        for means, precision, distances in zip(
+            self.means, self.precision, self.distances, strict=True
+        ):
+            squared = _distances(z, means, precision)
+            for k, known in enumerate(distances):
+                as_far = len(known) - np.searchsorted(known, squared[:, k], side="left")
+                shares = (1.0 + as_far) / (1.0 + len(known))
+                found[:, k] = np.maximum(found[:, k], shares)
+        return found
 
 
 def likelihood_ratios(log_likelihoods: ArrayLike) -> Values:
@@ -145,6 +174,23 @@ def log_loss(log_likelihoods: ArrayLike, labels: ArrayLike) -> float:
     logs = special.log_softmax(np.asarray(log_likelihoods, np.float64), axis=1)
     losses = -logs[np.arange(len(own)), own]
     return float(np.mean([losses[own == k].mean() for k in np.unique(own)]))
+
+
+def _fit(
+    z: Values, own: NDArray[np.int64], count: int
+) -> tuple[Values, Values, float, tuple[Values, ...]]:
+    """Means, precision, temper and sorted distances of scores in one state; see ScoreModel."""
+    counts = np.bincount(own, minlength=count)
+    if count < 2 or counts.min() < LEAST:
+        raise ValueError(f"held out images of sources: {counts}; each takes {LEAST}")
+    means = np.stack([z[own == k].mean(0) for k in range(count)])
+    precision = _precision(z - means[own], len(z) - count)
+    squared = _distances(z, means, precision)
+    rows = np.arange(len(z))
+    alone = _left_out(squared[rows, own], counts[own], len(z) - count)
+    squared[rows, own] = alone
+    sorted_ = tuple(np.sort(alone[own == k]) for k in range(count))
+    return means, precision, _temper(squared, own), sorted_
 
 
 def _precision(within: Values, freedom: int) -> Values:

@@ -81,7 +81,7 @@ class SpectrumLDA:
     """Linear discriminant analysis of log spectra; an Attributor, of images from one tile on.
 
     Scores are discriminants: differences of them are log-likelihood ratios, were the features
-    normal with one covariance. Their mean over the sources is 0.
+    normal with one covariance. Their mean over the sources is 0, where no states are told apart.
     """
 
     def __init__(

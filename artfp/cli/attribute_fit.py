@@ -30,6 +30,13 @@ policies for sizes (no image is ever resized):
   shift     crops from anywhere: a window is searched for in the fingerprints
   spectrum  only what does not depend on the place. The default where sizes differ
 
+Images change on their way, and JPEG hides much of what tells sources apart. So every image is also
+fitted to in a copy that JPEG of a quality from 75 to 100 has gone over, in all ways but plain, and
+an attributor so fitted takes images as they are and recompressed ones. That takes about twice the
+time, and "none of these" is said less often of recompressed images of other sources. --recompress
+false fits to the images as they are alone, for where no file is ever recompressed. Images that are
+JPEG files already are compressed once more, as a site that they are put on would do.
+
 A share --alpha of the sources' own images is called "none of these"; how many images of other
 sources are, tells artfp attribute report. Files are compared first: sources that codec, size, JPEG
 tables or metadata alone would tell apart are warned of, since then a high accuracy shows little."""
@@ -65,12 +72,14 @@ def describe(prog: str) -> Any:
     add("--extractor", type=str | None, default=None, metavar="NAME[:SETTING=VALUE,...]",
         help="What makes residuals, such as wavelet:sigma=1; default: the best of "
         "seven.")  # fmt: skip
+    add("--recompress", type=bool, default=True,
+        help="Also fit to recompressed copies of the images.")  # fmt: skip
     add("--alpha", type=float, default=0.05,
         help="Share of the known sources' images that may be called none of these.")  # fmt: skip
     add("--confidence", type=float, default=0.95,
         help="Posterior probability from which on a source is named.")  # fmt: skip
     add("--limit", type=int, default=1000, help="At most so many images of each source.")
-    add("--seed", type=int, default=0, help="Of the folds.")
+    add("--seed", type=int, default=0, help="Of the folds and the copies.")
     add_device_option(parser)
     return parser
 
@@ -84,8 +93,8 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     from artfp.attribution.verdicts import Rules
     from artfp.data.guard import examine
     from artfp.studies.attribute_card import facts_of_fit
-    from artfp.studies.attribute_fit import Options, fit
-    from artfp.studies.attribute_material import Material
+    from artfp.studies.attribute_fit import PLAIN_WAY, Options, fit
+    from artfp.studies.attribute_material import AS_IS, Material
     from artfp.studies.attribute_resume import Memory
     from artfp.studies.passive_images import sources_in
 
@@ -94,7 +103,7 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     sources, output = sources_in(Path(args.folder)), Path(args.output_dir)
     asked = {
         name: getattr(args, name)
-        for name in ("policy", "window", "way", "extractor", "limit", "seed")
+        for name in ("policy", "window", "way", "extractor", "recompress", "limit", "seed")
     }
     with progress() as tick:
         guard = examine(sources, tick=lambda count: tick("comparing files", count))
@@ -106,11 +115,13 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
             policy=args.policy,
             window=args.window,
             limit=args.limit,
+            recompress=args.recompress and args.way != PLAIN_WAY,
             seed=args.seed,
             folder=output,
             tick=tick,
         )
-        print(f"{counted(len(material))} of {len(sources)} sources; {material.policy.describe()}")
+        originals = int((material.states == AS_IS).sum())
+        print(f"{counted(originals)} of {len(sources)} sources; {material.policy.describe()}")
         memory = Memory(output, {"sources": material.digest, **asked})
         found = fit(material, options, output.resolve().name, tick, memory)
     found.attributor.facts.update(facts_of_fit(material, found, guard, asked))
@@ -130,7 +141,8 @@ def _tell(found: Any) -> None:
 
     from artfp.studies.attribute_fit import WAYS
 
-    table = Table(box=SIMPLE_HEAD, title="held out images", title_justify="left")
+    title = "held out images" + (" and recompressed copies" if found.recompressed else "")
+    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
     for head in ("way", "", "accuracy", "largest score", "log loss"):
         table.add_column(head, justify="left" if head in ("way", "") else "right")
     for trial in found.ways:
@@ -138,6 +150,11 @@ def _tell(found: Any) -> None:
         cells = (f"{trial.accuracy:.2%}", largest, f"{trial.log_loss:.4f}")
         table.add_row(trial.what, WAYS[trial.what], *cells)
     console().print(table)
+    if found.recompressed:
+        console().print(
+            f"{found.chosen}: the likeliest is right for {found.validation.accuracy:.2%} of the "
+            f"images as they are, {found.recompressed.accuracy:.2%} of the copies"
+        )
     for way, trials in found.extractors.items():
         many = f", the best of {len(trials)}" if len(trials) > 1 else ""
         console().print(f"{way}: {trials[0].what}{many}", markup=False)

@@ -8,11 +8,14 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
+
 from artfp.data.guard import Finding
 from artfp.reports.passive_page import rounded
 from artfp.studies.attribute_fit import WAYS, Fit, trials_json
-from artfp.studies.attribute_material import FOLDS, Material
+from artfp.studies.attribute_material import AS_IS, FOLDS, QUALITIES, Material
 
+_COPIES = "JPEG of qualities from {} to {}".format(*QUALITIES)
 _PACKAGES = ("numpy", "scikit-learn", "scipy", "torch")
 
 
@@ -27,7 +30,9 @@ def facts_of_fit(
 
     `asked` are the settings given; `about` says what the way does if it is none of WAYS.
     """
-    counts = [int((material.labels == k).sum()) for k in range(len(material.sources))]
+    copies = found.recompressed
+    originals = material.labels[material.states == AS_IS]
+    counts = np.bincount(originals, minlength=len(material.sources)).tolist()
     whole = {
         "way": found.chosen,
         "about": about or WAYS[found.chosen],
@@ -40,13 +45,18 @@ def facts_of_fit(
             }
             for k, name in enumerate(material.sources)
         },
+        "fitted_to": "images as they are" + (f" and copies after {_COPIES}" if copies else ""),
         "unusable": len(material.failed),
         "guard": [{**asdict(finding), "text": str(finding)} for finding in guard],
         "tried": {
             "ways": trials_json(found.ways),
             **{way: trials_json(trials) for way, trials in found.extractors.items()},
         },
-        "validation": {"folds": FOLDS, **asdict(found.validation)},
+        "validation": {
+            "folds": FOLDS,
+            **asdict(found.validation),
+            "recompressed": asdict(copies) if copies else None,
+        },
         "software": {
             "python": platform.python_version(),
             **{package: version(package) for package in _PACKAGES},

@@ -8,6 +8,9 @@ which is the price: the share of the known that is rejected is near alpha, not e
 
 Extractors, tapers and ways are chosen by the log loss of held out posteriors, limited so that no
 outlier decides, which tells more than accuracy; on some of the images where there are many.
+
+Recompressed copies in the material count as images in all this: fingerprints and noise spectra are
+those of both, and so is what is chosen. Discriminants and the model of the scores keep them apart.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from artfp.attribution.spectrum import SpectrumOptions
 from artfp.attribution.verdicts import NONE, SOURCE, UNDECIDED, Rules, judge
 from artfp.errors import UserError
 from artfp.residuals.base import load_extractor
-from artfp.studies.attribute_material import Material, Tick
+from artfp.studies.attribute_material import AS_IS, RECOMPRESSED, Material, Tick
 from artfp.studies.attribute_resume import Memory
 from artfp.studies.attribute_ways import (
     Trial,
@@ -107,6 +110,8 @@ class Fit:
     extractors: dict[str, list[Trial]]
     ways: list[Trial]
     validation: Validation
+    recompressed: Validation | None = None
+    """What it does with recompressed copies of them, where the material has such."""
 
 
 def fit(
@@ -132,8 +137,8 @@ def fit(
             made[way] = ((part,), scores)
     if SPECTRA in wanted or FUSION in wanted:
         trials[SPECTRA] = choose_spectrum(material, options, tick, memory)
-        spectrum, scores = discriminate(material, trials[SPECTRA][0].what, options.device, tick)
-        made[SPECTRA] = ((spectrum,), scores)
+        spectra, scores = discriminate(material, trials[SPECTRA][0].what, options.device, tick)
+        made[SPECTRA] = (spectra, scores)
     if FUSION in wanted:
         both = [made[MATCHED_WAY], made[SPECTRA]]
         made[FUSION] = (
@@ -147,10 +152,13 @@ def fit(
     )  # of equals the last of WAYS
     chosen = ways[0].what
     parts, scores = made[chosen]
-    model = ScoreModel.fit(scores, material.labels)
+    model = ScoreModel.fit(scores, material.labels, material.states)
     attributor = FittedAttributor(name, parts, model, material.policy, options.rules)
-    validation = _validated(*checked[chosen], material, options.rules)
-    return Fit(attributor, chosen, trials, ways, validation)
+    logs, fits = checked[chosen]
+    originals, copies = material.states == AS_IS, material.states == RECOMPRESSED
+    validation = _validated(logs, fits, material, originals, options.rules)
+    again = _validated(logs, fits, material, copies, options.rules) if copies.any() else None
+    return Fit(attributor, chosen, trials, ways, validation, again)
 
 
 def choose_extractor(
@@ -213,9 +221,12 @@ def _wanted(way: str | None, policy: str) -> tuple[str, ...]:
     return tuple(WAYS)[1:] if way is None else (way,)
 
 
-def _validated(logs: Values, fits: Values, material: Material, rules: Rules) -> Validation:
-    labels, count = material.labels, len(material.sources)
-    found = judge(logs, fits, material.sources, rules)
+def _validated(
+    logs: Values, fits: Values, material: Material, kept: NDArray[np.bool_], rules: Rules
+) -> Validation:
+    """Of the rows that are kept."""
+    logs, labels, count = logs[kept], material.labels[kept], len(material.sources)
+    found = judge(logs, fits[kept], material.sources, rules)
     verdicts = np.array([each.verdict for each in found])
     named = logs.argmax(1)
     confusion = np.zeros((count, count), np.int64)

@@ -1,4 +1,8 @@
-"""The images that an attributor is fitted to: cut by its policy, kept decoded, dealt into folds."""
+"""The images that an attributor is fitted to: cut by its policy, kept decoded, dealt into folds.
+
+Images change on their way: sites and messengers recompress them. So each can be joined by a copy
+of it after JPEG, of a quality drawn for it (QUALITIES), which stays in its source and fold.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +26,7 @@ from artfp.data.sources import ImageSource
 from artfp.data.subset import fraction_of, limited
 from artfp.errors import UserError
 from artfp.evaluation.sweep_images import Spool, stacked
+from artfp.perturbations import PERTURBATIONS
 from artfp.residuals.estimate import codec_of
 from artfp.studies.images import Failed
 
@@ -29,6 +34,12 @@ FOLDS = 10
 
 LEAST_IMAGES = 40
 """Usable images of a source to fit an attributor to, at least."""
+
+QUALITIES = (75, 100)
+"""Of recompressed copies, JPEG with halved colours: each as often, from the first to the second."""
+
+AS_IS, RECOMPRESSED = 0, 1
+"""States of images, whose scores have distributions of their own."""
 
 _BATCH_PIXELS = 1 << 18
 _MOST = 256
@@ -43,8 +54,9 @@ class Material:
 
     Attributes, of N images, those of a source together: `labels` (N,), the number of the source;
     `folds` (N,), the part of the cross-validation, which depends on name and seed alone, so that
-    images of one name in several sources stay together; `offsets` (N, 2), where the window is.
-    `digest` of what all files hold.
+    images of one name in several sources stay together; `offsets` (N, 2), where the window is;
+    `states` (N,), AS_IS or RECOMPRESSED. A recompressed copy comes right after its original, and
+    counts as an image. `digest` of what all files hold.
     """
 
     def __init__(
@@ -55,13 +67,15 @@ class Material:
         window: int | None = None,
         limit: int | None = None,
         least: int = LEAST_IMAGES,
+        recompress: bool = False,
         seed: int = 0,
         folder: Path | None = None,
         tick: Tick = lambda what, images: None,
     ) -> None:
         """Read at most `limit` images of each source; UserError: fewer than `least` can be used.
 
-        Images are kept near `folder`; for `policy` and `window` see `choose_policy`.
+        Images are kept near `folder`; for `policy` and `window` see `choose_policy`. `recompress`:
+        add a copy of each image; both its quality and the folds are drawn with `seed`.
         """
         chosen = {name: limited(source, limit) for name, source in sources.items()}
         self.sources = tuple(chosen)
@@ -71,6 +85,7 @@ class Material:
         self.policy = choose_policy(self._measure(chosen, tick), policy, window)
         self._spool = Spool(folder)
         self._digest = hashlib.sha256()
+        self._recompress, self._seed = recompress, seed
         labels, names = [], []
         for number, (name, source) in enumerate(chosen.items()):
             kept = self._read(name, source, tick)
@@ -82,20 +97,24 @@ class Material:
                 )
             labels += [number] * len(kept)
             names += kept
-        self.labels = np.array(labels, np.int64)
+        states = (AS_IS, RECOMPRESSED) if recompress else (AS_IS,)
+        each = len(states)
+        self.labels = np.repeat(np.array(labels, np.int64), each)
+        self.states = np.tile(np.array(states, np.int64), len(names))
         drawn = [fraction_of(f"fold {seed} {name}") for name in names]
-        self.folds = (np.array(drawn) * FOLDS).astype(np.int64)
-        self.offsets = self._offsets(names, seed)
+        self.folds = np.repeat((np.array(drawn) * FOLDS).astype(np.int64), each)
+        self.offsets = np.repeat(self._offsets(names, seed), each, axis=0)
         self.digest = self._digest.hexdigest()
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def few(self, count: int) -> NDArray[np.int64]:
-        """Rows of at most `count` images of each source."""
-        rows = [np.flatnonzero(self.labels == k) for k in range(len(self.sources))]
-        picked = [each[:: max(1, -(-len(each) // count))] for each in rows]
-        return np.concatenate(picked)
+        """Rows of at most `count` images of each source, and those of their copies."""
+        originals = np.flatnonzero(self.states == AS_IS)
+        rows = [originals[self.labels[originals] == k] for k in range(len(self.sources))]
+        picked = np.concatenate([each[:: max(1, -(-len(each) // count))] for each in rows])
+        return np.sort(np.concatenate([picked, picked + 1])) if self.states.any() else picked
 
     def batches(
         self, rows: NDArray[np.int64], device: torch.device | str = "cpu"
@@ -164,7 +183,12 @@ class Material:
             else:
                 label = f"{name}/{image}".encode("utf-8", "surrogateescape") + b"\0"
                 self._digest.update(hashlib.sha256(label + hashlib.sha256(data).digest()).digest())
-                self._spool.append(middle(pixels, self.policy.size, (0, 1)))
+                piece = middle(pixels, self.policy.size, (0, 1))
+                self._spool.append(piece)
+                if self._recompress:
+                    drawn = fraction_of(f"quality {self._seed} {name}/{image}")
+                    quality = QUALITIES[0] + int(drawn * (QUALITIES[1] - QUALITIES[0] + 1))
+                    self._spool.append(_recompressed(piece, quality))
                 self.codecs[name][codec_of(data)] += 1
                 kept.append(image)
             tick("reading images", 1)
@@ -178,6 +202,14 @@ class Material:
         ]
         offsets: NDArray[np.int64] = (np.array(drawn) * rooms).astype(np.int64)
         return offsets
+
+
+def _recompressed(pixels: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    """Pixels (H, W, 3) after JPEG. Blocks begin at the upper left, as they do in the whole file."""
+    x = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
+    coded = PERTURBATIONS["jpeg"].true(x, float(quality), torch.Generator())
+    found: NDArray[np.uint8] = coded[0].permute(1, 2, 0).numpy()
+    return found
 
 
 def _size(source: ImageSource, index: int) -> tuple[int, int] | None:

@@ -77,8 +77,12 @@ def discriminate(
     device: torch.device | str,
     tick: Tick,
     rows: NDArray[np.int64] | None = None,
-) -> tuple[SpectrumLDA, Values]:
-    """A discriminant from some rows, default all, and what they score without their own fold."""
+) -> tuple[tuple[SpectrumLDA, ...], Values]:
+    """Discriminants from some rows, default all, and what they score without their own fold.
+
+    Each source in each state is a class of its own, so that a spectrum tells the state as well; the
+    classes of a state make one attributor. Scores (N, D) are those of all, side by side.
+    """
     rows = np.arange(len(material)) if rows is None else rows
     _, _, taper = what.rpartition(", ")
     options = SpectrumOptions(taper)
@@ -89,14 +93,19 @@ def discriminate(
         found = spectrum_features(material.windows(x, part), tile, options)
         features[[place[row] for row in part.tolist()]] = found.cpu().numpy()
         tick(f"spectra, {what}", len(part))
-    folds, count = material.folds[rows], len(material.sources)
-    discriminants = Discriminants(features, material.labels[rows], folds, count)
-    scores = np.empty((len(rows), count))
+    folds, count, states = material.folds[rows], len(material.sources), material.states[rows]
+    classes = material.labels[rows] + count * states
+    discriminants = Discriminants(features, classes, folds, int(classes.max()) + 1)
+    scores = np.empty((len(rows), int(classes.max()) + 1))
     for fold in np.unique(folds):
         weights, bias = discriminants.fit(without=fold)
         scores[folds == fold] = features[folds == fold] @ weights.numpy() + bias.numpy()
     weights, bias = discriminants.fit()
-    return SpectrumLDA(material.sources, weights, bias, tile, options), scores
+    parts = (
+        SpectrumLDA(material.sources, own, constants, tile, options)
+        for own, constants in zip(weights.split(count, 1), bias.split(count), strict=True)
+    )
+    return tuple(parts), scores
 
 
 def held_out(
@@ -104,12 +113,14 @@ def held_out(
 ) -> tuple[Values, Values]:
     """Limited log-likelihoods and p-values (N, K) of held out scores by models without them."""
     rows = np.arange(len(material)) if rows is None else rows
-    labels, folds = material.labels[rows], material.folds[rows]
+    labels, folds, states = (
+        each[rows] for each in (material.labels, material.folds, material.states)
+    )
     logs = np.empty((len(rows), len(material.sources)))
     fits = np.empty_like(logs)
     for fold in range(FOLDS):
         own = folds == fold
-        model = ScoreModel.fit(scores[~own], labels[~own])
+        model = ScoreModel.fit(scores[~own], labels[~own], states[~own])
         logs[own] = model.limited(model.log_likelihoods(scores[own]))
         fits[own] = model.p_values(scores[own])
     return logs, fits

@@ -70,7 +70,7 @@ def test_distances_are_of_images_left_out() -> None:
         inverse = np.linalg.inv(within.T @ within / (kept.sum() - 3))
         apart = z[row] - own[labels[row]]
         expected = apart @ inverse @ apart
-        nearest = np.abs(model.distances[labels[row]] - expected).min()
+        nearest = np.abs(model.distances[0][labels[row]] - expected).min()
         assert nearest < 0.02 * expected
 
 
@@ -174,11 +174,48 @@ def test_one_image_is_judged_as_alone() -> None:
     assert judge(np.empty((0, 3)), np.empty((0, 3)), NAMES, Rules()) == []
 
 
+def in_states(counts: tuple[int, ...], shift: float = 4.0) -> tuple[Array, Array, Array]:
+    """Scores, labels and states: in state 1 they are turned, weaker, moved, and noise is another."""
+    scores = Scores(1)
+    (plain, labels), (weak, _) = scores.draw(counts), scores.draw(counts)
+    weak = -0.5 * weak + shift + 0.3 * scores.rng.standard_normal(weak.shape)
+    states = np.repeat([0, 1], len(labels))
+    return np.concatenate([plain, weak]), np.concatenate([labels, labels]), states
+
+
+def test_a_state_that_is_not_known_is_averaged_over() -> None:
+    z, labels, states = in_states((300, 200, 250))
+    model = ScoreModel.fit(z, labels, states)
+    fresh, truth, state = in_states((100, 100, 100))
+    densities, fits = [], []
+    for s in range(2):
+        alone = ScoreModel.fit(z[states == s], labels[states == s])
+        covariance = np.linalg.inv(alone.precision[0]) / alone.temper[0]
+        densities.append([stats.multivariate_normal(mean, covariance).pdf(fresh)
+                          for mean in alone.means[0]])  # fmt: skip
+        fits.append(alone.p_values(fresh))
+    found, whole = posteriors(model.log_likelihoods(fresh)), np.mean(densities, 0).T
+    np.testing.assert_allclose(found, whole / whole.sum(1, keepdims=True), atol=1e-9)
+    np.testing.assert_array_equal(model.p_values(fresh), np.max(fits, 0))
+    # Better than a model that takes all for one state, and of the right size in each.
+    pooled = ScoreModel.fit(z, labels).log_likelihoods(fresh)
+    assert log_loss(model.log_likelihoods(fresh), truth) < 0.7 * log_loss(pooled, truth)
+    own = model.p_values(fresh)[np.arange(len(truth)), truth]
+    for s in range(2):
+        assert 0.02 < (own[state == s] <= 0.1).mean() < 0.17
+
+
 def test_tensors_and_back() -> None:
     z, labels = Scores().draw((40, 30, 50))
     model = ScoreModel.fit(z, labels)
     again = ScoreModel.from_tensors(model.tensors())
     assert np.array_equal(again.p_values(z), model.p_values(z)) and again.images == 30
+    two = ScoreModel.fit(np.concatenate([z, z[::2] ** 2]), np.concatenate([labels, labels[::2]]),
+                         np.repeat([0, 1], [120, 60]))  # fmt: skip
+    there = ScoreModel.from_tensors(two.tensors())
+    assert np.array_equal(there.p_values(z), two.p_values(z)) and there.images == 15
+    assert np.array_equal(there.log_likelihoods(z), two.log_likelihoods(z))
+    assert there.shape == two.shape == (3, 5)
     assert np.array_equal(again.log_likelihoods(z), model.log_likelihoods(z))
     for name in ("distances", "precision", "counts"):
         broken = model.tensors()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,10 +17,11 @@ from safetensors.torch import save_file
 from artfp.attribution.base import Attributor
 from artfp.attribution.fitted import FILE, FittedAttributor, load_attributor, save_attributor
 from artfp.attribution.verdicts import NONE, Rules, judge, judge_group
-from artfp.data.pixels import to_unit
+from artfp.data.pixels import to_bytes, to_unit
 from artfp.data.sources import ImageSource, open_source
 from artfp.data.subset import fraction_of
 from artfp.errors import UserError
+from artfp.perturbations import PERTURBATIONS
 from artfp.studies import attribute_fit
 from artfp.studies.attribute_fit import FUSION, MATCHED_WAY, PLAIN_WAY, SPECTRA, Options, fit
 from artfp.studies.attribute_material import Material
@@ -29,17 +31,19 @@ COUNT, SIDE = 3, 24
 NAMES = ("a", "b", "c")
 
 
-def images(source: int, count: int, seed: int = 0, side: int = SIDE) -> torch.Tensor:
+def images(
+    source: int, count: int, seed: int = 0, side: int = SIDE, strength: float = 1.2
+) -> torch.Tensor:
     """8-bit images (count, 3, side, side): noise of a colour on a ramp, with a weak pattern.
 
     Source COUNT has neither the colour nor the pattern of the others.
     """
     generator = torch.Generator().manual_seed(1000 * seed + source)
     noise = 8.0 * torch.randn(count, 3, side, side, generator=generator)
-    noise = noise + 0.08 * source * noise.roll(1, -1)
+    noise = noise + 0.08 * (strength / 1.2) * source * noise.roll(1, -1)
     if source < COUNT:
         drawn = torch.Generator().manual_seed(77 + source)
-        noise += 1.2 * torch.randn(3, side, side, generator=drawn)
+        noise += strength * torch.randn(3, side, side, generator=drawn)
     whole = noise + torch.linspace(60, 180, side)
     return whole.round().clamp(0, 255).to(torch.uint8)
 
@@ -178,6 +182,79 @@ def test_crops_by_search_and_by_spectrum(folders: Folders) -> None:
     assert accuracy(found["shift"]) > 0.7
     with pytest.raises(ValueError, match="smaller than"):
         found["shift"].scores(torch.rand(1, 3, 19, 20))
+
+
+def recompressed(x: torch.Tensor, quality: float = 85.0) -> torch.Tensor:
+    """Images after JPEG."""
+    pixels = to_bytes(x)
+    return to_unit(PERTURBATIONS["jpeg"].true(pixels, quality, torch.Generator()))
+
+
+def test_copies_come_after_their_originals(folders: Folders, material: Material) -> None:
+    both, again, other = (Material(folders, recompress=True, seed=seed) for seed in (0, 0, 1))
+    assert len(both) == 2 * len(material) and both.states.tolist() == [0, 1] * len(material)
+    for mine, plain in ((both.labels, material.labels), (both.folds, material.folds),
+                        (both.offsets, material.offsets)):  # fmt: skip
+        assert (mine[::2] == plain).all() and (mine[1::2] == plain).all()
+    few = 2 * material.few(50)
+    assert both.few(50).tolist() == sorted([*few, *(few + 1)])
+    drawn = []
+    for row in range(0, 120, 2):
+        assert (both._spool[row] == material._spool[row // 2]).all()
+        copy = both._spool[row + 1]
+        coded = []
+        for quality in range(75, 101):
+            buffer = io.BytesIO()
+            Image.fromarray(both._spool[row]).save(buffer, "JPEG", quality=quality, subsampling=2)
+            coded.append(np.array(Image.open(buffer)))
+        (fits,) = np.nonzero([(each == copy).all() for each in coded])
+        drawn.append(75 + int(fits[0]))
+        assert (again._spool[row + 1] == copy).all()
+    assert min(drawn) < 79 and max(drawn) > 96 and len(set(drawn)) > 15
+    assert any((both._spool[row] != other._spool[row]).any() for row in range(1, 40, 2))
+    for each in (both, again, other):
+        each.close()
+
+
+@pytest.fixture(scope="module")
+def stronger(tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    """Sources that JPEG does not wipe out."""
+    root = tmp_path_factory.mktemp("stronger")
+    for number, name in enumerate(NAMES):
+        write(root / name, images(number, 80, strength=3.0))
+    return {name: open_source(root / name) for name in NAMES}
+
+
+@pytest.mark.parametrize("policy", ["aligned", "shift", "spectrum"])
+def test_recompressed_copies_make_it_robust(stronger: Folders, policy: str) -> None:
+    """Attribution after JPEG, and "none of these" as rare as it should be, whatever the policy."""
+    window = None if policy == "aligned" else 20
+    found = {}
+    for both in (False, True):
+        material = Material(stronger, policy=policy, window=window, recompress=both)
+        found[both] = fit(material, Options(extractor="gaussian:sigma=1"))
+        material.close()
+    x = torch.cat([to_unit(images(k, 40, 5, strength=3.0)) for k in range(COUNT)])
+    truth, figures = np.repeat(np.arange(COUNT), 40), {}
+    for both, each in found.items():
+        attributor = each.attributor
+        for jpeg in (False, True):
+            vectors = attributor.vectors(recompressed(x) if jpeg else x)
+            logs, fits = attributor.log_likelihoods(vectors), attributor.p_values(vectors)
+            verdicts = [each.verdict for each in judge(logs, fits, NAMES, attributor.rules)]
+            rejected = np.mean([verdict == NONE for verdict in verdicts])
+            figures[both, jpeg] = ((logs.argmax(1) == truth).mean(), rejected)
+    assert figures[True, True][0] > figures[False, True][0] + 0.05
+    price = 0.25 if policy == "spectrum" else 0.05  # discriminants of few images
+    assert figures[True, False][0] > figures[False, False][0] - price
+    assert figures[False, True][1] > 0.9 and figures[True, True][1] < 0.12
+    # Figures of originals and of copies are told apart.
+    assert found[False].recompressed is None
+    whole, copies = found[True].validation, found[True].recompressed
+    assert copies is not None and [sum(row) for row in copies.confusion] == [80] * 3
+    assert [sum(row) for row in whole.confusion] == [80] * 3
+    assert whole.accuracy >= copies.accuracy > 0.5
+    assert {trial.images for trial in found[True].ways} == {480}
 
 
 def test_file_and_back(fitted: FittedAttributor, tmp_path: Path) -> None:
