@@ -1,10 +1,10 @@
-"""What tells sources apart before anyone looks at their pixels: codec, size, tables, metadata.
+"""What tells sources apart without what their pictures show: codec, size, tables, metadata, JPEG.
 
 A classifier of images is good for nothing where the sources differ in their files alone: one saved
 as JPEG and the other as PNG, one at 256 pixels and the other at 128. `examine` reads the headers
 of each source's images and asks of every fact how often a rule that knows nothing else is right:
-name the source that has this value most often. It sees what a file says of itself; pixels that were
-JPEG before they were saved as PNG pass.
+name the source that has this value most often. One fact is of the pixels: whether they were JPEG
+before they were saved as something else (see `artfp.data.jpeg_traces` for what that cannot see).
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from PIL import ExifTags, Image, JpegImagePlugin
 
 from artfp.data.decode import ImageError
+from artfp.data.jpeg_traces import MOST_SIDE, was_jpeg
 from artfp.data.sources import ImageSource
 from artfp.data.subset import limited
 from artfp.errors import one_line
@@ -40,11 +42,13 @@ FACTS = (
     "JPEG subsampling",
     "JPEG scans",
     "metadata",
+    "JPEG traces",
 )
-"""What is compared. `scale` is the shorter side, in steps of a factor of two."""
+"""What is compared. `scale` is the shorter side, in steps of a factor of two; `JPEG traces`, in the
+pixels, whatever the file is now."""
 
 LIMIT = 500
-"""Images of each source of which the headers are read."""
+"""Images of each source that are compared."""
 
 FOLDS = 5
 MARGIN = 0.05
@@ -86,7 +90,7 @@ class Finding:
 
 
 def facts_of(data: bytes) -> Facts | None:
-    """FACTS of an image file's header, without decoding pixels; None if it cannot be read."""
+    """FACTS of an image file; None if it cannot be read."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -101,7 +105,7 @@ def examine(
     limit: int = LIMIT,
     tick: Callable[[int], None] = lambda images: None,
 ) -> list[Finding]:
-    """What tells sources apart by the headers of at most `limit` images of each.
+    """What tells sources apart by the files of at most `limit` images of each.
 
     `tick` is called with numbers of images read. Files that cannot be read count for nothing.
     """
@@ -203,7 +207,13 @@ def _facts(image: Image.Image) -> Facts:
         if jpeg
         else "none",
         "metadata": ", ".join(sorted(_metadata(image))) or "none",
+        "JPEG traces": "found" if jpeg or _had_been_jpeg(image) else "none",
     }
+
+
+def _had_been_jpeg(image: Image.Image) -> bool:
+    corner = image.crop((0, 0, min(image.width, MOST_SIDE), min(image.height, MOST_SIDE)))
+    return was_jpeg(np.asarray(corner.convert("RGB")))
 
 
 def _subsampling(image: Image.Image) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from artfp.data.guard import FACTS, compare, examine, facts_of
 from artfp.data.sources import open_source
@@ -31,6 +32,25 @@ def encoded() -> Encode:
         return buffer.getvalue()
 
     return make
+
+
+def through_jpeg(pixels: np.ndarray, quality: int) -> np.ndarray:
+    """Pixels after JPEG."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
+    return np.array(Image.open(buffer))
+
+
+@pytest.fixture
+def pictures() -> list[np.ndarray]:
+    """Forty pictures of 32 pixels that never were JPEG: smoothed noise with grain."""
+    rng = np.random.default_rng(7)
+    found = []
+    for _ in range(40):
+        smooth = ndimage.gaussian_filter(rng.standard_normal((32, 32, 3)), (2, 2, 0)) * 300
+        whole = 128 + smooth + 4 * rng.standard_normal((32, 32, 1))
+        found.append(whole.round().clip(0, 255).astype(np.uint8))
+    return found
 
 
 def test_facts(encoded: Encode) -> None:
@@ -94,6 +114,34 @@ def test_what_tells_them_apart(encoded: Encode) -> None:
     # Of the JPEG sources one is right for each image, a coin has to say which.
     assert form.fact == "format" and form.accuracy == pytest.approx(2 / 3)
     assert "100%" in str(tables) and "33%" in str(tables) and "\n" not in str(tables)
+
+
+def test_jpeg_before_png(pictures: list[np.ndarray], tmp_path: Path) -> None:
+    """One source was JPEG once; all files are PNG of one size."""
+    for name in ("raw", "other", "was"):
+        (tmp_path / name).mkdir()
+        for number, pixels in enumerate(pictures):
+            shown = pixels[::-1] if name == "other" else pixels
+            shown = through_jpeg(shown, 90) if name == "was" else shown
+            Image.fromarray(np.ascontiguousarray(shown)).save(tmp_path / name / f"{number}.png")
+    found = examine({name: open_source(tmp_path / name) for name in ("raw", "was")})
+    (only,) = found
+    assert only.fact == "JPEG traces" and only.accuracy == 1.0
+    assert "was: found 100%" in str(only) and "raw: none 100%" in str(only)
+    assert examine({name: open_source(tmp_path / name) for name in ("raw", "other")}) == []
+
+
+def test_jpeg_files_beside_what_was_jpeg(pictures: list[np.ndarray]) -> None:
+    """The format tells them apart, the traces do not."""
+    known: dict[str, list[Mapping[str, str]]] = {"jpeg": [], "was": []}
+    for pixels in pictures:
+        for name, form in (("jpeg", "JPEG"), ("was", "PNG")):
+            buffer = io.BytesIO()
+            Image.fromarray(through_jpeg(pixels, 90)).save(buffer, form)
+            facts = facts_of(buffer.getvalue())
+            assert facts is not None and facts["JPEG traces"] == "found"
+            known[name].append(facts)
+    assert "JPEG traces" not in {finding.fact for finding in compare(known)}
 
 
 def test_a_share_is_found_and_measured() -> None:
