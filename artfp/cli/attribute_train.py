@@ -110,7 +110,7 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     from artfp.attribution.verdicts import Rules
     from artfp.data.guard import examine
     from artfp.studies.attribute_card import facts_of_fit
-    from artfp.studies.attribute_train import train
+    from artfp.studies.attribute_train import GROUPS, train
     from artfp.studies.passive_images import sources_in
 
     rules, output = Rules(args.alpha, args.confidence), Path(args.output_dir)
@@ -137,6 +137,7 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
         about = f"{design.network} network, after Yu et al. 2019"
         found.attributor.facts.update(facts_of_fit(material, found, guard, asked, about))
         found.attributor.facts["way"] = f"network {design.network}"
+        found.attributor.facts["validation"]["folds"] = GROUPS
         files = save_attributor(found.attributor, output)
     finally:
         material.close()

@@ -25,7 +25,7 @@ from artfp.errors import UserError
 from artfp.models.attributor import LARGEST, SMALLEST, AttributorNetwork
 from artfp.studies.attribute_baseline import pixels_of
 from artfp.studies.attribute_fit import Fit
-from artfp.studies.attribute_material import FOLDS, Material, Tick
+from artfp.studies.attribute_material import FOLDS, Material
 from artfp.studies.attribute_validation import validated
 from artfp.studies.attribute_ways import trial_of
 from artfp.training.attributor_fit import AttributorTraining, Labelled, train_network
@@ -33,7 +33,8 @@ from artfp.training.attributor_fit import AttributorTraining, Labelled, train_ne
 SHARE, LEAST_HELD = 0.2, 50
 """Of each source's images so many are held out, and at least so many where that is under half."""
 
-_GROUPS = 5
+GROUPS = 5
+"""Into which held out images are dealt, for figures by models that never saw them."""
 
 
 def side_for(policy: Policy) -> int:
@@ -91,14 +92,13 @@ def train(
     name: str = "attributor",
     share: float = SHARE,
     config: str = "",
-    tick: Tick = lambda what, images: None,
 ) -> Fit | None:
     """Train a network on the material, whose window is its design's resolution; and calibrate it.
 
     `share` is held out. None on all processes but the first. Raises UserError: see `train_network`.
     """
     held = torch.from_numpy(held_out_rows(material, share))
-    pixels, all_labels = pixels_of(material, tick), torch.from_numpy(material.labels)
+    pixels, all_labels = pixels_of(material), torch.from_numpy(material.labels)
     training = Labelled(pixels[~held], all_labels[~held])
     known = Labelled(pixels[held], all_labels[held])
     done = train_network(settings, material.sources, training, known, config)
@@ -142,8 +142,8 @@ def cross_fitted(scores: Values, labels: NDArray[np.int64]) -> tuple[Values, Val
     groups = np.empty(len(labels), np.int64)
     for k in np.unique(labels):
         own = np.flatnonzero(labels == k)
-        groups[own] = np.arange(len(own)) % _GROUPS
-    for group in range(_GROUPS):
+        groups[own] = np.arange(len(own)) % GROUPS
+    for group in range(GROUPS):
         own = groups == group
         model = ScoreModel.fit(scores[~own], labels[~own])
         logs[own] = model.limited(model.log_likelihoods(scores[own]))

@@ -169,8 +169,8 @@ class AttributorModule(pl.LightningModule):
         """Log accuracy and loss, in which sources count alike."""
         images = self.confusion.sum(1).clamp_min(1.0)
         accuracy = (self.confusion.diagonal() / images).mean()
-        self.log("held_out/accuracy", accuracy, prog_bar=True, rank_zero_only=True)
-        self.log("held_out/loss", (self._losses / images).mean(), rank_zero_only=True)
+        self.log("held_out/accuracy", accuracy, prog_bar=True, sync_dist=True)
+        self.log("held_out/loss", (self._losses / images).mean(), sync_dist=True)
 
 
 class Balanced(IterableDataset[Batch]):

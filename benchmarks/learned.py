@@ -1,0 +1,229 @@
+"""Trained networks that tell sources apart, with equal computing time: accuracy, also after JPEG.
+
+    OMP_NUM_THREADS=1 python benchmarks/learned.py --data_dir SOURCES --work runs/learned \\
+        --networks compact,published,compact:jpeg --minutes 5 \\
+        --output benchmarks/results/learned.json
+
+SOURCES has one subfolder of images for each source, all of one size. Of each, --fit images train,
+a fifth of them held out to calibrate, and others, at most --test, test; which, is drawn from the
+files' names, as in benchmarks/passive.py, so that the rows can be laid beside that table. A network
+is NAME or NAME:PERTURBATION+PERTURBATION, what it is immunised against.
+
+--minutes are of this process's CPU time, for each network, looks at held out images included: on a
+shared machine the clock on the wall measures the neighbours. A network that stops earlier has taken
+--max_steps. Trainings lie in --work, with checkpoints and figures: the same command goes on with
+what is there, and several commands can train several networks at once.
+
+- `largest`: accuracy of attribution to the largest logit, with its interval (Clopper-Pearson 95%).
+- `likeliest`, `log_loss`, `rejected`: by the model of the scores, as in benchmarks/passive.py.
+- `curve`: (step, CPU seconds, held out accuracy, log loss) at each look; log loss of the logits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import report
+import torch
+from passive import material, split
+from rich.table import Table
+
+from artfp.attribution.fitted import FittedAttributor, load_attributor, save_attributor
+from artfp.attribution.likelihoods import log_loss
+from artfp.attribution.network import NetworkAttributor
+from artfp.attribution.verdicts import NONE, judge
+from artfp.cli.base import console, quiet_libraries, run
+from artfp.data.guard import examine
+from artfp.data.pixels import to_unit
+from artfp.data.writing import write_atomic
+from artfp.evaluation.passive_correlations import Accuracy
+from artfp.models.attributor import Design
+from artfp.perturbations import PERTURBATIONS
+from artfp.reports.passive_page import rounded
+from artfp.studies.attribute_baseline import pixels_of
+from artfp.studies.attribute_material import Material
+from artfp.studies.attribute_train import side_for, train
+from artfp.studies.passive_images import sources_in
+from artfp.training.attributor import AttributorModule
+from artfp.training.attributor_fit import AttributorTraining
+
+CURVE, FIGURES = "curve.json", "figures.json"
+
+
+class Clock(pl.Callback):
+    """Ends a training after so much CPU time of this process, and writes down each look."""
+
+    def __init__(self, seconds: float, file: Path) -> None:
+        self.seconds, self.file = seconds, file
+        self.curve: list[list[float]] = []
+        self.before = self.begun = 0.0
+
+    @property
+    def spent(self) -> float:
+        """CPU seconds of the training, resumed or not."""
+        return self.before + time.process_time() - self.begun
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start."""
+        self.begun = time.process_time()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Stop in time."""
+        trainer.should_stop = trainer.should_stop or self.spent >= self.seconds
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write down what the look found."""
+        assert isinstance(pl_module, AttributorModule)
+        found = [float(trainer.callback_metrics[f"held_out/{k}"]) for k in ("accuracy", "loss")]
+        self.curve.append([trainer.global_step, self.spent, *found])
+        write_atomic(self.file, json.dumps(self.curve) + "\n")
+        step, spent, accuracy, loss = self.curve[-1]
+        print(f"{self.file.parent.name}: step {step:.0f}, {spent:.0f} s, held out accuracy "
+              f"{accuracy:.4f}, log loss {loss:.4f}", flush=True)  # fmt: skip
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"spent": self.spent, "curve": self.curve}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where the checkpoint was."""
+        self.before, self.curve = state_dict["spent"], state_dict["curve"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train each network, test it, print the table, write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data_dir", required=True, help="a subfolder of images for each source")
+    parser.add_argument("--work", required=True, help="folder for the trainings")
+    parser.add_argument("--networks", default="compact,published", help="separated by commas")
+    parser.add_argument("--minutes", type=float, default=10.0, help="CPU time of each network")
+    parser.add_argument("--max_steps", type=int, help="at most; default: as many as there is time")
+    parser.add_argument("--fit", type=int, default=512, help="images of each source to train")
+    parser.add_argument("--test", type=int, default=488, help="others that test, at most")
+    parser.add_argument("--jpeg", default="95,75", help="qualities of JPEG to test")
+    parser.add_argument("--look_every", type=int, default=50, help="steps between looks")
+    parser.add_argument("--precision", default="bf16-mixed")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", help="file for the figures, JSON")
+    args = parser.parse_args(argv)
+    quiet_libraries()
+    sources = sources_in(Path(args.data_dir))
+    guard = examine(sources)
+    for finding in guard:
+        print(f"warning: {finding}", file=sys.stderr)
+    fitted, tested = split(sources, args.fit, args.test, args.seed)
+    known, test = material(fitted, args.seed), material(tested, args.seed, 1)
+    rows = [row(what, known, test, args) for what in args.networks.split(",")]
+    console().print(_table(rows))
+    if args.output:
+        report.write(
+            args.output,
+            sources=list(known.sources),
+            size=list(known.policy.size),
+            fit=args.fit,
+            test={name: int((test.labels == k).sum()) for k, name in enumerate(test.sources)},
+            guard=[str(finding) for finding in guard],
+            networks=rounded(rows),
+        )
+    return 0
+
+
+def row(what: str, known: Material, test: Material, args: argparse.Namespace) -> dict[str, Any]:
+    """Figures of a network, which is trained and tested unless it was."""
+    name, _, against = what.partition(":")
+    folder = Path(args.work) / what.replace(":", "_").replace("+", "_")
+    if (folder / FIGURES).is_file():
+        known_figures: dict[str, Any] = json.loads((folder / FIGURES).read_text())
+        return known_figures
+    clock = Clock(60.0 * args.minutes, folder / CURVE)
+    if not (folder / "attributor.safetensors").is_file():
+        settings = AttributorTraining(
+            folder,
+            Design(name, side_for(known.policy)),
+            max_steps=args.max_steps or sys.maxsize,
+            immunise=tuple(filter(None, against.split("+"))),
+            seed=args.seed,
+            look_every=args.look_every,
+            checkpoint_minutes=2.0,
+            resume=(folder / "checkpoints" / "last.ckpt").is_file(),
+            progress=False,
+            trainer={
+                "accelerator": "cpu",
+                "devices": 1,
+                "precision": args.precision,
+                "callbacks": [clock],
+            },
+        )
+        found = train(known, settings, name=what)
+        assert found is not None
+        save_attributor(found.attributor, folder)
+    attributor = load_attributor(folder, what)
+    curve = json.loads((folder / CURVE).read_text())
+    figures = {
+        "network": what,
+        "parameters": _parameters(attributor),
+        "steps": attributor.facts["training"]["steps"],
+        "curve": curve,
+        "tests": tests(attributor, test, [int(part) for part in args.jpeg.split(",")]),
+    }
+    write_atomic(folder / FIGURES, json.dumps(figures, indent=1) + "\n")
+    return figures
+
+
+def tests(
+    attributor: FittedAttributor, test: Material, qualities: Sequence[int]
+) -> dict[str, dict[str, Any]]:
+    """Figures of the test images as they are and after JPEG of these qualities."""
+    pixels, labels = pixels_of(test), test.labels
+    found = {}
+    for quality in (None, *qualities):
+        changed = pixels
+        if quality is not None:
+            changed = PERTURBATIONS["jpeg"].true(pixels, float(quality), torch.Generator())
+        vectors = np.concatenate([attributor.vectors(to_unit(part)) for part in changed.split(256)])
+        logs, fits = attributor.log_likelihoods(vectors), attributor.p_values(vectors)
+        hits = [int((vectors[labels == k].argmax(1) == k).sum()) for k in np.unique(labels)]
+        accuracy = Accuracy(tuple(hits), tuple(np.bincount(labels).tolist()))
+        low, high = accuracy.interval()
+        verdicts = [x.verdict for x in judge(logs, fits, attributor.sources, attributor.rules)]
+        found["as they are" if quality is None else f"JPEG {quality}"] = {
+            "largest": accuracy.overall,
+            "low": low,
+            "high": high,
+            "by_source": {name: accuracy.share(k) for k, name in enumerate(test.sources)},
+            "likeliest": float((logs.argmax(1) == labels).mean()),
+            "log_loss": log_loss(logs, labels),
+            "rejected": float(np.mean([verdict == NONE for verdict in verdicts])),
+        }
+    return found
+
+
+def _parameters(attributor: FittedAttributor) -> int:
+    part = attributor.parts[0]
+    assert isinstance(part, NetworkAttributor)
+    return sum(p.numel() for p in part.network.parameters())
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> Table:
+    table = Table("network", "parameters", "steps", "test images", "largest", "likeliest",
+                  "log loss", "rejected")  # fmt: skip
+    for each in rows:
+        for condition, figures in each["tests"].items():
+            cells = [f"{figures[key]:.4f}" for key in ("largest", "likeliest", "log_loss",
+                                                        "rejected")]  # fmt: skip
+            table.add_row(
+                each["network"], str(each["parameters"]), str(each["steps"]), condition, *cells
+            )
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(run(main, None, "learned.py"))
