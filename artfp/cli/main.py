@@ -22,6 +22,7 @@ COMMANDS = {
     "attribute": "Tell which of several known sources made an image",
     "gan": "Train generative models on images; generate with them",
     "transfer": "Find out whether a fingerprint comes through a generator",
+    "compare": "Choose sources by fingerprints and by traces, in one table",
     "secrecy": "Find out whether fingerprinted images can be told without the key",
     "denoiser": "Train the denoiser of the residual extractor learned",
     "calibrate": "Check a decoder on clean images; detect tells its alarms",

@@ -8,7 +8,7 @@ from typing import Any
 from artfp.data.sources import ImageSource
 from artfp.errors import UserError
 
-__all__ = ["Subset", "fraction_of", "limited"]
+__all__ = ["Subset", "fraction_of", "limited", "parted"]
 
 
 class Subset:
@@ -40,6 +40,22 @@ def limited(source: ImageSource, limit: int | None) -> ImageSource:
         return source
     order = sorted(range(len(source)), key=lambda index: fraction_of(source.names[index]))
     return Subset(source, sorted(order[:limit]))
+
+
+def parted(
+    source: ImageSource, fit: int, test: int, seed: int = 0
+) -> tuple[ImageSource, ImageSource]:
+    """`fit` images and at most `test` others, drawn by names and seed.
+
+    Raises UserError: no image is left to test.
+    """
+    drawn = [fraction_of(f"{seed} {image}") for image in source.names]
+    order = sorted(range(len(drawn)), key=drawn.__getitem__)
+    if min(fit, test) < 1 or len(order) <= fit:
+        raise UserError(
+            f"{source.location}: {len(order)} images; {fit} shall fit and {test} others test"
+        )
+    return Subset(source, sorted(order[:fit])), Subset(source, sorted(order[fit : fit + test]))
 
 
 def fraction_of(name: str) -> float:

@@ -1,0 +1,201 @@
+"""Proactive and passive attribution on the same images of the same generators, in one table.
+
+Some images of each source fit the passive contestants, the others test all contestants, under
+every perturbation at every strength, each image perturbed once for all of them. What was fitted and
+what was found is kept, so a comparison that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from artfp import __version__
+from artfp.attribution.contest import (
+    Contestant,
+    PassiveContestant,
+    ProactiveContestant,
+    same_sources,
+)
+from artfp.attribution.fitted import FILE, load_attributor, save_attributor
+from artfp.data.journal import Journal, Manifest
+from artfp.data.sources import ImageSource
+from artfp.data.subset import parted
+from artfp.errors import UserError
+from artfp.evaluation.sweep_conditions import Condition
+from artfp.models import Decoder
+from artfp.studies.attribute_material import Material, Tick
+from artfp.studies.compare_fits import (
+    ORIGIN,
+    PROACTIVE_ABOUT,
+    PROACTIVE_NEEDS,
+    WAYS,
+    Settings,
+)
+from artfp.studies.compare_measure import Row, measure
+
+RUN = "compare"
+"""What manifest and journal in the output folder are called after."""
+
+ATTRIBUTORS = "attributors"
+"""Folder of the fitted contestants in the output folder."""
+
+_SECONDS = "seconds"
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """What is known of a contestant beside its figures.
+
+    `seconds` it took to fit, with what it goes on from; None for the proactive one, whose cost is
+    the training of encoder and decoder, once for all sources. `milliseconds` an image, in scoring.
+    """
+
+    name: str
+    about: str
+    needs: str
+    seconds: float | None
+    milliseconds: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`images`, numbers of each source that fitted and that tested; `rows`, of each condition."""
+
+    sources: tuple[str, ...]
+    unmarked: str | None
+    images: tuple[int, int]
+    entrants: tuple[Entrant, ...]
+    rows: tuple[Row, ...]
+    failed: list[tuple[str, str]]
+
+
+def compare(
+    sources: Mapping[str, ImageSource],
+    fingerprints: Mapping[str, NDArray[np.uint8] | None],
+    decoder: Decoder,
+    conditions: Sequence[Condition],
+    output: Path,
+    *,
+    ways: Sequence[str] = tuple(WAYS),
+    fit: int = 512,
+    test: int = 488,
+    settings: Settings | None = None,
+    decides: Mapping[str, Any] | None = None,
+    say: Callable[[str], None] = lambda text: None,
+    tick: Tick = lambda what, images: None,
+) -> Comparison:
+    """Fit the passive `ways`, then put all contestants to the test.
+
+    Args: `fingerprints` (bits,) of the sources, None for one that has none; `fit` and `test`,
+    images of each source; `decides`, what else the results depend on, such as hashes of files.
+
+    Raises UserError: sources and fingerprints that do not belong together, too few images, an
+    unknown way, or an output folder of another comparison.
+    """
+    _check(sources, fingerprints, ways)
+    settings = settings or Settings(output / ATTRIBUTORS)
+    both = {name: parted(source, fit, test, settings.seed) for name, source in sources.items()}
+    tested = _read({name: parts[1] for name, parts in both.items()}, settings, output, tick, 1)
+    fitted = _read({name: parts[0] for name, parts in both.items()}, settings, output, tick)
+    if fitted.policy != tested.policy:
+        raise UserError("the images of all sources must have one size; cut them, do not resize")
+    deciding = {
+        "version": __version__,
+        "fitted": fitted.digest,
+        "tested": tested.digest,
+        "network": settings.network,
+        "steps": settings.steps,
+        "immunise_steps": settings.immunise_steps,
+        "precision": settings.precision,
+        "seed": settings.seed,
+        **(decides or {}),
+    }
+    Manifest.claim(output, deciding, RUN)
+    entrants: list[tuple[Contestant, str, str, float | None]] = [
+        (
+            ProactiveContestant(decoder, {name: fingerprints[name] for name in fitted.sources}),
+            PROACTIVE_ABOUT,
+            PROACTIVE_NEEDS,
+            None,
+        )
+    ]
+    for name in [way for way in WAYS if way in ways]:
+        say(f"fitting: {name}")
+        made, seconds = _fitted(name, fitted, settings, tick)
+        entrants.append((made, WAYS[name].about, WAYS[name].needs, seconds))
+    contestants = [entrant[0] for entrant in entrants]
+    same_sources(contestants)
+    journal = Journal(output, RUN)
+    rows, paces = measure(contestants, tested, conditions, journal, settings.seed, say, tick)
+    journal.close()
+    unmarked = next((name for name, word in fingerprints.items() if word is None), None)
+    found = Comparison(
+        sources=fitted.sources,
+        unmarked=unmarked,
+        images=(int(np.bincount(fitted.labels).min()), int(np.bincount(tested.labels).min())),
+        entrants=tuple(
+            Entrant(one.name, about, needs, seconds, paces[one.name])
+            for one, about, needs, seconds in entrants
+        ),
+        rows=tuple(rows),
+        failed=fitted.failed + tested.failed,
+    )
+    fitted.close()
+    tested.close()
+    return found
+
+
+def _check(
+    sources: Mapping[str, ImageSource],
+    fingerprints: Mapping[str, NDArray[np.uint8] | None],
+    ways: Sequence[str],
+) -> None:
+    for name in sources:
+        if name not in fingerprints:
+            raise UserError(
+                f"no fingerprint for the source {name}; give one, or null for one without"
+            )
+    for name in fingerprints:
+        if name not in sources:
+            raise UserError(f"a fingerprint for {name}, but the sources are {', '.join(sources)}")
+    none = sorted(name for name, word in fingerprints.items() if word is None)
+    if len(none) > 1 or len(none) == len(fingerprints):
+        raise UserError(
+            f"without a fingerprint: {', '.join(none)}; one source at most may have none"
+        )
+    for way in ways:
+        if way not in WAYS:
+            raise UserError(f"contestant {way!r}: choose from {', '.join(WAYS)}")
+        if ORIGIN.get(way, way) not in ways:
+            raise UserError(f"contestant {way} goes on from {ORIGIN[way]}; name that as well")
+
+
+def _read(
+    sources: Mapping[str, ImageSource], settings: Settings, output: Path, tick: Tick, least: int = 0
+) -> Material:
+    few = {"least": least} if least else {}
+    return Material(sources, policy="aligned", seed=settings.seed, folder=output, tick=tick, **few)
+
+
+def _fitted(
+    name: str, material: Material, settings: Settings, tick: Tick
+) -> tuple[PassiveContestant, float]:
+    """A contestant, fitted or from its folder, and the seconds that it took."""
+    folder = settings.folder / name
+    if not (folder / FILE).is_file():
+        start = time.perf_counter()
+        made = WAYS[name].make(material, settings, name, tick)
+        seconds = time.perf_counter() - start
+        if name in ORIGIN:
+            seconds += load_attributor(settings.folder / ORIGIN[name]).facts[_SECONDS]
+        made.facts[_SECONDS] = seconds
+        save_attributor(made, folder)
+    found = load_attributor(folder, name)
+    return PassiveContestant(found), float(found.facts[_SECONDS])
