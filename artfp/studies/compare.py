@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +26,14 @@ from artfp.attribution.contest import (
     same_sources,
 )
 from artfp.attribution.fitted import FILE, load_attributor, save_attributor
+from artfp.attribution.policy import ALIGNED
 from artfp.data.journal import Journal, Manifest
 from artfp.data.sources import ImageSource
 from artfp.data.subset import parted
 from artfp.errors import UserError
 from artfp.evaluation.sweep_conditions import Condition
 from artfp.models import Decoder
-from artfp.studies.attribute_material import Material, Tick
+from artfp.studies.attribute_material import LEAST_IMAGES, Material, Tick
 from artfp.studies.compare_fits import (
     ORIGIN,
     PROACTIVE_ABOUT,
@@ -102,8 +105,19 @@ def compare(
     _check(sources, fingerprints, ways)
     settings = settings or Settings(output / ATTRIBUTORS)
     both = {name: parted(source, fit, test, settings.seed) for name, source in sources.items()}
-    tested = _read({name: parts[1] for name, parts in both.items()}, settings, output, tick, 1)
-    fitted = _read({name: parts[0] for name, parts in both.items()}, settings, output, tick)
+
+    def read(part: int, least: int = LEAST_IMAGES, recompress: bool = False) -> Material:
+        return Material(
+            {name: parts[part] for name, parts in both.items()},
+            policy=ALIGNED,
+            recompress=recompress,
+            least=least,
+            seed=settings.seed,
+            folder=output,
+            tick=tick,
+        )
+
+    fitted, tested = read(0), read(1, least=1)
     if fitted.policy != tested.policy:
         raise UserError("the images of all sources must have one size; cut them, do not resize")
     deciding = {
@@ -128,7 +142,7 @@ def compare(
     ]
     for name in [way for way in WAYS if way in ways]:
         say(f"fitting: {name}")
-        made, seconds = _fitted(name, fitted, settings, tick)
+        made, seconds = _fitted(name, fitted, partial(read, 0, recompress=True), settings, tick)
         entrants.append((made, WAYS[name].about, WAYS[name].needs, seconds))
     contestants = [entrant[0] for entrant in entrants]
     same_sources(contestants)
@@ -177,21 +191,25 @@ def _check(
             raise UserError(f"contestant {way} goes on from {ORIGIN[way]}; name that as well")
 
 
-def _read(
-    sources: Mapping[str, ImageSource], settings: Settings, output: Path, tick: Tick, least: int = 0
-) -> Material:
-    few = {"least": least} if least else {}
-    return Material(sources, policy="aligned", seed=settings.seed, folder=output, tick=tick, **few)
-
-
 def _fitted(
-    name: str, material: Material, settings: Settings, tick: Tick
+    name: str,
+    material: Material,
+    recompressed: Callable[[], Material],
+    settings: Settings,
+    tick: Tick,
 ) -> tuple[PassiveContestant, float]:
-    """A contestant, fitted or from its folder, and the seconds that it took."""
+    """A contestant, fitted or from its folder, and the seconds that it took.
+
+    `recompressed` reads the material with recompressed copies, for a way that takes them.
+    """
     folder = settings.folder / name
     if not (folder / FILE).is_file():
         start = time.perf_counter()
-        made = WAYS[name].make(material, settings, name, tick)
+        if WAYS[name].recompress:
+            with closing(recompressed()) as copies:
+                made = WAYS[name].make(copies, settings, name, tick)
+        else:
+            made = WAYS[name].make(material, settings, name, tick)
         seconds = time.perf_counter() - start
         if name in ORIGIN:
             seconds += load_attributor(settings.folder / ORIGIN[name]).facts[_SECONDS]

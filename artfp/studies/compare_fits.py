@@ -99,18 +99,22 @@ def _trained(
 
 @dataclass(frozen=True)
 class Way:
-    """A way to attribute: what it is, what it must know beforehand, and what fits it."""
+    """A way to attribute: what it is, what it must know beforehand, and what fits it.
+
+    `recompress`: to recompressed copies of the images as well.
+    """
 
     about: str
     needs: str
     make: Maker
+    recompress: bool = False
 
 
 _IMAGES = "images of every source, beforehand"
 
 WAYS = {
     PLAIN: Way("correlation with mean residuals (Marra et al. 2019)", _IMAGES, _plain),
-    BEST: Way("matched filter, spectra or both, the best on held out images", _IMAGES, _best),
+    BEST: Way("matched filter, spectra or both, the best on held out images", _IMAGES, _best, True),
     LEARNED: Way("network (after Yu et al. 2019)", _IMAGES, _learned),
     IMMUNISED: Way(
         "the same, tuned on perturbed images", f"{_IMAGES}, and the perturbations", _immunised
