@@ -27,6 +27,7 @@ from artfp.attribution.policy import Policy
 from artfp.attribution.residual_correlation import ResidualCorrelation
 from artfp.attribution.spectrum import SpectrumLDA
 from artfp.attribution.verdicts import Rules
+from artfp.attribution.visnet import VISNET, VisNetAttributor
 from artfp.data.writing import write_atomic
 from artfp.errors import UserError
 from artfp.models.bundle import CARD, Card, read_card, read_state
@@ -64,6 +65,7 @@ PARTS: dict[str, type[Part]] = {
     "spectrum": SpectrumLDA,
     NEAREST: NearestNeighbour,
     EIGENFACE: Eigenface,
+    VISNET: VisNetAttributor,
     NetworkAttributor.name: NetworkAttributor,
 }
 """Classes of parts by the `kind` in their cards."""

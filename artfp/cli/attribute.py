@@ -16,6 +16,7 @@ from artfp.cli import (
     attribute_report,
     attribute_study,
     attribute_train,
+    attribute_visnet,
 )
 from artfp.cli.base import choose
 from artfp.cli.common import prepare
@@ -37,6 +38,7 @@ actions:
   cluster   Put unlabelled images into clusters by source, however many there are
   remove    Subtract a fingerprint from images, to measure how robust attribution is
   baseline  Learn sources by nearest neighbour or Eigenfaces, to compare with fit
+  visnet    Train a network whose evidence can be looked at, with pictures (Yu et al. 2019)
 
 examples:
   artfp attribute fit dumps/
@@ -62,6 +64,7 @@ _ACTIONS: dict[str, tuple[_Describe, _Act]] = {
     "cluster": (attribute_cluster.describe, attribute_cluster.act),
     "remove": (attribute_remove.describe, attribute_remove.act),
     "baseline": (attribute_baseline.describe, attribute_baseline.act),
+    "visnet": (attribute_visnet.describe, attribute_visnet.act),
 }
 
 

@@ -35,12 +35,14 @@ def fit_and_save(
     asked: dict[str, Any],
     about: str,
     fit: Callable[[Any, Any, str, Callable[[str, int], None]], Any],
-    pictures: Callable[[Any, Any], dict[str, bytes | str]] | None = None,
+    pictures: Callable[[], dict[str, bytes | str]] = dict,
+    side_for: Callable[[Any], int] | None = None,
 ) -> int:
     """Read the sources, `fit(material, rules, name, tick)`, write and tell; the exit code.
 
     `asked` are the settings for the card, `about` says there what the way does. `pictures` makes
-    further files of the fit and the material.
+    further files after it; `side_for` says of a policy which squares are cut where --window does
+    not.
     """
     if args.limit < 1:
         raise UserError(f"--limit: found {args.limit}, expected 1 or more")
@@ -60,24 +62,33 @@ def fit_and_save(
         guard = examine(sources, tick=lambda count: tick("comparing files", count))
     for finding in guard:
         print(f"warning: {finding}", file=sys.stderr)
-    with progress() as tick:
-        material = Material(
+
+    def read(window: int | None, tick: Callable[[str, int], None]) -> Material:
+        return Material(
             sources,
             policy=ALIGNED,
-            window=args.window,
+            window=window,
             limit=args.limit,
             seed=args.seed,
             folder=output,
             tick=tick,
         )
+
+    with progress() as tick:
+        material = read(args.window, tick)
     try:
+        side = None if side_for is None else side_for(material.policy)
+        if side is not None and material.policy.window != (side, side):
+            material.close()
+            with progress() as tick:
+                material = read(side, tick)
         print(f"{counted(len(material))} of {len(sources)} sources; {material.policy.describe()}")
         with progress() as tick:
             found = fit(material, rules, output.resolve().name, tick)
         asked = {"window": args.window, "limit": args.limit, "seed": args.seed, **asked}
         found.attributor.facts.update(facts_of_fit(material, found, guard, asked, about))
         files = save_attributor(found.attributor, output)
-        for name, content in (pictures(found, material) if pictures else {}).items():
+        for name, content in pictures().items():
             write_atomic(output / name, content)
             files.append(name)
     finally:

@@ -1,0 +1,62 @@
+"""`artfp attribute visnet`, inside this process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+Call = Callable[..., tuple[int, list[str], list[str]]]
+
+
+@pytest.fixture
+def dumps(tmp_path: Path) -> Path:
+    """Forty images of each of two sources, 36 px: more than the network's square."""
+    folder = tmp_path / "dumps"
+    for source, name in enumerate(("left", "right")):
+        (folder / name).mkdir(parents=True)
+        random = np.random.default_rng(source)
+        pattern = 20.0 * random.standard_normal((36, 36, 3))
+        for number in range(40):
+            image = 128 + pattern + 5.0 * random.standard_normal((36, 36, 3))
+            pixels = image.round().clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number:02}.png")
+    return folder
+
+
+def test_an_attributor_with_pictures(call: Call, dumps: Path, tmp_path: Path) -> None:
+    output = tmp_path / "visnet"
+    asked = ("attribute", "visnet", dumps, "--output_dir", output, "--width", "2",
+             "--batch_size", "8", "--cuda", "-1")  # fmt: skip
+    code, out, err = call(*asked, "--max_steps", "20")
+    assert code == 0 and "80 images of 2 sources; aligned, window 32x32" in "\n".join(out)
+    names = {path.name for path in output.iterdir()}
+    assert names >= {
+        "attributor.safetensors", "attributor.json", "model_fingerprints.png",
+        "image_fingerprints.png", "responses.png", "responses.csv", "checkpoints", "tensorboard",
+    }  # fmt: skip
+    card = json.loads((output / "attributor.json").read_text())
+    assert card["way"] == card["parts"][0]["kind"] == "visnet"
+    assert card["training"]["steps"] == 20 and card["asked"]["held_out"] == 0.2
+    table = str(tmp_path / "table.csv")
+    code, out, _ = call(
+        "attribute", "predict", dumps / "left", "--attributor", output, "--csv", table
+    )
+    assert code == 0
+    code, _, err = call(*asked, "--max_steps", "30")
+    assert code == 2 and "add --resume" in err[-1]
+    code, _, _ = call(*asked, "--max_steps", "25", "--resume")
+    card = json.loads((output / "attributor.json").read_text())
+    assert code == 0 and card["training"]["steps"] == 25
+
+
+def test_bad_input(call: Call, dumps: Path, tmp_path: Path) -> None:
+    asked = ("attribute", "visnet", dumps, "--output_dir", tmp_path / "none")
+    code, _, err = call(*asked, "--window", "33")
+    assert code == 2 and "expected 32, 64, 128 or 256" in err[0]
+    code, _, err = call(*asked, "--max_steps", "0")
+    assert code == 2 and "max_steps is 0" in err[0]
