@@ -6,6 +6,7 @@ Sources, images that fit and images that test as in `passive.py`, once with all 
 with the generators alone (--real names the others). Test images come as they are and after JPEG
 of each of --jpeg. Figures: the share of images whose likeliest source is the right one, for plain
 correlation the share of the largest, and the share of images called none of these at --alpha.
+`unknown_rejected` (JSON): the same of images of a source that the fusion was not fitted to.
 `seconds` is the processor time of the fit of a way, without reading the images.
 """
 
@@ -56,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--test", type=int, default=488, help="others that test, at most")
     parser.add_argument("--jpeg", type=int, nargs="+", default=[95, 85, 75], help="qualities")
     parser.add_argument("--real", nargs="*", help='default: sources named "real..."')
+    parser.add_argument("--left_out", nargs="*", help="sources to leave out in turn; default: all")
     parser.add_argument("--extractor", default="wavelet:sigma=5", help="of all correlations")
     parser.add_argument("--alpha", type=float, default=0.05)
     parser.add_argument("--seed", type=int, default=0)
@@ -67,7 +69,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if real:
         groups["generators"] = {name: each for name, each in sources.items() if name not in real}
     rows = [row for group, each in groups.items() for row in rows_of(group, each, args)]
+    names = list(sources) if args.left_out is None else args.left_out
+    strangers = [row for left in names for row in unknown(left, sources, args)]
     console().print(_table(rows))
+    for row in strangers:
+        console().print(row)
     if args.output:
         report.write(
             args.output,
@@ -79,6 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             test=args.test,
             alpha=args.alpha,
             rows=rounded(rows),
+            unknown_rejected=rounded(strangers),
         )
     return 0
 
@@ -93,17 +100,12 @@ def rows_of(group: str, sources: Images, args: argparse.Namespace) -> list[Row]:
     for copies in (False, True):
         train = _material(fitted, args.seed, LEAST_IMAGES, copies)
         ways = {} if copies else {"plain": _correlation(train, PLAIN, args.extractor)}
-        ways["matched"] = _correlation(train, MATCHED, args.extractor)
-        started = time.process_time()
-        spectra, held = discriminate(train, TAPER, "cpu", _tick)
-        ways["spectrum"] = Fitted(spectra, held, time.process_time() - started)
+        ways |= _robust_ways(train, args.extractor)
         scored = {
             name: {what: _scores(way.parts, batches) for what, batches in conditions.items()}
             for name, way in ways.items()
+            if name != "fusion"
         }
-        one, other = ways["matched"], ways["spectrum"]
-        held = np.concatenate([one.held, other.held], 1)
-        ways["fusion"] = Fitted(one.parts + other.parts, held, one.seconds + other.seconds)
         scored["fusion"] = {
             what: np.concatenate([scored["matched"][what], scored["spectrum"][what]], 1)
             for what in conditions
@@ -124,6 +126,28 @@ def rows_of(group: str, sources: Images, args: argparse.Namespace) -> list[Row]:
     return rows
 
 
+def unknown(left: str, sources: Images, args: argparse.Namespace) -> list[Row]:
+    """How many images of a source are called none of these by fusions that do not know it."""
+    fitted, tested = split(sources, args.fit, args.test, args.seed)
+    del fitted[left]
+    test = _material({left: tested[left]}, args.seed, 1)
+    rows: list[Row] = []
+    for copies in (False, True):
+        train = _material(fitted, args.seed, LEAST_IMAGES, copies)
+        way = _robust_ways(train, args.extractor)["fusion"]
+        model = ScoreModel.fit(way.held, train.labels, train.states)
+        row: Row = {"left_out": left, "copies": copies}
+        for quality in (None, *args.jpeg):
+            scores = _scores(way.parts, _coded(test, quality))
+            logs = model.limited(model.log_likelihoods(scores))
+            said = judge(logs, model.p_values(scores), train.sources, Rules(args.alpha))
+            what = AS_THEY_ARE if quality is None else f"JPEG {quality}"
+            row[what] = float(np.mean([each.verdict == NONE for each in said]))
+        rows.append(row)
+        train.close()
+    return rows
+
+
 @dataclass(frozen=True)
 class Fitted:
     """A way with what held out images score (N, D) and the processor time that it took."""
@@ -131,6 +155,17 @@ class Fitted:
     parts: tuple[Part, ...]
     held: Values
     seconds: float
+
+
+def _robust_ways(train: Material, extractor: str) -> dict[str, Fitted]:
+    """The ways that `artfp attribute fit` compares."""
+    one = _correlation(train, MATCHED, extractor)
+    started = time.process_time()
+    spectra, held = discriminate(train, TAPER, "cpu", _tick)
+    other = Fitted(spectra, held, time.process_time() - started)
+    both = np.concatenate([one.held, other.held], 1)
+    fusion = Fitted(one.parts + other.parts, both, one.seconds + other.seconds)
+    return {"matched": one, "spectrum": other, "fusion": fusion}
 
 
 def _correlation(train: Material, how: CorrelationOptions, extractor: str) -> Fitted:

@@ -39,7 +39,8 @@ JPEG files already are compressed once more, as a site that they are put on woul
 
 A share --alpha of the sources' own images is called "none of these"; how many images of other
 sources are, tells artfp attribute report. Files are compared first: sources that codec, size, JPEG
-tables or metadata alone would tell apart are warned of, since then a high accuracy shows little."""
+tables, metadata or traces of JPEG in the pixels alone would tell apart are warned of, since then a
+high accuracy shows little."""
 
 EPILOG = """\
 examples:

@@ -33,6 +33,7 @@ def test_with_and_without_copies(
 
     words = ["--data_dir", str(sources), "--fit", "45", "--extractor", "gaussian:sigma=1"]
     output = tmp_path / "p.json"
+    words += ["--left_out", "b"]
     assert passive_jpeg.main([*words, "--jpeg", "80", "--output", str(output)]) == 0
     found = json.loads(output.read_text())
     assert found["real"] == ["real"] and found["sources"] == ["a", "b", "real"]
@@ -46,4 +47,7 @@ def test_with_and_without_copies(
     before, after = (rows["all", "matched", copies] for copies in (False, True))
     assert before["as they are"]["right"] > 0.9 and after["as they are"]["right"] > 0.9
     assert after["JPEG 80"]["rejected"] < before["JPEG 80"]["rejected"]
+    strangers = found["unknown_rejected"]
+    assert [(row["left_out"], row["copies"]) for row in strangers] == [("b", False), ("b", True)]
+    assert all(0 <= row[what] <= 1 for row in strangers for what in ("as they are", "JPEG 80"))
     assert str(tmp_path) not in output.read_text()
