@@ -72,7 +72,7 @@ def describe(prog: str) -> Any:
         help="plain, matched, spectrum or fusion; default: the best but plain.")  # fmt: skip
     add("--extractor", type=str | None, default=None, metavar="NAME[:SETTING=VALUE,...]",
         help="What makes residuals, such as wavelet:sigma=1; default: the best of "
-        "seven.")  # fmt: skip
+        "eight.")  # fmt: skip
     add("--recompress", type=bool, default=True,
         help="Also fit to recompressed copies of the images.")  # fmt: skip
     add("--alpha", type=float, default=0.05,

@@ -51,6 +51,7 @@ EXTRACTORS = (
     "wavelet:sigma=1",
     "wavelet:sigma=2",
     "wavelet:sigma=5",
+    "learned:sigma=5",
 )
 """Of which one is chosen."""
 

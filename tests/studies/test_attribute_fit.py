@@ -288,7 +288,7 @@ def test_damaged_files(fitted: FittedAttributor, tmp_path: Path) -> None:
             load_attributor(path)
 
     damaged("holds the decoder, not an attributor", kind="decoder")
-    damaged("a part 'network', which this version", parts=[{"kind": "network"}])
+    damaged("a part 'oracle', which this version", parts=[{"kind": "oracle"}])
     damaged("is damaged", drop="model.means")
     damaged("is damaged", drop="0.power")
     damaged("is damaged", sources=["a", "b"])
