@@ -175,7 +175,7 @@ def test_one_image_is_judged_as_alone() -> None:
 
 
 def in_states(counts: tuple[int, ...], shift: float = 4.0) -> tuple[Array, Array, Array]:
-    """Scores, labels and states: in state 1 scores are turned, weaker, moved, with another noise."""
+    """Scores, labels and states: in state 1 scores are turned, weaker, moved, with other noise."""
     scores = Scores(1)
     (plain, labels), (weak, _) = scores.draw(counts), scores.draw(counts)
     weak = -0.5 * weak + shift + 0.3 * scores.rng.standard_normal(weak.shape)
