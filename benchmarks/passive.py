@@ -40,7 +40,7 @@ from artfp.attribution.verdicts import NONE, Rules, judge
 from artfp.cli.base import console, run
 from artfp.data.guard import examine
 from artfp.data.sources import ImageSource
-from artfp.data.subset import Subset, fraction_of
+from artfp.data.subset import parted
 from artfp.errors import UserError
 from artfp.evaluation.passive_correlations import Accuracy, Scores, pair_areas
 from artfp.evidence.auc import auc
@@ -133,12 +133,7 @@ def split(sources: Images, fit: int, test: int, seed: int) -> tuple[Images, Imag
     """Images of each source that estimate, and others that test."""
     parts: tuple[Images, Images] = ({}, {})
     for name, source in sources.items():
-        drawn = [fraction_of(f"{seed} {image}") for image in source.names]
-        order = sorted(range(len(drawn)), key=drawn.__getitem__)
-        if len(order) <= fit:
-            raise UserError(f"{source.location}: {len(order)} images, --fit takes {fit}")
-        parts[0][name] = Subset(source, sorted(order[:fit]))
-        parts[1][name] = Subset(source, sorted(order[fit : fit + test]))
+        parts[0][name], parts[1][name] = parted(source, fit, test, seed)
     return parts
 
 

@@ -53,5 +53,5 @@ def test_all_ways(sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert set(unknown) == {"mean", *"abc"}
     assert unknown["mean"] == pytest.approx(np.mean([unknown[k] for k in "abc"]), abs=1e-3)
     assert str(tmp_path) not in (tmp_path / "p.json").read_text()
-    with pytest.raises(UserError, match="70 images, --fit takes 70"):
+    with pytest.raises(UserError, match="70 images; 70 shall fit"):
         passive.main([*words, "--fit", "70"])
