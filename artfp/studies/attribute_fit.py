@@ -25,23 +25,17 @@ import torch
 from numpy.typing import NDArray
 
 from artfp.attribution.fitted import FittedAttributor, Part
-from artfp.attribution.likelihoods import ScoreModel, Values, log_loss
+from artfp.attribution.likelihoods import ScoreModel, Values
 from artfp.attribution.policy import ALIGNED, SPECTRUM
 from artfp.attribution.residual_correlation import MATCHED, PLAIN, CorrelationOptions
 from artfp.attribution.spectrum import SpectrumOptions
-from artfp.attribution.verdicts import NONE, SOURCE, UNDECIDED, Rules, judge
+from artfp.attribution.verdicts import Rules
 from artfp.errors import UserError
 from artfp.residuals.base import load_extractor
 from artfp.studies.attribute_material import AS_IS, RECOMPRESSED, Material, Tick
 from artfp.studies.attribute_resume import Memory
-from artfp.studies.attribute_ways import (
-    Trial,
-    balanced,
-    correlate,
-    discriminate,
-    held_out,
-    trial_of,
-)
+from artfp.studies.attribute_validation import Validation, validated
+from artfp.studies.attribute_ways import Trial, correlate, discriminate, held_out, trial_of
 
 EXTRACTORS = (
     "gaussian:sigma=0.5",
@@ -83,23 +77,6 @@ class Options:
             raise UserError(f"way {self.way!r}: choose from {', '.join(WAYS)}")
         if self.extractor is not None:
             load_extractor(self.extractor)
-
-
-@dataclass(frozen=True)
-class Validation:
-    """What the chosen way does with held out images, by true source.
-
-    `confusion[k][j]`, images of source k of which j is the likeliest; `rejected` and `undecided`,
-    the shares of each source's images with these verdicts; `wrong`, of those with the verdict of
-    another source.
-    """
-
-    accuracy: float
-    log_loss: float
-    confusion: list[list[int]]
-    rejected: list[float]
-    undecided: list[float]
-    wrong: list[float]
 
 
 @dataclass(frozen=True)
@@ -157,9 +134,14 @@ def fit(
     attributor = FittedAttributor(name, parts, model, material.policy, options.rules)
     logs, fits = checked[chosen]
     originals, copies = material.states == AS_IS, material.states == RECOMPRESSED
-    validation = _validated(logs, fits, material, originals, options.rules)
-    again = _validated(logs, fits, material, copies, options.rules) if copies.any() else None
-    return Fit(attributor, chosen, trials, ways, validation, again)
+
+    def of(kept: NDArray[np.bool_]) -> Validation:
+        return validated(
+            logs[kept], fits[kept], material.labels[kept], material.sources, options.rules
+        )
+
+    again = of(copies) if copies.any() else None
+    return Fit(attributor, chosen, trials, ways, of(originals), again)
 
 
 def choose_extractor(
@@ -220,30 +202,6 @@ def _wanted(way: str | None, policy: str) -> tuple[str, ...]:
             )
         return (SPECTRA,)
     return tuple(WAYS)[1:] if way is None else (way,)
-
-
-def _validated(
-    logs: Values, fits: Values, material: Material, kept: NDArray[np.bool_], rules: Rules
-) -> Validation:
-    """Of the rows that are kept."""
-    logs, labels, count = logs[kept], material.labels[kept], len(material.sources)
-    found = judge(logs, fits[kept], material.sources, rules)
-    verdicts = np.array([each.verdict for each in found])
-    named = logs.argmax(1)
-    confusion = np.zeros((count, count), np.int64)
-    np.add.at(confusion, (labels, named), 1)
-
-    def shares(chosen: NDArray[np.bool_]) -> list[float]:
-        return [float(chosen[labels == k].mean()) for k in range(count)]
-
-    return Validation(
-        accuracy=balanced(named == labels, labels),
-        log_loss=log_loss(logs, labels),
-        confusion=confusion.tolist(),
-        rejected=shares(verdicts == NONE),
-        undecided=shares(verdicts == UNDECIDED),
-        wrong=shares((verdicts == SOURCE) & (named != labels)),
-    )
 
 
 def trials_json(trials: Sequence[Trial]) -> list[dict[str, Any]]:

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from artfp.attribution.likelihoods import Values, log_loss
 from artfp.attribution.verdicts import NONE, SOURCE, UNDECIDED, Rules, judge
-from artfp.studies.attribute_fit import Validation
 from artfp.studies.attribute_ways import balanced
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What the chosen way does with held out images, by true source.
+
+    `confusion[k][j]`, images of source k of which j is the likeliest; `rejected` and `undecided`,
+    the shares of each source's images with these verdicts; `wrong`, of those with the verdict of
+    another source.
+    """
+
+    accuracy: float
+    log_loss: float
+    confusion: list[list[int]]
+    rejected: list[float]
+    undecided: list[float]
+    wrong: list[float]
 
 
 def validated(
