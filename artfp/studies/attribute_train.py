@@ -2,12 +2,15 @@
 
 Whole folds of the images, by names, are held out from the training. What these images score gives
 the model of the scores, with its p-values, so the result is calibrated as a fitted attributor is:
-the network has seen none of the images that say how far it can be believed.
+the network has seen none of the images that say how far it can be believed. A network that was
+immunised is calibrated for perturbed images as well: by copies of the held out images, perturbed as
+those in the training, whose scores have distributions of their own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,18 +23,24 @@ from artfp.attribution.likelihoods import ScoreModel, Values
 from artfp.attribution.network import NetworkAttributor
 from artfp.attribution.policy import Policy
 from artfp.attribution.verdicts import Rules
-from artfp.data.pixels import to_unit
+from artfp.data.pixels import to_bytes, to_unit
 from artfp.errors import UserError
+from artfp.gans.draws import mixed
 from artfp.models.attributor import LARGEST, SMALLEST, AttributorNetwork
+from artfp.reports.passive_page import rounded
 from artfp.studies.attribute_baseline import pixels_of
 from artfp.studies.attribute_fit import Fit
-from artfp.studies.attribute_material import FOLDS, Material
+from artfp.studies.attribute_material import AS_IS, FOLDS, Material
 from artfp.studies.attribute_validation import validated
 from artfp.studies.attribute_ways import trial_of
+from artfp.training.attributor import Immunisation
 from artfp.training.attributor_fit import AttributorTraining, Labelled, train_network
 
 SHARE, LEAST_HELD = 0.2, 50
 """Of each source's images so many are held out, and at least so many where that is under half."""
+
+PERTURBED = 1
+"""State of perturbed copies of held out images, beside AS_IS."""
 
 GROUPS = 5
 """Into which held out images are dealt, for figures by models that never saw them."""
@@ -106,8 +115,14 @@ def train(
         return None
     part = NetworkAttributor(material.sources, done.network)
     scores, labels = scores_of(part, known), known.labels.numpy()
-    logs, fits = cross_fitted(scores, labels)
-    model, rules = ScoreModel.fit(scores, labels), rules or Rules()
+    states, immunity, rules = np.full(len(known), AS_IS), settings.immunity(), rules or Rules()
+    if immunity is not None:
+        changed = perturbed(known, immunity, settings.seed)
+        scores = np.concatenate([scores, scores_of(part, changed)])
+        states = np.repeat((AS_IS, PERTURBED), len(known))
+    every = np.resize(labels, len(states))
+    logs, fits = cross_fitted(scores, every, states)
+    model = ScoreModel.fit(scores, every, states)
     facts = {
         "training": {
             **settings.told(),
@@ -117,6 +132,12 @@ def train(
             "pytorch_lightning": version("pytorch-lightning"),
         }
     }
+    if immunity is not None:
+        copies = states == PERTURBED
+        found = validated(logs[copies], fits[copies], labels, material.sources, rules)
+        facts["perturbed_validation"] = rounded(asdict(found))
+    own = states == AS_IS
+    scores, logs, fits = scores[own], logs[own], fits[own]
     return Fit(
         FittedAttributor(name, [part], model, material.policy, rules, facts),
         settings.design.network,
@@ -133,19 +154,31 @@ def scores_of(part: NetworkAttributor, images: Labelled) -> Values:
     return np.asarray(torch.cat(found).double().numpy())
 
 
-def cross_fitted(scores: Values, labels: NDArray[np.int64]) -> tuple[Values, Values]:
+def perturbed(images: Labelled, immunity: Immunisation, seed: int) -> Labelled:
+    """Copies of images, perturbed with draws that depend on the seed alone."""
+    draws = torch.Generator().manual_seed(mixed(seed, PERTURBED))
+    parts = [to_bytes(immunity(to_unit(x), draws)) for x in images.pixels.split(256)]
+    return Labelled(torch.cat(parts), images.labels)
+
+
+def cross_fitted(
+    scores: Values, labels: NDArray[np.int64], states: NDArray[np.int64] | None = None
+) -> tuple[Values, Values]:
     """Limited log-likelihoods and p-values (N, K) of scores by models that never saw them.
 
     Each source's images are dealt into groups in turn; each group is judged by the others' model.
+    `states` (N,) as of ScoreModel: copies of images that stand in the order of their originals come
+    into the groups of these.
     """
     logs, fits = np.empty_like(scores), np.empty_like(scores)
+    states = np.full(len(labels), AS_IS) if states is None else states
     groups = np.empty(len(labels), np.int64)
-    for k in np.unique(labels):
-        own = np.flatnonzero(labels == k)
+    for pair in np.unique(np.stack([labels, states], 1), axis=0):
+        own = np.flatnonzero((labels == pair[0]) & (states == pair[1]))
         groups[own] = np.arange(len(own)) % GROUPS
     for group in range(GROUPS):
         own = groups == group
-        model = ScoreModel.fit(scores[~own], labels[~own])
+        model = ScoreModel.fit(scores[~own], labels[~own], states[~own])
         logs[own] = model.limited(model.log_likelihoods(scores[own]))
         fits[own] = model.p_values(scores[own])
     return logs, fits

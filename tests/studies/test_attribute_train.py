@@ -6,14 +6,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from artfp.attribution.likelihoods import ScoreModel
 from artfp.attribution.policy import ALIGNED, Policy
+from artfp.data.pixels import to_unit
 from artfp.errors import UserError
+from artfp.models.attributor import Design
 from artfp.studies.attribute_material import Material
-from artfp.studies.attribute_train import cross_fitted, held_out_rows, network_of, side_for
+from artfp.studies.attribute_train import (
+    cross_fitted,
+    held_out_rows,
+    network_of,
+    perturbed,
+    side_for,
+    train,
+)
 from artfp.studies.passive_images import sources_in
+from artfp.training.attributor import Immunisation
+from artfp.training.attributor_fit import AttributorTraining, Labelled
 
 
 def test_side_for() -> None:
@@ -69,6 +81,66 @@ def test_cross_fitting_against_a_loop() -> None:
     model = ScoreModel.fit(scores[others], labels[others])
     assert np.allclose(logs[row], model.limited(model.log_likelihoods(scores[[row]]))[0])
     assert np.allclose(fits[row], model.p_values(scores[[row]])[0])
+
+
+def test_copies_are_judged_by_models_without_their_originals() -> None:
+    rng = np.random.default_rng(1)
+    own = np.repeat(np.arange(2), 20)
+    labels, states = np.tile(own, 2), np.repeat([0, 1], 40)
+    scores = rng.standard_normal((80, 2)) + np.eye(2)[labels] * (1 + states[:, None])
+    logs, fits = cross_fitted(scores, labels, states)
+    others = [other for other in range(80) if (other % 20) % 5 != 3]
+    model = ScoreModel.fit(scores[others], labels[others], states[others])
+    for row in (23, 63):  # the fourth image of the second source, and its copy
+        assert np.allclose(logs[row], model.limited(model.log_likelihoods(scores[[row]]))[0])
+        assert np.allclose(fits[row], model.p_values(scores[[row]])[0])
+
+
+def planted(count: int, seed: int) -> Labelled:
+    """Two sources at 32 px: noise, and a pattern in each."""
+    rng = np.random.default_rng((5, seed))
+    patterns = 14.0 * np.random.default_rng(0).standard_normal((2, 1, 3, 32, 32))
+    labels = np.repeat([0, 1], count)
+    x = 128.0 + 8.0 * rng.standard_normal((2 * count, 3, 32, 32)) + patterns[labels, 0]
+    pixels = torch.from_numpy(x.round().clip(0, 255).astype(np.uint8))
+    return Labelled(pixels, torch.from_numpy(labels))
+
+
+@pytest.mark.filterwarnings("ignore:.*GPU available but not used.*")
+def test_immunised_networks_are_calibrated_for_perturbed_images(tmp_path: Path) -> None:
+    known = planted(100, 0)
+    for number, (image, label) in enumerate(zip(known.pixels, known.labels, strict=True)):
+        (tmp_path / "sources" / str(int(label))).mkdir(parents=True, exist_ok=True)
+        pixels = image.permute(1, 2, 0).numpy()
+        Image.fromarray(pixels).save(tmp_path / "sources" / str(int(label)) / f"{number % 100}.png")
+    material = Material(sources_in(tmp_path / "sources"))
+    settings = AttributorTraining(
+        tmp_path / "out",
+        Design("compact", 32),
+        max_steps=15,
+        immunise=("noise", "jpeg"),
+        progress=False,
+        mirror=False,
+        trainer={"accelerator": "cpu", "devices": 1},
+    )
+    found = train(material, settings, share=0.5)
+    assert found is not None
+    model, facts = found.attributor.model, found.attributor.facts
+    assert model.means.shape[0] == 2 and facts["perturbed_validation"]["accuracy"] > 0.8
+    fresh = planted(100, 1)
+    changed = perturbed(fresh, Immunisation(("noise", "jpeg")), 7)
+    again = perturbed(fresh, Immunisation(("noise", "jpeg")), 7)
+    assert torch.equal(changed.pixels, again.pixels)
+    assert not torch.equal(changed.pixels, fresh.pixels)
+    labels = fresh.labels.numpy()
+    vectors = found.attributor.vectors(to_unit(changed.pixels))
+    rows = np.arange(len(labels))
+    plain = ScoreModel(model.means[:1], model.precision[:1], model.temper[:1], model.distances[:1])
+    unfit, before = (float((m.p_values(vectors)[rows, labels] <= 0.1).mean())
+                     for m in (model, plain))  # fmt: skip
+    assert unfit < 0.2 < before  # 0.1 is meant; unperturbed images alone do not know of it
+    clean = found.attributor.vectors(to_unit(fresh.pixels))
+    assert float((model.p_values(clean)[rows, labels] <= 0.1).mean()) < 0.2
 
 
 def test_init_needs_an_attributor(tmp_path: Path) -> None:
