@@ -71,6 +71,7 @@ class Combination(Perturbation):
     mildest, harshest = 0.2, 1.0
     levels = (0.25, 0.5, 1.0)
 
+    CHANCE = 0.5
     STEPS: tuple[tuple[Perturbation, float, float], ...] = (
         (Relight(), 0.0, 1.0),
         (RandomCrop(), 0.05, 0.2),
@@ -85,7 +86,7 @@ class Combination(Perturbation):
         for step, mild, harsh in self.STEPS:
             chance, share = torch.rand(2, len(strength), generator=generator)
             seed = int(torch.randint(2**31, (), generator=generator))
-            where = (chance < 0.5).nonzero().flatten()
+            where = (chance < self.CHANCE).nonzero().flatten()
             value = mild + share * strength.cpu() * (harsh - mild)
             if isinstance(step, Blur):
                 value = kernel_deviation(1.0 + 2.0 * value.round().clamp(0.0, 4.0))
@@ -120,3 +121,16 @@ class Combination(Perturbation):
                 one = pixels[image : image + 1]
                 pixels[image] = step.perturbation.true(one, value, step.generator)[0]
         return pixels
+
+
+class OneStep(Combination):
+    """One step of the published combination, on every image, with its drawn strengths."""
+
+    CHANCE = 1.0
+
+    def __init__(self, name: str) -> None:
+        """Take the name of the step's perturbation. Raises ValueError: there is no such step."""
+        self.STEPS = tuple(step for step in Combination.STEPS if step[0].name == name)
+        if not self.STEPS:
+            raise ValueError(f"no step {name!r} in the published combination")
+        self.name = name

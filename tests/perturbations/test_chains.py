@@ -18,7 +18,7 @@ from artfp.perturbations import (
     Screenshot,
     warp,
 )
-from artfp.perturbations.chains import kernel_deviation
+from artfp.perturbations.chains import OneStep, kernel_deviation
 
 Seeded = Callable[..., torch.Generator]
 
@@ -186,3 +186,22 @@ def test_screenshot_is_resize_jpeg_resize(
 
 def test_steps_are_the_published_ones() -> None:
     assert [type(step) for step, _, _ in Combination.STEPS[:2]] == [Relight, RandomCrop]
+
+
+@pytest.mark.parametrize("name", [step[0].name for step in Combination.STEPS])
+def test_one_step_is_on_every_image(name: str, seeded: Seeded) -> None:
+    (step,) = OneStep(name)._plan(torch.ones(3000), seeded(2))
+    mild, harsh = next(ends for one, *ends in Combination.STEPS if one.name == name)
+    assert step.perturbation.name == name and len(step.where) == 3000
+    if name == "blur":
+        counts = torch.unique(step.strength, return_counts=True)[1]
+        assert len(counts) == 5 and bool((abs(counts - 600) < 100).all())
+    else:
+        low, high = sorted((mild, harsh))
+        share = ((step.strength - low) / (high - low)).sort().values
+        assert float(abs(share - torch.linspace(0, 1, 3000)).max()) < 0.04
+
+
+def test_one_step_of_another_name() -> None:
+    with pytest.raises(ValueError, match="no step 'webp'"):
+        OneStep("webp")
