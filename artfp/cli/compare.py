@@ -93,8 +93,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from artfp.evaluation.sweep_conditions import choose, parse_strengths
     from artfp.models import file_hash, load_decoder, locate
     from artfp.reports import compare as report
-    from artfp.studies.compare import ATTRIBUTORS, compare
-    from artfp.studies.compare_fits import Settings
+    from artfp.studies.attribute_kept import ATTRIBUTORS, Settings
+    from artfp.studies.compare import compare
     from artfp.studies.passive_images import sources_in
 
     groups = [part.strip() for part in args.perturbations.split(",") if part.strip()]

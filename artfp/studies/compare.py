@@ -7,7 +7,6 @@ what was found is kept, so a comparison that was stopped goes on.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from artfp.attribution.contest import (
     ProactiveContestant,
     same_sources,
 )
-from artfp.attribution.fitted import FILE, load_attributor, save_attributor
+from artfp.attribution.fitted import FittedAttributor
 from artfp.attribution.policy import ALIGNED
 from artfp.data.journal import Journal, Manifest
 from artfp.data.sources import ImageSource
@@ -33,23 +32,18 @@ from artfp.data.subset import parted
 from artfp.errors import UserError
 from artfp.evaluation.sweep_conditions import Condition
 from artfp.models import Decoder
+from artfp.studies.attribute_kept import ATTRIBUTORS, Settings, kept
 from artfp.studies.attribute_material import LEAST_IMAGES, Material, Tick
 from artfp.studies.compare_fits import (
     ORIGIN,
     PROACTIVE_ABOUT,
     PROACTIVE_NEEDS,
     WAYS,
-    Settings,
 )
 from artfp.studies.compare_measure import Row, measure
 
 RUN = "compare"
 """What manifest and journal in the output folder are called after."""
-
-ATTRIBUTORS = "attributors"
-"""Folder of the fitted contestants in the output folder."""
-
-_SECONDS = "seconds"
 
 
 @dataclass(frozen=True)
@@ -202,18 +196,13 @@ def _fitted(
 
     `recompressed` reads the material with recompressed copies, for a way that takes them.
     """
-    folder = settings.folder / name
-    if not (folder / FILE).is_file():
-        start = time.perf_counter()
-        if WAYS[name].recompress:
-            with closing(recompressed()) as copies:
-                made = WAYS[name].make(copies, settings, name, tick)
-        else:
-            made = WAYS[name].make(material, settings, name, tick)
-        seconds = time.perf_counter() - start
-        if name in ORIGIN:
-            seconds += load_attributor(settings.folder / ORIGIN[name]).facts[_SECONDS]
-        made.facts[_SECONDS] = seconds
-        save_attributor(made, folder)
-    found = load_attributor(folder, name)
-    return PassiveContestant(found), float(found.facts[_SECONDS])
+
+    def make() -> FittedAttributor:
+        if not WAYS[name].recompress:
+            return WAYS[name].make(material, settings, name, tick)
+        with closing(recompressed()) as copies:
+            return WAYS[name].make(copies, settings, name, tick)
+
+    origin = settings.folder / ORIGIN[name] if name in ORIGIN else None
+    found, seconds = kept(settings.folder / name, make, origin)
+    return PassiveContestant(found), seconds

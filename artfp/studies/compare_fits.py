@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-
-import torch
 
 from artfp.attribution.eigenface import EIGENFACE
 from artfp.attribution.fitted import FittedAttributor
 from artfp.attribution.neighbours import NEAREST
-from artfp.models.attributor import AttributorNetwork, Design
 from artfp.studies.attribute_baseline import fit_baseline
 from artfp.studies.attribute_fit import PLAIN_WAY, Options, fit
+from artfp.studies.attribute_kept import Settings, trained
 from artfp.studies.attribute_material import Material, Tick
-from artfp.studies.attribute_train import network_of, train
 from artfp.training.attributor import IMMUNITIES
-from artfp.training.attributor_fit import AttributorTraining
 
 PLAIN, BEST, LEARNED, IMMUNISED = "plain", "best", "learned", "immunised"
 MARRA = "wavelet:sigma=5"
@@ -25,23 +20,6 @@ MARRA = "wavelet:sigma=5"
 
 ORIGIN = {IMMUNISED: LEARNED}
 """Contestants that go on from another one."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How the contestants are fitted.
-
-    `network` of NETWORKS for the learned ones; `steps`, of its training and of the immunisation,
-    by default the recipe's and half of the former. `folder`, where trainings keep what they need.
-    """
-
-    folder: Path
-    network: str = "compact"
-    steps: int | None = None
-    immunise_steps: int | None = None
-    precision: str = "32-true"
-    seed: int = 0
-    device: torch.device | str = "cpu"
 
 
 Maker = Callable[[Material, Settings, str, Tick], FittedAttributor]
@@ -64,37 +42,11 @@ def _baseline(kind: str) -> Maker:
 
 
 def _learned(material: Material, settings: Settings, name: str, tick: Tick) -> FittedAttributor:
-    return _trained(material, settings, name, settings.steps, None)
+    return trained(material, settings, name)
 
 
 def _immunised(material: Material, settings: Settings, name: str, tick: Tick) -> FittedAttributor:
-    before = network_of(settings.folder / ORIGIN[IMMUNISED], material.sources)
-    return _trained(material, settings, name, settings.immunise_steps, before)
-
-
-def _trained(
-    material: Material,
-    settings: Settings,
-    name: str,
-    steps: int | None,
-    before: AttributorNetwork | None,
-) -> FittedAttributor:
-    folder = settings.folder / name
-    training = AttributorTraining(
-        folder,
-        Design(settings.network, material.policy.window[0]),
-        max_steps=steps,
-        immunise=tuple(IMMUNITIES) if before is not None else (),
-        init=before,
-        origin=None if before is None else LEARNED,
-        seed=settings.seed,
-        resume=(folder / "checkpoints").is_dir(),
-        trainer={"precision": settings.precision},
-    )
-    found = train(material, training, name=name)
-    if found is None:
-        raise RuntimeError("a comparison runs in one process")
-    return found.attributor
+    return trained(material, settings, name, tuple(IMMUNITIES), ORIGIN[IMMUNISED])
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -54,7 +54,7 @@ def measure(
         missing = [one for one in contestants if keys[one.name] not in known]
         if missing:
             say(f"testing: {condition.name}")
-            seen, truth, paces = _seen(missing, material, condition, seed, tick)
+            seen, truth, paces = vectors_of(missing, material, condition, seed, tick)
             for one in missing:
                 vectors = seen[one.name]
                 scores = one.scores(vectors)
@@ -86,20 +86,34 @@ def measure(
     return rows, first
 
 
-def _seen(
-    contestants: Sequence[Contestant],
+class Scorer(Protocol):
+    """What turns images into vectors: a Contestant, or an attributor."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        ...
+
+    def vectors(self, x: Tensor) -> Values:
+        """All that it sees in images (N, 3, H, W) in [0, 1], as (N, D)."""
+        ...
+
+
+def vectors_of(
+    scorers: Sequence[Scorer],
     material: Material,
     condition: Condition,
     seed: int,
     tick: Tick,
+    device: torch.device | str = "cpu",
 ) -> tuple[dict[str, Values], NDArray[np.int64], dict[str, float]]:
-    """Vectors of each contestant, the true sources (N,), and milliseconds an image."""
-    vectors: dict[str, list[Values]] = {one.name: [] for one in contestants}
+    """Vectors of each scorer by name, the true sources (N,), and milliseconds an image."""
+    vectors: dict[str, list[Values]] = {one.name: [] for one in scorers}
     spent = dict.fromkeys(vectors, 0.0)
     order = []
-    for number, (rows, pixels) in enumerate(_batches(material)):
-        x = to_unit(condition.apply(pixels, seed, str(number)))
-        for one in contestants:
+    for number, (rows, pixels) in enumerate(mixed_batches(material)):
+        x = to_unit(condition.apply(pixels, seed, str(number)).to(device))
+        for one in scorers:
             start = time.perf_counter()
             vectors[one.name].append(one.vectors(x))
             spent[one.name] += time.perf_counter() - start
@@ -114,7 +128,7 @@ def _seen(
 
 
 @torch.inference_mode()
-def _batches(material: Material) -> list[tuple[NDArray[np.int64], Tensor]]:
+def mixed_batches(material: Material) -> list[tuple[NDArray[np.int64], Tensor]]:
     """Rows and 8-bit images, in batches that mix all sources, as draws come by the batch."""
     parts = list(material.batches(np.arange(len(material))))
     rows = np.concatenate([part for part, _ in parts])
