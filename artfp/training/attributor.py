@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -22,6 +21,7 @@ from artfp.gans.averaging import average_into, averaged_copy
 from artfp.gans.draws import mixed
 from artfp.models.attributor import AttributorNetwork
 from artfp.perturbations.chains import Combination
+from artfp.training.looks import HeldOutLooks
 
 Batch = tuple[Tensor, Tensor]
 """8-bit images (N, 3, R, R) and their labels (N,), int64."""
@@ -83,13 +83,15 @@ RECIPES = {
 """By network. Rate, betas and no decay are as published; steps are not told there."""
 
 
-class AttributorModule(pl.LightningModule):
+class AttributorModule(HeldOutLooks):
     """A network in training; `average` is the running mean of its weights, which is what is kept.
 
     The mean follows faster at the start, lest it holds on to what the weights began with.
 
     Args: `recipe`; `mirror` half of the images at random; `immunity`, what perturbs them; `seed`.
     """
+
+    average: AttributorNetwork
 
     def __init__(
         self,
@@ -99,14 +101,12 @@ class AttributorModule(pl.LightningModule):
         immunity: Immunisation | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(network.sources)
         self.network = network.requires_grad_(True)
         # Convolutions on CPUs are a tenth to a quarter faster in this layout.
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = averaged_copy(network).train()  # Lightning warns of the other mode
         self.recipe, self.mirror, self.immunity, self.seed = recipe, mirror, immunity, seed
-        self.confusion = torch.zeros(network.sources, network.sources)
-        self._losses = torch.zeros(network.sources)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam, with decay of the weights if the recipe wants it."""
@@ -148,29 +148,6 @@ class AttributorModule(pl.LightningModule):
         """Take the step's weights into the mean."""
         step = self.global_step
         average_into(self.average, self.network, min(AVERAGE, step / (step + 9.0)))
-
-    def on_validation_epoch_start(self) -> None:
-        """Begin to count."""
-        self.confusion.zero_()
-        self._losses.zero_()
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count what the mean of the weights says of images that are held out."""
-        pixels, labels = batch
-        x = to_unit(pixels).contiguous(memory_format=torch.channels_last)
-        logits = self.average(x).float().cpu()
-        labels = labels.cpu()
-        self.confusion.index_put_(
-            (labels, logits.argmax(1)), torch.ones(len(labels)), accumulate=True
-        )
-        self._losses.index_add_(0, labels, F.cross_entropy(logits, labels, reduction="none"))
-
-    def on_validation_epoch_end(self) -> None:
-        """Log accuracy and loss, in which sources count alike."""
-        images = self.confusion.sum(1).clamp_min(1.0)
-        accuracy = (self.confusion.diagonal() / images).mean()
-        self.log("held_out/accuracy", accuracy, prog_bar=True, sync_dist=True)
-        self.log("held_out/loss", (self._losses / images).mean(), sync_dist=True)
 
 
 class Balanced(IterableDataset[Batch]):

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -21,6 +20,7 @@ from artfp.gans.draws import Draws, mixed
 from artfp.gans.losses import between, gradient_penalty
 from artfp.models.visnet import Critic, VisNet
 from artfp.training.attributor import AVERAGE, Batch
+from artfp.training.looks import HeldOutLooks
 
 
 @dataclass(frozen=True)
@@ -86,15 +86,17 @@ def critic_loss(
     return apart + penalty * gradient_penalty(critic(at), at)
 
 
-class VisNetModule(pl.LightningModule):
+class VisNetModule(HeldOutLooks):
     """A VisNet in training; batches are 8-bit images with labels.
 
     `average` is the running mean of its weights, which is what is kept; the mean follows faster at
     the start. Each step is one of the network and one of the critic, on the same images.
     """
 
+    average: VisNet
+
     def __init__(self, network: VisNet, recipe: VisNetRecipe, seed: int = 0) -> None:
-        super().__init__()
+        super().__init__(network.sources)
         self.automatic_optimization = False
         self.network, self.recipe, self.seed = network, recipe, seed
         self.critic = Critic(network.resolution, network.width)
@@ -102,8 +104,6 @@ class VisNetModule(pl.LightningModule):
             # Convolutions on CPUs are a tenth to a quarter faster in this layout.
             each.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = averaged_copy(network).train()  # Lightning warns of the other mode
-        self.confusion = torch.zeros(network.sources, network.sources)
-        self._losses = torch.zeros(network.sources)
 
     def configure_optimizers(self) -> Any:
         """Adam for the critic and for the network."""
@@ -143,26 +143,6 @@ class VisNetModule(pl.LightningModule):
         self.log("train/critic", critic.detach())
         accuracy = (found.logits.argmax(1) == labels).float().mean()
         self.log("train/accuracy", accuracy, prog_bar=True)
-
-    def on_validation_epoch_start(self) -> None:
-        """Begin to count."""
-        self.confusion.zero_()
-        self._losses.zero_()
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count what the mean of the weights says of images that are held out."""
-        pixels, labels = batch
-        logits, labels = self.average(to_unit(pixels)).float().cpu(), labels.cpu()
-        ones = torch.ones(len(labels))
-        self.confusion.index_put_((labels, logits.argmax(1)), ones, accumulate=True)
-        self._losses.index_add_(0, labels, F.cross_entropy(logits, labels, reduction="none"))
-
-    def on_validation_epoch_end(self) -> None:
-        """Log accuracy and loss, in which sources count alike."""
-        images = self.confusion.sum(1).clamp_min(1.0)
-        accuracy = (self.confusion.diagonal() / images).mean()
-        self.log("held_out/accuracy", accuracy, prog_bar=True, rank_zero_only=True)
-        self.log("held_out/loss", (self._losses / images).mean(), rank_zero_only=True)
 
     def _lower(self, index: int, loss: Tensor, counts: bool) -> None:
         """A step of an optimiser; Lightning counts those of wrapped ones as steps."""
