@@ -113,20 +113,24 @@ class ProactiveContestant:
         return clip_logits(read_logits(self._decoder, x).double().cpu().numpy())
 
     def scores(self, vectors: Values) -> Values:
-        """Minus the natural log p-values of the numbers of matching bits; unmarked: of `level`."""
+        """Minus the natural log p-values of the numbers of matching bits; unmarked: `_placed`."""
         bits = vectors.shape[1]
         matches = ((np.where(vectors > 0, 1.0, -1.0) @ self._signs.T + bits) / 2.0).round()
         return self._placed(-np.asarray(log_p_value(matches.astype(np.int64), bits)))
 
     def pooled(self, vectors: Values) -> Values:
-        """Minus Hoeffding's bounds of the log p-values of the mean logits; unmarked: of `level`."""
+        """Minus Hoeffding's bounds of the log p-values of the mean logits; unmarked: `_placed`."""
         common = vectors.mean(0)
         held = np.where(common < 0, -self._signs, self._signs)
         return self._placed(-log_tail_hoeffding(np.abs(common), held)[None])[0]
 
     def _placed(self, found: Values) -> Values:
-        """Scores (N, marked) with a column for the unmarked source in its place."""
-        placed = np.full((len(found), len(self.sources)), -self._log_level)
+        """Scores (N, marked) with a column for the unmarked source in its place.
+
+        That is as far above `level` as the best of the others is below it.
+        """
+        best = found.max(1, keepdims=True)
+        placed = np.repeat(-2.0 * self._log_level - best, len(self.sources), 1)
         placed[:, self._marked] = found
         return placed
 

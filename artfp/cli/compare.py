@@ -62,7 +62,8 @@ def _parser() -> Any:
     add("--fingerprints", required=True, metavar="FILE",
         help="JSON file with the fingerprint of each source.")  # fmt: skip
     add("--decoder_path", type=str, default="transfer32",
-        help="Decoder: shipped weights by name, or a file.")  # fmt: skip
+        help="Decoder: shipped weights by name, or a file; with :plain at its end it does not look "
+        "for crops and turns.")  # fmt: skip
     add("--output_dir", required=True, help="Folder for the results.")
     add("--contestants", type=str, default="plain,best,learned,immunised,nearest,eigenface",
         metavar="NAME,...", help="Passive ones.")  # fmt: skip
@@ -89,6 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     prepare()
     names = [part.strip() for part in args.contestants.split(",") if part.strip()]
 
+    from artfp.attribution.methods import PLAIN
     from artfp.data.guard import examine
     from artfp.evaluation.sweep_conditions import choose, parse_strengths
     from artfp.models import file_hash, load_decoder, locate
@@ -101,7 +103,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     strengths = parse_strengths(args.strengths)
     conditions = choose(groups, {name: strengths[name] for name in groups if name in strengths})
     sources, output = sources_in(Path(args.folder)), Path(args.output_dir)
-    decoder, _ = load_decoder(args.decoder_path, realign=False)
+    path = args.decoder_path.removesuffix(PLAIN)
+    decoder, _ = load_decoder(path, realign=path == args.decoder_path)
     words = _fingerprints(Path(args.fingerprints), decoder.bits)
     settings = Settings(
         output / ATTRIBUTORS,
@@ -113,7 +116,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         torch_device(args),
     )
     told = {
-        "decoder": file_hash(locate(args.decoder_path, "decoder")),
+        "decoder": file_hash(locate(path, "decoder")),
+        "realign": path == args.decoder_path,
         "network": args.network,
         "max_steps": args.max_steps,
         "immunise_steps": args.immunise_steps,
@@ -135,6 +139,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             settings=settings,
             decides={
                 "decoder": told["decoder"],
+                "realign": told["realign"],
                 "secret_fingerprints": {
                     name: None if word is None else word.tolist() for name, word in words.items()
                 },

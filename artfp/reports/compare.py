@@ -29,7 +29,7 @@ CLOSING = (
     "tpr, perturbed",
     "false claims",
     "images",
-    "images, worst",
+    "conditions",
     "training, s",
     "ms an image",
     "needs",
@@ -42,8 +42,9 @@ conditions, each perturbation counting alike; `worst`, in the worst condition. `
 claims "this image is of that source" accepted while {FPR:g} of the false ones are; `perturbed`, the
 mean, with thresholds made anew for each condition. `false claims`: the greatest share of false
 claims accepted in any condition with thresholds of unperturbed images. `images`: how many of one
-source name it rightly in {SURE:.0%} of the cases for every source, of unperturbed images and in the
-worst condition; `-`: more than there were. `training, s`: seconds that fitting took on this
+source name it rightly in {SURE:.0%} of the cases for every source, of unperturbed images; `-`: more
+than there were. `conditions`: in how many of all conditions some number of images does, and the
+median of these numbers. `training, s`: seconds that fitting took on this
 machine. `ms an image`: milliseconds of scoring, in the same run."""
 
 _WHERE = {"accuracy": (0.0, 1.0), "tpr": (0.0, 1.0)}
@@ -102,8 +103,8 @@ def closing_rows(found: Comparison) -> list[list[str]]:
         rows = [row for row in found.rows if row.contestant == entrant.name]
         clean = next(row for row in rows if row.perturbation == IDENTITY)
         others = [row for row in rows if row.perturbation != IDENTITY]
-        needed = [row.images for row in rows]
-        worst = None if None in needed else max(n for n in needed if n is not None)
+        needed = [row.images for row in rows if row.images is not None]
+        median = f", {np.median(needed):g}" if needed else ""
         table.append(
             [
                 entrant.name,
@@ -114,7 +115,7 @@ def closing_rows(found: Comparison) -> list[list[str]]:
                 _mean(others, "tpr"),
                 f"{max(row.fixed_fpr for row in rows):.4f}",
                 _count(clean.images),
-                _count(worst),
+                f"{len(needed)} of {len(rows)}{median}",
                 "" if entrant.seconds is None else f"{entrant.seconds:.0f}",
                 f"{entrant.milliseconds:.2f}",
                 entrant.needs,

@@ -50,6 +50,8 @@ def test_unmarked_is_whatever_no_fingerprint_fits(proactive: ProactiveContestant
         scores = proactive.scores(logits[None])[0]
         assert proactive.sources[scores.argmax()] == best
     assert proactive.sources[proactive.pooled(np.zeros((5, 64))).argmax()] == "real"
+    far, near = (proactive.scores(np.r_[word[:n], -word[n:]][None])[0, 1] for n in (36, 42))
+    assert far > near  # the nearer a fingerprint, the less it looks unmarked
 
 
 def test_many_weak_images_add_up(proactive: ProactiveContestant) -> None:
