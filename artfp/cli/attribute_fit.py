@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
+from artfp.cli.attribute_fitting import add_rule_options, examined, tell_by_source
 from artfp.cli.attribute_progress import progress
 from artfp.cli.base import console, make_parser
 from artfp.cli.common import counted, report_failed
@@ -75,10 +75,7 @@ def describe(prog: str) -> Any:
         "eight.")  # fmt: skip
     add("--recompress", type=bool, default=True,
         help="Also fit to recompressed copies of the images.")  # fmt: skip
-    add("--alpha", type=float, default=0.05,
-        help="Share of the known sources' images that may be called none of these.")  # fmt: skip
-    add("--confidence", type=float, default=0.95,
-        help="Posterior probability from which on a source is named.")  # fmt: skip
+    add_rule_options(parser)
     add("--limit", type=int, default=1000, help="At most so many images of each source.")
     add("--seed", type=int, default=0, help="Of the folds and the copies.")
     add_device_option(parser)
@@ -92,7 +89,6 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
 
     from artfp.attribution.fitted import save_attributor
     from artfp.attribution.verdicts import Rules
-    from artfp.data.guard import examine
     from artfp.studies.attribute_card import facts_of_fit
     from artfp.studies.attribute_fit import PLAIN_WAY, Options, fit
     from artfp.studies.attribute_material import AS_IS, Material
@@ -106,10 +102,7 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
         name: getattr(args, name)
         for name in ("policy", "window", "way", "extractor", "recompress", "limit", "seed")
     }
-    with progress() as tick:
-        guard = examine(sources, tick=lambda count: tick("comparing files", count))
-    for finding in guard:
-        print(f"warning: {finding}", file=sys.stderr)
+    guard = examined(sources)
     with progress() as tick:
         material = Material(
             sources,
@@ -130,15 +123,15 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     memory.forget()
     material.close()
     _tell(found)
+    tell_by_source(found)
     print(f"wrote {' and '.join(files)} into {one_line(str(output))}")
     return report_failed(material.failed)
 
 
 def _tell(found: Any) -> None:
-    """What was tried, and what the chosen way does with held out images."""
+    """What was tried on held out images, and what was chosen."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
-    from rich.text import Text
 
     from artfp.studies.attribute_fit import WAYS
 
@@ -159,12 +152,3 @@ def _tell(found: Any) -> None:
     for way, trials in found.extractors.items():
         many = f", the best of {len(trials)}" if len(trials) > 1 else ""
         console().print(f"{way}: {trials[0].what}{many}", markup=False)
-    table = Table(box=SIMPLE_HEAD, title=f"{found.chosen}, by true source", title_justify="left")
-    for head in ("source", "likeliest", "named another", "undecided", "none of these"):
-        table.add_column(head, justify="left" if head == "source" else "right")
-    valid = found.validation
-    for k, name in enumerate(found.attributor.sources):
-        row = valid.confusion[k]
-        shares = (row[k] / sum(row), valid.wrong[k], valid.undecided[k], valid.rejected[k])
-        table.add_row(Text(one_line(name)), *(f"{share:.1%}" for share in shares))
-    console().print(table)

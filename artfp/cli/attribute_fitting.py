@@ -9,7 +9,7 @@ from typing import Any
 
 from artfp.cli.attribute_progress import progress
 from artfp.cli.base import console
-from artfp.cli.common import counted, report_failed
+from artfp.cli.common import counted, first_process, report_failed
 from artfp.cli.gan_options import add_device_option
 from artfp.errors import UserError, one_line
 
@@ -22,12 +22,30 @@ def add_fitting_options(parser: Any) -> None:
     add("--window", type=int | None, default=None,
         help="Side in pixels of what is cut of every image; default: as large as the images of "
         "all sources, at most 256.")  # fmt: skip
+    add_rule_options(parser)
+    add("--limit", type=int, default=1000, help="At most so many images of each source.")
+    add_device_option(parser)
+
+
+def add_rule_options(parser: Any) -> None:
+    """How verdicts are reached."""
+    add = parser.add_argument
     add("--alpha", type=float, default=0.05,
         help="Share of the known sources' images that may be called none of these.")  # fmt: skip
     add("--confidence", type=float, default=0.95,
         help="Posterior probability from which on a source is named.")  # fmt: skip
-    add("--limit", type=int, default=1000, help="At most so many images of each source.")
-    add_device_option(parser)
+
+
+def examined(sources: dict[str, Any]) -> list[Any]:
+    """What besides their content tells files of the sources apart, after it was warned of."""
+    from artfp.data.guard import examine
+
+    with progress() as tick:
+        found = examine(sources, tick=lambda count: tick("comparing files", count))
+    if first_process():
+        for finding in found:
+            print(f"warning: {finding}", file=sys.stderr)
+    return found
 
 
 def fit_and_save(
@@ -50,7 +68,6 @@ def fit_and_save(
     from artfp.attribution.fitted import save_attributor
     from artfp.attribution.policy import ALIGNED
     from artfp.attribution.verdicts import Rules
-    from artfp.data.guard import examine
     from artfp.data.writing import write_atomic
     from artfp.studies.attribute_card import facts_of_fit
     from artfp.studies.attribute_material import Material
@@ -58,10 +75,7 @@ def fit_and_save(
 
     rules = Rules(args.alpha, args.confidence)
     sources, output = sources_in(Path(args.folder)), Path(args.output_dir)
-    with progress() as tick:
-        guard = examine(sources, tick=lambda count: tick("comparing files", count))
-    for finding in guard:
-        print(f"warning: {finding}", file=sys.stderr)
+    guard = examined(sources)
 
     def read(window: int | None, tick: Callable[[str, int], None]) -> Material:
         return Material(
@@ -94,6 +108,7 @@ def fit_and_save(
     finally:
         material.close()
     _tell(found)
+    tell_by_source(found)
     console().print(
         f"wrote {', '.join(files)} into {one_line(str(output))}", soft_wrap=True, markup=False
     )
@@ -101,10 +116,9 @@ def fit_and_save(
 
 
 def _tell(found: Any) -> None:
-    """What was tried, and what became of held out images."""
+    """What was tried on held out images."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
-    from rich.text import Text
 
     tried = [trial for trials in found.extractors.values() for trial in trials]
     table = Table(box=SIMPLE_HEAD, title="held out images", title_justify="left")
@@ -115,6 +129,14 @@ def _tell(found: Any) -> None:
             trial.what, f"{trial.accuracy:.2%}", f"{trial.largest:.2%}", f"{trial.log_loss:.4f}"
         )
     console().print(table)
+
+
+def tell_by_source(found: Any) -> None:
+    """What the fitted attributor does with held out images of each source."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=SIMPLE_HEAD, title=f"{found.chosen}, by true source", title_justify="left")
     for head in ("source", "likeliest", "named another", "undecided", "none of these"):
         table.add_column(head, justify="left" if head == "source" else "right")

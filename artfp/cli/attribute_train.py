@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from artfp.cli.attribute_fitting import add_rule_options, examined, tell_by_source
 from artfp.cli.attribute_progress import progress
 from artfp.cli.base import console, make_parser
 from artfp.cli.common import counted, first_process, report_failed, trainer_options
@@ -81,10 +82,7 @@ def describe(prog: str) -> Any:
         help="Of Adam; default: 0.001 of published, 0.003 of compact.")  # fmt: skip
     add("--mirror", type=bool, default=True, help="Mirror half of the images at random.")
     add("--held_out", type=float, default=0.2, help="Share of each source's images to calibrate.")
-    add("--alpha", type=float, default=0.05,
-        help="Share of the known sources' images that may be called none of these.")  # fmt: skip
-    add("--confidence", type=float, default=0.95,
-        help="Posterior probability from which on a source is named.")  # fmt: skip
+    add_rule_options(parser)
     add("--limit", type=int, default=1000, help="At most so many images of each source.")
     add("--seed", type=int, default=0, help="Of weights, draws and what is held out.")
     add("--look_every", type=int, default=100, help="Steps between looks at held out images.")
@@ -108,19 +106,14 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
 
     from artfp.attribution.fitted import save_attributor
     from artfp.attribution.verdicts import Rules
-    from artfp.data.guard import examine
     from artfp.studies.attribute_card import facts_of_fit
     from artfp.studies.attribute_train import GROUPS, train
     from artfp.studies.passive_images import sources_in
 
     rules, output = Rules(args.alpha, args.confidence), Path(args.output_dir)
     sources = sources_in(Path(args.folder))
-    immunise, init = _immunise(args.immunise), _init(args, tuple(sources))
-    with progress() as tick:
-        guard = examine(sources, tick=lambda count: tick("comparing files", count))
-    if first_process():
-        for finding in guard:
-            print(f"warning: {finding}", file=sys.stderr)
+    immunise, init = immunities(args.immunise), _init(args, tuple(sources))
+    guard = examined(sources)
     with progress() as tick:
         material, design = _material(args, sources, init, tick)
     try:
@@ -142,12 +135,13 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     finally:
         material.close()
     _tell(found)
+    tell_by_source(found)
     print(f"wrote {' and '.join(files)} into {one_line(str(output))}")
     return report_failed(material.failed)
 
 
-def _immunise(text: str | None) -> tuple[str, ...]:
-    """What training images are perturbed with."""
+def immunities(text: str | None) -> tuple[str, ...]:
+    """What training images are perturbed with. Raises UserError: an unknown name, or none."""
     from artfp.training.attributor import IMMUNITIES, Immunisation
 
     if text is None:
@@ -243,11 +237,7 @@ def _settings(args: Any, design: Any, immunise: tuple[str, ...], init: Any) -> A
 
 
 def _tell(found: Any) -> None:
-    """What the network does with held out images."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-    from rich.text import Text
-
+    """How well the network does on held out images."""
     trial, valid = found.ways[0], found.validation
     training = found.attributor.facts["training"]
     console().print(
@@ -256,11 +246,3 @@ def _tell(found: Any) -> None:
         f"{valid.log_loss:.4f}",
         soft_wrap=True,
     )
-    table = Table(box=SIMPLE_HEAD, title=f"{found.chosen}, by true source", title_justify="left")
-    for head in ("source", "likeliest", "named another", "undecided", "none of these"):
-        table.add_column(head, justify="left" if head == "source" else "right")
-    for k, name in enumerate(found.attributor.sources):
-        row = valid.confusion[k]
-        shares = (row[k] / sum(row), valid.wrong[k], valid.undecided[k], valid.rejected[k])
-        table.add_row(Text(one_line(name)), *(f"{share:.1%}" for share in shares))
-    console().print(table)
