@@ -225,7 +225,7 @@ def test_sources_whose_files_differ(call: Call, there: Path, tmp_path: Path) -> 
         (["predict", "DUMPS"], "no attributor at attributor; make one with: artfp attribute fit"),
         (["predict", "DUMPS", "--json", "-", "--csv", "-"], "only one of them"),
         (["report", "DUMPS", "--limit", "0"], "--limit: found 0"),
-        (["explain"], "unknown action 'explain'; choose from fit, predict, report, study"),
+        (["explain"], "unknown action 'explain'; choose from fit, train, predict, report, study"),
         ([], "no action"),
     ],
 )
