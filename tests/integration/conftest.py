@@ -8,7 +8,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from artfp.cli.main import main
 
@@ -56,6 +58,28 @@ def call(
         return code, said.out.split("\n")[:-1], (logged + said.err).split("\n")[:-1]
 
     return run
+
+
+@pytest.fixture
+def patterned(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a folder of forty images of each of two sources, left and right.
+
+    Grey with a pattern of the source, 20 grey levels, and `noise` of so many; `side` px.
+    """
+
+    def make(side: int, noise: float) -> Path:
+        folder = tmp_path / "dumps"
+        for source, name in enumerate(("left", "right")):
+            (folder / name).mkdir(parents=True)
+            random = np.random.default_rng(source)
+            pattern = 20.0 * random.standard_normal((side, side, 3))
+            for number in range(40):
+                image = 128 + pattern + noise * random.standard_normal((side, side, 3))
+                pixels = image.round().clip(0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / name / f"{number:02}.png")
+        return folder
+
+    return make
 
 
 @pytest.fixture

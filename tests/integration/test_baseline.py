@@ -6,26 +6,15 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 Call = Callable[..., tuple[int, list[str], list[str]]]
 
 
 @pytest.fixture
-def dumps(tmp_path: Path) -> Path:
+def dumps(patterned: Callable[..., Path]) -> Path:
     """Forty images of each of two sources, 16 px."""
-    folder = tmp_path / "dumps"
-    for source, name in enumerate(("left", "right")):
-        (folder / name).mkdir(parents=True)
-        random = np.random.default_rng(source)
-        pattern = 20.0 * random.standard_normal((16, 16, 3))
-        for number in range(40):
-            image = 128 + pattern + 10.0 * random.standard_normal((16, 16, 3))
-            pixels = image.round().clip(0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(folder / name / f"{number:02}.png")
-    return folder
+    return patterned(16, 10.0)
 
 
 @pytest.mark.parametrize("kind", ["nearest", "eigenface"])

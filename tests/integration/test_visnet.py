@@ -6,26 +6,15 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 Call = Callable[..., tuple[int, list[str], list[str]]]
 
 
 @pytest.fixture
-def dumps(tmp_path: Path) -> Path:
+def dumps(patterned: Callable[..., Path]) -> Path:
     """Forty images of each of two sources, 36 px: more than the network's square."""
-    folder = tmp_path / "dumps"
-    for source, name in enumerate(("left", "right")):
-        (folder / name).mkdir(parents=True)
-        random = np.random.default_rng(source)
-        pattern = 20.0 * random.standard_normal((36, 36, 3))
-        for number in range(40):
-            image = 128 + pattern + 5.0 * random.standard_normal((36, 36, 3))
-            pixels = image.round().clip(0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(folder / name / f"{number:02}.png")
-    return folder
+    return patterned(36, 5.0)
 
 
 def test_an_attributor_with_pictures(call: Call, dumps: Path, tmp_path: Path) -> None:
