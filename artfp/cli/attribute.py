@@ -10,6 +10,7 @@ from artfp.cli import (
     attribute_baseline,
     attribute_cluster,
     attribute_fit,
+    attribute_learned,
     attribute_localise,
     attribute_predict,
     attribute_remove,
@@ -38,6 +39,7 @@ actions:
   cluster   Put unlabelled images into clusters by source, however many there are
   remove    Subtract a fingerprint from images, to measure how robust attribution is
   baseline  Learn sources by nearest neighbour or Eigenfaces, to compare with fit
+  learned   Study sources with such networks: perturbed, features, unknown sources (Yu et al.)
   visnet    Train a network whose evidence can be looked at, with pictures (Yu et al. 2019)
 
 examples:
@@ -64,6 +66,7 @@ _ACTIONS: dict[str, tuple[_Describe, _Act]] = {
     "cluster": (attribute_cluster.describe, attribute_cluster.act),
     "remove": (attribute_remove.describe, attribute_remove.act),
     "baseline": (attribute_baseline.describe, attribute_baseline.act),
+    "learned": (attribute_learned.describe, attribute_learned.act),
     "visnet": (attribute_visnet.describe, attribute_visnet.act),
 }
 

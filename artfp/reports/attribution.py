@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
+from numpy.typing import NDArray
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
 from artfp import __version__
+from artfp.attribution.likelihoods import Values
 from artfp.errors import one_line
 from artfp.reports.passive_axes import style, tidy, to_png
 from artfp.reports.passive_page import rounded, to_markdown
@@ -113,25 +115,35 @@ def _text(value: object) -> str:
 
 def plot_confusion(found: Assessment) -> bytes:
     """Shares of each folder's images by their likeliest source, and rejected, as a PNG file."""
-    columns = [*map(_label, found.sources), "none of these"]
-    shares = np.array(
-        [[*np.array(f.likeliest) / f.images, f.rejected] for f in found.folders], np.float64
-    )
-    label = 0.5 + 0.07 * max(len(name) for name in [*columns, *(f.name for f in found.folders)])
+    shares = [[*np.array(f.likeliest) / f.images, f.rejected] for f in found.folders]
+    names = [f.name if f.known else f"{f.name} (unknown)" for f in found.folders]
+    return plot_shares(np.array(shares), found.sources, names, "likeliest source", len(found.known))
+
+
+def plot_shares(
+    shares: NDArray[np.float64],
+    sources: Sequence[str],
+    folders: Sequence[str],
+    rule: str,
+    known: int | None = None,
+) -> bytes:
+    """Shares (F, K + 1) of images of F folders by one of K sources, and rejected; as a PNG file.
+
+    `rule`, by what a source is named; under the first `known` folders there is a line.
+    """
+    columns, rows = [*map(_label, sources), "none of these"], [*map(_label, folders)]
+    label = 0.5 + 0.07 * max(map(len, [*columns, *rows]))
     size = (max(3.2, 0.5 * len(columns)) + label + 1.1, max(1.6, 0.4 * len(shares)) + label)
     picture = Figure(figsize=size, dpi=_DPI, layout="constrained")
     panel = picture.subplots()
     image = panel.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
     panel.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor")
-    panel.set_yticks(
-        range(len(shares)),
-        [_label(f.name) if f.known else f"{_label(f.name)} (unknown)" for f in found.folders],
-    )
+    panel.set_yticks(range(len(shares)), rows)
     panel.tick_params(labelsize=8, length=2)
     panel.axvline(len(columns) - 1.5, color="#444444", linewidth=0.8)
-    if any(not folder.known for folder in found.folders):
-        panel.axhline(len(found.known) - 0.5, color="#444444", linewidth=0.8)
-    panel.set_xlabel("likeliest source, and share with the verdict none of these", fontsize=8)
+    if known is not None and known < len(rows):
+        panel.axhline(known - 0.5, color="#444444", linewidth=0.8)
+    panel.set_xlabel(f"{rule}, and share with the verdict none of these", fontsize=8)
     panel.set_ylabel("images of", fontsize=9)
     if len(columns) <= _MOST_ANNOTATED:
         for (row, column), value in np.ndenumerate(shares):
@@ -147,19 +159,38 @@ def plot_confusion(found: Assessment) -> bytes:
 
 def plot_roc(found: Assessment) -> bytes:
     """ROC of each known source against all other images, false positives on a log axis; PNG."""
+    areas = {name: each.value for name, each in found.against_all.items()}
+    labels = "other images taken for the source's", "its own images found"
+    return plot_curves(found.curves, areas, *labels)
+
+
+def plot_curves(
+    curves: Mapping[str, tuple[Values, Values]],
+    areas: Mapping[str, float],
+    across: str,
+    down: str,
+    level: float | None = None,
+) -> bytes:
+    """ROC curves by name with their areas, false positives on a log axis; as a PNG file.
+
+    `across` and `down` say what the shares are of; `level`, an alpha, has a line.
+    """
     picture = Figure(figsize=(5.6, 3.9), dpi=_DPI, layout="constrained")
     panel = picture.subplots()
-    for number, (name, (false, true)) in enumerate(found.curves.items()):
+    for number, (name, (false, true)) in enumerate(curves.items()):
         looks = style(number) | {"marker": ""}
-        text = f"AUC {found.against_all[name].value:.4f}, {_label(name)}"
+        text = f"AUC {areas[name]:.4f}, {_label(name)}"
         panel.step(np.maximum(false, _LEAST_RATE), true, where="post", label=text, **looks)
     line = np.geomspace(_LEAST_RATE, 1.0, 60)
     panel.plot(line, line, color="#999999", linewidth=0.8, linestyle=":", label="chance")
+    if level is not None:
+        panel.axvline(level, color="#444444", linewidth=0.8, linestyle="--",
+                      label=f"alpha {level:g}")  # fmt: skip
     panel.set_xscale("log")
     panel.set_xlim(_LEAST_RATE, 1.0)
     panel.set_ylim(0.0, 1.02)
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    tidy(panel, "other images taken for the source's", "its own images found")
+    tidy(panel, across, down)
     picture.legend(loc="outside right upper", fontsize=8, frameon=False)
     return to_png(picture)
 
