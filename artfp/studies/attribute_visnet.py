@@ -20,7 +20,7 @@ from artfp.studies.attribute_material import Material, Tick
 from artfp.studies.attribute_train import SHARE, cross_fitted, held_out_rows
 from artfp.studies.attribute_validation import validated
 from artfp.studies.attribute_ways import trial_of
-from artfp.training.attributor_fit import Labelled
+from artfp.training.labelled_fit import Labelled
 from artfp.training.visnet_fit import VisNetTraining, train_visnet
 
 ABOUT = "inner product of image and model fingerprints, both learned, after Yu et al. 2019"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,12 +11,8 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from matplotlib.figure import Figure
-from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from artfp.data.journal import Manifest
 from artfp.data.writing import write_atomic
 from artfp.errors import UserError, one_line
 from artfp.models.attributor import AttributorNetwork, Design
@@ -28,16 +21,18 @@ from artfp.training.attributor import (
     IMMUNITIES,
     RECIPES,
     AttributorModule,
-    Balanced,
     Immunisation,
-    InOrder,
     Recipe,
 )
-from artfp.training.callbacks import StepProgress
-from artfp.training.checkpoints import TimedCheckpoint
+from artfp.training.labelled_fit import Labelled, LabelledData, claim, run
+from artfp.training.runs import (
+    check_above,
+    check_not_below,
+    lightning_options,
+    precision_of,
+    resumed,
+)
 
-PRECISIONS = ("32-true", "bf16-mixed")
-LAST = "last.ckpt"
 RUN = "attributor"
 
 _log = logging.getLogger("artfp")
@@ -75,14 +70,10 @@ class AttributorTraining:
         recipe = RECIPES[self.design.network]
         self.max_steps = recipe.steps if self.max_steps is None else self.max_steps
         self.rate = recipe.rate if self.rate is None else self.rate
-        for what in ("max_steps", "batch_size", "rate", "look_every", "checkpoint_minutes"):
-            if not 0 < getattr(self, what) < math.inf:
-                raise UserError(f"{what} is {getattr(self, what)}; it must be above 0")
-        if self.seed < 0:
-            raise UserError(f"seed is {self.seed}; it must be 0 or more")
-        precision = self.trainer.get("precision", PRECISIONS[0])
-        if precision not in PRECISIONS:
-            raise UserError(f"precision is {precision}; choose from {', '.join(PRECISIONS)}")
+        above = ("max_steps", "batch_size", "rate", "look_every", "checkpoint_minutes")
+        check_above(vars(self), *above)
+        check_not_below(vars(self), "seed")
+        precision_of(self.trainer)
         if self.immunise:
             Immunisation(self.immunise)
         self.immunise = tuple(name for name in IMMUNITIES if name in self.immunise)
@@ -108,19 +99,8 @@ class AttributorTraining:
             "immunise": list(self.immunise),
             "init": self.origin,
             "seed": self.seed,
-            "precision": self.trainer.get("precision", PRECISIONS[0]),
+            "precision": precision_of(self.trainer),
         }
-
-
-@dataclass(frozen=True)
-class Labelled:
-    """8-bit images (N, 3, R, R) and the numbers (N,), int64, of their sources, 0 to K - 1."""
-
-    pixels: Tensor
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
 
 
 @dataclass(frozen=True)
@@ -145,15 +125,7 @@ def train_network(
     `<output_dir>/config.yaml`. Returns None on all processes but the first. Raises UserError:
     settings that cannot work, or a training of something else in the folder.
     """
-    output = settings.output_dir
-    last = output / "checkpoints" / LAST
-    if not settings.resume and last.exists():
-        raise UserError(
-            f"{output} already holds a training; add --resume to go on, or take another folder"
-        )
-    resume = last if settings.resume and last.is_file() else None
-    if settings.resume and resume is None:
-        _log.warning("no checkpoint at %s yet: starting from the beginning", last)
+    resume = resumed(settings)
     module = AttributorModule(
         _network(settings, len(sources)),
         settings.recipe(),
@@ -162,40 +134,16 @@ def train_network(
         settings.seed,
     )
     trainer = _trainer(settings, sources)
-    deciding = {**settings.told(), "sources": list(sources), "images_sha256": _digest(training)}
-    Manifest.claim(output, deciding, RUN)
+    claim(settings.output_dir, RUN, settings.told(), sources, training)
     if trainer.is_global_zero:
         if config:
-            write_atomic(output / "config.yaml", config)
+            write_atomic(settings.output_dir / "config.yaml", config)
         _say(settings, module, training, held_out)
-    data = _Data(training, held_out, settings.batch_size, settings.seed)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r".*does not have many workers")
-        trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=resume is not None)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    data = LabelledData(training, held_out, settings.batch_size, settings.seed)
+    run(trainer, module, data, resume)
     if not trainer.is_global_zero:
         return None
     return TrainedNetwork(module.average.cpu().eval(), module.global_step)
-
-
-class _Data(pl.LightningDataModule):
-    """Training batches from the trainer's step on; held out images in their order."""
-
-    def __init__(self, training: Labelled, held_out: Labelled, batch_size: int, seed: int) -> None:
-        super().__init__()
-        self.training, self.held_out = training, held_out
-        self.batch_size, self.seed = batch_size, seed
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        assert self.trainer is not None
-        place = self.trainer.global_step, self.trainer.global_rank, self.trainer.world_size
-        images, labels = self.training.pixels, self.training.labels
-        stream = Balanced(images, labels, self.batch_size, self.seed, *place)
-        return DataLoader(stream, batch_size=None)
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        return DataLoader(InOrder(self.held_out.pixels, self.held_out.labels), batch_size=None)
 
 
 class ConfusionPicture(pl.Callback):
@@ -246,36 +194,10 @@ def _network(settings: AttributorTraining, sources: int) -> AttributorNetwork:
 
 
 def _trainer(settings: AttributorTraining, sources: Sequence[str]) -> pl.Trainer:
-    assert settings.max_steps is not None
-    callbacks: list[Callback] = [
-        TimedCheckpoint(settings.output_dir / "checkpoints" / LAST, settings.checkpoint_minutes),
-        ConfusionPicture(sources),
-        *settings.trainer.get("callbacks", []),
-    ]
-    if settings.progress:
-        callbacks.append(StepProgress(refresh_rate=10))
-    options: dict[str, Any] = {
-        "max_epochs": -1,
-        "max_steps": settings.max_steps,
-        "val_check_interval": min(settings.look_every, settings.max_steps),
-        "check_val_every_n_epoch": None,
-        "num_sanity_val_steps": 0,
-        "log_every_n_steps": 10,
-        "use_distributed_sampler": False,
-        "enable_model_summary": False,
-        "enable_progress_bar": settings.progress,
-        "logger": TensorBoardLogger(settings.output_dir, name="tensorboard", version=""),
-        **settings.trainer,
-        "callbacks": callbacks,
-    }
-    return new_trainer(**options)
-
-
-def _digest(training: Labelled) -> str:
-    digest = hashlib.sha256(training.labels.numpy().tobytes())
-    for part in training.pixels.split(1024):
-        digest.update(part.contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    pictures = ConfusionPicture(sources)
+    return new_trainer(
+        **lightning_options(settings, settings.max_steps, [pictures], settings.look_every)
+    )
 
 
 def _say(

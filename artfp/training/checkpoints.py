@@ -10,6 +10,13 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 
+LAST = "last.ckpt"
+
+
+def last_checkpoint(folder: Path) -> Path:
+    """Where a training in a folder keeps its last checkpoint."""
+    return folder / "checkpoints" / LAST
+
 
 class TimedCheckpoint(Checkpoint):
     """Keeps the last checkpoint at `path`: every so many minutes, at the end, and when stopped.

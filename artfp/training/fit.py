@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,7 +13,6 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
-from pytorch_lightning.loggers import TensorBoardLogger
 
 from artfp.data.geometry import Geometry
 from artfp.data.sources import open_source
@@ -35,16 +33,12 @@ from artfp.models import (
 from artfp.reports.grid import to_png
 from artfp.trainer import new_trainer
 from artfp.training.autoencoder import FingerprintAutoencoder
-from artfp.training.callbacks import (
-    ImageGrids,
-    Milestones,
-    StepProgress,
-    picture,
-)
-from artfp.training.checkpoints import TimedCheckpoint
+from artfp.training.callbacks import ImageGrids, Milestones, picture
+from artfp.training.checkpoints import last_checkpoint
+from artfp.training.runs import check_above, check_not_below, lightning_options, resumed
 from artfp.training.stall import StallGuard
 
-LAST, BEST = "last.ckpt", "best.ckpt"
+BEST = "best.ckpt"
 
 _log = logging.getLogger("artfp")
 
@@ -99,19 +93,13 @@ class Training:
     def _check_numbers(self) -> None:
         """Raises UserError: a number that is not finite or too small."""
         above = ("lr", "batch_size", "num_epochs", "max_steps", "validate_every")
-        for name in (*above, "checkpoint_minutes", "target_psnr"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise UserError(f"{name} is {value}; it must be above 0")
+        check_above(vars(self), *above, "checkpoint_minutes", "target_psnr")
         if not 0.0 <= self.transplant < 1.0:
             raise UserError(f"transplant is {self.transplant}; it is a share from 0 to below 1")
         if self.transplant and self.schedule == "published":
             raise UserError("transplant is no part of the published recipe")
         weights = ("l2_loss_await", "l2_loss_weight", "l2_loss_ramp", "bce_loss_weight")
-        for name in (*weights, "seed", "num_workers"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < math.inf:
-                raise UserError(f"{name} is {value}; it must be 0 or more")
+        check_not_below(vars(self), *weights, "seed", "num_workers")
 
     def steps(self, per_epoch: int) -> int:
         """Steps of the whole training: `max_steps`, or the epochs, 20 as published, or 4,000."""
@@ -140,15 +128,8 @@ def train(settings: Training, command: str = "", config: str = "") -> Result | N
     Goes on from `<output_dir>/checkpoints/last.ckpt` when `resume` is set and there is one.
     Returns None on all processes but the first. Raises UserError on settings that cannot work.
     """
-    output = settings.output_dir
-    last = output / "checkpoints" / LAST
-    resume = last if settings.resume and last.is_file() else None
-    if settings.resume and resume is None:
-        _log.warning("no checkpoint at %s yet: starting from the beginning", last)
-    if not settings.resume and last.exists():
-        raise UserError(
-            f"{output} already holds a training; add --resume to go on, or take another folder"
-        )
+    output, resume = settings.output_dir, resumed(settings)
+    last = last_checkpoint(output)
     data = _data(settings)
     data.check()
     module = _module(settings, data)
@@ -232,11 +213,10 @@ def _begin_with(module: FingerprintAutoencoder, settings: Training, weights: str
 
 
 def _trainer(settings: Training, steps: int) -> tuple[pl.Trainer, Milestones]:
-    checkpoints = settings.output_dir / "checkpoints"
     milestones = Milestones()
     callbacks: list[Callback] = [
         ModelCheckpoint(
-            checkpoints,
+            settings.output_dir / "checkpoints",
             filename=BEST.removesuffix(".ckpt"),
             monitor="val/score",
             mode="max",
@@ -246,24 +226,8 @@ def _trainer(settings: Training, steps: int) -> tuple[pl.Trainer, Milestones]:
         ImageGrids(),
         StallGuard(act=bool(settings.guard)),
         milestones,
-        TimedCheckpoint(checkpoints / LAST, settings.checkpoint_minutes),
     ]
-    if settings.progress:
-        callbacks.append(StepProgress(refresh_rate=10))
-    options: dict[str, Any] = {
-        "max_epochs": -1,
-        "max_steps": steps,
-        "val_check_interval": min(settings.validate_every, steps),
-        "check_val_every_n_epoch": None,
-        "num_sanity_val_steps": 0,
-        "log_every_n_steps": 10,
-        "use_distributed_sampler": False,
-        "enable_model_summary": False,
-        "enable_progress_bar": settings.progress,
-        "logger": TensorBoardLogger(settings.output_dir, name="tensorboard", version=""),
-        "callbacks": callbacks,
-        **settings.trainer,
-    }
+    options = lightning_options(settings, steps, callbacks, settings.validate_every)
     return new_trainer(**options), milestones
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.loggers import TensorBoardLogger
 
 from artfp.data.journal import Manifest
 from artfp.data.sources import open_source
@@ -26,15 +24,18 @@ from artfp.gans.weights import load_generator, save_generator
 from artfp.models.bundle import Card, file_hash
 from artfp.reports.grid import to_png
 from artfp.trainer import new_trainer
-from artfp.training.callbacks import StepProgress
-from artfp.training.checkpoints import TimedCheckpoint
+from artfp.training.checkpoints import last_checkpoint
 from artfp.training.gan import GanModule
 from artfp.training.gan_callbacks import SHOWN, Samples, gallery
 from artfp.training.gan_data import GanData, labels_of
-from artfp.training.gan_init import GENERATOR, LAST, Origin
-
-PRECISIONS = ("32-true", "bf16-mixed")
-"""Half precision with scaled losses is none: one scale does not fit several players."""
+from artfp.training.gan_init import GENERATOR, Origin
+from artfp.training.runs import (
+    check_above,
+    check_not_below,
+    lightning_options,
+    precision_of,
+    resumed,
+)
 
 SNAPSHOTS = "snapshots"
 
@@ -86,15 +87,9 @@ class GanTraining:
         config = configured(self.name, self.resolution, self.size, self.changes)
         self.max_steps = config.steps if self.max_steps is None else self.max_steps
         self.batch_size = config.batch if self.batch_size is None else self.batch_size
-        for what in ("max_steps", "batch_size", "sample_every", "checkpoint_minutes"):
-            if not 0 < getattr(self, what) < math.inf:
-                raise UserError(f"{what} is {getattr(self, what)}; it must be above 0")
-        for what in ("seed", "keep_every", "hold"):
-            if (getattr(self, what) or 0) < 0:
-                raise UserError(f"{what} is {getattr(self, what)}; it must be 0 or more")
-        precision = self.trainer.get("precision", "32-true")
-        if precision not in PRECISIONS:
-            raise UserError(f"precision is {precision}; choose from {', '.join(PRECISIONS)}")
+        check_above(vars(self), "max_steps", "batch_size", "sample_every", "checkpoint_minutes")
+        check_not_below(vars(self), "seed", "keep_every", "hold")
+        precision_of(self.trainer)
         domains = find(self.name).domains
         if len(self.data_dirs) != domains:
             raise UserError(
@@ -124,15 +119,7 @@ def train_gan(settings: GanTraining, command: str = "", config: str = "") -> Pat
     same result as without an interruption; `max_steps` may be raised to train for longer.
     Returns None on all processes but the first. Raises UserError on settings that cannot work.
     """
-    output = settings.output_dir
-    last = output / "checkpoints" / LAST
-    if not settings.resume and last.exists():
-        raise UserError(
-            f"{output} already holds a training; add --resume to go on, or take another folder"
-        )
-    resume = last if settings.resume and last.is_file() else None
-    if settings.resume and resume is None:
-        _log.warning("no checkpoint at %s yet: starting from the beginning", last)
+    output, resume = settings.output_dir, resumed(settings)
     sources = [limited(open_source(folder), settings.limit) for folder in settings.data_dirs]
     labels, class_names = labels_of(sources[0]) if find(settings.name).labelled else (None, [])
     model = _model(settings, len(class_names))
@@ -170,7 +157,7 @@ def train_gan(settings: GanTraining, command: str = "", config: str = "") -> Pat
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=resume is not None)
     if trainer.interrupted:
         raise KeyboardInterrupt
-    trainer.save_checkpoint(last, weights_only=False)
+    trainer.save_checkpoint(last_checkpoint(output), weights_only=False)
     if not trainer.is_global_zero:
         return None
     return _finish(output, module.cpu(), card, inputs)
@@ -212,24 +199,7 @@ def _deciding(settings: GanTraining, model: GenerativeModel, data: GanData) -> d
 
 
 def _trainer(settings: GanTraining, samples: Callback) -> pl.Trainer:
-    callbacks: list[Callback] = [
-        TimedCheckpoint(settings.output_dir / "checkpoints" / LAST, settings.checkpoint_minutes),
-        samples,
-    ]
-    if settings.progress:
-        callbacks.append(StepProgress(refresh_rate=10))
-    options: dict[str, Any] = {
-        "max_epochs": -1,
-        "max_steps": settings.max_steps,
-        "limit_val_batches": 0,
-        "log_every_n_steps": 10,
-        "use_distributed_sampler": False,
-        "enable_model_summary": False,
-        "enable_progress_bar": settings.progress,
-        "logger": TensorBoardLogger(settings.output_dir, name="tensorboard", version=""),
-        "callbacks": callbacks,
-        **settings.trainer,
-    }
+    options = lightning_options(settings, settings.max_steps, [samples])
     trainer = new_trainer(**options)
     if trainer.world_size > 1 and settings.trainer.get("strategy", "auto") in ("auto", "ddp"):
         # In each turn the other players' weights are without use.

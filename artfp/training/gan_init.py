@@ -14,10 +14,10 @@ from artfp.errors import UserError
 from artfp.gans.base import Generator
 from artfp.gans.weights import load_generator
 from artfp.models.bundle import Card, file_hash
+from artfp.training.checkpoints import last_checkpoint
 from artfp.training.gan import GanModule, Sequel
 
 GENERATOR = "generator.safetensors"
-LAST = "last.ckpt"
 
 HOLD = 100
 """Steps that new networks learn alone, beside a generator that is trained already.
@@ -83,7 +83,7 @@ def open_origin(place: str | Path) -> Origin:
         steps = int(card.get("step", generator.config.steps))
         return Origin(generator, card, steps, {"generator_sha256": file_hash(path)})
     generator, card = load_generator(path / GENERATOR)
-    last = path / "checkpoints" / LAST
+    last = last_checkpoint(path)
     if not last.is_file():
         raise UserError(
             f"no checkpoint at {last}; to go on from the generator alone, give its file"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,25 +10,22 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
-from torch.utils.data import DataLoader
 from torchvision.utils import make_grid
 
-from artfp.data.journal import Manifest
 from artfp.data.pixels import to_unit
-from artfp.errors import UserError
 from artfp.models.visnet import VisNet
 from artfp.trainer import new_trainer
-from artfp.training.attributor import Balanced, InOrder
-from artfp.training.attributor_fit import Labelled
-from artfp.training.callbacks import StepProgress
-from artfp.training.checkpoints import TimedCheckpoint
+from artfp.training.labelled_fit import Labelled, LabelledData, claim, run
+from artfp.training.runs import (
+    check_above,
+    check_not_below,
+    lightning_options,
+    precision_of,
+    resumed,
+)
 from artfp.training.visnet import VisNetModule, VisNetRecipe
 
-PRECISIONS = ("32-true", "bf16-mixed")
-LAST = "last.ckpt"
 RUN = "visnet"
 
 _SHOWN = 8
@@ -62,21 +56,10 @@ class VisNetTraining:
 
     def __post_init__(self) -> None:
         whole = {**asdict(self.recipe), **vars(self)}
-        for what in (
-            "width",
-            "max_steps",
-            "batch_size",
-            "rate",
-            "look_every",
-            "checkpoint_minutes",
-        ):
-            if not 0 < whole[what] < math.inf:
-                raise UserError(f"{what} is {whole[what]}; it must be above 0")
-        if self.seed < 0:
-            raise UserError(f"seed is {self.seed}; it must be 0 or more")
-        precision = self.trainer.get("precision", PRECISIONS[0])
-        if precision not in PRECISIONS:
-            raise UserError(f"precision is {precision}; choose from {', '.join(PRECISIONS)}")
+        above = ("width", "max_steps", "batch_size", "rate", "look_every", "checkpoint_minutes")
+        check_above(whole, *above)
+        check_not_below(whole, "seed")
+        precision_of(self.trainer)
 
     def told(self) -> dict[str, Any]:
         """What two trainings have in common that come to the same, for the card."""
@@ -87,7 +70,7 @@ class VisNetTraining:
             "width": self.width,
             "batch_size": self.batch_size,
             "seed": self.seed,
-            "precision": self.trainer.get("precision", PRECISIONS[0]),
+            "precision": precision_of(self.trainer),
         }
 
 
@@ -101,22 +84,13 @@ def train_visnet(
     as without an interruption; `max_steps` may be raised. Raises UserError: settings that cannot
     work, or a training of something else in the folder.
     """
-    output = settings.output_dir
-    last = output / "checkpoints" / LAST
-    if not settings.resume and last.exists():
-        raise UserError(
-            f"{output} already holds a training; add --resume to go on, or take another folder"
-        )
-    resume = last if settings.resume and last.is_file() else None
-    if settings.resume and resume is None:
-        _log.warning("no checkpoint at %s yet: starting from the beginning", last)
+    resume = resumed(settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         network = VisNet(len(sources), training.pixels.shape[-1], settings.width)
         module = VisNetModule(network, settings.recipe, settings.seed)
     trainer = _trainer(settings, held_out)
-    deciding = {**settings.told(), "sources": list(sources), "images_sha256": _digest(training)}
-    Manifest.claim(output, deciding, RUN)
+    claim(settings.output_dir, RUN, settings.told(), sources, training)
     _log.info(
         "%d images to train on, %d held out; a VisNet at %d px, %d parameters, %d steps of %d "
         "images",
@@ -127,12 +101,8 @@ def train_visnet(
         settings.max_steps,
         settings.batch_size,
     )
-    data = _Data(training, held_out, settings)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r".*does not have many workers")
-        trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=resume is not None)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    data = LabelledData(training, held_out, settings.batch_size, settings.seed)
+    run(trainer, module, data, resume)
     return module.average.cpu().eval(), module.global_step
 
 
@@ -170,57 +140,8 @@ def _grid(images: Tensor, row: int = _SHOWN) -> Tensor:
     return whole
 
 
-class _Data(pl.LightningDataModule):
-    """Training batches from the trainer's step on; held out images in their order."""
-
-    def __init__(self, training: Labelled, held_out: Labelled, settings: VisNetTraining) -> None:
-        super().__init__()
-        self.training, self.held_out, self.settings = training, held_out, settings
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        assert self.trainer is not None
-        stream = Balanced(
-            self.training.pixels,
-            self.training.labels,
-            self.settings.batch_size,
-            self.settings.seed,
-            self.trainer.global_step,
-        )
-        return DataLoader(stream, batch_size=None)
-
-    def val_dataloader(self) -> DataLoader[Any]:
-        return DataLoader(InOrder(self.held_out.pixels, self.held_out.labels), batch_size=None)
-
-
 def _trainer(settings: VisNetTraining, held_out: Labelled) -> pl.Trainer:
     firsts = [int((held_out.labels == k).nonzero()[0]) for k in held_out.labels.unique()]
-    callbacks: list[Callback] = [
-        TimedCheckpoint(settings.output_dir / "checkpoints" / LAST, settings.checkpoint_minutes),
-        FingerprintPictures(held_out.pixels[firsts[:_SHOWN]]),
-        *settings.trainer.get("callbacks", []),
-    ]
-    if settings.progress:
-        callbacks.append(StepProgress(refresh_rate=10))
-    options: dict[str, Any] = {
-        "max_epochs": -1,
-        "max_steps": settings.max_steps,
-        "val_check_interval": min(settings.look_every, settings.max_steps),
-        "check_val_every_n_epoch": None,
-        "num_sanity_val_steps": 0,
-        "log_every_n_steps": 10,
-        "devices": 1,
-        "use_distributed_sampler": False,
-        "enable_model_summary": False,
-        "enable_progress_bar": settings.progress,
-        "logger": TensorBoardLogger(settings.output_dir, name="tensorboard", version=""),
-        **settings.trainer,
-        "callbacks": callbacks,
-    }
-    return new_trainer(**options)
-
-
-def _digest(training: Labelled) -> str:
-    digest = hashlib.sha256(training.labels.numpy().tobytes())
-    for part in training.pixels.split(1024):
-        digest.update(part.contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    pictures = FingerprintPictures(held_out.pixels[firsts[:_SHOWN]])
+    options = lightning_options(settings, settings.max_steps, [pictures], settings.look_every)
+    return new_trainer(**{"devices": 1, **options})

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from sklearn.neighbors import KNeighborsClassifier
 
 from artfp.attribution.fitted import load_attributor, save_attributor
 from artfp.data.pixels import to_unit
-from artfp.data.sources import open_source
 from artfp.errors import UserError
 from artfp.studies.attribute_baseline import fit_baseline, pixels_of
 from artfp.studies.attribute_material import Material
@@ -31,15 +29,8 @@ def images(source: int, seed: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def material(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Material]:
-    root = tmp_path_factory.mktemp("sources")
-    for number, name in enumerate(NAMES):
-        (root / name).mkdir()
-        for row, image in enumerate(images(number, 1)):
-            Image.fromarray(image).save(root / name / f"{row:03}.png")
-    found = Material({name: open_source(root / name) for name in NAMES})
-    yield found
-    found.close()
+def material(material_of: Callable[..., Material]) -> Material:
+    return material_of({name: images(number, 1) for number, name in enumerate(NAMES)})
 
 
 def test_pixels_are_those_of_the_files(material: Material) -> None:

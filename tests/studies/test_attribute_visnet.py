@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +14,11 @@ from PIL import Image
 from artfp.attribution.fitted import load_attributor, save_attributor
 from artfp.attribution.visnet import VisNetAttributor
 from artfp.data.pixels import to_unit
-from artfp.data.sources import open_source
 from artfp.models.visnet import VisNet
 from artfp.reports.visnet import plot_images, plot_models, plot_responses, responses_csv
 from artfp.studies.attribute_material import Material
 from artfp.studies.attribute_visnet import EXAMPLES, Evidence, evidence, fit_visnet
-from artfp.training.attributor_fit import Labelled
+from artfp.training.labelled_fit import Labelled
 from artfp.training.visnet_fit import VisNetTraining
 
 NAMES, COUNT, SIDE = ("a", "b"), 60, 32
@@ -33,15 +32,8 @@ def images(source: int, seed: int, count: int = COUNT) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def material(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Material]:
-    root = tmp_path_factory.mktemp("sources")
-    for number, name in enumerate(NAMES):
-        (root / name).mkdir()
-        for row, image in enumerate(images(number, 1)):
-            Image.fromarray(image).save(root / name / f"{row:03}.png")
-    found = Material({name: open_source(root / name) for name in NAMES})
-    yield found
-    found.close()
+def material(material_of: Callable[..., Material]) -> Material:
+    return material_of({name: images(number, 1) for number, name in enumerate(NAMES)})
 
 
 @pytest.fixture(scope="module")

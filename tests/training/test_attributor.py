@@ -26,7 +26,8 @@ from artfp.training.attributor import (
     Balanced,
     Immunisation,
 )
-from artfp.training.attributor_fit import AttributorTraining, Labelled, train_network
+from artfp.training.attributor_fit import AttributorTraining, train_network
+from artfp.training.labelled_fit import Labelled
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*GPU available but not used.*"),

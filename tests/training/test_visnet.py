@@ -13,7 +13,7 @@ from artfp.data.pixels import to_unit
 from artfp.errors import UserError
 from artfp.gans.draws import Draws
 from artfp.models.visnet import VisNet
-from artfp.training.attributor_fit import Labelled
+from artfp.training.labelled_fit import Labelled
 from artfp.training.visnet import VisNetRecipe, critic_loss, network_losses
 from artfp.training.visnet_fit import VisNetTraining, stretched, train_visnet
 
