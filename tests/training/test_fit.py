@@ -435,7 +435,7 @@ def test_transplants_make_residuals_alike(settings: Callable[..., Training]) -> 
     """With them, more of the residual is common to images of one word than without."""
 
     def common(name: str, share: float) -> float:
-        result = train(settings(name, transplant=share, max_steps=120, batch_size=16, lr=5e-3))
+        result = train(settings(name, transplant=share, max_steps=60, batch_size=16, lr=5e-3))
         assert result is not None
         encoder, _ = load_encoder(result.encoder)
         draws = torch.Generator().manual_seed(0)
