@@ -9,6 +9,8 @@ from typing import Any
 from artfp.cli import (
     attribute_baseline,
     attribute_cluster,
+    attribute_correlate,
+    attribute_fingerprint,
     attribute_fit,
     attribute_learned,
     attribute_localise,
@@ -30,17 +32,19 @@ leave without being asked to. Nothing was embedded, so this is evidence from sta
 the sources that it was fitted to, and says "none of these" of what does not look like them.
 
 actions:
-  fit       Learn sources from a folder with one subfolder of images for each
-  train     Train a network to tell them apart (Yu et al. 2019), also against perturbations
-  predict   Attribute images, each by itself or all of one source together
-  report    Measure an attributor on labelled images; also of sources that it does not know
-  study     Analyse the fingerprints of sources as Marra et al. 2019 do, with pictures
-  localise  Show where an image carries a source's fingerprint, and where it was spliced
-  cluster   Put unlabelled images into clusters by source, however many there are
-  remove    Subtract a fingerprint from images, to measure how robust attribution is
-  baseline  Learn sources by nearest neighbour or Eigenfaces, to compare with fit
-  learned   Study sources with such networks: perturbed, features, unknown sources (Yu et al.)
-  visnet    Train a network whose evidence can be looked at, with pictures (Yu et al. 2019)
+  fit          Learn sources from a folder with one subfolder of images for each
+  train        Train a network to tell them apart (Yu et al. 2019), also against perturbations
+  predict      Attribute images, each by itself or all of one source together
+  report       Measure an attributor on labelled images; also of sources that it does not know
+  study        Analyse the fingerprints of sources as Marra et al. 2019 do, with pictures
+  localise     Show where an image carries a source's fingerprint, and where it was spliced
+  cluster      Put unlabelled images into clusters by source, however many there are
+  fingerprint  Estimate one source's fingerprint as a file; add to it, merge it
+  correlate    Correlate images with such fingerprints, also as camera forensics does
+  remove       Subtract a fingerprint from images, to measure how robust attribution is
+  baseline     Learn sources by nearest neighbour or Eigenfaces, to compare with fit
+  learned      Study sources with such networks: perturbed, features, unknown sources (Yu et al.)
+  visnet       Train a network whose evidence can be looked at, with pictures (Yu et al. 2019)
 
 examples:
   artfp attribute fit dumps/
@@ -64,6 +68,8 @@ _ACTIONS: dict[str, tuple[_Describe, _Act]] = {
     "study": (attribute_study.describe, attribute_study.act),
     "localise": (attribute_localise.describe, attribute_localise.act),
     "cluster": (attribute_cluster.describe, attribute_cluster.act),
+    "fingerprint": (attribute_fingerprint.describe, attribute_fingerprint.act),
+    "correlate": (attribute_correlate.describe, attribute_correlate.act),
     "remove": (attribute_remove.describe, attribute_remove.act),
     "baseline": (attribute_baseline.describe, attribute_baseline.act),
     "learned": (attribute_learned.describe, attribute_learned.act),
