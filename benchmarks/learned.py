@@ -7,7 +7,8 @@
 SOURCES has one subfolder of images for each source, all of one size. Of each, --fit images train,
 a fifth of them held out to calibrate, and others, at most --test, test; which, is drawn from the
 files' names, as in benchmarks/passive.py, so that the rows can be laid beside that table. A network
-is NAME or NAME:PERTURBATION+PERTURBATION, what it is immunised against.
+is NAME or NAME:PART+PART, a part being a perturbation to immunise against or a setting of the
+network, such as low_pass=4, residual=8 or convolve_from=16: the frequency and patch studies.
 
 --minutes are of this process's CPU time, for each network, looks at held out images included: on a
 shared machine the clock on the wall measures the neighbours. A network that stops earlier has taken
@@ -138,7 +139,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def row(what: str, known: Material, test: Material, args: argparse.Namespace) -> dict[str, Any]:
     """Figures of a network, which is trained and tested unless it was."""
-    name, _, against = what.partition(":")
+    name, _, more = what.partition(":")
+    parts = [part for part in more.split("+") if part]
+    pairs = [part.split("=") for part in parts if "=" in part]
     folder = Path(args.work) / what.replace(":", "_").replace("+", "_")
     if (folder / FIGURES).is_file():
         known_figures: dict[str, Any] = json.loads((folder / FIGURES).read_text())
@@ -147,9 +150,9 @@ def row(what: str, known: Material, test: Material, args: argparse.Namespace) ->
     if not (folder / "attributor.safetensors").is_file():
         settings = AttributorTraining(
             folder,
-            Design(name, side_for(known.policy)),
+            Design(name, side_for(known.policy), **{key: int(value) for key, value in pairs}),
             max_steps=args.max_steps or sys.maxsize,
-            immunise=tuple(filter(None, against.split("+"))),
+            immunise=tuple(part for part in parts if "=" not in part),
             seed=args.seed,
             look_every=args.look_every,
             checkpoint_minutes=2.0,

@@ -31,7 +31,12 @@ def test_two_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
              "45", "--jpeg", "95", "--look_every", "2", "--output"]  # fmt: skip
     one = [*words, str(tmp_path / "one.json"), "--networks", "compact:jpeg+noise"]
     assert learned.main([*one, "--minutes", "1e-9"]) == 0  # a step is taken in any case
-    both = [*words, str(tmp_path / "two.json"), "--networks", "compact:jpeg+noise,compact"]
+    both = [
+        *words,
+        str(tmp_path / "two.json"),
+        "--networks",
+        "compact:jpeg+noise,compact:residual=4",
+    ]
     assert learned.main([*both, "--max_steps", "4"]) == 0
     (first,) = json.loads((tmp_path / "one.json").read_text())["networks"]
     found = json.loads((tmp_path / "two.json").read_text())
@@ -39,6 +44,8 @@ def test_two_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     again, second = found["networks"]
     assert again == first and first["steps"] == 1 and second["steps"] == 4
     assert [look[0] for look in second["curve"]] == [2, 4]
+    card = json.loads((tmp_path / "work" / "compact_residual=4" / "attributor.json").read_text())
+    assert card["parts"][0]["design"]["residual"] == 4
     assert second["curve"][0][1] < second["curve"][1][1]
     for figures in second["tests"].values():
         assert 0 <= figures["low"] <= figures["largest"] <= figures["high"] <= 1
