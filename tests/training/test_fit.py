@@ -6,7 +6,6 @@ import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,39 +23,13 @@ from artfp.perturbations import training_mixture
 from artfp.training import fit
 from artfp.training.autoencoder import (
     CONDITIONS,
-    WARM_UP,
-    FingerprintAutoencoder,
-    colour_share,
 )
-from artfp.training.callbacks import ImageGrids, Milestones
 from artfp.training.fit import Training, train
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*GPU available but not used.*"),
     pytest.mark.filterwarnings("ignore:.*Checkpoint directory .* exists and is not empty.*"),
 ]
-
-CPU = {"accelerator": "cpu", "devices": 1}
-
-
-@pytest.fixture
-def settings(photo_folder: Path, tmp_path: Path) -> Callable[..., Training]:
-    """Make the settings of a training of 12 steps at 32 px; options override."""
-
-    def make(output: str = "out", **options: Any) -> Training:
-        defaults: dict[str, Any] = {
-            "bits": 16,
-            "resolution": 32,
-            "batch_size": 8,
-            "num_workers": 0,
-            "max_steps": 12,
-            "seed": 4,
-            "progress": False,
-            "trainer": dict(CPU),
-        }
-        return Training(str(photo_folder), tmp_path / output, **{**defaults, **options})
-
-    return make
 
 
 def checkpoint(folder: Path) -> dict[str, Any]:
@@ -228,209 +201,6 @@ def test_published_recipe_runs(settings: Callable[..., Training]) -> None:
     assert "encoder.residual.weight" in state and int(state["schedule.since"]) == -1
 
 
-def test_settings_by_architecture(settings: Callable[..., Training]) -> None:
-    def of(**options: Any) -> tuple[Any, ...]:
-        s = Training("x", Path("y"), **options)
-        return s.schedule, s.lr, s.batch_size, s.guard, s.steps(50)
-
-    assert of() == ("feedback", 2e-3, 32, True, 4000)
-    assert of(architecture="stegastamp") == ("published", 1e-4, 64, False, 20 * 50)
-    assert of(schedule="published") == ("published", 1e-4, 64, False, 1000)
-    assert of(num_epochs=3)[-1] == 150
-    assert of(num_epochs=3, max_steps=7)[-1] == 7
-    assert of(architecture="stegastamp", lr=1.0, batch_size=2, guard=True, max_steps=1) == (
-        "published",
-        1.0,
-        2,
-        True,
-        1,
-    )
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"architecture": "stegastamp", "schedule": "feedback"}, "take --schedule published"),
-        ({"schedule": "other"}, "unknown schedule 'other'; take feedback or published"),
-        ({"architecture": "other"}, "unknown architecture 'other'"),
-        ({"bits": 5}, "bits is 5"),
-        ({"resolution": 100}, "resolution is 100"),
-        ({"trainer": {**CPU, "precision": "7-bit"}}, "Trainer refused its settings"),
-    ],
-)
-def test_settings_that_cannot_work(
-    options: dict[str, Any], message: str, settings: Callable[..., Training]
-) -> None:
-    with pytest.raises(UserError, match=message) as caught:
-        train(settings(**options))
-    assert "\n" not in str(caught.value)
-    assert not settings().output_dir.exists()
-
-
-@pytest.mark.parametrize(
-    "name", ["lr", "batch_size", "num_epochs", "max_steps", "validate_every", "target_psnr"]
-)
-def test_numbers_above_zero(name: str, settings: Callable[..., Training]) -> None:
-    for value in (0, -1, float("nan")):
-        with pytest.raises(UserError, match=f"{name} is {value}; it must be above 0"):
-            settings(**{name: value})
-
-
-def test_numbers_from_zero(settings: Callable[..., Training]) -> None:
-    for name in ("seed", "num_workers", "l2_loss_weight"):
-        settings(**{name: 0})
-        with pytest.raises(UserError, match=f"{name} is -1; it must be 0 or more"):
-            settings(**{name: -1})
-
-
-def test_broken_images_are_told_before_anything_is_written(
-    tmp_path: Path, settings: Callable[..., Training]
-) -> None:
-    (tmp_path / "bad").mkdir()
-    for number in range(4):
-        (tmp_path / "bad" / f"{number}.png").write_bytes(b"no image")
-    bad = settings(num_workers=2)
-    bad.data_dir = str(tmp_path / "bad")
-    with pytest.raises(UserError, match="could not be read"):
-        train(bad)
-    assert not bad.output_dir.exists()
-
-
-def test_learning_rate_of_feedback() -> None:
-    """A line from a tenth to the peak in 20 steps, then half a cosine to a hundredth."""
-    module = FingerprintAutoencoder(bits=8, resolution=32, total_steps=200, lr=1e-3)
-    options = module.configure_optimizers()
-    optimizer, scheduler = options["optimizer"], options["lr_scheduler"]["scheduler"]
-    for step in range(201):
-        if step <= WARM_UP:
-            expected = 1e-3 * (0.1 + 0.9 * step / 20)
-        else:
-            half = (1 + np.cos(np.pi * (step - 20) / 180)) / 2
-            expected = 1e-5 + (1e-3 - 1e-5) * half
-        assert optimizer.param_groups[0]["lr"] == pytest.approx(expected, rel=1e-4), step
-        optimizer.step()
-        scheduler.step()
-    trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    assert id(module.encoder.log_strength) not in trained  # the schedule sets it
-    assert len(trained) == len(list(module.parameters())) - 1
-
-
-def test_learning_rate_as_published() -> None:
-    module = FingerprintAutoencoder("stegastamp", 8, 32, "published", lr=3e-4, perturb=False)
-    optimizer = module.configure_optimizers()
-    assert type(optimizer) is torch.optim.Adam
-    assert optimizer.param_groups[0]["lr"] == 3e-4 and optimizer.defaults["betas"] == (0.9, 0.999)
-    assert module.mixture is None
-
-
-def milestones_after(values: list[float], milestones: Milestones, step: int = 0) -> Milestones:
-    """Let it see accuracies of steps in a row."""
-    trainer: Any = SimpleNamespace(callback_metrics={}, global_step=step)
-    module: Any = None
-    milestones.on_train_start(trainer, module)
-    for value in values:
-        trainer.global_step += 1
-        trainer.callback_metrics = {"train/bit_accuracy_unperturbed": torch.tensor(value)}
-        milestones.on_train_batch_end(trainer, module, None, None, 0)
-    return milestones
-
-
-def test_milestones_average_over_a_window() -> None:
-    values = [1.0, 0.9, 1.0, 1.0, 0.99, 0.98, 1.0]
-    seen = milestones_after(values, Milestones(0.99, window=3))
-    assert seen.step == 5 and seen.seconds is not None
-    assert milestones_after([1.0, 1.0], Milestones(0.99, window=3)).step is None
-    assert milestones_after([0.98] * 9, Milestones(0.99, window=3)).step is None
-
-
-def test_milestones_survive_a_checkpoint() -> None:
-    whole = milestones_after([1.0] * 4, Milestones(0.99, window=3))
-    assert whole.step == 3
-    later = Milestones(0.99, window=3)
-    later.load_state_dict(whole.state_dict())
-    milestones_after([1.0] * 4, later, step=4)
-    assert (later.step, later.seconds) == (3, whole.seconds)
-
-    half = milestones_after([1.0] * 2, Milestones(0.99, window=3))
-    later = Milestones(0.99, window=3)
-    later.load_state_dict({**half.state_dict(), "spent": 100.0})
-    milestones_after([1.0], later, step=2)
-    assert later.step == 3 and later.seconds is not None and later.seconds > 100.0
-
-
-def test_grids_every_so_often(photo_crops: Callable[..., torch.Tensor]) -> None:
-    written: list[tuple[str, int]] = []
-
-    class Board:
-        def add_image(self, tag: str, image: torch.Tensor, step: int) -> None:
-            assert image.shape[0] == 3 and image.min() >= 0 and image.max() <= 1
-            written.append((tag, step))
-
-    trainer: Any = type("T", (), {"is_global_zero": True, "sanity_checking": False})()
-    trainer.logger = type("L", (), {"experiment": Board()})()
-    module = FingerprintAutoencoder(bits=8, resolution=32).train()
-    state = {k: v.clone() for k, v in module.state_dict().items()}
-    grids, batch = ImageGrids(every=5), photo_crops(8, 32)
-    for step in range(1, 13):
-        trainer.global_step = step
-        grids.on_train_batch_end(trainer, module, None, batch, step)
-    assert written == [("train/images", 1), ("train/images", 6), ("train/images", 11)]
-    grids.on_validation_batch_end(trainer, module, None, batch, 0)
-    grids.on_validation_batch_end(trainer, module, None, batch, 1)
-    assert written[3:] == [("val/images", 12)]
-    assert module.encoder.training
-    assert all(torch.equal(v, state[k]) for k, v in module.state_dict().items())
-
-
-def test_colour_share() -> None:
-    """Gray is 0, what sums to nothing is 1, and mixtures go by energy: by hand, in float64."""
-    gray = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0)).expand(-1, 3, -1, -1)
-    red_against_blue = gray * torch.tensor([1.0, 0.0, -1.0]).view(1, 3, 1, 1)
-    assert float(colour_share(gray)) == pytest.approx(0.0, abs=1e-6)
-    assert float(colour_share(red_against_blue)) == pytest.approx(1.0, abs=1e-6)
-    both = gray + red_against_blue  # energies 3 and 2 of one plane's
-    assert float(colour_share(both)) == pytest.approx(0.4, abs=1e-5)
-    assert float(colour_share(both * 0.01)) == pytest.approx(0.4, abs=1e-5)
-    rows = np.random.default_rng(0).normal(size=(5, 3, 6, 6))
-    parts = rows - rows.mean(axis=1, keepdims=True)
-    expected = (parts**2).sum() / (rows**2).sum()
-    assert float(colour_share(torch.from_numpy(rows))) == pytest.approx(expected)
-
-
-def test_colour_share_of_nothing_has_a_gradient() -> None:
-    residual = torch.zeros(2, 3, 4, 4, requires_grad=True)
-    share = colour_share(residual)
-    share.backward()
-    assert float(share.detach()) == 0.0
-    assert residual.grad is not None and torch.isfinite(residual.grad).all()
-
-
-def loss_of(module: FingerprintAutoencoder, batch: torch.Tensor) -> float:
-    """Loss of one step, without a trainer."""
-    module.log = lambda *_, **__: None  # type: ignore[method-assign]
-    module.all_gather = torch.clone  # type: ignore[method-assign, assignment]
-    module._trainer = SimpleNamespace(  # type: ignore[assignment]
-        global_step=1, global_rank=0, barebones=False
-    )
-    with torch.no_grad():
-        return float(module.training_step(batch, 0))
-
-
-def test_colour_costs_by_feedback_only(photo_crops: Callable[..., torch.Tensor]) -> None:
-    """The loss of `feedback` pays for colour; that of the published recipe does not."""
-
-    def with_weight(weight: float) -> float:
-        module = FingerprintAutoencoder(bits=8, resolution=32, perturb=False)
-        module.colour_weight = weight
-        return loss_of(module, photo_crops(4, 32))
-
-    assert FingerprintAutoencoder(bits=8, resolution=32).colour_weight > 0
-    free, dear = with_weight(0.0), with_weight(1.0)
-    assert 0 < dear - free <= 1.0  # the share itself
-    published = FingerprintAutoencoder("stegastamp", 8, 32, "published")
-    assert published.colour_weight == 0.0
-
-
 def test_transplants_make_residuals_alike(settings: Callable[..., Training]) -> None:
     """With them, more of the residual is common to images of one word than without."""
 
@@ -471,17 +241,3 @@ def test_init_goes_on_from_trained_weights(settings: Callable[..., Training]) ->
         train(settings("third", init=str(first.encoder), bits=8))
     with pytest.raises(UserError, match="nothing"):
         train(settings("third", init="nothing"))
-
-
-def test_validation_conditions() -> None:
-    """Each once, by a name that tells the perturbation and how strong."""
-    names = [name for name, _, _ in CONDITIONS]
-    assert len(set(names)) == len(names) and {"jpeg90", "jpeg50", "mirror"} <= set(names)
-    draws = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 256, (1, 3, 32, 32), generator=draws, dtype=torch.uint8)
-    for name, perturbation, strength in CONDITIONS:
-        assert name.startswith(perturbation.name)
-        changed = perturbation.true(pixels, strength, draws)
-        assert changed.dtype == torch.uint8 and not torch.equal(changed, pixels)
-        # Nothing that only a realigning decoder could read: what is validated is the network.
-        assert perturbation.transform(torch.tensor([strength]), (32, 32), draws) is None
