@@ -103,7 +103,10 @@ def _parser() -> Any:
         help="Steps of training; default 4000 unless --num_epochs is given.",
     )
     add(
-        "--lr", type=float | None, default=None, help="Learning rate; default 2e-3, published 1e-4."
+        "--lr",
+        type=float | None,
+        default=None,
+        help="Learning rate; default 2e-3, published 1e-4, where --resume may change it.",
     )
     add("--l2_loss_await", type=int, default=1000, help="Published: steps before the image loss.")
     add("--l2_loss_weight", type=float, default=10.0, help="Published: its final weight.")

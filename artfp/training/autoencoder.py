@@ -141,6 +141,14 @@ class FingerprintAutoencoder(pl.LightningModule):
             "lr_scheduler": {"scheduler": both, "interval": "step"},
         }
 
+    def on_train_start(self) -> None:
+        """Take the rate that was asked for, where it is constant: a checkpoint brings its own."""
+        if isinstance(self.schedule, PublishedSchedule):
+            optimizer = self.optimizers(use_pl_optimizer=False)
+            assert isinstance(optimizer, torch.optim.Optimizer)
+            for group in optimizer.param_groups:
+                group["lr"] = self.lr
+
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         """One step on 8-bit images (N, 3, R, R)."""
         if self.hold_batch is not None:

@@ -84,6 +84,20 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
         assert len(set(map(len, files))) == 1
 
 
+def test_a_resumed_published_run_takes_the_rate_that_is_given(
+    settings: Callable[..., Training],
+) -> None:
+    """As the checkpoint's card says it; Adam's moments stay."""
+    options = {"architecture": "stegastamp", "batch_size": 8}
+    train(settings(max_steps=2, lr=1e-4, **options))
+    before = checkpoint(settings().output_dir)["optimizer_states"][0]
+    assert before["param_groups"][0]["lr"] == 1e-4
+    train(settings(max_steps=3, lr=5e-4, resume=True, **options))
+    after = checkpoint(settings().output_dir)["optimizer_states"][0]
+    assert after["param_groups"][0]["lr"] == 5e-4
+    assert [state["step"] for state in after["state"].values()] == [3] * len(before["state"])
+
+
 def test_an_interrupted_run_goes_on_where_it_was(
     settings: Callable[..., Training], monkeypatch: pytest.MonkeyPatch
 ) -> None:
