@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,8 +20,7 @@ from artfp.cli import (
     attribute_train,
     attribute_visnet,
 )
-from artfp.cli.base import choose
-from artfp.cli.common import prepare
+from artfp.cli.common import parsed_action
 
 HELP = """\
 usage: artfp attribute ACTION ...
@@ -57,34 +55,33 @@ examples:
 artfp attribute ACTION --help tells an action's options.
 exit codes: 0 done, 1 some images could not be used, 2 bad input, 130 interrupted"""
 
-_Describe = Callable[[str], Any]
+_MODULES: dict[str, Any] = {
+    "fit": attribute_fit,
+    "train": attribute_train,
+    "predict": attribute_predict,
+    "report": attribute_report,
+    "study": attribute_study,
+    "localise": attribute_localise,
+    "cluster": attribute_cluster,
+    "fingerprint": attribute_fingerprint,
+    "correlate": attribute_correlate,
+    "remove": attribute_remove,
+    "baseline": attribute_baseline,
+    "learned": attribute_learned,
+    "visnet": attribute_visnet,
+}
+
 _Act = Callable[[Any, Any, list[str]], int]
 
-_ACTIONS: dict[str, tuple[_Describe, _Act]] = {
-    "fit": (attribute_fit.describe, attribute_fit.act),
-    "train": (attribute_train.describe, attribute_train.act),
-    "predict": (attribute_predict.describe, attribute_predict.act),
-    "report": (attribute_report.describe, attribute_report.act),
-    "study": (attribute_study.describe, attribute_study.act),
-    "localise": (attribute_localise.describe, attribute_localise.act),
-    "cluster": (attribute_cluster.describe, attribute_cluster.act),
-    "fingerprint": (attribute_fingerprint.describe, attribute_fingerprint.act),
-    "correlate": (attribute_correlate.describe, attribute_correlate.act),
-    "remove": (attribute_remove.describe, attribute_remove.act),
-    "baseline": (attribute_baseline.describe, attribute_baseline.act),
-    "learned": (attribute_learned.describe, attribute_learned.act),
-    "visnet": (attribute_visnet.describe, attribute_visnet.act),
+_ACTIONS: dict[str, tuple[Callable[[str], Any], _Act]] = {
+    name: (module.describe, module.act) for name, module in _MODULES.items()
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    action = choose(_ACTIONS, words, HELP)
-    if action is None:
+    found = parsed_action("artfp attribute", _ACTIONS, argv, HELP)
+    if found is None:
         return 0
-    describe, act = action
-    parser = describe(f"artfp attribute {words[0]}")
-    args = parser.parse_args(words[1:])
-    prepare()
+    act, args, parser, words = found
     return act(args, parser, words)

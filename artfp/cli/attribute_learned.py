@@ -6,11 +6,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from artfp.cli.attribute_fitting import examined
+from artfp.cli.attribute_options import (
+    NETWORK_OPTIONS,
+    add_network_options,
+    add_split_options,
+    kept_settings,
+)
 from artfp.cli.attribute_progress import progress
 from artfp.cli.attribute_train import immunities
 from artfp.cli.base import console, make_parser
 from artfp.cli.common import report_failed
-from artfp.cli.gan_options import add_device_option, torch_device
+from artfp.cli.gan_options import add_device_option
 from artfp.errors import one_line
 
 DESCRIPTION = """\
@@ -59,23 +66,15 @@ def describe(prog: str) -> Any:
     add = parser.add_argument
     add("folder", type=str, help="Folder with one subfolder of images for each source.")
     add("--output_dir", required=True, help="Folder for the results.")
-    add("--fit", type=int, default=512,
-        help="Images of each source that train and calibrate.")  # fmt: skip
-    add("--test", type=int, default=488, help="Others that test, at most.")
-    add("--network", type=str, default="compact", help="compact or published.")
-    add("--max_steps", type=int | None, default=None,
-        help="Steps of each network; default: 2000 of compact, 20000 of published.")  # fmt: skip
+    add_split_options(parser)
+    add_network_options(parser)
     add("--immunise", type=str | None, default=None, metavar="NAME,...|all",
         help="Train a second network that goes on from the first, on images perturbed by these: "
         "relight, crop, blur, jpeg, noise.")  # fmt: skip
-    add("--immunise_steps", type=int | None, default=None,
-        help="Its steps; default: as --max_steps' default.")  # fmt: skip
     add("--left_out", type=str | None, default=None, metavar="NAME,...|all",
         help="Sources without which a network is trained anew, each by itself.")  # fmt: skip
     add("--alpha", type=float, default=0.05,
         help="Share of the known sources' images that may be called none of these.")  # fmt: skip
-    add("--precision", type=str, default="32-true", help="Of the trainings: 32-true, bf16-mixed.")
-    add("--seed", type=int, default=0, help="Of the split, the trainings and the perturbations.")
     add_device_option(parser)
     return parser
 
@@ -83,29 +82,15 @@ def describe(prog: str) -> Any:
 def act(args: Any, parser: Any, words: list[str]) -> int:
     """Run the action; the exit code."""
     from artfp.attribution.verdicts import Rules
-    from artfp.data.guard import examine
     from artfp.reports.attribute_learned import write_learned
-    from artfp.studies.attribute_kept import ATTRIBUTORS, Settings
     from artfp.studies.attribute_learned import learned
     from artfp.studies.passive_images import sources_in
 
     output = Path(args.output_dir)
-    settings = Settings(
-        output / ATTRIBUTORS,
-        args.network,
-        args.max_steps,
-        args.immunise_steps,
-        args.precision,
-        args.seed,
-        torch_device(args),
-        Rules(args.alpha),
-    )
+    settings = kept_settings(args, rules=Rules(args.alpha))
     immunise, sources = immunities(args.immunise), sources_in(Path(args.folder))
     left_out = [part.strip() for part in (args.left_out or "").split(",") if part.strip()]
-    with progress() as tick:
-        guard = examine(sources, tick=lambda count: tick("comparing files", count))
-    for finding in guard:
-        print(f"warning: {finding}", file=sys.stderr)
+    guard = examined(sources)
     with progress() as tick:
         found = learned(
             sources,
@@ -118,7 +103,7 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
             say=lambda text: print(one_line(text), file=sys.stderr),
             tick=tick,
         )
-    asked = ("network", "max_steps", "immunise_steps", "alpha", "precision", "seed", "fit", "test")
+    asked = (*NETWORK_OPTIONS, "alpha", "fit", "test")
     told = {name: getattr(args, name) for name in asked} | {
         "immunise": list(immunise),
         "guard": [str(finding) for finding in guard],

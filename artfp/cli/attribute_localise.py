@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from artfp.cli.attribute_options import add_print_options
 from artfp.cli.base import console, make_parser
 from artfp.cli.common import counted, report_failed
 from artfp.cli.gan_options import add_device_option, torch_device
@@ -36,19 +37,7 @@ def describe(prog: str) -> Any:
     parser = make_parser(prog, DESCRIPTION, EPILOG)
     add = parser.add_argument
     add("images", type=str, help="Image, folder, zip or list of images.")
-    add(
-        "--fingerprint",
-        required=True,
-        metavar="FILE",
-        help="The source's fingerprint, of artfp attribute study; or an attributor of fit.",
-    )
-    add(
-        "--source",
-        type=str | None,
-        default=None,
-        metavar="NAME",
-        help="Which source of an attributor; images must then have its size.",
-    )
+    add_print_options(parser)
     add("--output_dir", required=True, help="Folder for heat maps and tables.")
     add("--window", type=int | None, default=None,
         help="Pixels a side of the windows; default: a quarter of the shorter side.")  # fmt: skip

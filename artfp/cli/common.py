@@ -7,11 +7,14 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from artfp.cli.base import quiet_libraries
+from artfp.cli.base import choose, quiet_libraries
 from artfp.errors import UserError, one_line
+
+Act = TypeVar("Act")
 
 _SHOWN = 20
 
@@ -119,6 +122,28 @@ def prepare() -> None:
     quiet_libraries()
     logging.basicConfig(format="%(message)s")
     logging.getLogger("artfp").setLevel(logging.INFO)
+
+
+def parsed_action(
+    prog: str,
+    actions: Mapping[str, tuple[Callable[[str], Any], Act]],
+    argv: Sequence[str] | None,
+    text: str,
+) -> tuple[Act, Any, Any, list[str]] | None:
+    """What acts, its arguments, its parser, and all words, of a command with actions.
+
+    `actions` have what makes the parser and what acts; `argv` is by default the process's. None:
+    the words ask for help, which is `text` and was printed. Raises UserError: no such action.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    action = choose(actions, words, text)
+    if action is None:
+        return None
+    describe, act = action
+    parser = describe(f"{prog} {words[0]}")
+    args = parser.parse_args(words[1:])
+    prepare()
+    return act, args, parser, words
 
 
 def first_process() -> bool:

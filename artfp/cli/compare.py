@@ -8,10 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from artfp.cli.attribute_fitting import examined
+from artfp.cli.attribute_options import (
+    NETWORK_OPTIONS,
+    add_network_options,
+    add_split_options,
+    kept_settings,
+)
 from artfp.cli.attribute_progress import progress
 from artfp.cli.base import console, make_parser
 from artfp.cli.common import prepare, report_failed
-from artfp.cli.gan_options import add_device_option, torch_device
+from artfp.cli.gan_options import add_device_option
 from artfp.errors import UserError, one_line
 
 DESCRIPTION = """\
@@ -71,15 +78,8 @@ def _parser() -> Any:
         help="Which, see artfp robustness.")  # fmt: skip
     add("--strengths", type=str, default=STRENGTHS, metavar="NAME=S,...;...",
         help="Their strengths; the defaults lie within the published ranges.")  # fmt: skip
-    add("--fit", type=int, default=512, help="Images of each source that fit.")
-    add("--test", type=int, default=488, help="Others that test, at most.")
-    add("--network", type=str, default="compact", help="Of learned: compact or published.")
-    add("--max_steps", type=int | None, default=None,
-        help="Steps that train the network; default: the recipe's.")  # fmt: skip
-    add("--immunise_steps", type=int | None, default=None,
-        help="Steps that immunise it; default: the recipe's.")  # fmt: skip
-    add("--precision", type=str, default="32-true", help="Of the trainings: 32-true, bf16-mixed.")
-    add("--seed", type=int, default=0, help="Of the split, the trainings and the perturbations.")
+    add_split_options(parser)
+    add_network_options(parser)
     add_device_option(parser)
     return parser
 
@@ -91,11 +91,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = [part.strip() for part in args.contestants.split(",") if part.strip()]
 
     from artfp.attribution.methods import PLAIN
-    from artfp.data.guard import examine
     from artfp.evaluation.sweep_conditions import choose, parse_strengths
     from artfp.models import file_hash, load_decoder, locate
     from artfp.reports import compare as report
-    from artfp.studies.attribute_kept import ATTRIBUTORS, Settings
     from artfp.studies.compare import compare
     from artfp.studies.passive_images import sources_in
 
@@ -106,26 +104,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     path = args.decoder_path.removesuffix(PLAIN)
     decoder, _ = load_decoder(path, realign=path == args.decoder_path)
     words = _fingerprints(Path(args.fingerprints), decoder.bits)
-    settings = Settings(
-        output / ATTRIBUTORS,
-        args.network,
-        args.max_steps,
-        args.immunise_steps,
-        args.precision,
-        args.seed,
-        torch_device(args),
-    )
+    settings = kept_settings(args)
     told = {
         "decoder": file_hash(locate(path, "decoder")),
         "realign": path == args.decoder_path,
-        "network": args.network,
-        "max_steps": args.max_steps,
-        "immunise_steps": args.immunise_steps,
-        "precision": args.precision,
-        "seed": args.seed,
+        **{name: getattr(args, name) for name in NETWORK_OPTIONS},
     }
-    for finding in examine(sources):
-        print(f"warning: {finding}", file=sys.stderr)
+    examined(sources)
     with progress() as tick:
         found = compare(
             sources,

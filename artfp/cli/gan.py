@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from artfp.cli import gan_alter
-from artfp.cli.base import choose, console, make_parser
-from artfp.cli.common import counted, prepare, report_failed
+from artfp.cli.base import console, make_parser
+from artfp.cli.common import counted, parsed_action, report_failed
 from artfp.cli.gan_options import add_device_option, add_training_options, torch_device, training_of
 from artfp.errors import UserError
 
@@ -37,14 +37,10 @@ exit codes: 0 done, 1 some input images could not be used, 2 bad input, 130 inte
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    action = choose(_ACTIONS, words, HELP)
-    if action is None:
+    found = parsed_action("artfp gan", _ACTIONS, argv, HELP)
+    if found is None:
         return 0
-    describe, act = action
-    parser = describe(f"artfp gan {words[0]}")
-    args = parser.parse_args(words[1:])
-    prepare()
+    act, args, parser, words = found
     return act(args, parser, words)
 
 

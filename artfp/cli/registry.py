@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
-from artfp.cli.base import choose, console, make_parser
-from artfp.cli.common import prepare
+from artfp.cli.base import console, make_parser
+from artfp.cli.common import parsed_action
 from artfp.cli.ownership import (
     add_ownership_options,
     decoder_hash,
@@ -60,13 +60,10 @@ register that with --bare."""
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    action = choose(_ACTIONS, words, HELP)
-    if action is None:
+    found = parsed_action("artfp registry", _ACTIONS, argv, HELP)
+    if found is None:
         return 0
-    describe, act = action
-    args = describe(f"artfp registry {words[0]}").parse_args(words[1:])
-    prepare()
+    act, args, _, _ = found
     return act(args)
 
 

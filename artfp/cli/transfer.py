@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from artfp.cli.base import choose, console, make_parser
+from artfp.cli.base import console, make_parser
 from artfp.cli.common import (
     add_fingerprint_options,
-    prepare,
+    parsed_action,
     report_failed,
     trainer_options,
 )
@@ -61,14 +61,10 @@ QUICK = {"max_steps": 600, "limit": 10_000, "images": 500, "progress_images": 20
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    action = choose(_ACTIONS, words, HELP)
-    if action is None:
+    found = parsed_action("artfp transfer", _ACTIONS, argv, HELP)
+    if found is None:
         return 0
-    describe, act = action
-    parser = describe(f"artfp transfer {words[0]}")
-    args = parser.parse_args(words[1:])
-    prepare()
+    act, args, _, _ = found
     return act(args)
 
 
