@@ -34,7 +34,7 @@ import numpy as np
 import pytorch_lightning as pl
 import report
 import torch
-from passive import material, split
+from passive import material
 from rich.table import Table
 
 from artfp.attribution.fitted import FittedAttributor, load_attributor, save_attributor
@@ -44,6 +44,7 @@ from artfp.attribution.verdicts import NONE, judge
 from artfp.cli.base import console, quiet_libraries, run
 from artfp.data.guard import examine
 from artfp.data.pixels import to_unit
+from artfp.data.subset import parted
 from artfp.data.writing import write_atomic
 from artfp.evaluation.passive_correlations import Accuracy
 from artfp.models.attributor import Design
@@ -120,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     guard = examine(sources)
     for finding in guard:
         print(f"warning: {finding}", file=sys.stderr)
-    fitted, tested = split(sources, args.fit, args.test, args.seed)
+    fitted, tested = parted(sources, args.fit, args.test, args.seed)
     known, test = material(fitted, args.seed), material(tested, args.seed, 1)
     rows = [row(what, known, test, args) for what in args.networks.split(",")]
     console().print(_table(rows))

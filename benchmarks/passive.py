@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", help="file for the figures, JSON")
     args = parser.parse_args(argv)
     sources = sources_in(Path(args.data_dir))
-    fitted, tested = split(sources, args.fit, args.test, args.seed)
+    fitted, tested = parted(sources, args.fit, args.test, args.seed)
     train, test = material(fitted, args.seed), material(tested, args.seed, 1)
     if train.policy != test.policy:
         raise UserError("the images of all sources must have one size; cut them, do not resize")
@@ -127,14 +127,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 Images = dict[str, ImageSource]
-
-
-def split(sources: Images, fit: int, test: int, seed: int) -> tuple[Images, Images]:
-    """Images of each source that estimate, and others that test."""
-    parts: tuple[Images, Images] = ({}, {})
-    for name, source in sources.items():
-        parts[0][name], parts[1][name] = parted(source, fit, test, seed)
-    return parts
 
 
 def material(images: Images, seed: int, least: int = LEAST_IMAGES) -> Material:

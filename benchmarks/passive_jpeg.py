@@ -24,7 +24,7 @@ import numpy as np
 import report
 import torch
 from numpy.typing import NDArray
-from passive import Images, split
+from passive import Images
 from rich.table import Table
 
 from artfp.attribution.fitted import Part, vectors
@@ -34,6 +34,7 @@ from artfp.attribution.residual_correlation import MATCHED, PLAIN, CorrelationOp
 from artfp.attribution.verdicts import NONE, Rules, judge
 from artfp.cli.base import console, run
 from artfp.data.pixels import to_bytes, to_unit
+from artfp.data.subset import parted
 from artfp.errors import UserError
 from artfp.perturbations import PERTURBATIONS
 from artfp.reports.passive_page import rounded
@@ -92,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def rows_of(group: str, sources: Images, args: argparse.Namespace) -> list[Row]:
     """One row for each way and for what it was fitted to."""
-    fitted, tested = split(sources, args.fit, args.test, args.seed)
+    fitted, tested = parted(sources, args.fit, args.test, args.seed)
     test = _material(tested, args.seed, 1)
     conditions = {AS_THEY_ARE: _coded(test, None)}
     conditions |= {f"JPEG {quality}": _coded(test, quality) for quality in args.jpeg}
@@ -128,7 +129,7 @@ def rows_of(group: str, sources: Images, args: argparse.Namespace) -> list[Row]:
 
 def unknown(left: str, sources: Images, args: argparse.Namespace) -> list[Row]:
     """How many images of a source are called none of these by fusions that do not know it."""
-    fitted, tested = split(sources, args.fit, args.test, args.seed)
+    fitted, tested = parted(sources, args.fit, args.test, args.seed)
     del fitted[left]
     test = _material({left: tested[left]}, args.seed, 1)
     rows: list[Row] = []

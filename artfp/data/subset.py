@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 
@@ -43,19 +44,24 @@ def limited(source: ImageSource, limit: int | None) -> ImageSource:
 
 
 def parted(
-    source: ImageSource, fit: int, test: int, seed: int = 0
-) -> tuple[ImageSource, ImageSource]:
-    """`fit` images and at most `test` others, drawn by names and seed.
+    sources: Mapping[str, ImageSource], fit: int, test: int, seed: int = 0
+) -> tuple[dict[str, ImageSource], dict[str, ImageSource]]:
+    """`fit` images of each source and at most `test` others, drawn by names and seed.
 
     Raises UserError: no image is left to test.
     """
-    drawn = [fraction_of(f"{seed} {image}") for image in source.names]
-    order = sorted(range(len(drawn)), key=drawn.__getitem__)
-    if min(fit, test) < 1 or len(order) <= fit:
-        raise UserError(
-            f"{source.location}: {len(order)} images; {fit} shall fit and {test} others test"
-        )
-    return Subset(source, sorted(order[:fit])), Subset(source, sorted(order[fit : fit + test]))
+    fitted: dict[str, ImageSource] = {}
+    tested: dict[str, ImageSource] = {}
+    for name, source in sources.items():
+        drawn = [fraction_of(f"{seed} {image}") for image in source.names]
+        order = sorted(range(len(drawn)), key=drawn.__getitem__)
+        if min(fit, test) < 1 or len(order) <= fit:
+            raise UserError(
+                f"{source.location}: {len(order)} images; {fit} shall fit and {test} others test"
+            )
+        fitted[name] = Subset(source, sorted(order[:fit]))
+        tested[name] = Subset(source, sorted(order[fit : fit + test]))
+    return fitted, tested
 
 
 def fraction_of(name: str) -> float:

@@ -97,11 +97,11 @@ def learned(
     if immunise:
         Immunisation(immunise)
     _check_left_out(sources, left_out)
-    both = {name: parted(source, fit, test, settings.seed) for name, source in sources.items()}
+    both = parted(sources, fit, test, settings.seed)
 
     def read(part: int, least: int, side: int | None, but: str | None = None) -> Material:
         return Material(
-            {name: parts[part] for name, parts in both.items() if name != but},
+            {name: source for name, source in both[part].items() if name != but},
             policy=ALIGNED,
             window=side,
             least=least,
@@ -157,7 +157,7 @@ def learned(
     rows = study.rows(networks)
     spaces = [study.learned(networks[0])]
     if installed():
-        spaces.append(study.generic({name: parts[1] for name, parts in both.items()}))
+        spaces.append(study.generic(both[1]))
     opened = [study.open(attributor(WITHOUT + name, but=name), name) for name in left_out]
     journal.close()
     found = Learned(

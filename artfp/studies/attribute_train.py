@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from artfp.attribution.fitted import FittedAttributor, load_attributor
+from artfp.attribution.fitted import FittedAttributor, Part, load_attributor
 from artfp.attribution.likelihoods import ScoreModel, Values
 from artfp.attribution.network import NetworkAttributor
 from artfp.attribution.policy import Policy
@@ -30,11 +31,12 @@ from artfp.models.attributor import LARGEST, SMALLEST, AttributorNetwork
 from artfp.reports.passive_page import rounded
 from artfp.studies.attribute_baseline import pixels_of
 from artfp.studies.attribute_fit import Fit
-from artfp.studies.attribute_material import AS_IS, FOLDS, Material
+from artfp.studies.attribute_material import AS_IS, FOLDS, Material, Tick
 from artfp.studies.attribute_validation import validated
 from artfp.studies.attribute_ways import trial_of
 from artfp.training.attributor import Immunisation
-from artfp.training.attributor_fit import AttributorTraining, Labelled, train_network
+from artfp.training.attributor_fit import AttributorTraining, train_network
+from artfp.training.labelled_fit import Labelled
 
 SHARE, LEAST_HELD = 0.2, 50
 """Of each source's images so many are held out, and at least so many where that is under half."""
@@ -77,6 +79,28 @@ def held_out_rows(material: Material, share: float = SHARE) -> NDArray[np.bool_]
     return np.asarray(material.folds < folds)
 
 
+def divided(
+    material: Material, share: float = SHARE, tick: Tick = lambda what, images: None
+) -> tuple[Labelled, Labelled]:
+    """The windows of all images, in memory: those that train, and those that are held out."""
+    held = torch.from_numpy(held_out_rows(material, share))
+    pixels, labels = pixels_of(material, tick), torch.from_numpy(material.labels)
+    return Labelled(pixels[~held], labels[~held]), Labelled(pixels[held], labels[held])
+
+
+def facts_of(
+    told: dict[str, Any], steps: int, training: Labelled, known: Labelled
+) -> dict[str, Any]:
+    """What the card says of a training: its settings, as `told`, and what came of them."""
+    return {
+        **told,
+        "steps": steps,
+        "images": len(training),
+        "held_out": len(known),
+        "pytorch_lightning": version("pytorch-lightning"),
+    }
+
+
 def network_of(folder: str | Path, sources: Sequence[str]) -> AttributorNetwork:
     """The network of a trained attributor for the same sources, to go on from.
 
@@ -106,10 +130,7 @@ def train(
 
     `share` is held out. None on all processes but the first. Raises UserError: see `train_network`.
     """
-    held = torch.from_numpy(held_out_rows(material, share))
-    pixels, all_labels = pixels_of(material), torch.from_numpy(material.labels)
-    training = Labelled(pixels[~held], all_labels[~held])
-    known = Labelled(pixels[held], all_labels[held])
+    training, known = divided(material, share)
     done = train_network(settings, material.sources, training, known, config)
     if done is None:
         return None
@@ -123,15 +144,7 @@ def train(
     every = np.resize(labels, len(states))
     logs, fits = cross_fitted(scores, every, states)
     model = ScoreModel.fit(scores, every, states)
-    facts = {
-        "training": {
-            **settings.told(),
-            "steps": done.steps,
-            "images": len(training),
-            "held_out": len(known),
-            "pytorch_lightning": version("pytorch-lightning"),
-        }
-    }
+    facts = {"training": facts_of(settings.told(), done.steps, training, known)}
     if immunity is not None:
         copies = states == PERTURBED
         found = validated(logs[copies], fits[copies], labels, material.sources, rules)
@@ -148,7 +161,7 @@ def train(
 
 
 @torch.inference_mode()
-def scores_of(part: NetworkAttributor, images: Labelled) -> Values:
+def scores_of(part: Part, images: Labelled) -> Values:
     """Scores (N, sources) of 8-bit images."""
     found = [part.scores(to_unit(x)) for x in images.pixels.split(256)]
     return np.asarray(torch.cat(found).double().numpy())

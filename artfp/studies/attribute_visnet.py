@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.metadata import version
 
 import torch
 from torch import Tensor
@@ -14,10 +13,9 @@ from artfp.attribution.verdicts import Rules
 from artfp.attribution.visnet import VISNET, VisNetAttributor
 from artfp.data.pixels import to_unit
 from artfp.models.visnet import VisNet
-from artfp.studies.attribute_baseline import pixels_of
 from artfp.studies.attribute_fit import Fit
 from artfp.studies.attribute_material import Material, Tick
-from artfp.studies.attribute_train import SHARE, cross_fitted, held_out_rows
+from artfp.studies.attribute_train import SHARE, cross_fitted, divided, facts_of, scores_of
 from artfp.studies.attribute_validation import validated
 from artfp.studies.attribute_ways import trial_of
 from artfp.training.labelled_fit import Labelled
@@ -67,26 +65,13 @@ def fit_visnet(
     The held out images calibrate the scores, and make the evidence. Raises UserError: see
     `train_visnet`.
     """
-    held = torch.from_numpy(held_out_rows(material, share))
-    pixels, labels = pixels_of(material, tick), torch.from_numpy(material.labels)
-    training, known = Labelled(pixels[~held], labels[~held]), Labelled(pixels[held], labels[held])
+    training, known = divided(material, share, tick)
     network, steps = train_visnet(settings, material.sources, training, known)
     part = VisNetAttributor(material.sources, network)
-    own = known.labels.numpy()
-    with torch.inference_mode():
-        found = [part.scores(to_unit(x)) for x in known.pixels.split(_BATCH)]
-    scores = torch.cat(found).double().numpy()
+    own, scores = known.labels.numpy(), scores_of(part, known)
     logs, fits = cross_fitted(scores, own)
     rules, model = rules or Rules(), ScoreModel.fit(scores, own)
-    facts = {
-        "training": {
-            **settings.told(),
-            "steps": steps,
-            "images": len(training),
-            "held_out": len(known),
-            "pytorch_lightning": version("pytorch-lightning"),
-        }
-    }
+    facts = {"training": facts_of(settings.told(), steps, training, known)}
     fit = Fit(
         FittedAttributor(name, [part], model, material.policy, rules, facts),
         VISNET,

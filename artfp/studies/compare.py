@@ -98,11 +98,11 @@ def compare(
     """
     _check(sources, fingerprints, ways)
     settings = settings or Settings(output / ATTRIBUTORS)
-    both = {name: parted(source, fit, test, settings.seed) for name, source in sources.items()}
+    both = parted(sources, fit, test, settings.seed)
 
     def read(part: int, least: int = LEAST_IMAGES, recompress: bool = False) -> Material:
         return Material(
-            {name: parts[part] for name, parts in both.items()},
+            both[part],
             policy=ALIGNED,
             recompress=recompress,
             least=least,

@@ -25,7 +25,8 @@ from artfp.studies.attribute_train import (
 )
 from artfp.studies.passive_images import sources_in
 from artfp.training.attributor import Immunisation
-from artfp.training.attributor_fit import AttributorTraining, Labelled
+from artfp.training.attributor_fit import AttributorTraining
+from artfp.training.labelled_fit import Labelled
 
 
 def test_side_for() -> None:
