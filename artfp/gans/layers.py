@@ -8,9 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from artfp.models.equalised import EqualConv as EqualConv
-from artfp.models.equalised import EqualLinear as EqualLinear
-
 Layer = TypeVar("Layer", bound=nn.Module)
 
 

@@ -22,8 +22,9 @@ from artfp.gans.base import (
     to_signed,
 )
 from artfp.gans.draws import Draws
-from artfp.gans.layers import EqualConv, EqualLinear, minibatch_deviation, pixel_norm
+from artfp.gans.layers import minibatch_deviation, pixel_norm
 from artfp.gans.losses import between, gradient_penalty
+from artfp.models.equalised import EqualConv, EqualLinear
 
 
 @dataclass(frozen=True)

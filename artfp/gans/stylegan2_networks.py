@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from artfp.gans.layers import EqualConv, EqualLinear, minibatch_deviation, pixel_norm
+from artfp.gans.layers import minibatch_deviation, pixel_norm
+from artfp.models.equalised import EqualConv, EqualLinear
 
 
 def widths(resolution: int, volume: int, most: int) -> list[int]:

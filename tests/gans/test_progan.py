@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from artfp.gans import Batch, Draws, ImageDraws, Moment, build, configured
-from artfp.gans.layers import EqualConv, EqualLinear
 from artfp.gans.progan import ProGAN, ProGANConfig, ProGANGenerator, growth_at, shown, widths
 from artfp.gans.weights import load_generator, save_generator
+from artfp.models.equalised import EqualConv, EqualLinear
 
 
 def tiny(side: int = 32, seed: int = 1) -> ProGAN:
