@@ -8,7 +8,8 @@ SOURCES has one subfolder of images for each source, all of one size. Of each, -
 a fifth of them held out to calibrate, and others, at most --test, test; which, is drawn from the
 files' names, as in benchmarks/passive.py, so that the rows can be laid beside that table. A network
 is NAME or NAME:PART+PART, a part being a perturbation to immunise against or a setting of the
-network, such as low_pass=4, residual=8 or convolve_from=16: the frequency and patch studies.
+network, such as low_pass=4, residual=8 or convolve_from=16: the frequency and patch studies. Beside
+networks NAME may be nearest or eigenface, or visnet, which trains for --max_steps, not --minutes.
 
 --minutes are of this process's CPU time, for each network, looks at held out images included: on a
 shared machine the clock on the wall measures the neighbours. A network that stops earlier has taken
@@ -41,6 +42,7 @@ from artfp.attribution.fitted import FittedAttributor, load_attributor, save_att
 from artfp.attribution.likelihoods import log_loss
 from artfp.attribution.network import NetworkAttributor
 from artfp.attribution.verdicts import NONE, judge
+from artfp.attribution.visnet import VISNET, VisNetAttributor
 from artfp.cli.base import console, quiet_libraries, run
 from artfp.data.guard import examine
 from artfp.data.pixels import to_unit
@@ -50,14 +52,18 @@ from artfp.evaluation.passive_correlations import Accuracy
 from artfp.models.attributor import Design
 from artfp.perturbations import PERTURBATIONS
 from artfp.reports.passive_page import rounded
-from artfp.studies.attribute_baseline import pixels_of
+from artfp.studies.attribute_baseline import BASELINES, fit_baseline, pixels_of
 from artfp.studies.attribute_material import Material
 from artfp.studies.attribute_train import side_for, train
+from artfp.studies.attribute_visnet import fit_visnet
 from artfp.studies.passive_images import sources_in
 from artfp.training.attributor import AttributorModule
 from artfp.training.attributor_fit import AttributorTraining
+from artfp.training.visnet import VisNetRecipe
+from artfp.training.visnet_fit import VisNetTraining
 
 CURVE, FIGURES = "curve.json", "figures.json"
+VISNET_STEPS = 1500
 
 
 class Clock(pl.Callback):
@@ -142,44 +148,71 @@ def row(what: str, known: Material, test: Material, args: argparse.Namespace) ->
     """Figures of a network, which is trained and tested unless it was."""
     name, _, more = what.partition(":")
     parts = [part for part in more.split("+") if part]
-    pairs = [part.split("=") for part in parts if "=" in part]
     folder = Path(args.work) / what.replace(":", "_").replace("+", "_")
     if (folder / FIGURES).is_file():
         known_figures: dict[str, Any] = json.loads((folder / FIGURES).read_text())
         return known_figures
-    clock = Clock(60.0 * args.minutes, folder / CURVE)
     if not (folder / "attributor.safetensors").is_file():
-        settings = AttributorTraining(
-            folder,
-            Design(name, side_for(known.policy), **{key: int(value) for key, value in pairs}),
-            max_steps=args.max_steps or sys.maxsize,
-            immunise=tuple(part for part in parts if "=" not in part),
-            seed=args.seed,
-            look_every=args.look_every,
-            checkpoint_minutes=2.0,
-            resume=(folder / "checkpoints" / "last.ckpt").is_file(),
-            progress=False,
-            trainer={
-                "accelerator": "cpu",
-                "devices": 1,
-                "precision": args.precision,
-                "callbacks": [clock],
-            },
-        )
-        found = train(known, settings, name=what)
-        assert found is not None
-        save_attributor(found.attributor, folder)
+        if name in BASELINES:
+            made = fit_baseline(known, name, name=what).attributor
+        elif name == VISNET:
+            made = visnet(folder, known, args)
+        else:
+            made = network(folder, name, parts, known, args)
+        save_attributor(made, folder)
     attributor = load_attributor(folder, what)
-    curve = json.loads((folder / CURVE).read_text())
+    curve = folder / CURVE
     figures = {
         "network": what,
         "parameters": _parameters(attributor),
-        "steps": attributor.facts["training"]["steps"],
-        "curve": curve,
+        "steps": attributor.facts.get("training", {}).get("steps"),
+        "curve": json.loads(curve.read_text()) if curve.is_file() else [],
         "tests": tests(attributor, test, [int(part) for part in args.jpeg.split(",")]),
     }
     write_atomic(folder / FIGURES, json.dumps(figures, indent=1) + "\n")
     return figures
+
+
+def network(
+    folder: Path, name: str, parts: Sequence[str], known: Material, args: argparse.Namespace
+) -> FittedAttributor:
+    """A trained network; it goes on where it stopped."""
+    pairs = [part.split("=") for part in parts if "=" in part]
+    settings = AttributorTraining(
+        folder,
+        Design(name, side_for(known.policy), **{key: int(value) for key, value in pairs}),
+        max_steps=args.max_steps or sys.maxsize,
+        immunise=tuple(part for part in parts if "=" not in part),
+        seed=args.seed,
+        look_every=args.look_every,
+        checkpoint_minutes=2.0,
+        resume=(folder / "checkpoints" / "last.ckpt").is_file(),
+        progress=False,
+        trainer={
+            "accelerator": "cpu",
+            "devices": 1,
+            "precision": args.precision,
+            "callbacks": [Clock(60.0 * args.minutes, folder / CURVE)],
+        },
+    )
+    found = train(known, settings, name=folder.name)
+    assert found is not None
+    return found.attributor
+
+
+def visnet(folder: Path, known: Material, args: argparse.Namespace) -> FittedAttributor:
+    """A trained visNet, likewise."""
+    settings = VisNetTraining(
+        folder,
+        VisNetRecipe(),
+        max_steps=args.max_steps or VISNET_STEPS,
+        seed=args.seed,
+        look_every=args.look_every,
+        resume=(folder / "checkpoints" / "last.ckpt").is_file(),
+        progress=False,
+        trainer={"accelerator": "cpu", "devices": 1, "precision": args.precision},
+    )
+    return fit_visnet(known, settings, name=folder.name)[0].attributor
 
 
 def tests(
@@ -210,9 +243,10 @@ def tests(
     return found
 
 
-def _parameters(attributor: FittedAttributor) -> int:
+def _parameters(attributor: FittedAttributor) -> int | None:
     part = attributor.parts[0]
-    assert isinstance(part, NetworkAttributor)
+    if not isinstance(part, NetworkAttributor | VisNetAttributor):
+        return None
     return sum(p.numel() for p in part.network.parameters())
 
 

@@ -54,3 +54,9 @@ def test_two_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         )
     assert list(second["tests"]) == ["as they are", "JPEG 95"]
     assert str(tmp_path) not in (tmp_path / "two.json").read_text()
+
+    few = [*words, str(tmp_path / "few.json"), "--networks", "nearest,visnet", "--max_steps", "2"]
+    assert learned.main(few) == 0
+    nearest, visnet = json.loads((tmp_path / "few.json").read_text())["networks"]
+    assert nearest["steps"] is None and nearest["tests"]["as they are"]["largest"] > 0.9
+    assert visnet["steps"] == 2 and visnet["parameters"] > 0
