@@ -84,7 +84,7 @@ def test_groups_differ_in_their_images_alone(done: Study) -> None:
         words[group] = {row["bits"] for row in rows}
     assert words["fingerprinted"] == {"".join(map(str, WORD))}
     assert len(words["other"]) == 1 and words["other"] != words["fingerprinted"]
-    assert len(words["random"]) == 24
+    assert len(words["random"]) >= 20  # 24 draws of 16 bits: two alike happen once in 240 runs
     cards = {
         group: json.loads((done.output / "training" / group / "card.json").read_text())["training"]
         for group in done.groups
