@@ -71,12 +71,23 @@ def test_published_pair_starts_where_signals_pass() -> None:
                 fan_in = value[0].numel()
                 error = 4 * math.sqrt(2 / value.numel())  # of a variance, four standard errors
                 assert value.var().item() * fan_in / 2 == pytest.approx(1, abs=error), name
+    assert _heard(pair) > 0.1
+    torch.manual_seed(4)
+    for network in pair:
+        for module in network.modules():
+            if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+                module.reset_parameters()
+    assert _heard(pair) < 1e-4, "PyTorch's own start lets next to nothing through"
+
+
+def _heard(pair: tuple[torch.nn.Module, torch.nn.Module]) -> float:
+    """How far another fingerprint moves the logits, in standard deviations of the logits."""
     draws = torch.Generator().manual_seed(5)
     x = torch.rand(8, 3, 32, 32, generator=draws)
     words = torch.randint(0, 2, (2, 8, 64), generator=draws).float()
     with torch.no_grad():
         one, two = (pair[1](pair[0](x, word)) for word in words)
-    assert (one - two).std() > 0.1 * one.std()  # with PyTorch's start 7e-6
+    return ((one - two).std() / one.std()).item()
 
 
 def test_unknown_architecture() -> None:
