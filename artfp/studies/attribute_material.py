@@ -188,7 +188,7 @@ class Material:
                 if self._recompress:
                     drawn = fraction_of(f"quality {self._seed} {name}/{image}")
                     quality = QUALITIES[0] + int(drawn * (QUALITIES[1] - QUALITIES[0] + 1))
-                    self._spool.append(_recompressed(piece, quality))
+                    self._spool.append(recompressed(piece, quality))
                 self.codecs[name][codec_of(data)] += 1
                 kept.append(image)
             tick("reading images", 1)
@@ -204,7 +204,7 @@ class Material:
         return offsets
 
 
-def _recompressed(pixels: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+def recompressed(pixels: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     """Pixels (H, W, 3) after JPEG. Blocks begin at the upper left, as they do in the whole file."""
     x = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
     coded = PERTURBATIONS["jpeg"].true(x, float(quality), torch.Generator())
