@@ -6,7 +6,7 @@ from typing import Any
 
 from artfp.cli.attribute_fitting import add_fitting_options, fit_and_save
 from artfp.cli.base import make_parser
-from artfp.cli.gan_options import torch_device
+from artfp.cli.device_options import torch_device
 
 DESCRIPTION = """\
 Fit a baseline of Yu et al. 2019 to a folder of sources, as artfp attribute fit does with ways that

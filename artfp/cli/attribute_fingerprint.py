@@ -8,7 +8,7 @@ from typing import Any
 from artfp.cli.attribute_progress import progress
 from artfp.cli.base import console, make_parser
 from artfp.cli.common import counted, report_failed
-from artfp.cli.gan_options import add_device_option, torch_device
+from artfp.cli.device_options import add_device_option, torch_device
 from artfp.errors import UserError, one_line
 
 DESCRIPTION = """\

@@ -10,7 +10,7 @@ from typing import Any
 from artfp.cli.attribute_progress import progress
 from artfp.cli.base import console
 from artfp.cli.common import counted, first_process, report_failed
-from artfp.cli.gan_options import add_device_option
+from artfp.cli.device_options import add_device_option
 from artfp.errors import UserError, one_line
 
 

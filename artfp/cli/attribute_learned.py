@@ -17,7 +17,7 @@ from artfp.cli.attribute_progress import progress
 from artfp.cli.attribute_train import immunities
 from artfp.cli.base import console, make_parser
 from artfp.cli.common import report_failed
-from artfp.cli.gan_options import add_device_option
+from artfp.cli.device_options import add_device_option
 from artfp.errors import one_line
 
 DESCRIPTION = """\

@@ -9,7 +9,7 @@ from typing import Any
 from artfp.cli.attribute_options import add_print_options
 from artfp.cli.base import console, make_parser
 from artfp.cli.common import counted, report_failed
-from artfp.cli.gan_options import add_device_option, torch_device
+from artfp.cli.device_options import add_device_option, torch_device
 from artfp.errors import one_line
 
 DESCRIPTION = """\

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from artfp.cli.gan_options import torch_device
+from artfp.cli.device_options import torch_device
 
 
 def add_print_options(parser: Any) -> None:

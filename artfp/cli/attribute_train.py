@@ -9,7 +9,8 @@ from typing import Any
 from artfp.cli.attribute_fitting import add_rule_options, examined, tell_by_source
 from artfp.cli.attribute_progress import progress
 from artfp.cli.base import console, make_parser
-from artfp.cli.common import counted, first_process, report_failed, trainer_options
+from artfp.cli.common import counted, first_process, report_failed
+from artfp.cli.device_options import add_lightning_options, trainer_options
 from artfp.errors import UserError, one_line
 
 DESCRIPTION = """\
@@ -88,14 +89,7 @@ def describe(prog: str) -> Any:
     add("--look_every", type=int, default=100, help="Steps between looks at held out images.")
     add("--checkpoint_minutes", type=float, default=10.0, help="Minutes between checkpoints.")
     add("--resume", action="store_true", help="Go on from the last checkpoint in --output_dir.")
-    add("--cuda", type=int | None, default=None,
-        help="Number of the GPU, or -1 for the CPU; default: a GPU if there is one.")  # fmt: skip
-    add("--devices", type=str, default="auto", help="Lightning: number of devices, or a list.")
-    add("--num_nodes", type=int, default=1, help="Lightning: machines.")
-    add("--accelerator", type=str, default="auto", help="Lightning: cpu, gpu, ...")
-    add("--strategy", type=str, default="auto", help="Lightning: ddp, ...")
-    add("--precision", type=str, default="32-true", help="Lightning: 32-true or bf16-mixed.")
-    add("--max_time", type=str | None, default=None, help="Lightning: stop after DD:HH:MM:SS.")
+    add_lightning_options(parser, training=True)
     return parser
 
 

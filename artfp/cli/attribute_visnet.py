@@ -8,7 +8,7 @@ from typing import Any
 
 from artfp.cli.attribute_fitting import add_fitting_options, fit_and_save
 from artfp.cli.base import make_parser
-from artfp.cli.gan_options import torch_device
+from artfp.cli.device_options import torch_device
 from artfp.errors import UserError
 
 DESCRIPTION = """\

@@ -9,12 +9,13 @@ from typing import Any
 
 from artfp.cli.base import console, make_parser
 from artfp.cli.common import (
+    add_decoder_option,
     add_run_options,
     counted,
     prepare,
     report_failed,
-    trainer_options,
 )
+from artfp.cli.device_options import trainer_options
 from artfp.errors import UserError, one_line
 
 DESCRIPTION = """\
@@ -47,12 +48,7 @@ named), 2 bad input, 130 interrupted"""
 def _parser() -> Any:
     parser = make_parser("artfp calibrate", DESCRIPTION, EPILOG)
     add = parser.add_argument
-    add(
-        "--decoder_path",
-        default="photo128",
-        help="Decoder: a shipped name (photo128, cifar32, transfer32), a .safetensors file, or "
-        "a .pth published by the ArtFP authors.",
-    )
+    add_decoder_option(parser)
     add(
         "--data_dir",
         type=str,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from artfp.cli.base import choose, quiet_libraries
+from artfp.cli.device_options import add_lightning_options
 from artfp.errors import UserError, one_line
 
 Act = TypeVar("Act")
@@ -65,51 +66,22 @@ def add_fingerprint_options(parser: Any, when: str = "") -> None:
         help="The model or data set, as it is registered.")  # fmt: skip
 
 
+def add_decoder_option(parser: Any) -> None:
+    """What reads the images."""
+    parser.add_argument(
+        "--decoder_path",
+        default="photo128",
+        help="Decoder: a shipped name (photo128, cifar32, transfer32), a .safetensors file, or "
+        "a .pth published by the ArtFP authors.",
+    )
+
+
 def add_run_options(parser: Any) -> None:
     """How the work is done."""
     add = parser.add_argument
     add("--batch_size", type=int, default=32, help="Images that the network sees at once.")
     add("--num_workers", type=int | None, default=None, help="Loader processes; default: the CPUs.")
-    add(
-        "--cuda",
-        type=int | None,
-        default=None,
-        help="Number of the GPU, or -1 for the CPU; default: a GPU if there is one.",
-    )
-    add("--accelerator", type=str, default="auto", help="Lightning: cpu, gpu, ...")
-    add("--devices", type=str, default="auto", help="Lightning: number of devices, or a list.")
-    add("--num_nodes", type=int, default=1, help="Lightning: machines.")
-    add("--strategy", type=str, default="auto", help="Lightning: ddp, ...")
-    add("--precision", type=str, default="32-true", help="Lightning: 32-true, bf16-mixed, ...")
-
-
-def trainer_options(args: Any) -> dict[str, Any]:
-    """Arguments of Lightning's Trainer from the run options.
-
-    Raises UserError: a GPU that is not there.
-    """
-    devices = args.devices
-    options: dict[str, Any] = {
-        "accelerator": args.accelerator,
-        "devices": int(devices) if devices.isdecimal() else devices,
-        "num_nodes": args.num_nodes,
-        "strategy": args.strategy,
-        "precision": args.precision,
-    }
-    if args.cuda is not None and args.cuda < 0:
-        options["accelerator"] = "cpu"
-    elif args.cuda is not None:
-        import torch
-
-        if args.cuda >= torch.cuda.device_count():
-            raise UserError(
-                f"--cuda {args.cuda}: this machine has {torch.cuda.device_count()} GPUs; "
-                "-1 takes the CPU"
-            )
-        options |= {"accelerator": "gpu", "devices": [args.cuda]}
-    if options["accelerator"] == "cpu" and devices == "auto":
-        options["devices"] = 1  # processes on one CPU are asked for by number
-    return options
+    add_lightning_options(parser)
 
 
 def prepare() -> None:

@@ -18,7 +18,7 @@ from artfp.cli.attribute_options import (
 from artfp.cli.attribute_progress import progress
 from artfp.cli.base import console, make_parser
 from artfp.cli.common import prepare, report_failed
-from artfp.cli.gan_options import add_device_option
+from artfp.cli.device_options import add_device_option
 from artfp.errors import UserError, one_line
 
 DESCRIPTION = """\

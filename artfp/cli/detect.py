@@ -10,6 +10,7 @@ from typing import Any
 
 from artfp.cli.base import console, make_parser
 from artfp.cli.common import (
+    add_decoder_option,
     add_run_options,
     add_source_options,
     check_bits,
@@ -17,8 +18,8 @@ from artfp.cli.common import (
     first_process,
     prepare,
     report_failed,
-    trainer_options,
 )
+from artfp.cli.device_options import trainer_options
 from artfp.errors import UserError, one_line
 
 DESCRIPTION = """\
@@ -52,12 +53,7 @@ _CODES = {"match": 0, "no match": 1, "inconclusive": 3}
 def _parser() -> Any:
     parser = make_parser("detect_fingerprints.py", DESCRIPTION, EPILOG)
     add = parser.add_argument
-    add(
-        "--decoder_path",
-        default="photo128",
-        help="Decoder: a shipped name (photo128, cifar32, transfer32), a .safetensors file, or "
-        "a .pth published by the ArtFP authors.",
-    )
+    add_decoder_option(parser)
     add(
         "--realign",
         type=bool,

@@ -11,6 +11,7 @@ from typing import Any
 
 from artfp.cli.base import console, make_parser
 from artfp.cli.common import counted, prepare, report_failed
+from artfp.cli.device_options import add_device_option, torch_device
 from artfp.errors import UserError, one_line
 
 DESCRIPTION = """\
@@ -72,12 +73,7 @@ def _parser() -> Any:
     add("--csv", type=str | None, default=None, metavar="FILE", help="The same as CSV; also -.")
     add("--batch_size", type=int, default=32, help="Images that the network sees at once.")
     add("--num_workers", type=int | None, default=None, help="Loader processes; default: the CPUs.")
-    add(
-        "--cuda",
-        type=int | None,
-        default=None,
-        help="Number of the GPU, or -1 for the CPU; default: a GPU if there is one.",
-    )
+    add_device_option(parser)
     return parser
 
 
@@ -87,7 +83,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     prepare()
     _check(args)
 
-    from artfp.cli.gan_options import torch_device
     from artfp.data.sources import open_source
     from artfp.evaluation.features import EffnetFeatures, Network, extract
     from artfp.evaluation.inception import load_inception

@@ -18,8 +18,8 @@ from artfp.cli.common import (
     first_process,
     prepare,
     report_failed,
-    trainer_options,
 )
+from artfp.cli.device_options import trainer_options
 from artfp.errors import UserError, one_line
 
 DESCRIPTION = """\

@@ -11,7 +11,8 @@ from typing import Any
 from artfp.cli import gan_alter
 from artfp.cli.base import console, make_parser
 from artfp.cli.common import counted, parsed_action, report_failed
-from artfp.cli.gan_options import add_device_option, add_training_options, torch_device, training_of
+from artfp.cli.device_options import add_device_option, torch_device
+from artfp.cli.gan_options import add_training_options, training_of
 from artfp.errors import UserError
 
 HELP = """\

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from artfp.cli.common import trainer_options
+from artfp.cli.device_options import add_lightning_options, trainer_options
 from artfp.errors import UserError
 
 
@@ -57,13 +57,7 @@ def add_training_options(parser: Any) -> None:
         help="Loader processes; default: none where all images can be kept in memory, else the "
         "CPUs.",
     )
-    add_device_option(parser)
-    add("--devices", type=str, default="auto", help="Lightning: number of devices, or a list.")
-    add("--num_nodes", type=int, default=1, help="Lightning: machines.")
-    add("--accelerator", type=str, default="auto", help="Lightning: cpu, gpu, ...")
-    add("--strategy", type=str, default="auto", help="Lightning: ddp, ...")
-    add("--precision", type=str, default="32-true", help="Lightning: 32-true or bf16-mixed.")
-    add("--max_time", type=str | None, default=None, help="Lightning: stop after DD:HH:MM:SS.")
+    add_lightning_options(parser, training=True)
 
 
 def training_of(args: Any, **more: Any) -> Any:
@@ -102,24 +96,3 @@ def _changes(text: str | None) -> dict[str, str]:
             raise UserError(f"--set {part}: write NAME=VALUE")
         changes[name.strip()] = value.strip()
     return changes
-
-
-def add_device_option(parser: Any) -> None:
-    """Which device, for those who want to say it."""
-    parser.add_argument(
-        "--cuda",
-        type=int | None,
-        default=None,
-        help="Number of the GPU, or -1 for the CPU; default: a GPU if there is one.",
-    )
-
-
-def torch_device(args: Any) -> str:
-    """What --cuda asks for, as torch names it. Raises UserError: a GPU that is not there."""
-    import torch
-
-    gpus = torch.cuda.device_count()
-    number = (0 if gpus else -1) if args.cuda is None else args.cuda
-    if number >= gpus:
-        raise UserError(f"--cuda {number}: this machine has {gpus} GPUs; -1 takes the CPU")
-    return "cpu" if number < 0 else f"cuda:{number}"

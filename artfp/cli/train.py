@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from artfp.cli.base import console, make_parser
-from artfp.cli.common import prepare, trainer_options
+from artfp.cli.common import prepare
+from artfp.cli.device_options import add_lightning_options, trainer_options
 
 DESCRIPTION = """\
 Train an encoder, which hides a fingerprint in images, and the decoder that reads it again.
@@ -113,12 +114,6 @@ def _parser() -> Any:
     add("--l2_loss_ramp", type=int, default=3000, help="Published: steps in which it rises.")
     add("--BCE_loss_weight", type=float, default=1.0, help="Weight of the bits' cross-entropy.")
     add("--seed", type=int, default=0, help="Decides weights and draws. It is no secret.")
-    add(
-        "--cuda",
-        type=int | None,
-        default=None,
-        help="Number of the GPU, or -1 for the CPU; default: a GPU if there is one.",
-    )
     add("--num_workers", type=int | None, default=None, help="Loader processes; default: the CPUs.")
     add("--validate_every", type=int, default=500, help="Steps between validations.")
     add("--checkpoint_minutes", type=float, default=10.0, help="Minutes between checkpoints.")
@@ -129,12 +124,7 @@ def _parser() -> Any:
         default=None,
         help="Act on a training stuck at accuracy 0.5; default: yes, published: only report.",
     )
-    add("--devices", type=str, default="auto", help="Lightning: number of devices, or a list.")
-    add("--num_nodes", type=int, default=1, help="Lightning: machines.")
-    add("--accelerator", type=str, default="auto", help="Lightning: cpu, gpu, ...")
-    add("--strategy", type=str, default="auto", help="Lightning: ddp, ...")
-    add("--precision", type=str, default="32-true", help="Lightning: 32-true, bf16-mixed, ...")
-    add("--max_time", type=str | None, default=None, help="Lightning: stop after DD:HH:MM:SS.")
+    add_lightning_options(parser, training=True)
     return parser
 
 

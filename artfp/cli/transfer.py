@@ -12,9 +12,9 @@ from artfp.cli.common import (
     add_fingerprint_options,
     parsed_action,
     report_failed,
-    trainer_options,
 )
-from artfp.cli.gan import add_training_options, torch_device, training_of
+from artfp.cli.device_options import torch_device, trainer_options
+from artfp.cli.gan_options import add_training_options, training_of
 from artfp.errors import UserError
 
 HELP = """\
