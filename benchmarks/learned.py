@@ -227,7 +227,8 @@ def tests(
             changed = PERTURBATIONS["jpeg"].true(pixels, float(quality), torch.Generator())
         vectors = np.concatenate([attributor.vectors(to_unit(part)) for part in changed.split(256)])
         logs, fits = attributor.log_likelihoods(vectors), attributor.p_values(vectors)
-        hits = [int((vectors[labels == k].argmax(1) == k).sum()) for k in np.unique(labels)]
+        logits = vectors[:, : len(attributor.sources)]
+        hits = [int((logits[labels == k].argmax(1) == k).sum()) for k in np.unique(labels)]
         accuracy = Accuracy(tuple(hits), tuple(np.bincount(labels).tolist()))
         low, high = accuracy.interval()
         verdicts = [x.verdict for x in judge(logs, fits, attributor.sources, attributor.rules)]

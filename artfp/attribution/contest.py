@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from artfp.attribution.fitted import FittedAttributor
-from artfp.attribution.likelihoods import Values, likelihood_ratios
+from artfp.attribution.likelihoods import Values
 from artfp.attribution.proactive import read_logits
 from artfp.evidence import log_p_value
 from artfp.evidence.signs import log_tail_hoeffding
@@ -65,7 +65,7 @@ class PassiveContestant:
 
     def scores(self, vectors: Values) -> Values:
         """Log-likelihood ratios of each source against the mean of the others."""
-        return likelihood_ratios(self._attributor.model.log_likelihoods(vectors))
+        return self._attributor.log_ratios(vectors)
 
     def pooled(self, vectors: Values) -> Values:
         """Sums of log-likelihoods, each limited to what the held out images can show."""

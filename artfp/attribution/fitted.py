@@ -38,7 +38,7 @@ KIND = "attributor"
 FILE, CARD_FILE = "attributor.safetensors", "attributor.json"
 """What is in an attributor's folder: all of it, and its card for people."""
 
-_MODEL = "model"
+_MODEL, _TYPICAL = "model", "typical"
 
 
 class Part(Attributor, Protocol):
@@ -76,6 +76,8 @@ class FittedAttributor:
 
     Natural logarithms, of each source against the mean of the others, without the limit of what is
     told, so that they rank images. Images of any size from the policy's window on are cut to it.
+    What p-values come from, so whether an image has any of the sources, is `typical`: a model of
+    the traits of a part that has some, or else the model that fuses.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class FittedAttributor:
         policy: Policy,
         rules: Rules | None = None,
         facts: Card | None = None,
+        typical: ScoreModel | None = None,
     ) -> None:
         """Take parts that know the same sources; `facts` are what else the card tells."""
         if not parts or len({part.sources for part in parts}) != 1:
@@ -95,23 +98,34 @@ class FittedAttributor:
         self.rules, self.facts = rules or Rules(), dict(facts or {})
         if model.shape != (len(self.sources), len(parts) * len(self.sources)):
             raise ValueError(f"a model of {model.shape} for {len(self.sources)} sources")
+        self.typical = typical
+        if typical is not None and typical.shape != (len(self.sources), len(self.sources)):
+            raise ValueError(f"traits of {typical.shape} for {len(self.sources)} sources")
 
     def vectors(self, x: Tensor) -> Values:
-        """All scores of all parts (N, D) of images (N, 3, H, W) in [0, 1]."""
+        """All scores of all parts, then of traits (N, D), of images (N, 3, H, W) in [0, 1]."""
         return vectors(self.parts, self.policy.cut(x))
 
     def log_likelihoods(self, vectors: Values) -> Values:
         """Natural log-likelihoods (N, sources) of `vectors`, limited (see `ScoreModel`)."""
-        return self.model.limited(self.model.log_likelihoods(vectors))
+        return self.model.limited(self.model.log_likelihoods(self._fused(vectors)))
+
+    def log_ratios(self, vectors: Values) -> Values:
+        """Natural log-likelihood ratios (N, sources) of `vectors`, without limit: see `scores`."""
+        return likelihood_ratios(self.model.log_likelihoods(self._fused(vectors)))
 
     def p_values(self, vectors: Values) -> Values:
         """(N, sources): the share of each source's images that fit it as badly as `vectors` do."""
-        return self.model.p_values(vectors)
+        if self.typical is None:
+            return self.model.p_values(vectors)
+        return self.typical.p_values(vectors[:, self.model.shape[1] :])
 
     def scores(self, x: Tensor) -> Tensor:
         """See Attributor."""
-        found = likelihood_ratios(self.model.log_likelihoods(self.vectors(x)))
-        return torch.from_numpy(found)
+        return torch.from_numpy(self.log_ratios(self.vectors(x)))
+
+    def _fused(self, vectors: Values) -> Values:
+        return vectors[:, : self.model.shape[1]]
 
     def card(self) -> Card:
         """Everything but the tensors, as JSON values."""
@@ -129,15 +143,23 @@ class FittedAttributor:
 
 @torch.inference_mode()
 def vectors(parts: Sequence[Attributor], x: Tensor) -> Values:
-    """Scores of several attributors, side by side (N, D), of images (N, 3, H, W) in [0, 1]."""
-    return torch.cat([part.scores(x).double().cpu() for part in parts], 1).numpy()
+    """Scores of several attributors, side by side (N, D), of images (N, 3, H, W) in [0, 1].
+
+    A network's are its `columns`.
+    """
+    found = [
+        part.columns(x) if isinstance(part, NetworkAttributor) else part.scores(x) for part in parts
+    ]
+    return torch.cat([each.double().cpu() for each in found], 1).numpy()
 
 
 def save_attributor(attributor: FittedAttributor, folder: Path) -> list[str]:
     """Write FILE and CARD_FILE into a folder; their names. Raises UserError: it cannot be."""
     tensors = {
-        f"{_MODEL}.{name}": torch.from_numpy(np.ascontiguousarray(array))
-        for name, array in attributor.model.tensors().items()
+        f"{prefix}.{name}": torch.from_numpy(np.ascontiguousarray(array))
+        for prefix, model in ((_MODEL, attributor.model), (_TYPICAL, attributor.typical))
+        if model is not None
+        for name, array in model.tensors().items()
     }
     for number, part in enumerate(attributor.parts):
         for name, tensor in part.tensors().items():
@@ -171,7 +193,10 @@ def load_attributor(place: str | Path, name: str | None = None) -> FittedAttribu
                     f"does not know; it was written by {card.get('version')}"
                 )
             parts.append(PARTS[own["kind"]].load(sources, own, _under(state, str(number))))
-        model = {key: tensor.numpy() for key, tensor in _under(state, _MODEL).items()}
+        model, typical = (
+            {key: tensor.numpy() for key, tensor in _under(state, prefix).items()}
+            for prefix in (_MODEL, _TYPICAL)
+        )
         return FittedAttributor(
             name or path.resolve().parent.name,
             parts,
@@ -179,6 +204,7 @@ def load_attributor(place: str | Path, name: str | None = None) -> FittedAttribu
             Policy.load(card["policy"]),
             Rules(card["alpha"], card["confidence"]),
             {key: value for key, value in card.items() if key not in _OWN},
+            ScoreModel.from_tensors(typical) if typical else None,
         )
     except UserError:
         raise

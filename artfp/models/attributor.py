@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +29,9 @@ LAST = 4
 
 FACTORS = (1, 2, 4, 8, 16, 32)
 """Of the frequency study."""
+
+MOST_TRAITS = 256
+"""Numbers that `seen` tells of an image's maps, at most."""
 
 _MOST_CHANNELS = 512
 _CHANNELS_TIMES_SIDE = 2048
@@ -107,9 +110,11 @@ def low_passed(x: Tensor, factor: int) -> Tensor:
 class AttributorNetwork(nn.Module):
     """Base of the networks: a trunk that makes features, and a linear layer that makes logits.
 
-    Attributes: `design`; `sources`, how many; `trunk` and `head`, which a subclass provides.
+    Attributes: `design`; `sources`, how many; `trunk` and `head`, which a subclass provides;
+    `LOOKED_AT`, the modules of the trunk whose maps give traits.
     """
 
+    LOOKED_AT: ClassVar[tuple[type[nn.Module], ...]]
     trunk: nn.Sequential
     head: nn.Linear
 
@@ -131,6 +136,23 @@ class AttributorNetwork(nn.Module):
         """Logits (N, sources) of images (N, 3, R, R) in [0, 1]."""
         return cast(Tensor, self.head(self.features(x)))
 
+    def seen(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (N, sources), and traits (N, T) of the maps in between, T at most MOST_TRAITS.
+
+        Traits are means and standard deviations over the places of the first maps of LOOKED_AT that
+        are larger than the last ones. Logits only tell the sources apart that the network learned;
+        early maps still know what else is in an image, so they tell when it has another source.
+        """
+        maps, told = self.design.shown(x), 0
+        traits: list[Tensor] = []
+        for module in self.trunk:
+            maps = module(maps)
+            if isinstance(module, self.LOOKED_AT) and maps.ndim == 4 and maps.shape[-1] > LAST:
+                told += 2 * maps.shape[1]
+                if told <= MOST_TRAITS:
+                    traits += [maps.mean((2, 3)), maps.std((2, 3))]
+        return self.head(maps), torch.cat(traits, 1)
+
 
 class PublishedAttributor(AttributorNetwork):
     """The classifier of Yu et al. 2019, which is ProGAN's discriminator without its normalisation.
@@ -142,6 +164,8 @@ class PublishedAttributor(AttributorNetwork):
 
     With `convolve_from` above 4 there is one convolution at that side, and pooling from there on.
     """
+
+    LOOKED_AT = (nn.LeakyReLU,)
 
     def __init__(self, design: Design, sources: int) -> None:
         super().__init__(design, sources)
@@ -184,6 +208,7 @@ class CompactAttributor(AttributorNetwork):
     nor stride. Blocks that each halve the sides follow, to 4x4 pixels, of 16 to 64 channels.
     """
 
+    LOOKED_AT = (Layer, Unpooled, Pooled)
     WIDTH = 16
 
     def __init__(self, design: Design, sources: int) -> None:

@@ -91,7 +91,7 @@ def measured(
         vectors, count = found[one.name], len(one.sources)
         logs, rejected = _judged(one, vectors)
         confusion = np.zeros((count, count), np.int64)
-        np.add.at(confusion, (truth, vectors.argmax(1)), 1)
+        np.add.at(confusion, (truth, vectors[:, :count].argmax(1)), 1)
         right = truth[logs.argmax(1) == truth]
         rows.append(
             Row(
@@ -236,8 +236,9 @@ def open_set(
     unknown = names == source
     logs, rejected = _judged(attributor, vectors)
     fits = attributor.p_values(vectors)[np.arange(len(logs)), logs.argmax(1)].round(6)
-    best = posteriors(vectors).max(1)
-    right = np.array(attributor.sources)[vectors.argmax(1)] == names
+    logits = vectors[:, : len(attributor.sources)]
+    best = posteriors(logits).max(1)
+    right = np.array(attributor.sources)[logits.argmax(1)] == names
     return OpenSet(
         source,
         tuple(fits[~unknown].tolist()),

@@ -9,7 +9,7 @@ those in the training, whose scores have distributions of their own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -18,11 +18,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from artfp.attribution.fitted import FittedAttributor, Part, load_attributor
 from artfp.attribution.likelihoods import ScoreModel, Values
 from artfp.attribution.network import NetworkAttributor
 from artfp.attribution.policy import Policy
+from artfp.attribution.traits import Traits
 from artfp.attribution.verdicts import Rules
 from artfp.data.pixels import to_bytes, to_unit
 from artfp.errors import UserError
@@ -134,16 +136,19 @@ def train(
     done = train_network(settings, material.sources, training, known, config)
     if done is None:
         return None
-    part = NetworkAttributor(material.sources, done.network)
-    scores, labels = scores_of(part, known), known.labels.numpy()
-    states, immunity, rules = np.full(len(known), AS_IS), settings.immunity(), rules or Rules()
+    immunity, rules = settings.immunity(), rules or Rules()
+    part = NetworkAttributor(
+        material.sources, done.network, usual(done.network, material.sources, training)
+    )
+    count, labels, states = len(material.sources), known.labels.numpy(), np.full(len(known), AS_IS)
+    columns = _of(part.columns, known)
     if immunity is not None:
         changed = perturbed(known, immunity, settings.seed)
-        scores = np.concatenate([scores, scores_of(part, changed)])
+        columns = np.concatenate([columns, _of(part.columns, changed)])
         states = np.repeat((AS_IS, PERTURBED), len(known))
-    every = np.resize(labels, len(states))
-    logs, fits = cross_fitted(scores, every, states)
-    model = ScoreModel.fit(scores, every, states)
+    every, scores, traits = np.resize(labels, len(states)), columns[:, :count], columns[:, count:]
+    logs, fits = cross_fitted(scores, every, states)[0], cross_fitted(traits, every, states)[1]
+    model, typical = (ScoreModel.fit(each, every, states) for each in (scores, traits))
     facts = {"training": facts_of(settings.told(), done.steps, training, known)}
     if immunity is not None:
         copies = states == PERTURBED
@@ -152,7 +157,7 @@ def train(
     own = states == AS_IS
     scores, logs, fits = scores[own], logs[own], fits[own]
     return Fit(
-        FittedAttributor(name, [part], model, material.policy, rules, facts),
+        FittedAttributor(name, [part], model, material.policy, rules, facts, typical),
         settings.design.network,
         {},
         [trial_of(settings.design.network, scores, logs, labels)],
@@ -160,10 +165,21 @@ def train(
     )
 
 
-@torch.inference_mode()
+def usual(network: AttributorNetwork, sources: Sequence[str], images: Labelled) -> Traits:
+    """What traits are usual for the sources of images that trained the network."""
+    traits = _of(NetworkAttributor(sources, network).observed, images)
+    return Traits.fit(torch.from_numpy(traits), images.labels.numpy())
+
+
 def scores_of(part: Part, images: Labelled) -> Values:
     """Scores (N, sources) of 8-bit images."""
-    found = [part.scores(to_unit(x)) for x in images.pixels.split(256)]
+    return _of(part.scores, images)
+
+
+@torch.inference_mode()
+def _of(told: Callable[[Tensor], Tensor], images: Labelled) -> Values:
+    """What is told (N, D) of 8-bit images."""
+    found = [told(to_unit(x)) for x in images.pixels.split(256)]
     return np.asarray(torch.cat(found).double().numpy())
 
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from artfp.errors import UserError
 from artfp.models.attributor import (
+    MOST_TRAITS,
     CompactAttributor,
     Design,
     PublishedAttributor,
@@ -32,6 +33,33 @@ def test_shapes(name: str, width: int, side: int) -> None:
     assert torch.allclose(alone, logits[1:], atol=1e-4)
     with pytest.raises(ValueError, match="expected"):
         network(torch.rand(1, 3, side, side // 2))
+
+
+@pytest.mark.parametrize("side", [32, 128])
+@pytest.mark.parametrize(
+    ("settings", "layers"),
+    [
+        ({}, {32: (1, 2, 3, 4), 128: (1, 2, 3, 4)}),
+        ({"network": "published"}, {32: (1,), 128: (1, 3, 6)}),
+        ({"network": "published", "convolve_from": 32}, {32: (1,), 128: (1, 3, 6)}),
+    ],
+)
+def test_seen(side: int, settings: dict[str, Any], layers: dict[int, tuple[int, ...]]) -> None:
+    """Logits as without a look at the maps, and their moments over places, from hooks."""
+    network = Design(resolution=side, **settings).build(3).eval()
+    x = torch.rand(2, 3, side, side)
+    maps: dict[int, torch.Tensor] = {}
+    for number, module in enumerate(network.trunk):
+        module.register_forward_hook(lambda m, i, out, n=number: maps.__setitem__(n, out))
+    with torch.inference_mode():
+        logits, traits = network.seen(x)
+        assert torch.allclose(network(x), logits, atol=1e-5)
+    expected = []
+    for number in layers[side]:
+        values = maps[number].flatten(2).double().numpy()
+        expected += [values.mean(2), values.std(2, ddof=1)]
+    assert np.allclose(np.concatenate(expected, 1), traits.numpy(), atol=1e-4)
+    assert traits.shape[1] <= MOST_TRAITS
 
 
 def test_published_layers() -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from artfp.attribution.fitted import load_attributor, save_attributor
 from artfp.attribution.likelihoods import ScoreModel
 from artfp.attribution.policy import ALIGNED, Policy
 from artfp.data.pixels import to_unit
@@ -107,13 +108,45 @@ def planted(count: int, seed: int) -> Labelled:
     return Labelled(pixels, torch.from_numpy(labels))
 
 
+def _write(images: Labelled, folder: Path) -> None:
+    """As files, in a subfolder for each source."""
+    for number, (image, label) in enumerate(zip(images.pixels, images.labels, strict=True)):
+        (folder / str(int(label))).mkdir(parents=True, exist_ok=True)
+        pixels = image.permute(1, 2, 0).numpy()
+        Image.fromarray(pixels).save(folder / str(int(label)) / f"{number % 100}.png")
+
+
+@pytest.mark.filterwarnings("ignore:.*GPU available but not used.*")
+def test_images_of_another_source_are_told_by_their_traits(tmp_path: Path) -> None:
+    _write(planted(100, 0), tmp_path / "sources")
+    settings = AttributorTraining(
+        tmp_path / "out",
+        Design("compact", 32),
+        max_steps=15,
+        progress=False,
+        mirror=False,
+        trainer={"accelerator": "cpu", "devices": 1},
+    )
+    found = train(Material(sources_in(tmp_path / "sources")), settings, share=0.5)
+    assert found is not None
+    save_attributor(found.attributor, tmp_path)
+    attributor = load_attributor(tmp_path)
+    fresh = planted(100, 1)
+    x, rows, labels = to_unit(fresh.pixels), np.arange(200), fresh.labels.numpy()
+    vectors = attributor.vectors(x)
+    assert np.allclose(vectors, found.attributor.vectors(x))
+    assert vectors.shape == (200, 4) and (attributor.scores(x).numpy().argmax(1) == labels).all()
+    own = attributor.p_values(vectors)[rows, labels]
+    assert float((own <= 0.1).mean()) < 0.25
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(3))
+    rougher = (x + 0.04 * noise).clamp(0, 1)
+    other = attributor.p_values(attributor.vectors(rougher)).max(1)
+    assert float((other <= 0.1).mean()) > 0.9
+
+
 @pytest.mark.filterwarnings("ignore:.*GPU available but not used.*")
 def test_immunised_networks_are_calibrated_for_perturbed_images(tmp_path: Path) -> None:
-    known = planted(100, 0)
-    for number, (image, label) in enumerate(zip(known.pixels, known.labels, strict=True)):
-        (tmp_path / "sources" / str(int(label))).mkdir(parents=True, exist_ok=True)
-        pixels = image.permute(1, 2, 0).numpy()
-        Image.fromarray(pixels).save(tmp_path / "sources" / str(int(label)) / f"{number % 100}.png")
+    _write(planted(100, 0), tmp_path / "sources")
     material = Material(sources_in(tmp_path / "sources"))
     settings = AttributorTraining(
         tmp_path / "out",
@@ -126,7 +159,8 @@ def test_immunised_networks_are_calibrated_for_perturbed_images(tmp_path: Path) 
     )
     found = train(material, settings, share=0.5)
     assert found is not None
-    model, facts = found.attributor.model, found.attributor.facts
+    model, facts = found.attributor.typical, found.attributor.facts
+    assert model is not None and found.attributor.model.means.shape[0] == 2
     assert model.means.shape[0] == 2 and facts["perturbed_validation"]["accuracy"] > 0.8
     fresh = planted(100, 1)
     changed = perturbed(fresh, Immunisation(("noise", "jpeg")), 7)
@@ -134,14 +168,16 @@ def test_immunised_networks_are_calibrated_for_perturbed_images(tmp_path: Path) 
     assert torch.equal(changed.pixels, again.pixels)
     assert not torch.equal(changed.pixels, fresh.pixels)
     labels = fresh.labels.numpy()
-    vectors = found.attributor.vectors(to_unit(changed.pixels))
+    traits = found.attributor.vectors(to_unit(changed.pixels))[:, 2:]
     rows = np.arange(len(labels))
     plain = ScoreModel(model.means[:1], model.precision[:1], model.temper[:1], model.distances[:1])
-    unfit, before = (float((m.p_values(vectors)[rows, labels] <= 0.1).mean())
+    unfit, before = (float((m.p_values(traits)[rows, labels] <= 0.1).mean())
                      for m in (model, plain))  # fmt: skip
     assert unfit < 0.2 < before  # 0.1 is meant; unperturbed images alone do not know of it
     clean = found.attributor.vectors(to_unit(fresh.pixels))
-    assert float((model.p_values(clean)[rows, labels] <= 0.1).mean()) < 0.2
+    fits = found.attributor.p_values(clean)
+    assert np.array_equal(fits, model.p_values(clean[:, 2:]))
+    assert float((fits[rows, labels] <= 0.1).mean()) < 0.2
 
 
 def test_init_needs_an_attributor(tmp_path: Path) -> None:
