@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artfp.attribution.fitted import FittedAttributor
-from artfp.attribution.likelihoods import Values, likelihood_ratios
+from artfp.attribution.likelihoods import Values
 from artfp.attribution.verdicts import NONE, SOURCE, UNDECIDED
 from artfp.errors import UserError
 from artfp.evaluation.passive_correlations import Accuracy, Area, area, roc
@@ -100,10 +100,7 @@ def assess(
             f"{', '.join(attributor.sources)}, found {', '.join(found)}"
         )
     order = [*names, *(name for name in found if name not in names)]
-    ratios = {
-        name: likelihood_ratios(attributor.model.log_likelihoods(found[name].vectors))
-        for name in order
-    }
+    ratios = {name: attributor.log_ratios(found[name].vectors) for name in order}
     folders = [_folder(attributor, name, found[name], ratios[name]) for name in order]
     hits = tuple(
         folder.likeliest[attributor.sources.index(folder.name)] for folder in folders[: len(names)]
