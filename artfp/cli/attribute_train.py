@@ -24,8 +24,10 @@ networks:
   published  the classifier of the paper: 8.9 million weights, no normalisation
 
 A fifth of the images of each source, by name, is held out (at least 50 where there are 100): these
-tell how far scores can be believed, so that "none of these" can be said with a known error. Images
-are cut to squares with a side of 32, 64, 128 or 256 pixels from their middle, never resized.
+tell how far scores can be believed, so that "none of these" can be said with a known error. It is
+said by what early layers see, not by the scores; a network that is immunised takes an unknown
+source for a perturbed known one. Images are cut to squares with a side of 32, 64, 128 or 256 pixels
+from their middle, never resized.
 
 studies of the paper:
   --low_pass 8         what images say without their fine detail: made smaller by 8 and large again

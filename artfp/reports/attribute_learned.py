@@ -43,7 +43,8 @@ pixels. The pictures are t-SNE: distances between far groups mean nothing."""
 LEGEND_OPEN = """\
 A network was trained anew without each source, then asked about test images of the others (known)
 and of that source (unknown). `AUC`: of the p-value of the likeliest source, by which the verdict
-"none of these" is given, smaller for unknown images, with its interval. `AUC, softmax`: of the
+"none of these" is given, smaller for unknown images, with its interval; it comes from distances of
+means and deviations of the network's early maps. `AUC, softmax`: of the
 largest posterior probability by the logits alone, to compare. `known rejected` and `unknown
 rejected`: shares with the verdict "none of these" at alpha {alpha:g}. `accuracy`: of the largest
 logit on known images."""

@@ -2,9 +2,11 @@
 
 Whole folds of the images, by names, are held out from the training. What these images score gives
 the model of the scores, with its p-values, so the result is calibrated as a fitted attributor is:
-the network has seen none of the images that say how far it can be believed. A network that was
-immunised is calibrated for perturbed images as well: by copies of the held out images, perturbed as
-those in the training, whose scores have distributions of their own.
+the network has seen none of the images that say how far it can be believed. P-values are those of
+traits (`artfp.attribution.traits`): what is usual is told by images that train, how far images of a
+source may be from it by those held out. A network that was immunised is calibrated for perturbed
+images as well: by copies of the held out images, perturbed as those in the training, whose scores
+have distributions of their own.
 """
 
 from __future__ import annotations
