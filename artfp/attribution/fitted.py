@@ -117,7 +117,7 @@ class FittedAttributor:
     def p_values(self, vectors: Values) -> Values:
         """(N, sources): the share of each source's images that fit it as badly as `vectors` do."""
         if self.typical is None:
-            return self.model.p_values(vectors)
+            return self.model.p_values(self._fused(vectors))
         return self.typical.p_values(vectors[:, self.model.shape[1] :])
 
     def scores(self, x: Tensor) -> Tensor:
