@@ -139,18 +139,21 @@ def train(
     if done is None:
         return None
     immunity, rules = settings.immunity(), rules or Rules()
-    part = NetworkAttributor(
-        material.sources, done.network, usual(done.network, material.sources, training)
-    )
+    part, seen = looking(done.network, material.sources, training)
     count, labels, states = len(material.sources), known.labels.numpy(), np.full(len(known), AS_IS)
     columns = _of(part.columns, known)
     if immunity is not None:
         changed = perturbed(known, immunity, settings.seed)
         columns = np.concatenate([columns, _of(part.columns, changed)])
         states = np.repeat((AS_IS, PERTURBED), len(known))
-    every, scores, traits = np.resize(labels, len(states)), columns[:, :count], columns[:, count:]
-    logs, fits = cross_fitted(scores, every, states)[0], cross_fitted(traits, every, states)[1]
-    model, typical = (ScoreModel.fit(each, every, states) for each in (scores, traits))
+    every, scores = np.resize(labels, len(states)), columns[:, :count]
+    # Images that say what is usual are nearer to it than others of their source: one more state.
+    traits = np.concatenate([columns[:, count:], seen])
+    owners = np.concatenate([every, training.labels.numpy()])
+    stages = np.concatenate([states, np.full(len(seen), states.max() + 1)])
+    logs = cross_fitted(scores, every, states)[0]
+    fits = cross_fitted(traits, owners, stages)[1][: len(every)]
+    model, typical = ScoreModel.fit(scores, every, states), ScoreModel.fit(traits, owners, stages)
     facts = {"training": facts_of(settings.told(), done.steps, training, known)}
     if immunity is not None:
         copies = states == PERTURBED
@@ -167,10 +170,13 @@ def train(
     )
 
 
-def usual(network: AttributorNetwork, sources: Sequence[str], images: Labelled) -> Traits:
-    """What traits are usual for the sources of images that trained the network."""
-    traits = _of(NetworkAttributor(sources, network).observed, images)
-    return Traits.fit(torch.from_numpy(traits), images.labels.numpy())
+def looking(
+    network: AttributorNetwork, sources: Sequence[str], images: Labelled
+) -> tuple[NetworkAttributor, Values]:
+    """The network with what is usual in images that trained it, and their own scores of that."""
+    seen = torch.from_numpy(_of(NetworkAttributor(sources, network).observed, images))
+    traits = Traits.fit(seen, images.labels.numpy())
+    return NetworkAttributor(sources, network, traits), traits.scores(seen).double().numpy()
 
 
 def scores_of(part: Part, images: Labelled) -> Values:
