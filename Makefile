@@ -28,11 +28,12 @@ demo: venv  ## Run the whole chain on a small set of photographs; results in dem
 	$(BIN)/artfp demo --output_dir demo
 
 test: venv  ## Run the tests (slow and gpu tests excepted)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
-lint: venv  ## Check style and format
+lint: venv  ## Check style, format and the import contract
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 types: venv  ## Check the types
 	$(BIN)/mypy artfp

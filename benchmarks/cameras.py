@@ -10,7 +10,7 @@ its AUC on 16 photographs and six units of the Dresden database is .971 for inne
 columns, which go to a CSV file beside the JSON, see `extras.py`. CPU time is of one thread.
 
 Sixteen photographs are few: mind the intervals, and that the best of many rows was chosen on them.
-`interval_if_pairs_were_independent` is that of `artfp.evidence.auc`, which knows nothing of pairs
+`interval_if_pairs_were_independent` is that of `artfp.stats.auc`, which knows nothing of pairs
 that share a photograph.
 """  # noqa: E501
 
@@ -27,16 +27,16 @@ import numpy as np
 import report
 import torch
 
-from artfp.cli.base import console, run
+from artfp.core.command import console, run
+from artfp.core.errors import UserError
 from artfp.data.decode import decode_image
 from artfp.data.pixels import as_batch
 from artfp.data.sources import ImageSource, open_source
 from artfp.data.subset import Subset
-from artfp.errors import UserError
-from artfp.evidence.auc import auc_interval
-from artfp.residuals import Extractor, load_extractor
-from artfp.residuals.estimate import estimate
-from artfp.residuals.prnu import pce
+from artfp.passive.residuals import Extractor, load_extractor
+from artfp.passive.residuals.estimate import estimate
+from artfp.passive.residuals.prnu import pce
+from artfp.stats.auc import auc_interval
 
 RESAMPLES = 500
 

@@ -33,16 +33,16 @@ from sklearn.cluster import HDBSCAN, AgglomerativeClustering
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
-from artfp.cli.base import console, run
+from artfp.core.command import console, run
+from artfp.core.errors import UserError
 from artfp.data.sources import ImageSource, open_source
 from artfp.data.subset import Subset
-from artfp.errors import UserError
-from artfp.evaluation.cluster_evidence import directions, of_patterns, of_spectra
-from artfp.evaluation.cluster_fusion import fuse
-from artfp.evaluation.clustering import Settings, agreement, divide, divided_by
-from artfp.evidence.auc import auc
-from artfp.residuals import load_extractor
-from artfp.studies.clusters import gathered
+from artfp.passive.residuals import load_extractor
+from artfp.passive_studies.clustering.cluster import Settings, agreement, divide, divided_by
+from artfp.passive_studies.clustering.fusion import fuse
+from artfp.passive_studies.clustering.similarity import directions, of_patterns, of_spectra
+from artfp.passive_studies.clustering.study import gathered
+from artfp.stats.auc import auc
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]

@@ -19,11 +19,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from artfp.core.errors import UserError
 from artfp.data import ImageError, decode_image, fit, open_source
+from artfp.data.bundle import file_hash, locate
 from artfp.data.pixels import to_unit
-from artfp.errors import UserError
-from artfp.evaluation.measure import batches, perturb
-from artfp.models import Decoder, file_hash, locate
+from artfp.watermark import Decoder
+from artfp.watermark.measure import batches, perturb
 
 UNPERTURBED = "none"
 FLAT = 50

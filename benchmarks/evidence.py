@@ -1,4 +1,4 @@
-"""How often the p-values of `artfp.evidence` call an unmarked image fingerprinted, level by level.
+"""How often the p-values of `artfp.stats` call an unmarked image fingerprinted, level by level.
 
     python benchmarks/evidence.py --data_dir PHOTOS --weights photo128 --logits photo128.npz
     python benchmarks/evidence.py --logits photo128.npz
@@ -33,9 +33,10 @@ from decoded import UNPERTURBED, Decoded, Sources, decode
 from evidence_parts import PARTS, Subject, extremes
 from tallies import Tally, rows, table
 
-from artfp.cli.base import console, run
-from artfp.errors import UserError
-from artfp.models import file_hash, load_decoder, locate
+from artfp.core.command import console, run
+from artfp.core.errors import UserError
+from artfp.data.bundle import file_hash, locate
+from artfp.watermark import load_decoder
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from tallies import LEVELS, Tally, attained
 
-from artfp.evidence import (
+from artfp.ownership.registry.nearest import counter, lanes
+from artfp.stats import (
     correct,
     count_matches,
     log_p_inverted,
@@ -25,7 +26,6 @@ from artfp.evidence import (
     significant,
     weigh_source,
 )
-from artfp.registry.matching import counter, lanes
 
 FAMILY = 1_000
 """Keys that are sought at once, in the parts that correct for it."""

@@ -24,16 +24,16 @@ import torch
 from numpy.typing import NDArray
 from rich.table import Table
 
-from artfp.cli.base import console, run
+from artfp.core.command import console, run
+from artfp.core.errors import UserError
 from artfp.data.decode import decode_image
 from artfp.data.pixels import as_batch
 from artfp.data.sources import ImageSource, open_source
 from artfp.data.subset import Subset
-from artfp.errors import UserError
-from artfp.evidence.auc import auc
-from artfp.residuals import Extractor, load_extractor
-from artfp.residuals.estimate import estimate
-from artfp.residuals.extras import Extras
+from artfp.passive.residuals import Extractor, load_extractor
+from artfp.passive.residuals.estimate import estimate
+from artfp.passive.residuals.extras import Extras
+from artfp.stats.auc import auc
 
 EXTRACTORS = (
     "gaussian:sigma=0.5",

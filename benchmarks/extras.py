@@ -28,12 +28,12 @@ from numpy.typing import NDArray
 from rich.table import Table
 from torch import Tensor
 
+from artfp.data.tables import csv_line
 from artfp.data.writing import write_atomic
-from artfp.evidence.auc import auc
-from artfp.prediction.tables import csv_line
-from artfp.residuals.extras import Extras
-from artfp.residuals.fingerprint import SourceFingerprint, correlation
-from artfp.residuals.prnu import grey
+from artfp.passive.residuals.extras import Extras
+from artfp.passive.residuals.prnu import grey
+from artfp.passive.residuals.source_fingerprint import SourceFingerprint, correlation
+from artfp.stats.auc import auc
 
 Array = NDArray[np.float64]
 

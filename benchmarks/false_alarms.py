@@ -3,7 +3,7 @@
     python benchmarks/false_alarms.py --data_dir CIFAR10_TEST PHOTOS --weights photo128
 
 Unmarked images, as they are and under some perturbations, are decoded once each and compared with
-the fingerprints of 100 keys at the threshold that `artfp.evidence.minimum_matches` gives for each
+the fingerprints of 100 keys at the threshold that `artfp.stats.minimum_matches` gives for each
 nominal level: 10,000 images and 100 keys are a million tests. A threshold is a whole number of
 bits, so the level that it attains (`exact`, a binomial tail) is somewhat below the nominal one.
 
@@ -43,11 +43,11 @@ from decoded import UNPERTURBED, Sources, decode
 from numpy.typing import NDArray
 from scipy.stats import beta, binom
 
-from artfp.cli.base import run
-from artfp.errors import UserError
-from artfp.evidence import minimum_matches
-from artfp.fingerprint import Key
-from artfp.models import load_decoder
+from artfp.core.command import run
+from artfp.core.errors import UserError
+from artfp.ownership.key import Key
+from artfp.stats import minimum_matches
+from artfp.watermark import load_decoder
 
 CONDITIONS = (UNPERTURBED, "jpeg50", "noise0.05", "rotation10", "screenshot")
 LEVELS = (1e-2, 1e-3, 1e-4)

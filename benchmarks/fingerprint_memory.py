@@ -25,8 +25,8 @@ import torch
 from memory import links
 
 from artfp.data.sources import open_source
-from artfp.residuals import load_extractor
-from artfp.residuals.estimate import estimate
+from artfp.passive.residuals import load_extractor
+from artfp.passive.residuals.estimate import estimate
 
 
 def main() -> None:

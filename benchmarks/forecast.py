@@ -21,16 +21,20 @@ import report
 from rich.table import Table
 from scipy import stats
 
-from artfp.cli.base import console, run
+from artfp.core.command import console, run
+from artfp.core.errors import UserError
+from artfp.data.bundle import (
+    file_hash,
+    locate,
+    partner,
+)
 from artfp.data.geometry import Geometry
+from artfp.data.images import stacked
 from artfp.data.sources import open_source
 from artfp.data.subset import limited
-from artfp.errors import UserError
-from artfp.evaluation.transplants import forecast
-from artfp.models import file_hash, load_decoder, load_encoder, locate
-from artfp.models.bundle import partner
-from artfp.reports.transfer_table import FACTS, read_family
-from artfp.studies.images import stacked
+from artfp.transfer.forecast import forecast
+from artfp.transfer.table import FACTS, read_family
+from artfp.watermark import load_decoder, load_encoder
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -25,16 +25,18 @@ import torch
 from numpy.typing import NDArray
 from rich.table import Table
 
-from artfp.cli.base import console, run
+from artfp.core.command import console, run
+from artfp.core.errors import UserError
+from artfp.data.bundle import file_hash, locate
 from artfp.data.pixels import to_bytes
-from artfp.errors import UserError
-from artfp.evaluation.measure import logits_of
-from artfp.evaluation.transfer import bit_accuracies
-from artfp.evidence import weigh_source
-from artfp.fingerprint import Key
-from artfp.gans import Generator, ImageDraws
-from artfp.gans.weights import load_generator
-from artfp.models import Decoder, file_hash, load_decoder, locate
+from artfp.generators import Generator
+from artfp.generators.weights import load_generator
+from artfp.nn.random_draws import ImageDraws
+from artfp.ownership.key import Key
+from artfp.stats import weigh_source
+from artfp.transfer.decoded import bit_accuracies
+from artfp.watermark import Decoder, load_decoder
+from artfp.watermark.measure import logits_of
 
 _BATCH = 100
 

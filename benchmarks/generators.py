@@ -19,15 +19,15 @@ import numpy as np
 import report
 import torch
 
-from artfp.cli.base import console, run
+from artfp.core.command import console, run
+from artfp.core.errors import UserError
 from artfp.data.geometry import Geometry
+from artfp.data.images import stacked
 from artfp.data.pixels import to_unit
 from artfp.data.sources import ImageSource, open_source
 from artfp.data.subset import Subset
-from artfp.errors import UserError
-from artfp.residuals import load_extractor
-from artfp.residuals.estimate import estimate
-from artfp.studies.images import stacked
+from artfp.passive.residuals import load_extractor
+from artfp.passive.residuals.estimate import estimate
 
 RESAMPLES = 100
 

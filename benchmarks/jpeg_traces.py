@@ -3,7 +3,8 @@
     python benchmarks/jpeg_traces.py --data_dir SOURCES --output benchmarks/results/jpeg_traces.json
 
 SOURCES has one subfolder of images for each source; of each the first --images by name are looked
-at. A share is of images in which artfp.data.jpeg_traces sees JPEG, with its Wilson interval (95%):
+at. A share is of images in which artfp.passive.fitting.jpeg_traces
+sees JPEG, with its Wilson interval (95%):
 of generated images as they are it is the share of false alarms, after JPEG that of finds.
 """
 
@@ -19,13 +20,15 @@ import report
 import torch
 from rich.table import Table
 
-from artfp.cli.base import console, run
+from artfp.core.command import console, run
 from artfp.data.decode import decode_image
-from artfp.data.jpeg_traces import was_jpeg
-from artfp.evaluation.sweep_figures import wilson
-from artfp.reports.passive_page import rounded
-from artfp.studies.attribute_material import recompressed
-from artfp.studies.passive_images import sources_in
+from artfp.data.passive_page import rounded
+from artfp.data.sources import (
+    sources_in,
+)
+from artfp.passive.fitting.image_set import recompressed
+from artfp.passive.fitting.jpeg_traces import was_jpeg
+from artfp.robustness.figures import wilson
 
 AS_THEY_ARE = "as they are"
 

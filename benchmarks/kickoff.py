@@ -19,12 +19,12 @@ from typing import Any
 import pytorch_lightning as pl
 import report
 
-from artfp.cli.base import quiet_libraries
+from artfp.core.command import quiet_libraries
 from artfp.data import Geometry, open_source
-from artfp.data.training import TrainingData
-from artfp.training.autoencoder import FingerprintAutoencoder
-from artfp.training.callbacks import Milestones
-from artfp.training.stall import StallGuard
+from artfp.data.train_module import TrainingData
+from artfp.watermark.training.callbacks import Milestones
+from artfp.watermark.training.module import FingerprintAutoencoder
+from artfp.watermark.training.stall import StallGuard
 
 
 class StopWhenRead(pl.Callback):

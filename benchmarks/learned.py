@@ -38,29 +38,31 @@ import torch
 from passive import material
 from rich.table import Table
 
-from artfp.attribution.fitted import FittedAttributor, load_attributor, save_attributor
-from artfp.attribution.likelihoods import log_loss
-from artfp.attribution.network import NetworkAttributor
-from artfp.attribution.verdicts import NONE, judge
-from artfp.attribution.visnet import VISNET, VisNetAttributor
-from artfp.cli.base import console, quiet_libraries, run
-from artfp.data.guard import examine
+from artfp.core.command import console, quiet_libraries, run
+from artfp.data.passive_page import rounded
 from artfp.data.pixels import to_unit
+from artfp.data.sources import (
+    sources_in,
+)
 from artfp.data.subset import parted
 from artfp.data.writing import write_atomic
-from artfp.evaluation.passive_correlations import Accuracy
-from artfp.models.attributor import Design
+from artfp.passive.attributors.bundle import FittedAttributor, load_attributor, save_attributor
+from artfp.passive.attributors.classifier import NetworkAttributor
+from artfp.passive.attributors.score_model import log_loss
+from artfp.passive.attributors.verdicts import NONE, judge
+from artfp.passive.attributors.visnet import VISNET, VisNetAttributor
+from artfp.passive.fitting.baselines import BASELINES, fit_baseline, pixels_of
+from artfp.passive.fitting.classifier import side_for, train
+from artfp.passive.fitting.image_set import Material
+from artfp.passive.fitting.leakage import examine
+from artfp.passive.fitting.visnet import fit_visnet
+from artfp.passive.networks.classifier import Design
+from artfp.passive.roc import Accuracy
+from artfp.passive.training.classifier import AttributorModule
+from artfp.passive.training.classifier_fit import AttributorTraining
+from artfp.passive.training.visnet import VisNetRecipe
+from artfp.passive.training.visnet_fit import VisNetTraining
 from artfp.perturbations import PERTURBATIONS
-from artfp.reports.passive_page import rounded
-from artfp.studies.attribute_baseline import BASELINES, fit_baseline, pixels_of
-from artfp.studies.attribute_material import Material
-from artfp.studies.attribute_train import side_for, train
-from artfp.studies.attribute_visnet import fit_visnet
-from artfp.studies.passive_images import sources_in
-from artfp.training.attributor import AttributorModule
-from artfp.training.attributor_fit import AttributorTraining
-from artfp.training.visnet import VisNetRecipe
-from artfp.training.visnet_fit import VisNetTraining
 
 CURVE, FIGURES = "curve.json", "figures.json"
 VISNET_STEPS = 1500

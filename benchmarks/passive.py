@@ -9,7 +9,7 @@ files' names. The extractor of each way is chosen by ten-fold cross-fitting with
 - `largest`: accuracy of attribution to the largest score. For correlations this is Marra's rule.
 - `pair AUC`: a source's images from another's by the difference of their scores; mean, and worst.
 - `own_auc` (JSON): the same by the score of the one alone, over all ordered pairs, as Marra et al.
-- `likeliest`, `log loss`: by the model of the scores (`artfp.attribution.likelihoods`).
+- `likeliest`, `log loss`: by the model of the scores (`artfp.passive.attributors.score_model`).
 - `rejected`: test images of known sources called none of these, at --alpha.
 - `unknown rejected`: each source in turn is left out of everything, and its test images are called
   none of these; mean over sources, and the worst. The extractor is the one that was chosen with it.
@@ -32,23 +32,31 @@ import report
 from numpy.typing import NDArray
 from rich.table import Table
 
-from artfp.attribution.fitted import Part, vectors
-from artfp.attribution.likelihoods import ScoreModel, log_loss
-from artfp.attribution.policy import ALIGNED
-from artfp.attribution.residual_correlation import MATCHED, PLAIN, CorrelationOptions
-from artfp.attribution.verdicts import NONE, Rules, judge
-from artfp.cli.base import console, run
-from artfp.data.guard import examine
-from artfp.data.sources import ImageSource
+from artfp.core.command import console, run
+from artfp.core.errors import UserError
+from artfp.data.passive_page import rounded
+from artfp.data.sources import (
+    ImageSource,
+    sources_in,
+)
 from artfp.data.subset import parted
-from artfp.errors import UserError
-from artfp.evaluation.passive_correlations import Accuracy, Scores, pair_areas
-from artfp.evidence.auc import auc
-from artfp.reports.passive_page import rounded
-from artfp.studies.attribute_fit import EXTRACTORS, SELECTION
-from artfp.studies.attribute_material import FOLDS, LEAST_IMAGES, Material
-from artfp.studies.attribute_ways import Trial, correlate, discriminate, held_out, trial_of
-from artfp.studies.passive_images import sources_in
+from artfp.passive.attributors.bundle import Part, vectors
+from artfp.passive.attributors.correlation import MATCHED, PLAIN, CorrelationOptions
+from artfp.passive.attributors.score_model import ScoreModel, log_loss
+from artfp.passive.attributors.verdicts import NONE, Rules, judge
+from artfp.passive.attributors.window import ALIGNED
+from artfp.passive.fitting.cross_validation import (
+    Trial,
+    correlate,
+    discriminate,
+    held_out,
+    trial_of,
+)
+from artfp.passive.fitting.image_set import FOLDS, LEAST_IMAGES, Material
+from artfp.passive.fitting.leakage import examine
+from artfp.passive.fitting.select import EXTRACTORS, SELECTION
+from artfp.passive.roc import Accuracy, Scores, pair_areas
+from artfp.stats.auc import auc
 
 Values = NDArray[np.float64]
 Row = dict[str, Any]

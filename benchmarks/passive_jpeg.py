@@ -27,21 +27,23 @@ from numpy.typing import NDArray
 from passive import Images
 from rich.table import Table
 
-from artfp.attribution.fitted import Part, vectors
-from artfp.attribution.likelihoods import ScoreModel
-from artfp.attribution.policy import ALIGNED
-from artfp.attribution.residual_correlation import MATCHED, PLAIN, CorrelationOptions
-from artfp.attribution.verdicts import NONE, Rules, judge
-from artfp.cli.base import console, run
+from artfp.core.command import console, run
+from artfp.core.errors import UserError
+from artfp.data.passive_page import rounded
 from artfp.data.pixels import to_bytes, to_unit
+from artfp.data.sources import (
+    sources_in,
+)
 from artfp.data.subset import parted
-from artfp.errors import UserError
+from artfp.passive.attributors.bundle import Part, vectors
+from artfp.passive.attributors.correlation import MATCHED, PLAIN, CorrelationOptions
+from artfp.passive.attributors.score_model import ScoreModel
+from artfp.passive.attributors.verdicts import NONE, Rules, judge
+from artfp.passive.attributors.window import ALIGNED
+from artfp.passive.fitting.cross_validation import correlate, discriminate
+from artfp.passive.fitting.image_set import LEAST_IMAGES, QUALITIES, Material
+from artfp.passive_studies.marra2019.passive_groups import real_sources
 from artfp.perturbations import PERTURBATIONS
-from artfp.reports.passive_page import rounded
-from artfp.studies.attribute_material import LEAST_IMAGES, QUALITIES, Material
-from artfp.studies.attribute_ways import correlate, discriminate
-from artfp.studies.passive_groups import real_sources
-from artfp.studies.passive_images import sources_in
 
 Values = NDArray[np.float64]
 Batches = list[tuple[NDArray[np.int64], torch.Tensor]]

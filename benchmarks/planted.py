@@ -44,15 +44,15 @@ from rich.table import Table
 from scipy.special import ndtr
 from torch import Tensor
 
-from artfp.cli.base import console, run
+from artfp.core.command import console, run
+from artfp.core.errors import UserError
 from artfp.data.geometry import Geometry
+from artfp.data.images import stacked
 from artfp.data.sources import open_source
 from artfp.data.subset import limited
-from artfp.errors import UserError
-from artfp.evidence.auc import auc
-from artfp.residuals import Extractor, load_extractor
-from artfp.residuals.fingerprint import SourceFingerprint, correlation
-from artfp.studies.images import stacked
+from artfp.passive.residuals import Extractor, load_extractor
+from artfp.passive.residuals.source_fingerprint import SourceFingerprint, correlation
+from artfp.stats.auc import auc
 
 BATCH = 64
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from artfp.reports.colours import CHANCE, OKABE_ITO
+from artfp.reporting.colours import CHANCE, OKABE_ITO
 
 _PANELS = (
     ("energy", "energy of the mean residual / planted"),

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from artfp.registry import Entry, Registry
+from artfp.ownership.registry import Entry, Registry
 
 PLANTED_EVERY = 10
 _SEED = 11
@@ -158,6 +158,6 @@ STEPS = {"build": build, "search": search, "verify": verify}
 
 
 if __name__ == "__main__":
-    from artfp.cli.base import run
+    from artfp.core.command import run
 
     sys.exit(run(main))

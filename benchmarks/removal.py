@@ -29,20 +29,22 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from artfp.cli.base import console, run
+from artfp.core.command import console, run
+from artfp.core.errors import UserError
 from artfp.data.decode import decode_image
 from artfp.data.pixels import as_batch, to_unit
-from artfp.data.sources import ImageSource
+from artfp.data.sources import (
+    ImageSource,
+    sources_in,
+)
 from artfp.data.subset import Subset
-from artfp.errors import UserError
-from artfp.evaluation.fidelity import psnr
-from artfp.evaluation.removal import quantised, subtracted
-from artfp.evidence.intervals import clopper_pearson
-from artfp.reports.removal import Point, plot_removal
-from artfp.residuals import Extractor, load_extractor
-from artfp.residuals.estimate import estimate
-from artfp.residuals.fingerprint import correlation
-from artfp.studies.passive_images import sources_in
+from artfp.metrics.fidelity import psnr
+from artfp.passive.residuals import Extractor, load_extractor
+from artfp.passive.residuals.estimate import estimate
+from artfp.passive.residuals.source_fingerprint import correlation
+from artfp.passive_studies.removal.report import Point, plot_removal
+from artfp.passive_studies.removal.study import quantised, subtracted
+from artfp.stats.intervals import clopper_pearson
 
 ATTACKS = ("mean", "projection", "nearest", "scrambled")
 

@@ -34,10 +34,10 @@ from rich.table import Table
 from scipy import ndimage
 from skimage import data
 
-from artfp.cli.base import console, run
+from artfp.core.command import console, run
+from artfp.core.errors import UserError
 from artfp.data.pixels import to_unit
-from artfp.errors import UserError
-from artfp.residuals import known_extractors, load_extractor
+from artfp.passive.residuals import known_extractors, load_extractor
 
 SIGMA = 5.0
 BATCHES = ((512, 1), (512, 8), (128, 64), (32, 512))

@@ -133,10 +133,10 @@ def _floor_decode(files: list[Path], place: Path) -> float:
 
 def _artfp_embed(files: list[Path], place: Path, precision: str = "32-true") -> float:
     from artfp.data import open_source
-    from artfp.models import load_encoder
-    from artfp.prediction.embed import Embedding, embed
-    from artfp.prediction.loop import make_trainer
-    from artfp.prediction.words import drawn_words
+    from artfp.ownership.assignment import drawn_words
+    from artfp.watermark import load_encoder
+    from artfp.watermark.embed import Embedding, embed
+    from artfp.watermark.prediction_loop import make_trainer
 
     encoder, card = load_encoder("photo128")
     words = drawn_words(card["bits"], place / "out", per_image=False)
@@ -152,9 +152,9 @@ def _artfp_embed_bf16(files: list[Path], place: Path) -> float:
 
 def _artfp_detect(files: list[Path], place: Path, realign: bool = True) -> float:
     from artfp.data import open_source
-    from artfp.models import load_decoder
-    from artfp.prediction.detect import Detection, detect
-    from artfp.prediction.loop import make_trainer
+    from artfp.watermark import load_decoder
+    from artfp.watermark.decode import Detection, detect
+    from artfp.watermark.prediction_loop import make_trainer
 
     decoder, _ = load_decoder("photo128", realign)
     start = time.perf_counter()
@@ -163,7 +163,7 @@ def _artfp_detect(files: list[Path], place: Path, realign: bool = True) -> float
 
 
 def _artfp_detect_marked(files: list[Path], place: Path) -> float:
-    from artfp.prediction.embed import IMAGES
+    from artfp.watermark.embed import IMAGES
 
     _artfp_embed(files, place)
     return _artfp_detect(sorted((place / "out" / IMAGES).iterdir()), place)
@@ -186,7 +186,7 @@ def _published_embed(files: list[Path], place: Path) -> float:
     import torch
     from torchvision.utils import save_image
 
-    from artfp.models import build_pair
+    from artfp.watermark import build_pair
 
     encoder = build_pair("stegastamp", 100, SIDE)[0].eval()
     bits = torch.randint(0, 2, (1, 100)).float()
@@ -203,7 +203,7 @@ def _published_embed(files: list[Path], place: Path) -> float:
 def _published_detect(files: list[Path], place: Path) -> float:
     import torch
 
-    from artfp.models import build_pair
+    from artfp.watermark import build_pair
 
     decoder = build_pair("stegastamp", 100, SIDE)[1].eval()
     start = time.perf_counter()

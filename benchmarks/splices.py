@@ -29,23 +29,23 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from artfp.cli.base import console, run
+from artfp.core.command import console, run
+from artfp.core.errors import UserError
 from artfp.data.decode import decode_image
 from artfp.data.pixels import as_batch
 from artfp.data.sources import ImageSource, open_source
 from artfp.data.subset import Subset
-from artfp.errors import UserError
-from artfp.evaluation.localise import (
+from artfp.passive.residuals import load_extractor
+from artfp.passive.residuals.estimate import estimate
+from artfp.passive_studies.localisation.report import plot_windows
+from artfp.passive_studies.localisation.study import (
     Detection,
     best_threshold,
     detection,
     pixel_map,
     windowed_correlation,
 )
-from artfp.evidence.auc import auc
-from artfp.reports.localise import plot_windows
-from artfp.residuals import load_extractor
-from artfp.residuals.estimate import estimate
+from artfp.stats.auc import auc
 
 LEAST, MOST = 0.05, 0.25
 """Share of an image that a splice covers."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.pop("COLUMNS", None)  # pytest-xdist sets it, and tables would be cut to it
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from PIL import Image
 from skimage import data
 from torch import Tensor
 
-from artfp.models import Pair, build_pair, save_network
+from artfp.watermark import Pair, build_pair, save_network
 
 torch.set_num_threads(1)
 

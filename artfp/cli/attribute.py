@@ -5,22 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from artfp.cli import (
-    attribute_baseline,
-    attribute_cluster,
-    attribute_correlate,
-    attribute_fingerprint,
-    attribute_fit,
-    attribute_learned,
-    attribute_localise,
-    attribute_predict,
-    attribute_remove,
-    attribute_report,
-    attribute_study,
-    attribute_train,
-    attribute_visnet,
-)
-from artfp.cli.common import parsed_action
+from artfp.core.common import parsed_action
+from artfp.passive import attribute_baseline, attribute_report, attribute_visnet
+from artfp.passive import command_fit as attribute_fit
+from artfp.passive import command_predict as attribute_predict
+from artfp.passive import command_train as attribute_train
+from artfp.passive.residuals import attribute_correlate, attribute_fingerprint
+from artfp.passive_studies.clustering import command as attribute_cluster
+from artfp.passive_studies.localisation import command as attribute_localise
+from artfp.passive_studies.marra2019 import command as attribute_study
+from artfp.passive_studies.removal import command as attribute_remove
+from artfp.passive_studies.yu2019 import command as attribute_learned
 
 HELP = """\
 usage: artfp attribute ACTION ...

@@ -6,29 +6,69 @@ import difflib
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from artfp import __version__
-from artfp.errors import one_line
+from artfp.core.errors import one_line
 
-# Each command is the module of its name beside this one.
+
+class Command(NamedTuple):
+    """A command: the module whose `main(argv)` runs it, and its line in the help."""
+
+    module: str
+    summary: str
+
+
 COMMANDS = {
-    "train": "Train an encoder and a decoder on a folder of images",
-    "embed": "Embed a fingerprint in every image of a data set",
-    "detect": "Decode images and say whether a fingerprint is in them",
-    "demo": "Run the whole chain on a few photographs, without a GPU",
-    "measure": "Measure image fidelity, bit accuracy and robustness",
-    "distance": "Tell how far sets of images are apart, in features",
-    "robustness": "Compare watermarks under perturbations of growing strength",
-    "attribute": "Tell which of several known sources made an image",
-    "gan": "Train generative models on images; generate with them",
-    "transfer": "Find out whether a fingerprint comes through a generator",
-    "compare": "Choose sources by fingerprints and by traces, in one table",
-    "secrecy": "Find out whether fingerprinted images can be told without the key",
-    "denoiser": "Train the denoiser of the residual extractor learned",
-    "calibrate": "Check a decoder on clean images; detect tells its alarms",
-    "power": "Say how many images a verdict takes",
-    "keygen": "Draw a secret key; commit to a fingerprint; check a commitment",
-    "registry": "Keep who owns which fingerprint",
+    "train": Command(
+        "artfp.watermark.command_train", "Train an encoder and a decoder on a folder of images"
+    ),
+    "embed": Command(
+        "artfp.watermark.command_embed", "Embed a fingerprint in every image of a data set"
+    ),
+    "detect": Command(
+        "artfp.audit.command_detect", "Decode images and say whether a fingerprint is in them"
+    ),
+    "demo": Command(
+        "artfp.watermark.demo", "Run the whole chain on a few photographs, without a GPU"
+    ),
+    "measure": Command(
+        "artfp.watermark.command_measure", "Measure image fidelity, bit accuracy and robustness"
+    ),
+    "distance": Command(
+        "artfp.metrics.command", "Tell how far sets of images are apart, in features"
+    ),
+    "robustness": Command(
+        "artfp.robustness.command", "Compare watermarks under perturbations of growing strength"
+    ),
+    "attribute": Command(
+        "artfp.cli.attribute", "Tell which of several known sources made an image"
+    ),
+    "gan": Command(
+        "artfp.generators.command", "Train generative models on images; generate with them"
+    ),
+    "transfer": Command(
+        "artfp.transfer.command", "Find out whether a fingerprint comes through a generator"
+    ),
+    "compare": Command(
+        "artfp.comparison.command", "Choose sources by fingerprints and by traces, in one table"
+    ),
+    "secrecy": Command(
+        "artfp.secrecy.command", "Find out whether fingerprinted images can be told without the key"
+    ),
+    "denoiser": Command(
+        "artfp.passive.residuals.command", "Train the denoiser of the residual extractor learned"
+    ),
+    "calibrate": Command(
+        "artfp.watermark.command_calibrate",
+        "Check a decoder on clean images; detect tells its alarms",
+    ),
+    "power": Command("artfp.audit.command_power", "Say how many images a verdict takes"),
+    "keygen": Command(
+        "artfp.ownership.command_keygen",
+        "Draw a secret key; commit to a fingerprint; check a commitment",
+    ),
+    "registry": Command("artfp.ownership.command_registry", "Keep who owns which fingerprint"),
 }
 
 
@@ -53,11 +93,11 @@ def main(argv: Sequence[str] | None = None, command: str | None = None) -> int:
     if name not in COMMANDS:
         return _refuse(f"unknown command '{one_line(name)}'", name)
 
-    from artfp.cli.base import run
+    from artfp.core.command import run
 
     def load_and_call(arguments: Sequence[str] | None) -> int:
         # In here, so that an interrupt during a slow import is told in one line as well.
-        code: int = importlib.import_module(f"artfp.cli.{name}").main(arguments)
+        code: int = importlib.import_module(COMMANDS[name].module).main(arguments)
         return code
 
     return run(load_and_call, rest, prog=f"artfp {name}")
@@ -65,7 +105,7 @@ def main(argv: Sequence[str] | None = None, command: str | None = None) -> int:
 
 def _help() -> str:
     width = max(map(len, COMMANDS))
-    lines = [f"  {name:{width}}  {text}" for name, text in COMMANDS.items()]
+    lines = [f"  {name:{width}}  {command.summary}" for name, command in COMMANDS.items()]
     return "\n".join(
         [
             "usage: artfp [--help] [--version] COMMAND ...",

@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from typing import Any
 
+from artfp.core.errors import UserError
 from artfp.data import decode
 from artfp.data.decode import ImageError
 from artfp.data.entries import (
@@ -18,7 +19,6 @@ from artfp.data.entries import (
     parse_dataset_json,
     unique_name,
 )
-from artfp.errors import UserError
 
 __all__ = ["ZipSource"]
 

@@ -6,8 +6,8 @@ import json
 import posixpath
 from typing import Any
 
+from artfp.core.errors import UserError
 from artfp.data.decode import IMAGE_SUFFIXES
-from artfp.errors import UserError
 
 __all__ = ["DATASET_JSON", "is_hidden", "is_image_name", "parse_dataset_json", "unique_name"]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from artfp.core.errors import UserError
 from artfp.data.decode import ImageError
-from artfp.errors import UserError
 
 __all__ = ["Geometry", "fit", "fit_shape"]
 

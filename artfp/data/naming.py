@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from artfp.errors import UserError
+from artfp.core.errors import UserError
 
 __all__ = ["output_names", "renamed_dataset_json"]
 

@@ -12,6 +12,7 @@ import stat
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from artfp.core.errors import UserError
 from artfp.data import decode
 from artfp.data.archive import ZipSource
 from artfp.data.decode import IMAGE_SUFFIXES, ImageError
@@ -22,7 +23,6 @@ from artfp.data.entries import (
     parse_dataset_json,
     unique_name,
 )
-from artfp.errors import UserError
 
 __all__ = ["FileSource", "ImageSource", "open_source"]
 
@@ -197,3 +197,20 @@ def _listed(location: str) -> dict[str, str]:
             name = os.path.relpath(path, common).replace(os.sep, "/")
             files[unique_name(name, taken)] = paths[path]
     return files
+
+
+def sources_in(folder: Path) -> dict[str, ImageSource]:
+    """The subfolders of a folder as sources of images, by name; hidden ones are ignored.
+
+    Raises UserError: no such folder, fewer than two subfolders, or no image in one.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read: {error.strerror or error}") from None
+    if len(names) < 2:
+        raise UserError(
+            f"{folder}: found {len(names)} subfolders; expected one for each source, two or more"
+        )
+    return {name: open_source(folder / name) for name in names}

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 
+from artfp.core.errors import UserError
 from artfp.data.sources import ImageSource
-from artfp.errors import UserError
 
 __all__ = ["Subset", "fraction_of", "limited", "parted"]
 

@@ -19,10 +19,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
+from artfp.core.errors import UserError
 from artfp.data.decode import ImageError
 from artfp.data.entries import DATASET_JSON
 from artfp.data.naming import renamed_dataset_json
-from artfp.errors import UserError
 
 __all__ = [
     "FORMATS",

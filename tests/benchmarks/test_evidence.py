@@ -18,10 +18,10 @@ import pytest
 import torch
 from scipy import stats
 
-from artfp.errors import UserError
-from artfp.evaluation.measure import read
-from artfp.evidence import count_matches, log_p_value
-from artfp.models import Pair
+from artfp.core.errors import UserError
+from artfp.stats import count_matches, log_p_value
+from artfp.watermark import Pair
+from artfp.watermark.measure import read
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from artfp.errors import UserError
-from artfp.models import file_hash
+from artfp.core.errors import UserError
+from artfp.data.bundle import file_hash
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 

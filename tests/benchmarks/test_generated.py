@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from artfp.fingerprint import Key
-from artfp.gans import build
-from artfp.gans.weights import save_generator
+from artfp.generators import build
+from artfp.generators.weights import save_generator
+from artfp.ownership.key import Key
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from artfp.errors import UserError
+from artfp.core.errors import UserError
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from artfp.errors import UserError
+from artfp.core.errors import UserError
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 

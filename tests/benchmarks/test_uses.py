@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from artfp.errors import UserError
+from artfp.core.errors import UserError
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 

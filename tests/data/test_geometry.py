@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 from skimage import data as samples
 
+from artfp.core.errors import UserError
 from artfp.data.decode import ImageError
 from artfp.data.geometry import Geometry, fit
-from artfp.errors import UserError
 
 
 def test_unchanged_by_default() -> None:

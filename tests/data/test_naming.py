@@ -5,8 +5,8 @@ import random
 
 import pytest
 
+from artfp.core.errors import UserError
 from artfp.data.naming import output_names, renamed_dataset_json
-from artfp.errors import UserError
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from artfp.core.errors import UserError
 from artfp.data import decode
 from artfp.data.decode import ImageError
 from artfp.data.sources import ImageSource, open_source
-from artfp.errors import UserError
 
 
 def make_zip(path: Path, members: dict[str, bytes]) -> Path:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from artfp.core.errors import UserError
 from artfp.data import open_source
 from artfp.data.subset import limited
-from artfp.errors import UserError
 
 
 def test_a_limit_draws_by_name_alone(photo_folder: Path, tmp_path: Path) -> None:

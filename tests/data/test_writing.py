@@ -11,10 +11,10 @@ import pytest
 from PIL import ImageCms
 from skimage import data as samples
 
+from artfp.core.errors import UserError
 from artfp.data.decode import ImageError, decode_image
 from artfp.data.sources import open_source
 from artfp.data.writing import FORMATS, encode_image, pack_zip, suffix_of, write_atomic
-from artfp.errors import UserError
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 

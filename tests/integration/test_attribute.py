@@ -13,8 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from artfp.attribution.fitted import load_attributor
-from artfp.studies import attribute_fit
+from artfp.passive.attributors.bundle import load_attributor
+from artfp.passive.fitting import select as attribute_fit
 
 Call = Callable[..., tuple[int, list[str], list[str]]]
 SIDE, NAMES = 24, ("left", "middle", "right")

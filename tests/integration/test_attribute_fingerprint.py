@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from artfp.cli.main import main
-from artfp.residuals.fingerprint import SourceFingerprint
+from artfp.passive.residuals.source_fingerprint import SourceFingerprint
 
 SOURCES = ("nikon", "canon")
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from artfp.attribution.fitted import load_attributor
+from artfp.passive.attributors.bundle import load_attributor
 
 Call = Callable[..., tuple[int, list[str], list[str]]]
 SIDE, NAMES = 40, ("left", "middle", "right")

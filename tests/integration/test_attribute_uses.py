@@ -12,17 +12,17 @@ import pytest
 import torch
 from PIL import Image
 
-from artfp.attribution.fitted import FittedAttributor, save_attributor
-from artfp.attribution.likelihoods import ScoreModel
-from artfp.attribution.policy import ALIGNED, Policy
-from artfp.attribution.residual_correlation import ResidualCorrelation
+from artfp.core.errors import UserError
 from artfp.data.pixels import as_batch
-from artfp.errors import UserError
-from artfp.evaluation.fidelity import psnr
-from artfp.residuals import load_extractor
-from artfp.residuals.fingerprint import SourceFingerprint
-from artfp.studies.cut import read_print
-from artfp.studies.removal import Attack
+from artfp.metrics.fidelity import psnr
+from artfp.passive.attributors.bundle import FittedAttributor, save_attributor
+from artfp.passive.attributors.correlation import ResidualCorrelation
+from artfp.passive.attributors.read_fingerprint import read_print
+from artfp.passive.attributors.score_model import ScoreModel
+from artfp.passive.attributors.window import ALIGNED, Policy
+from artfp.passive.residuals import load_extractor
+from artfp.passive.residuals.source_fingerprint import SourceFingerprint
+from artfp.passive_studies.removal.removal import Attack
 
 Call = Callable[..., tuple[int, list[str], list[str]]]
 

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from artfp.data import Journal
-from artfp.fingerprint import Key, to_hex, to_text
-from artfp.registry import Entry, Registry
+from artfp.ownership.key import Key, to_hex, to_text
+from artfp.ownership.registry import Entry, Registry
 
 Words = Callable[..., list[object]]
 Call = Callable[..., tuple[int, list[str], list[str]]]
@@ -172,7 +172,7 @@ def test_a_stopped_run_weighs_all_of_its_images(
         detect(data=marked)
     monkeypatch.undo()
     monkeypatch.setattr(
-        "artfp.private.os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "full"))
+        "artfp.data.files.os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "full"))
     )
     code, _, err = detect(*words, data=marked)
     assert code == 2 and "full" in err[-1]

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from artfp.cli.main import main
-from artfp.models import build_pair, save_network
+from artfp.watermark import build_pair, save_network
 
 Refused = Callable[..., str]
 

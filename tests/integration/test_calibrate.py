@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from artfp.models import file_hash, load_decoder, save_network
+from artfp.data.bundle import file_hash
+from artfp.watermark import load_decoder, save_network
 
 Words = Callable[..., list[object]]
 Call = Callable[..., tuple[int, list[str], list[str]]]

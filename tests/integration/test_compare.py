@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from artfp.cli.main import main
-from artfp.fingerprint import to_text
-from artfp.models import Pair, fingerprint_image
+from artfp.ownership.key import to_text
+from artfp.watermark import Pair, fingerprint_image
 
 Folder = tuple[Path, Path]
 

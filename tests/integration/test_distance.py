@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from artfp.evaluation.distances import compare
-from artfp.evaluation.effnet import installed
-from artfp.evaluation.features import features_of
+from artfp.metrics.effnet import installed
+from artfp.metrics.features import features_of
+from artfp.metrics.frechet_kernel import compare
 
 pytestmark = pytest.mark.skipif(not installed(), reason="needs the extra `features`")
 
@@ -133,6 +133,6 @@ def test_refused(call: Call, folders: dict[str, Path], tmp_path: Path) -> None:
 def test_without_the_extra(
     call: Call, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("artfp.evaluation.effnet.installed", lambda: False)
+    monkeypatch.setattr("artfp.metrics.effnet.installed", lambda: False)
     line = refused(call, folders["A"], folders["B"])
     assert "frechet_effnet needs" in line and "pip install 'artfp[features]'" in line

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from artfp.gans import GANS
-from artfp.gans.weights import load_generator
+from artfp.generators import GANS
+from artfp.generators.weights import load_generator
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -101,7 +101,7 @@ def test_alter_and_go_on(call: Call, photo_folder: Path, tmp_path: Path) -> None
 SPY = """
 import pathlib, sys
 from artfp.cli.main import main
-from artfp.training.gan import GanModule
+from artfp.generators.training.module import GanModule
 
 def on_train_end(self):
     weights = [float(p.double().abs().sum()) for p in self.model.parameters()]

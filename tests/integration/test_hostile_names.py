@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from artfp.errors import one_line
-from artfp.fingerprint import Key, to_hex, to_text
-from artfp.models import Pair, read_image
-from artfp.registry import Entry, Registry
+from artfp.core.errors import one_line
+from artfp.ownership.key import Key, to_hex, to_text
+from artfp.ownership.registry import Entry, Registry
+from artfp.watermark import Pair, read_image
 
 Call = Callable[..., tuple[int, list[str], list[str]]]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from artfp.fingerprint import Key
+from artfp.ownership.key import Key
 
 Words = Callable[..., list[object]]
 Call = Callable[..., tuple[int, list[str], list[str]]]

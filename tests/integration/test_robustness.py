@@ -15,12 +15,13 @@ import pytest
 from PIL import Image
 from torch import Tensor
 
-from artfp.attribution import PEERS
-from artfp.data.training import split
+from artfp.data.bundle import shipped
+from artfp.data.train_module import split
 from artfp.data.writing import encode_image
-from artfp.fingerprint import Key
-from artfp.models import Pair, fingerprint_image, shipped
+from artfp.ownership.key import Key
 from artfp.perturbations import PERTURBATIONS
+from artfp.robustness import PEERS
+from artfp.watermark import Pair, fingerprint_image
 
 Call = Callable[..., tuple[int, list[str], list[str]]]
 Words = Callable[..., list[object]]
@@ -102,7 +103,7 @@ def test_a_finished_run_is_not_computed_again(
     def forbidden(*args: object) -> Tensor:
         raise AssertionError("scored again")
 
-    monkeypatch.setattr("artfp.attribution.methods.read_bits", forbidden)
+    monkeypatch.setattr("artfp.robustness.methods.read_bits", forbidden)
     code, _, _ = call("robustness", *words("out"))
     assert code == 0 and outputs(tmp_path / "out") == before
 
@@ -119,7 +120,7 @@ def test_an_interrupted_run_goes_on(
 
     monkeypatch.setattr(noise, "soft", stop)
     # The strengths are tried before anything is written: let those pass.
-    monkeypatch.setattr("artfp.evaluation.sweep_conditions._check", lambda *args: None)
+    monkeypatch.setattr("artfp.perturbations.conditions._check", lambda *args: None)
     code, _, err = call("robustness", *words("out"))
     assert code == 130 and err[-1] == "artfp robustness: interrupted"
     assert not (tmp_path / "out/robustness.csv").exists()

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from artfp.models import build_pair, save_network
-from artfp.training import steganalyser
+from artfp.secrecy import steganalyser
+from artfp.watermark import build_pair, save_network
 
 Call = Callable[..., tuple[int, list[str], list[str]]]
 

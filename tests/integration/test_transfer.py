@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from artfp.fingerprint import Key, to_text
+from artfp.ownership.key import Key, to_text
 
 Call = Callable[..., tuple[int, list[str], list[str]]]
 

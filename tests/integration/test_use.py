@@ -17,7 +17,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from artfp.fingerprint import Key, to_hex, to_text
+from artfp.ownership.key import Key, to_hex, to_text
 
 Words = Callable[..., list[object]]
 Call = Callable[..., tuple[int, list[str], list[str]]]

@@ -9,15 +9,7 @@ import torch
 from torch import Tensor
 
 from artfp.data.pixels import to_unit
-from artfp.perturbations import (
-    Combination,
-    Jpeg,
-    RandomCrop,
-    Relight,
-    ResizeBack,
-    Screenshot,
-    warp,
-)
+from artfp.perturbations import Combination, Jpeg, RandomCrop, Relight, ResizeBack, Screenshot, warp
 from artfp.perturbations.chains import OneStep, kernel_deviation
 
 Seeded = Callable[..., torch.Generator]

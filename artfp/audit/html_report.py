@@ -1,0 +1,140 @@
+"""The report of a detection: one HTML file that needs nothing else, for the screen and for print.
+
+It shows the facts that `prediction.audit_facts` made, and holds them as JSON:
+
+    <script type="application/json" id="artfp-detection">
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+
+from artfp.audit.svg import bar, histogram, strip
+from artfp.core.errors import one_line
+from artfp.data.decode import ImageError, decode_image
+from artfp.data.sources import ImageSource
+
+LISTED = 2000
+"""Images that a report lists: those with the strongest evidence. The table of the run has all."""
+
+PAGE = 50
+"""Images in one fold of the report."""
+
+_SIDE = 80
+_MOST_BYTES = 6_000_000
+"""Bytes of thumbnails in one report; what comes after that goes without."""
+
+_ESCAPED = {ord(char): f"\\u{ord(char):04x}" for char in "<>&"}
+
+Facts = Mapping[str, Any]
+
+
+def listed(facts: Facts) -> list[dict[str, Any]]:
+    """The evidence that a report shows, the strongest first."""
+    found = sorted(facts["evidence"], key=lambda image: -image["matches"])
+    return found[:LISTED]
+
+
+def thumbnails(source: ImageSource, facts: Facts) -> dict[str, str]:
+    """Small JPEG pictures of the listed images as data: URLs, by name.
+
+    Images that cannot be read any more, or came too late for the size of a report, have none.
+    """
+    positions = {name: i for i, name in enumerate(source.names)}
+    made: dict[str, str] = {}
+    size = 0
+    for image in listed(facts):
+        if size > _MOST_BYTES:
+            break
+        try:
+            pixels = decode_image(source.read(positions[image["name"]])).pixels
+        except ImageError:
+            continue
+        made[image["name"]] = url = _thumbnail(Image.fromarray(pixels))
+        size += len(url)
+    return made
+
+
+def render(facts: Facts, pictures: Mapping[str, str]) -> str:
+    """The page, in UTF-8: `facts` of a detection, and `pictures` of its images by name."""
+    shown = listed(facts)
+    bits, threshold = facts["bits"], facts["threshold"]
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent, followlinks=True),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
+    )
+    environment.filters["strip"] = lambda image: (
+        strip(image["agreement"], threshold)
+        if "agreement" in image
+        else bar(image["matches"], bits, threshold)
+    )
+    environment.filters["p"] = power_of_ten
+    matches = [image["matches"] for image in facts["evidence"]]
+    keys = facts["sought"]["fingerprints"]
+    return environment.get_template("audit.html").render(
+        facts=facts,
+        verdict=facts["verdict"],
+        pages=list(_pages(shown)),
+        pictures=pictures,
+        left_out=len(facts["evidence"]) - len(shown),
+        histogram=histogram(matches, bits, keys, threshold) if matches else None,
+        copy=embedded({**facts, "evidence": shown, "unreadable": facts["unreadable"][:LISTED]}),
+        unreadable=facts["unreadable"][:LISTED],
+    )
+
+
+def embedded(content: object) -> Markup:
+    """JSON that no HTML parser takes for the end of its script element, nor for anything else.
+
+    It is ASCII, with <, > and & as escapes; U+2028 and lone surrogates are escapes anyway.
+    """
+    return Markup(json.dumps(content, allow_nan=False).translate(_ESCAPED))
+
+
+def power_of_ten(log10: float) -> str:
+    """A probability from its decimal logarithm: `0.35`, or `6.3 x 10^-30` with Unicode's signs."""
+    if log10 > -3:
+        return f"{10**log10:.2g}"
+    exponent = math.floor(log10)
+    digits = f"{10 ** (log10 - exponent):.1f}"
+    if digits == "10.0":
+        digits, exponent = "1.0", exponent + 1
+    raised = str(-exponent).translate(str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{digits} \u00d7 10\u207b{raised}"
+
+
+def _thumbnail(image: Image.Image) -> str:
+    image.thumbnail((_SIDE, _SIDE))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=70)
+    return "data:image/jpeg;base64," + b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _shown(value: object) -> object:
+    """What stands in the page for a value: nothing that could break a line or turn the text."""
+    return one_line(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _pages(images: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for start in range(0, len(images), PAGE):
+        page = images[start : start + PAGE]
+        yield {
+            "first": start + 1,
+            "last": start + len(page),
+            "matches": sum(image["verdict"] == "match" for image in page),
+            "images": page,
+        }

@@ -1,0 +1,238 @@
+"""What decoded images say of the fingerprints sought: a verdict for each image, and for all.
+
+Results of a detection are taken one record at a time, so that memory holds a small finding for each
+image, and of their logits only the sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from artfp.audit.candidates import Near, Sought
+from artfp.ownership.key import parse
+from artfp.ownership.registry import Entry
+from artfp.stats import (
+    CLIP,
+    Policy,
+    SourceEvidence,
+    Verdict,
+    clip_logits,
+    correct,
+    count_matches,
+    judge_source,
+    judge_word,
+    log_p_value,
+    log_tail,
+    prevalence,
+)
+from artfp.watermark.records import Record, unpack_logits
+
+_CHUNK = 1024
+_LEVEL = 0.01
+"""False discovery rate for the images that stand out on their own."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One image: the fingerprint nearest to it, and the verdict for this image by itself.
+
+    The verdict's p-value is corrected for the fingerprints sought, not for the number of images.
+    `agreement` (bits,) says which bits match, only where that was asked for: it is as secret as
+    the fingerprint.
+    """
+
+    name: str
+    size: tuple[int, int]
+    """(height, width)"""
+    realigned: str
+    near: Near
+    matches: int
+    fewest: int
+    verdict: Verdict
+    agreement: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What became of a detection.
+
+    `verdict` is that of the whole: of the source, or of the best image, with its p-value corrected
+    for fingerprints and images. None if no image could be read. `others` are further entries that
+    match at the same level, (entry, natural log of the corrected p-value).
+    """
+
+    bits: int
+    keys: int
+    same_source: bool
+    findings: list[Finding]
+    failed: list[tuple[str, str]]
+    verdict: Verdict | None
+    best: Near | None
+    matches: int
+    """Of the best: by majority over the images of one source, or those of the best image."""
+    others: list[tuple[Entry, float]]
+
+
+def audit(
+    records: Iterable[Record],
+    names: Sequence[str],
+    bits: int,
+    sought: Sought,
+    policy: Policy,
+    same_source: bool = False,
+    reveal: bool = False,
+) -> Audit:
+    """Judge the records of a detection, one for each image (see `settled`).
+
+    Each image is judged by counting bits. All of them together are judged as one source by
+    `judge_source` if they are `same_source`, and else by the best image, corrected for the number
+    of images too. With `reveal` the findings tell which bits match.
+    """
+    failed: list[tuple[str, str]] = []
+    findings: list[Finding] = []
+    common = _Common(bits)
+    judged: dict[tuple[int, int], Verdict] = {}
+    best, best_word = -1, np.zeros(bits, np.uint8)
+    for chunk in _chunks(_read(records, failed)):
+        words = np.stack([parse(record["bits"], bits) for record in chunk])
+        for record, word, (near, most, fewest) in zip(
+            chunk, words, sought.compare(words), strict=True
+        ):
+            if same_source:
+                common.add(unpack_logits(record["logits"]), word)
+            if (most, fewest) not in judged:
+                judged[most, fewest] = _judge_word(most, fewest, bits, sought.keys, policy)
+            if most > best:
+                best, best_word = most, word
+            findings.append(
+                Finding(
+                    record["name"],
+                    (record["height"], record["width"]),
+                    record["realigned"],
+                    near,
+                    most,
+                    fewest,
+                    judged[most, fewest],
+                    word == near.word if reveal else None,
+                )
+            )
+    order = {name: i for i, name in enumerate(names)}
+    findings.sort(key=lambda finding: order[finding.name])
+    failed.sort(key=lambda each: order[each[0]])
+    found = Audit(bits, sought.keys, same_source, findings, failed, None, None, 0, [])
+    if not findings:
+        return found
+    if same_source:
+        return _of_source(found, common, sought, policy)
+    return _of_images(found, best_word, sought, policy)
+
+
+def _of_images(found: Audit, word: NDArray[np.uint8], sought: Sought, policy: Policy) -> Audit:
+    """Judge images that need not belong together: is a fingerprint in any of them?
+
+    `word` (bits,) is what was decoded from the image that matches best.
+    """
+    leaders, _ = sought.rank(np.where(word == 1, 1.0, -1.0))
+    matches = int((word == leaders[0].word).sum())
+    fewest = min(finding.fewest for finding in found.findings)
+    tests = found.keys * len(found.findings)
+    verdict = _judge_word(matches, fewest, found.bits, tests, policy)
+    singles = [finding.verdict.log_p_corrected for finding in found.findings]
+    verdict = replace(verdict, alone=prevalence(singles, _LEVEL))
+    keys = np.stack([near.word for near in leaders])
+    corrected = np.asarray(correct(log_p_value(count_matches(word, keys), found.bits), tests))
+    others = _others(leaders, corrected, 0, policy)
+    return replace(found, verdict=verdict, best=leaders[0], matches=matches, others=others)
+
+
+def _of_source(found: Audit, common: _Common, sought: Sought, policy: Policy) -> Audit:
+    """Judge images of one source, as `weigh_source` does with all of their logits at once.
+
+    As the p-value of a fingerprint decreases with its statistic alone, only the best are tested.
+    """
+    mean, word = common.mean(), common.majority()
+    leaders, worst = sought.rank(mean)
+    keys = np.stack([*(near.word for near in leaders), worst.word])
+    held = np.where(mean < 0, -1.0, 1.0) * (2.0 * keys - 1.0)
+    matches = count_matches(word, keys)
+    singles = [finding.verdict.log_p_corrected for finding in found.findings]
+    evidence = SourceEvidence(
+        images=len(found.findings),
+        bits=found.bits,
+        tests=sought.keys,
+        log_p=log_tail(np.abs(mean), held),
+        log_p_inverted=log_tail(np.abs(mean), -held),
+        matches=matches,
+        log_p_majority=np.asarray(log_p_value(matches, found.bits)),
+        alone=(prevalence(singles, _LEVEL),),
+    )
+    verdict = judge_source(evidence, policy)
+    # The last key is the worst; where it is the best too, it is the only one.
+    at = min(verdict.best, len(leaders) - 1)
+    others = _others(leaders, evidence.corrected, at, policy)
+    return replace(
+        found, verdict=verdict, best=leaders[at], matches=int(matches[at]), others=others
+    )
+
+
+def _others(
+    leaders: list[Near], corrected: NDArray[np.float64], best: int, policy: Policy
+) -> list[tuple[Entry, float]]:
+    """Entries besides the best that match too, of log p-values corrected for all tests."""
+    return [
+        (near.entry, float(log_p))
+        for i, (near, log_p) in enumerate(zip(leaders, corrected, strict=False))
+        if i != best and near.entry is not None and log_p <= np.log(policy.alpha)
+    ]
+
+
+def _judge_word(most: int, fewest: int, bits: int, tests: int, policy: Policy) -> Verdict:
+    """Judge by the most and the fewest matches of all tests; of a single one they are the same."""
+    return judge_word([most] if tests == 1 else [most, fewest], bits, tests, policy)
+
+
+def _read(records: Iterable[Record], failed: list[tuple[str, str]]) -> Iterator[Record]:
+    """The records of images that were read; the others are noted in `failed`."""
+    for record in records:
+        if record.get("error") is None:
+            yield record
+        else:
+            failed.append((record["name"], str(record["error"])))
+
+
+def _chunks(records: Iterator[Record]) -> Iterator[list[Record]]:
+    while chunk := list(islice(records, _CHUNK)):
+        yield chunk
+
+
+class _Common:
+    """What images have in common, one at a time: `mean_logits` and `majority_word`."""
+
+    def __init__(self, bits: int) -> None:
+        self._images = 0
+        self._first = np.zeros(bits)
+        self._moved = np.zeros(bits)
+        self._ones = np.zeros(bits, np.int64)
+
+    def add(self, logits: NDArray[np.float64], word: NDArray[np.uint8]) -> None:
+        """Take in an image: its logits and its bits, (bits,)."""
+        clipped = clip_logits(logits, CLIP)
+        if not self._images:
+            self._first = clipped
+        self._images += 1
+        # Differences from the first, so that copies of one image have exactly its logits.
+        self._moved += clipped - self._first
+        self._ones += word
+
+    def mean(self) -> NDArray[np.float64]:
+        """The mean of the logits, (bits,)."""
+        return self._first + self._moved / self._images
+
+    def majority(self) -> NDArray[np.uint8]:
+        """The bits that most images hold, (bits,); ties give 0."""
+        return (2 * self._ones > self._images).astype(np.uint8)

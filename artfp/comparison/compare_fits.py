@@ -1,0 +1,81 @@
+"""The passive contestants of a comparison, by name: what fits them, and what they have to know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from artfp.passive.attributors.bundle import FittedAttributor
+from artfp.passive.attributors.eigenface import EIGENFACE
+from artfp.passive.attributors.nearest_neighbour import NEAREST
+from artfp.passive.fitting.baselines import fit_baseline
+from artfp.passive.fitting.cache import Settings, trained
+from artfp.passive.fitting.image_set import Material, Tick
+from artfp.passive.fitting.select import PLAIN_WAY, Options, fit
+from artfp.passive.training.classifier import IMMUNITIES
+
+PLAIN, BEST, LEARNED, IMMUNISED = "plain", "best", "learned", "immunised"
+MARRA = "wavelet:sigma=5"
+"""Extractor of the plain correlation: the denoiser of the camera literature at its usual sigma."""
+
+ORIGIN = {IMMUNISED: LEARNED}
+"""Contestants that go on from another one."""
+
+
+Maker = Callable[[Material, Settings, str, Tick], FittedAttributor]
+
+
+def _plain(material: Material, settings: Settings, name: str, tick: Tick) -> FittedAttributor:
+    options = Options(way=PLAIN_WAY, extractor=MARRA, device=settings.device)
+    return fit(material, options, name, tick).attributor
+
+
+def _best(material: Material, settings: Settings, name: str, tick: Tick) -> FittedAttributor:
+    return fit(material, Options(device=settings.device), name, tick).attributor
+
+
+def _baseline(kind: str) -> Maker:
+    def make(material: Material, settings: Settings, name: str, tick: Tick) -> FittedAttributor:
+        return fit_baseline(material, kind, name=name, device=settings.device, tick=tick).attributor
+
+    return make
+
+
+def _learned(material: Material, settings: Settings, name: str, tick: Tick) -> FittedAttributor:
+    return trained(material, settings, name)
+
+
+def _immunised(material: Material, settings: Settings, name: str, tick: Tick) -> FittedAttributor:
+    return trained(material, settings, name, tuple(IMMUNITIES), ORIGIN[IMMUNISED])
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to attribute: what it is, what it must know beforehand, and what fits it.
+
+    `recompress`: to recompressed copies of the images as well.
+    """
+
+    about: str
+    needs: str
+    make: Maker
+    recompress: bool = False
+
+
+_IMAGES = "images of every source, beforehand"
+
+WAYS = {
+    PLAIN: Way("correlation with mean residuals (Marra et al. 2019)", _IMAGES, _plain),
+    BEST: Way("matched filter, spectra or both, the best on held out images", _IMAGES, _best, True),
+    LEARNED: Way("network (after Yu et al. 2019)", _IMAGES, _learned),
+    IMMUNISED: Way(
+        "the same, tuned on perturbed images", f"{_IMAGES}, and the perturbations", _immunised
+    ),
+    NEAREST: Way("nearest image by its pixels", _IMAGES, _baseline(NEAREST)),
+    EIGENFACE: Way("Eigenfaces", _IMAGES, _baseline(EIGENFACE)),
+}
+"""Passive contestants by name, in the order of tables; one that goes on from another is later."""
+
+PROACTIVE = "proactive"
+PROACTIVE_ABOUT = "fingerprints in the training data, decoded (Yu et al. 2021)"
+PROACTIVE_NEEDS = "the decoder and the fingerprints; no image of any source"

@@ -1,0 +1,85 @@
+"""The test of a comparison: every contestant on every image under every condition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from artfp.comparison.contestants import Contestant
+from artfp.comparison.scores import Contest, contest, thresholds
+from artfp.data.resume import Journal
+from artfp.passive.attributors.score_model import Values
+from artfp.passive.fitting.image_set import Material, Tick
+from artfp.passive.scoring import vectors_of
+from artfp.perturbations.conditions import Condition
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row(Contest):
+    """Figures of a contestant under a condition; `strength` is None for unperturbed images."""
+
+    contestant: str
+    perturbation: str
+    strength: float | None
+    unit: str
+
+
+def measure(
+    contestants: Sequence[Contestant],
+    material: Material,
+    conditions: Sequence[Condition],
+    journal: Journal,
+    seed: int,
+    say: Callable[[str], None],
+    tick: Tick,
+) -> tuple[list[Row], dict[str, float]]:
+    """Rows of all contestants under all conditions, and milliseconds that each takes an image.
+
+    The first condition is that of unperturbed images. The journal has what an earlier run found.
+    """
+    known = journal.records()
+    fixed: dict[str, Values] = {}
+    rows: list[Row] = []
+    for condition in conditions:
+        keys = {one.name: f"{condition.key}/{one.name}" for one in contestants}
+        missing = [one for one in contestants if keys[one.name] not in known]
+        if missing:
+            say(f"testing: {condition.name}")
+            seen, truth, paces = vectors_of(missing, material, condition, seed, tick)
+            for one in missing:
+                vectors = seen[one.name]
+                scores = one.scores(vectors)
+                if condition.strength is None:
+                    fixed[one.name] = thresholds(scores, truth)
+                elif one.name not in fixed:
+                    fixed[one.name] = np.array(known[f"identity/{one.name}"]["thresholds"])
+                draws = np.random.default_rng(seed)
+                figures = contest(vectors, truth, scores, one.pooled, fixed[one.name], draws)
+                record = {
+                    "name": keys[one.name],
+                    "figures": asdict(figures),
+                    "milliseconds": paces[one.name],
+                    "thresholds": fixed[one.name].tolist(),
+                }
+                journal.append(record)
+                known[record["name"]] = record
+        rows += [
+            Row(
+                contestant=one.name,
+                perturbation=condition.group,
+                strength=condition.strength,
+                unit=condition.unit,
+                **_tupled(known[keys[one.name]]["figures"]),
+            )
+            for one in contestants
+        ]
+    first = {one.name: known[f"identity/{one.name}"]["milliseconds"] for one in contestants}
+    return rows, first
+
+
+def _tupled(figures: dict[str, Any]) -> dict[str, Any]:
+    """Figures from the journal, whose tuples have become lists."""
+    return {**figures, "per_source": tuple(figures["per_source"])}

@@ -1,0 +1,177 @@
+"""What a comparison of proactive and passive attribution leaves behind: tables, JSON, plots."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from artfp.comparison.measure import Row
+from artfp.comparison.scores import FPR, SURE
+from artfp.comparison.study import Comparison
+from artfp.data.passive_page import rounded
+from artfp.data.writing import write_atomic
+from artfp.perturbations.conditions import IDENTITY, Condition
+from artfp.robustness.plots import Contestant, plot_figure
+
+CLOSING = (
+    "contestant",
+    "accuracy",
+    "perturbed",
+    "worst",
+    "tpr",
+    "tpr, perturbed",
+    "false claims",
+    "images",
+    "conditions",
+    "training, s",
+    "ms an image",
+    "needs",
+)
+"""Columns of the closing table, see `LEGEND`."""
+
+LEGEND = f"""\
+`accuracy` at choosing the source of an unperturbed image; `perturbed`, the mean over all perturbed
+conditions, each perturbation counting alike; `worst`, in the worst condition. `tpr`: share of true
+claims "this image is of that source" accepted while {FPR:g} of the false ones are; `perturbed`, the
+mean, with thresholds made anew for each condition. `false claims`: the greatest share of false
+claims accepted in any condition with thresholds of unperturbed images. `images`: how many of one
+source name it rightly in {SURE:.0%} of the cases for every source, of unperturbed images; `-`: more
+than there were. `conditions`: in how many of all conditions some number of images does, and the
+median of these numbers. `training, s`: seconds that fitting took on this
+machine. `ms an image`: milliseconds of scoring, in the same run."""
+
+_WHERE = {"accuracy": (0.0, 1.0), "tpr": (0.0, 1.0)}
+_TITLES = {
+    "accuracy": "accuracy at choosing the source",
+    "tpr": f"true positive rate at a false positive rate of {FPR:g}",
+}
+
+
+def write_comparison(
+    found: Comparison, conditions: Sequence[Condition], settings: dict[str, Any], folder: Path
+) -> list[str]:
+    """Write all files; their names. Raises UserError: a file cannot be written."""
+    whole = {
+        "settings": settings,
+        "sources": list(found.sources),
+        "unmarked": found.unmarked,
+        "fitted": found.images[0],
+        "tested": found.images[1],
+        "contestants": [asdict(entrant) for entrant in found.entrants],
+        "rows": [asdict(row) for row in found.rows],
+        "unusable": [list(each) for each in found.failed],
+    }
+    files: dict[str, str | bytes] = {
+        "compare.csv": to_csv(found.rows),
+        "compare.json": json.dumps(rounded(whole), indent=1) + "\n",
+        "compare.md": to_markdown(found),
+    }
+    who = [Contestant(entrant.name) for entrant in found.entrants]
+    for figure, limits in _WHERE.items():
+        title = f"{_TITLES[figure]}: {len(found.sources)} sources, {found.images[1]} images of each"
+        files[f"{figure}.png"] = plot_figure(found.rows, conditions, who, figure, title, limits)
+    for name, content in files.items():
+        write_atomic(folder / name, content)
+    return list(files)
+
+
+def to_csv(rows: Sequence[Row]) -> str:
+    """All rows; the accuracy of each source in a column, separated by spaces."""
+    text = io.StringIO(newline="")
+    names = [name for name in asdict(rows[0]) if name != "per_source"]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*names, "per_source"])
+    for row in rows:
+        values = [getattr(row, name) for name in names]
+        shares = " ".join(f"{share:.4f}" for share in row.per_source)
+        short = [f"{v:.6g}" if isinstance(v, float) else "" if v is None else v for v in values]
+        writer.writerow([*short, shares])
+    return text.getvalue()
+
+
+def closing_rows(found: Comparison) -> list[list[str]]:
+    """Cells of the closing table, a row for each contestant, by CLOSING."""
+    table = []
+    for entrant in found.entrants:
+        rows = [row for row in found.rows if row.contestant == entrant.name]
+        clean = next(row for row in rows if row.perturbation == IDENTITY)
+        others = [row for row in rows if row.perturbation != IDENTITY]
+        needed = [row.images for row in rows if row.images is not None]
+        median = f", {np.median(needed):g}" if needed else ""
+        table.append(
+            [
+                entrant.name,
+                f"{clean.accuracy:.4f}",
+                _mean(others, "accuracy"),
+                f"{min(row.accuracy for row in rows):.3f}",
+                f"{clean.tpr:.3f}",
+                _mean(others, "tpr"),
+                f"{max(row.fixed_fpr for row in rows):.4f}",
+                _count(clean.images),
+                f"{len(needed)} of {len(rows)}{median}",
+                "" if entrant.seconds is None else f"{entrant.seconds:.0f}",
+                f"{entrant.milliseconds:.2f}",
+                entrant.needs,
+            ]
+        )
+    return table
+
+
+def to_markdown(found: Comparison) -> str:
+    """The closing table with its legend, and the accuracy under each condition."""
+    names = [entrant.name for entrant in found.entrants]
+    unmarked = f", {found.unmarked} without a fingerprint" if found.unmarked else ""
+    lines = [
+        f"# {len(found.sources)} sources: {', '.join(found.sources)}{unmarked}",
+        "",
+        f"{found.images[0]} images of each fitted the passive contestants, {found.images[1]} "
+        "others tested all.",
+        "",
+        *_table(CLOSING, closing_rows(found)),
+        "",
+        LEGEND,
+        "",
+        *(f"- {entrant.name}: {entrant.about}" for entrant in found.entrants),
+        "",
+        "## Accuracy under each perturbation",
+        "",
+    ]
+    places: dict[tuple[str, float | None], dict[str, float]] = {}
+    for row in found.rows:
+        place = places.setdefault((row.perturbation, row.strength), {})
+        place[row.contestant] = row.accuracy
+    cells = [
+        [group, "" if strength is None else f"{strength:g}", *(f"{by[n]:.4f}" for n in names)]
+        for (group, strength), by in places.items()
+    ]
+    lines += _table(("perturbation", "strength", *names), cells)
+    return "\n".join(lines) + "\n"
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [
+        "| " + " | ".join(heads) + " |",
+        "|" + "---|" * len(heads),
+        *("| " + " | ".join(row) + " |" for row in rows),
+    ]
+
+
+def _mean(rows: Sequence[Row], figure: str) -> str:
+    """Mean of the perturbations' means; empty without any."""
+    groups: dict[str, list[float]] = {}
+    for row in rows:
+        groups.setdefault(row.perturbation, []).append(getattr(row, figure))
+    if not groups:
+        return ""
+    return f"{np.mean([np.mean(values) for values in groups.values()]):.3f}"
+
+
+def _count(images: int | None) -> str:
+    return "-" if images is None else str(images)

@@ -1,0 +1,90 @@
+"""Weights on disk: `.safetensors` files with a card in their metadata; the shipped ones."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from artfp.core.errors import UserError
+from artfp.data.writing import write_atomic
+
+WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
+"""Where the shipped weights lie."""
+
+
+CARD = "artfp"
+"""Key of the card in the metadata of a `.safetensors` file."""
+
+
+Card = dict[str, Any]
+
+
+def shipped() -> list[str]:
+    """Names of the weights that come with the package."""
+    return sorted(p.name.removesuffix("_encoder.safetensors") for p in WEIGHTS.glob("*_encoder.*"))
+
+
+def locate(name: str | Path, kind: str) -> Path:
+    """File of the `kind` (encoder or decoder) that a path or a shipped name stands for.
+
+    Raises UserError if there is none.
+    """
+    if str(name) in shipped():
+        return WEIGHTS / f"{name}_{kind}.safetensors"
+    path = Path(name)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; give the {kind}'s file, such as {kind}.safetensors")
+    if not path.is_file():
+        raise UserError(
+            f"no {kind} at {path}; give a file, or a shipped name: {', '.join(shipped()) or 'none'}"
+        )
+    return path
+
+
+def partner(encoder: str | Path) -> str | Path:
+    """The decoder that belongs to an encoder: of the same shipped name, or the file beside it."""
+    if str(encoder) in shipped():
+        return encoder
+    path = Path(encoder)
+    return path.with_name(path.name.replace("encoder", "decoder"))
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal: the name by which weights are known."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_bundle(network: nn.Module, path: Path, card: Card) -> None:
+    """Write the weights of any network as a `.safetensors` file with this card."""
+    tensors = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
+    write_atomic(path, save(tensors, metadata={CARD: json.dumps(card)}))
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The weights of a file whose card could be read (`read_card`), by name."""
+    with safe_open(path, framework="pt") as file:
+        return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+
+
+def read_card(path: Path) -> Card:
+    """The card of a `.safetensors` file. Raises UserError if it is none of artfp's."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            card = json.loads((file.metadata() or {})[CARD])
+            if not isinstance(card, dict):
+                raise TypeError("the card is no object")
+            return card
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is not a readable .safetensors file ({error})") from error
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{path} has no artfp card; it was not written by artfp") from error

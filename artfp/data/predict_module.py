@@ -1,0 +1,229 @@
+"""Batches for the prediction loops: images of a source as tensors, with what became of each."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from types import TracebackType
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, Dataset
+from torch.utils.data.distributed import DistributedSampler
+
+from artfp.core.errors import UserError
+from artfp.data.decode import ImageError, decode_image
+from artfp.data.geometry import Geometry, fit
+from artfp.data.sources import ImageSource
+
+__all__ = ["Batch", "PredictionData", "default_workers"]
+
+_MAX_WORKERS = 8
+_PREFETCH = 2
+
+
+@dataclass
+class Batch:
+    """``B`` slots, each an image of the source or padding; every list has one entry for each slot.
+
+    A slot without an image (an error, skipped, padding) has zeros in ``small`` and size (0, 0).
+    """
+
+    index: int
+    """Which batch of the source this is, counted from 0."""
+    positions: list[int]
+    """Index into the source's names; -1 for padding."""
+    small: torch.Tensor
+    """(B, 3, R, R) uint8 in channels-last memory: the images at the model's resolution."""
+    full: list[np.ndarray | None]
+    """(H, W, 3) uint8; None when the image is the small one, or full ones are not kept."""
+    icc: list[bytes | None]
+    """ICC profiles of the images that have one."""
+    sizes: list[tuple[int, int]]
+    """(height, width) in pixels after the geometry."""
+    errors: list[str | None]
+    """Why an image could not be used."""
+    skipped: list[bool]
+    """True for padding and for images that were done before."""
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """Return the batch with ``small`` on ``device``; Lightning calls this to move it."""
+        return replace(self, small=self.small.to(device, non_blocking=non_blocking))
+
+
+def default_workers() -> int:
+    """Return how many loader processes to use: the usable CPUs, at most 8; none on a single one."""
+    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it
+    cpus = len(affinity(0)) if affinity else os.cpu_count() or 1
+    return 0 if cpus == 1 else min(cpus, _MAX_WORKERS)
+
+
+class PredictionData(pl.LightningDataModule):
+    """The images of a source in batches whose composition never changes.
+
+    Batch ``k`` holds images ``k * batch_size`` onwards, whatever is done already and however many
+    processes share the work, so an image always meets the same neighbours. The last batch is padded
+    to the size of the others, a single one is not. Batches with nothing
+    left to do are left out; the others are dealt whole to the trainer's processes in turn.
+
+    With ``keep_full``, up to ``2 * num_workers + 1`` batches of full-size images are in memory at
+    once, each of them copied between processes: take a smaller ``batch_size`` for large
+    photographs.
+    """
+
+    def __init__(
+        self,
+        source: ImageSource,
+        geometry: Geometry,
+        resolution: int,
+        batch_size: int = 32,
+        num_workers: int | None = None,
+        keep_full: bool = False,
+        done: Collection[str] = (),
+    ) -> None:
+        """``resolution`` is the model's, in pixels a side; ``done`` names images to skip.
+
+        ``num_workers`` None takes ``default_workers()``; 0 loads in the calling process.
+
+        Raises UserError: a number out of range.
+        """
+        super().__init__()
+        workers = default_workers() if num_workers is None else num_workers
+        for what, value, least in (
+            ("resolution", resolution, 1),
+            ("batch size", batch_size, 1),
+            ("number of workers", workers, 0),
+        ):
+            if value < least:
+                raise UserError(f"{what} is {value}; it must be {least} or more")
+        # Lightning's word for: a process that is left with no batch just waits for the others.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
+        self.batch_size = batch_size
+        self.num_workers = workers
+        finished = frozenset(done)
+        self._batches = _Batches(
+            source,
+            geometry,
+            resolution,
+            batch_size,
+            keep_full,
+            bytes(name in finished for name in source.names),
+        )
+
+    def remaining(self) -> list[int]:
+        """Return the indices of the batches of all processes in which an image is left to do."""
+        done, size = self._batches.done, self.batch_size
+        starts = range(0, len(done), size)
+        return [i for i, start in enumerate(starts) if not all(done[start : start + size])]
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """Return a loader over this process's share of the batches; each item is a Batch."""
+        rank, world = 0, 1
+        if self.trainer is not None:
+            rank, world = self.trainer.global_rank, self.trainer.world_size
+        workers = self.num_workers
+        return DataLoader(
+            self._batches,
+            batch_size=None,  # the data set builds whole batches, so one item is one transfer
+            sampler=_Dealt(self.remaining(), rank, world),
+            num_workers=workers,
+            prefetch_factor=_PREFETCH if workers else None,
+            worker_init_fn=_start_worker,
+        )
+
+
+class _Batches(Dataset[Batch]):
+    """Item ``k`` is batch ``k`` of the source."""
+
+    def __init__(
+        self,
+        source: ImageSource,
+        geometry: Geometry,
+        resolution: int,
+        batch_size: int,
+        keep_full: bool,
+        done: bytes,
+    ) -> None:
+        self.source = source
+        self.geometry = geometry
+        self.resolution = resolution
+        self.batch_size = batch_size
+        self.keep_full = keep_full
+        self.done = done
+
+    def __len__(self) -> int:
+        return -(-len(self.done) // self.batch_size)
+
+    def __getitem__(self, index: int) -> Batch:
+        slots, side = min(self.batch_size, len(self.done)), self.resolution
+        start = index * slots
+        count = min(slots, len(self.done) - start)
+        pixels = np.zeros((slots, side, side, 3), np.uint8)
+        batch = Batch(
+            index=index,
+            positions=[start + i if i < count else -1 for i in range(slots)],
+            small=torch.from_numpy(pixels).permute(0, 3, 1, 2),
+            full=[None] * slots,
+            icc=[None] * slots,
+            sizes=[(0, 0)] * slots,
+            errors=[None] * slots,
+            skipped=[i >= count or bool(self.done[start + i]) for i in range(slots)],
+        )
+        for slot in range(count):
+            if not batch.skipped[slot]:
+                self._fill(batch, slot, pixels)
+        return batch
+
+    def _fill(self, batch: Batch, slot: int, small: np.ndarray) -> None:
+        try:
+            picture = decode_image(self.source.read(batch.positions[slot]))
+            full = self.geometry(picture.pixels)
+        except ImageError as error:
+            batch.errors[slot] = str(error)
+            return
+        fitted = fit(full, (self.resolution, self.resolution))
+        small[slot] = fitted
+        batch.icc[slot] = picture.icc_profile
+        batch.sizes[slot] = (full.shape[0], full.shape[1])
+        if self.keep_full and fitted is not full:
+            batch.full[slot] = full
+
+
+class _Dealt(DistributedSampler[int]):
+    """Every ``world``-th of the given indices from the ``rank``-th on: none twice, none added.
+
+    Lightning puts its own sampler, which would deal the batches a second time, in place of any
+    but a DistributedSampler.
+    """
+
+    def __init__(self, indices: list[int], rank: int, world: int) -> None:
+        super().__init__(range(len(indices)), num_replicas=world, rank=rank, shuffle=False)  # type: ignore[arg-type]
+        self._share = indices[rank::world]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._share)
+
+    def __len__(self) -> int:
+        return len(self._share)
+
+
+def _start_worker(worker: int) -> None:
+    """Leave Ctrl-C to the main process, and one thread to each worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.excepthook = _unless_abandoned
+    torch.set_num_threads(1)
+
+
+def _unless_abandoned(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Show an exception of a worker's thread, but not that the main process went away.
+
+    After Ctrl-C it may do so in the middle of taking over a tensor.
+    """
+    if not isinstance(error, (EOFError, ConnectionError)):
+        sys.__excepthook__(kind, error, trace)

@@ -1,0 +1,175 @@
+"""What a long run needs to go on where it stopped: its settings, and what it has finished."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from artfp.core.errors import UserError
+from artfp.data.writing import write_atomic
+
+__all__ = ["Journal", "Manifest"]
+
+_SECRET = "secret"
+
+
+class Manifest:
+    """The settings of a run, kept in its output folder, so that no other run goes on with it."""
+
+    @staticmethod
+    def claim(folder: Path, settings: dict[str, object], what: str) -> bool:
+        """Claim ``folder`` for a run of ``what`` (a word such as "embed") with these settings.
+
+        False: the folder was free, and ``<what>.run.json`` now holds the settings. True: it was
+        claimed with equal settings, so the run goes on. Settings are JSON values; of those whose
+        key starts with "secret" only a salted digest is stored, and no value is ever shown.
+
+        Raises UserError: claimed with other settings; the message names the first that differs.
+        """
+        path = folder / f"{what}.run.json"
+        wanted: dict[str, Any] = json.loads(json.dumps(settings))
+        try:
+            text = path.read_bytes()
+        except FileNotFoundError:
+            stored = {key: _sealed(key, value) for key, value in wanted.items()}
+            write_atomic(path, json.dumps(stored, indent=1) + "\n")
+            return False
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+        try:
+            found = json.loads(text)
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            raise UserError(f"{path}: damaged; choose another output folder or delete {folder}")
+        for key in [*wanted, *(key for key in found if key not in wanted)]:
+            if not _agrees(key, wanted, found):
+                raise UserError(_difference(folder, what, key, wanted, found))
+        return True
+
+
+def _sealed(key: str, value: object, salt: str | None = None) -> object:
+    """Return what is stored of a setting: itself, or a salted digest of a secret."""
+    if not key.startswith(_SECRET):
+        return value
+    salt = salt or secrets.token_hex(16)
+    digest = hashlib.sha256(f"{salt}:{json.dumps(value, sort_keys=True)}".encode()).hexdigest()
+    return f"{salt}:{digest}"
+
+
+def _agrees(key: str, wanted: dict[str, Any], found: dict[str, Any]) -> bool:
+    if key not in wanted or key not in found:
+        return False
+    salt = str(found[key]).partition(":")[0]
+    return bool(_sealed(key, wanted[key], salt) == found[key])
+
+
+def _difference(
+    folder: Path, what: str, key: str, wanted: dict[str, Any], found: dict[str, Any]
+) -> str:
+    if key.startswith(_SECRET):
+        detail = "has another value"
+    else:
+        before, now = (_shown(settings, key) for settings in (found, wanted))
+        detail = f"was {before} and is now {now}"
+    return (
+        f"{folder} holds a run of '{what}' with other settings: '{key}' {detail}; "
+        "choose another output folder or delete this one"
+    )
+
+
+def _shown(settings: dict[str, Any], key: str) -> str:
+    return json.dumps(settings[key])[:200] if key in settings else "absent"
+
+
+class Journal:
+    """Finished items, one JSON line each, in a hidden file per process of a run.
+
+    A record is on its way to the disk in one ``write`` when ``append`` returns: killing the process
+    loses none. Threads may append together.
+    """
+
+    def __init__(self, folder: Path, what: str, rank: int = 0) -> None:
+        """Take the run's name and the process's rank; nothing is opened yet."""
+        self._folder = folder
+        self._what = what
+        self._path = folder / f".{what}.{rank}.jsonl"
+        self._lock = threading.Lock()
+        self._descriptor: int | None = None
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Add a record, whose "name" says what it is about.
+
+        Raises UserError: it cannot be written.
+        """
+        line = json.dumps(record, separators=(",", ":")).encode("ascii") + b"\n"
+        with self._lock:
+            try:
+                if self._descriptor is None:
+                    self._descriptor = self._open()
+                written = os.write(self._descriptor, line)
+            except OSError as error:
+                raise UserError(
+                    f"{self._path}: cannot be written: {error.strerror or error}"
+                ) from None
+            if written < len(line):
+                self._close()  # the next append starts on a fresh line
+                raise UserError(f"{self._path}: cannot be written: is the disk full?")
+
+    def records(self) -> dict[str, dict[str, Any]]:
+        """Return the records of all processes by their "name"; the last of a name wins."""
+        return {record["name"]: record for record in self.stream()}
+
+    def stream(self) -> Iterator[dict[str, Any]]:
+        """Yield the records of all processes, one in memory at a time, as they were written.
+
+        Lines that a kill or a full disk cut short are left out.
+        """
+        for path in self._files():
+            with open(path, "rb") as file:
+                for line in file:
+                    try:
+                        record = json.loads(line)
+                    except ValueError:
+                        continue
+                    if isinstance(record, dict) and isinstance(record.get("name"), str):
+                        yield record
+
+    def close(self) -> None:
+        """Close the file; a later ``append`` opens it again."""
+        with self._lock:
+            self._close()
+
+    def remove(self) -> None:
+        """Close, and delete the files of all processes."""
+        self.close()
+        for path in self._files():
+            path.unlink(missing_ok=True)
+
+    def _open(self) -> int:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+        size = os.fstat(descriptor).st_size
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            os.write(descriptor, b"\n")
+        return descriptor
+
+    def _close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _files(self) -> list[Path]:
+        pattern = re.compile(rf"\.{re.escape(self._what)}\.(\d+)\.jsonl")
+        if not self._folder.is_dir():
+            return []
+        matches = ((pattern.fullmatch(entry), entry) for entry in os.listdir(self._folder))
+        ranks = sorted((int(match[1]), entry) for match, entry in matches if match)
+        return [self._folder / entry for _, entry in ranks]

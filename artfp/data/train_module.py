@@ -1,0 +1,226 @@
+"""Images for training: an endless, reproducible stream that can be taken up at any step."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from artfp.core.errors import UserError
+from artfp.data.decode import ImageError, decode_image
+from artfp.data.geometry import Geometry, fit
+from artfp.data.predict_module import default_workers
+from artfp.data.sources import ImageSource
+from artfp.data.subset import fraction_of
+
+__all__ = ["TrainingData", "split"]
+
+VALIDATION_SHARE = 0.05
+VALIDATION_MOST = 512
+_SMALLEST_CROP = 0.6
+_TRIES = 20
+
+_log = logging.getLogger("artfp")
+
+
+def split(names: list[str], share: float = VALIDATION_SHARE) -> tuple[list[int], list[int]]:
+    """Indices for training and for validation, decided by each name alone.
+
+    About `share` of the images, at most 512, are set aside; an image stays on its side when others
+    are added or removed (unless the 512 are full, or the sides need one each: few images).
+    """
+    order = sorted(range(len(names)), key=lambda i: fraction_of(names[i]))
+    count = sum(fraction_of(name) < share for name in names)
+    count = max(1, min(count, VALIDATION_MOST, len(names) - 1))
+    return sorted(order[count:]), sorted(order[:count])
+
+
+class TrainingData(pl.LightningDataModule):
+    """Batches (N, 3, R, R) of 8-bit images for training, and a validation split.
+
+    The order of images, their crops and mirrorings depend on the seed and the step alone, so a
+    resumed run sees what an uninterrupted one would have seen. With a `geometry` that changes
+    images (the published preprocessing) training uses it as it is; otherwise each image gives a
+    random crop of at least 0.6 of each side, never enlarged without need, and is mirrored half
+    of the time. `crops` and `mirror` ask for either, or for none, whatever the geometry.
+    """
+
+    def __init__(
+        self,
+        source: ImageSource,
+        resolution: int,
+        geometry: Geometry | None = None,
+        batch_size: int = 32,
+        num_workers: int | None = None,
+        seed: int = 0,
+        crops: bool | None = None,
+        mirror: bool | None = None,
+        hold_out: bool = True,
+        labels: Sequence[int] | None = None,
+        memory: int = 0,
+    ) -> None:
+        """`resolution` in pixels a side; `num_workers` None takes the usable CPUs.
+
+        Args: `hold_out`, whether some images are set aside for validation; `labels`, one for each
+        of the source's images: batches are then [images, labels (N,) int64]; `memory`, in bytes:
+        if all images fit in so much at the resolution, each is decoded once and kept, unless they
+        are cropped at random or loader processes were asked for.
+
+        Raises UserError: fewer than two images.
+        """
+        super().__init__()
+        if len(source) < 2:
+            raise UserError(f"{source.location} holds {len(source)} image; training needs two")
+        self.source, self.resolution, self.geometry = source, resolution, geometry or Geometry()
+        self.batch_size, self.seed, self.labels = batch_size, seed, labels
+        vary = self.geometry == Geometry()
+        self.crops = vary if crops is None else crops
+        self.mirror = vary if mirror is None else mirror
+        fits = not self.crops and len(source) * 3 * resolution**2 <= memory
+        self.keep = fits and not num_workers
+        usual = 0 if self.keep else default_workers()
+        self.num_workers = usual if num_workers is None else num_workers
+        self.training_indices, self.validation_indices = (
+            split(source.names) if hold_out else (list(range(len(source))), [])
+        )
+
+    def check(self) -> None:
+        """Read one image as training would. Raises UserError: none of the first can be read."""
+        _Images(self, self.training_indices, vary=True)[0]
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps in which one process sees as many images as there are."""
+        return max(1, len(self.training_indices) // self.batch_size)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """An endless loader that starts at the trainer's step."""
+        if self.trainer is None:
+            return self.stream(0)
+        trainer = self.trainer
+        return self.stream(trainer.global_step, trainer.global_rank, trainer.world_size)
+
+    def stream(self, step: int, rank: int = 0, world: int = 1) -> DataLoader[Any]:
+        """An endless loader of the batches of process `rank` of `world`, from `step` on."""
+        images = _Images(self, self.training_indices, vary=True)
+        return self._loader(
+            images, _Endless(len(images), self.batch_size, self.seed, rank, world, step)
+        )
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """All validation images in order, the last batch shorter."""
+        images = _Images(self, self.validation_indices, vary=False)
+        size = self.batch_size
+        batches = [
+            list(range(start, min(start + size, len(images))))
+            for start in range(0, len(images), size)
+        ]
+        return self._loader(images, batches)
+
+    def _loader(
+        self, images: Dataset[Any], batches: Sampler[list[int]] | list[list[int]]
+    ) -> DataLoader[Any]:
+        return DataLoader(
+            images,
+            batch_sampler=batches,
+            num_workers=self.num_workers,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=_one_thread,
+        )
+
+
+def _one_thread(_worker: int) -> None:
+    torch.set_num_threads(1)
+
+
+class _Images(Dataset[Any]):
+    """Item `epoch * len + i` is image `i` as epoch `epoch` shows it, (3, R, R) uint8.
+
+    With labels an item is (image, label).
+    """
+
+    def __init__(self, data: TrainingData, indices: list[int], vary: bool) -> None:
+        self.source, self.indices, self.labels = data.source, indices, data.labels
+        self.resolution, self.geometry = data.resolution, data.geometry
+        self.seed = data.seed
+        self.crops, self.mirror = vary and data.crops, vary and data.mirror
+        self._kept: dict[int, np.ndarray] | None = {} if data.keep else None
+        self._unreadable: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, item: int) -> Any:
+        rng = np.random.default_rng((self.seed, item))
+        for further in range(_TRIES):
+            index = self.indices[(item + further) % len(self.indices)]
+            pixels = self._read(index)
+            if pixels is None:
+                continue
+            pixels = _vary(pixels, self.resolution, rng, self.crops, self.mirror)
+            pixels = fit(pixels, (self.resolution, self.resolution))
+            image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+            return image if self.labels is None else (image, self.labels[index])
+        raise UserError(f"{_TRIES} images in a row of {self.source.location} could not be read")
+
+    def _read(self, index: int) -> np.ndarray | None:
+        """Pixels (H, W, 3) of an image, at the resolution if it is kept; None: unreadable."""
+        if self._kept is not None and index in self._kept:
+            return self._kept[index]
+        try:
+            pixels = self.geometry(decode_image(self.source.read(index)).pixels)
+        except ImageError as error:
+            if index not in self._unreadable:
+                self._unreadable.add(index)
+                _log.warning("left out %r: %s", self.source.names[index], error)
+            return None
+        if self._kept is not None:
+            pixels = self._kept[index] = fit(pixels, (self.resolution, self.resolution))
+        return pixels
+
+
+def _vary(
+    pixels: np.ndarray,
+    resolution: int,
+    rng: np.random.Generator,
+    crops: bool = True,
+    mirror: bool = True,
+) -> np.ndarray:
+    """A random crop, sides drawn apart, not smaller than the resolution if it can be; mirrored."""
+    if crops:
+        spans = []
+        for length in pixels.shape[:2]:
+            least = min(length, max(resolution, round(_SMALLEST_CROP * length)))
+            span = int(rng.integers(least, length + 1))
+            start = int(rng.integers(0, length - span + 1))
+            spans.append(slice(start, start + span))
+        pixels = pixels[spans[0], spans[1]]
+    return pixels[:, ::-1] if mirror and rng.random() < 0.5 else pixels
+
+
+class _Endless(Sampler[list[int]]):
+    """Batches from step `step` on, through one permutation of the images after another."""
+
+    def __init__(
+        self, count: int, batch_size: int, seed: int, rank: int, world: int, step: int
+    ) -> None:
+        self.count, self.batch_size, self.seed = count, batch_size, seed
+        self.rank, self.world, self.step = rank, world, step
+
+    def __iter__(self) -> Iterator[list[int]]:
+        step, epoch, order = self.step, -1, np.zeros(0, np.int64)
+        while True:
+            first = (step * self.world + self.rank) * self.batch_size
+            batch = []
+            for place in range(first, first + self.batch_size):
+                if place // self.count != epoch:
+                    epoch = place // self.count
+                    order = np.random.default_rng((self.seed, epoch)).permutation(self.count)
+                batch.append(epoch * self.count + int(order[place % self.count]))
+            yield batch
+            step += 1

@@ -1,1 +1,0 @@
-"""Figures: how faithful fingerprinted images are and how well they read."""

@@ -1,0 +1,10 @@
+from .base import Batch as Batch
+from .base import Config as Config
+from .base import GenerativeModel as GenerativeModel
+from .base import Generator as Generator
+from .base import Moment as Moment
+from .base import Player as Player
+from .registry import GANS as GANS
+from .registry import build as build
+from .registry import configured as configured
+from .registry import find as find

@@ -1,0 +1,85 @@
+"""What is shown and kept while a generative model trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torchvision.utils import make_grid
+
+from artfp.data.bundle import (
+    Card,
+)
+from artfp.data.pixels import to_unit
+from artfp.generators.base import Batch, GenerativeModel, Generator
+from artfp.generators.training.module import GanModule
+from artfp.generators.weights import save_generator
+from artfp.nn.random_draws import ImageDraws
+
+SHOWN = 64
+_A_ROW = 8
+
+
+def gallery(
+    model: GenerativeModel, generator: Generator, inputs: Batch | None = None, seed: int = 0
+) -> Tensor:
+    """A grid (3, h, w) in [0, 1] of what a generator of `model` makes, on the CPU.
+
+    That is 64 images, of all classes in turn; of a translator, for each of its targets a row of
+    `inputs` (8-bit) over a row of what becomes of them.
+    """
+    device = next(generator.parameters()).device
+    if model.translates:
+        assert inputs is not None
+        rows = []
+        for target in generator.targets:
+            domain = 1 - target if model.domains == 2 else 0
+            x = to_unit(inputs.images[domain][:_A_ROW].to(device))
+            rows += [x, generator.translate(x, target)]
+        shown = torch.cat(rows)
+    else:
+        labels = None
+        if generator.classes:
+            labels = torch.arange(SHOWN, device=device) % generator.classes
+        shown = generator.sample(ImageDraws(seed, range(SHOWN), device), labels)
+    row = min(_A_ROW, len(shown) if inputs is None else len(inputs))
+    grid: Tensor = make_grid(shown.cpu(), nrow=row, padding=2, pad_value=1.0)
+    return grid
+
+
+class Samples(pl.Callback):
+    """Shows a gallery in TensorBoard every `every` steps, and keeps generators.
+
+    Args: `inputs` of a translator; `keep_every`, the steps between generators that are kept as
+    `<folder>/<step>.safetensors` with `card`, 0 for none.
+    """
+
+    def __init__(
+        self, every: int, inputs: Batch | None, keep_every: int, folder: Path, card: Card
+    ) -> None:
+        self.every, self.inputs = every, inputs
+        self.keep_every, self.folder, self.card = keep_every, folder, card
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Look at the step that has just ended."""
+        assert isinstance(pl_module, GanModule)
+        step = trainer.global_step
+        if not trainer.is_global_zero:
+            return
+        board = getattr(trainer.logger, "experiment", None)
+        if step % self.every == 0 and board is not None and hasattr(board, "add_image"):
+            picture = gallery(pl_module.model, pl_module.average, self.inputs)
+            board.add_image("samples", picture, step)
+        if self.keep_every and step % self.keep_every == 0:
+            path = self.folder / f"{step:06}.safetensors"
+            save_generator(pl_module.average, path, {**self.card, "step": step})

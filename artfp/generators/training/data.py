@@ -1,0 +1,160 @@
+"""Batches for generative models: one set of images, two, or one with labels."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from artfp.core.errors import UserError
+from artfp.data.decode import ImageError
+from artfp.data.geometry import Geometry
+from artfp.data.sources import ImageSource
+from artfp.data.train_module import TrainingData
+from artfp.generators.base import Batch
+
+MEMORY = 2**29
+"""Bytes of 8-bit images that a training keeps decoded in memory, at most, of each set."""
+
+_LOOKED_AT = 64
+
+
+class GanData(pl.LightningDataModule):
+    """Endless batches of 8-bit images; those of a step depend on the seed and the step alone.
+
+    Images are resized centre squares, mirrored half of the time if `mirror`; none is held out.
+
+    Args: `sources`, one for each domain; `batch_size` of a step; `labels` of the images of a
+    single source, see `labels_of`; `celeba`, the published crop; `num_workers`, None: none for
+    images that can be kept in memory, else the CPUs.
+    Raises UserError: fewer than two images in a source.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[ImageSource],
+        resolution: int,
+        batch_size: int,
+        mirror: bool = True,
+        labels: list[int] | None = None,
+        celeba: bool = False,
+        num_workers: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.sources = list(sources)
+        self.domains = [
+            TrainingData(
+                source,
+                resolution,
+                Geometry(resolution, celeba),
+                batch_size,
+                num_workers,
+                seed * len(sources) + domain,  # lest the domains meet in the same order
+                crops=False,
+                mirror=mirror,
+                hold_out=False,
+                labels=labels,
+                memory=MEMORY,
+            )
+            for domain, source in enumerate(sources)
+        ]
+
+    def __len__(self) -> int:
+        """Number of images in all domains."""
+        return sum(map(len, self.sources))
+
+    def check(self) -> None:
+        """Read an image of each domain. Raises UserError: none of the first can be read."""
+        for domain in self.domains:
+            domain.check()
+
+    def first(self, count: int) -> Batch:
+        """The first `count` images of the stream of each domain, for a look at them."""
+        batches: list[Batch] = []
+        for batch in _Stream([domain.stream(0) for domain in self.domains]):
+            batches.append(batch)
+            if sum(map(len, batches)) >= count:
+                break
+        images = tuple(map(torch.cat, zip(*(batch.images for batch in batches), strict=True)))
+        labels = [batch.labels for batch in batches if batch.labels is not None]
+        return Batch(images, torch.cat(labels) if labels else None)[:count]
+
+    def train_dataloader(self) -> Iterable[Batch]:
+        """The batches from the trainer's step on."""
+        assert self.trainer is not None
+        place = self.trainer.global_step, self.trainer.global_rank, self.trainer.world_size
+        return _Stream([domain.stream(*place) for domain in self.domains])
+
+    def digest(self) -> str:
+        """SHA-256 over all names and over the bytes of 64 images of each domain, hexadecimal.
+
+        It tells a data set from its fingerprinted copy, which has the same names.
+        """
+        digest = hashlib.sha256()
+        for source in self.sources:
+            for name in source.names:
+                digest.update(name.encode("utf-8", "surrogateescape") + b"\n")
+            for index in range(0, len(source), -(-len(source) // _LOOKED_AT)):
+                with suppress(ImageError):
+                    digest.update(source.read(index))
+        return digest.hexdigest()
+
+
+class _Stream:
+    """Batches from a loader for each domain."""
+
+    def __init__(self, loaders: list[Any]) -> None:
+        self.loaders = loaders
+
+    def __iter__(self) -> Iterator[Batch]:
+        for parts in zip(*self.loaders, strict=True):
+            if isinstance(parts[0], list):
+                (images, labels), *_ = parts
+                yield Batch((images,), labels)
+            else:
+                yield Batch(tuple(parts))
+
+
+def labels_of(source: ImageSource) -> tuple[list[int], list[str]]:
+    """A label for each image, and the names of the classes by label.
+
+    The labels are those of a StyleGAN `dataset.json`, else each image is of the class of the
+    folder at the top in which it lies.
+
+    Raises UserError: an image without a label, or fewer than two classes.
+    """
+    listed = (source.dataset_json or {}).get("labels")
+    if listed:
+        try:
+            pairs = listed.items() if isinstance(listed, dict) else listed
+            known = {str(name): int(label) for name, label in pairs}
+            labels = [known[name] for name in source.names]
+        except (TypeError, ValueError, KeyError) as error:
+            raise UserError(
+                f"{source.location}: dataset.json does not give every image a class ({error})"
+            ) from error
+        for label in (min(labels), max(labels)):
+            if not 0 <= label < len(labels):
+                raise UserError(
+                    f"{source.location}: dataset.json has the class {label}; expected 0 to "
+                    f"{len(labels) - 1}, as there are {len(labels)} images"
+                )
+        names = [str(label) for label in range(max(labels) + 1)]
+    else:
+        loose = next((name for name in source.names if "/" not in name), None)
+        if loose is not None:
+            raise UserError(
+                f"{source.location}: {loose!r} lies in no folder; this model needs a folder for "
+                "each class, or labels in dataset.json"
+            )
+        names = sorted({name.split("/")[0] for name in source.names})
+        numbers = {name: label for label, name in enumerate(names)}
+        labels = [numbers[name.split("/")[0]] for name in source.names]
+    if len(set(labels)) < 2:
+        raise UserError(f"{source.location}: all images are of one class; this model needs two")
+    return labels, names

@@ -1,0 +1,80 @@
+"""Trained generators on disk: one `.safetensors` file with a card, as all of artfp's weights.
+
+The card is a JSON object: `kind` (generator), `model` (its name), `resolution`, `classes` (0 or
+the number of labels), `config` (all numbers of the model), `version` of artfp, and what the trainer
+adds: `training` (data, steps, seed, settings) and `class_names`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import torch
+
+import artfp
+from artfp.core.errors import UserError
+from artfp.data.bundle import (
+    Card,
+    read_card,
+    read_state,
+    write_bundle,
+)
+from artfp.generators import configured, find
+from artfp.generators.base import Generator
+
+
+def save_generator(generator: Generator, path: Path, card: Card | None = None) -> Card:
+    """Write a generator with its card; returns the card as written.
+
+    `card` adds to what the generator says of itself.
+    """
+    whole: Card = {
+        **(card or {}),
+        "kind": "generator",
+        "model": generator.model,
+        "resolution": generator.resolution,
+        "classes": generator.classes,
+        "config": dataclasses.asdict(generator.config),
+        "version": artfp.__version__,
+    }
+    write_bundle(generator, path, whole)
+    return whole
+
+
+def load_generator(path: str | Path) -> tuple[Generator, Card]:
+    """A generator in evaluation mode, on the CPU, with its card; ready to `sample`.
+
+    Raises UserError: no such file, or it holds no generator that this version knows.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"no generator at {path}; give a generator.safetensors of artfp gan train")
+    card = read_card(path)
+    if card.get("kind") != "generator":
+        raise UserError(f"{path} holds the {card.get('kind')}, not a generator; give another file")
+    try:
+        name, resolution = str(card["model"]), int(card["resolution"])
+        classes, numbers = int(card["classes"]), dict(card["config"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: its card does not describe a generator ({error})") from error
+    try:
+        model, config = find(name, resolution), configured(name, resolution, changes=numbers)
+        missing = dataclasses.asdict(config).keys() - numbers.keys()
+        if missing:
+            raise UserError(f"its card lacks {', '.join(sorted(missing))}")
+    except UserError as error:
+        raise UserError(f"{path}: {error}; written by version {card.get('version')}") from error
+    try:
+        with torch.random.fork_rng(devices=[]):  # the first weights are drawn, and replaced
+            generator = model.generator_type(resolution, config, classes)
+        generator.model = name
+        generator.load_state_dict(read_state(path))
+    except UserError:
+        raise
+    except (ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{path} does not fit the generator that it claims to be: {reason}"
+        ) from error
+    return generator.eval().requires_grad_(False), card

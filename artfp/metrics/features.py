@@ -1,0 +1,186 @@
+"""Features of sets of images, for `artfp.metrics.frechet_kernel`.
+
+By default the pooled last layer of EfficientNet-Lite0, 1280 numbers an image, without a download.
+Distances in them are called frechet_effnet and kernel_effnet: numbers of their own, NOT comparable
+with published FID and KID, which are of Inception-v3 (see `artfp.metrics.inception`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from artfp.core.errors import UserError
+from artfp.data.geometry import Geometry
+from artfp.data.pixels import to_unit
+from artfp.data.predict_module import Batch, PredictionData
+from artfp.data.sources import ImageSource, open_source
+from artfp.metrics.effnet import load_effnet, normalised
+
+__all__ = ["SIDE", "EffnetFeatures", "Extracted", "Network", "extract", "features_of"]
+
+SIDE = 128
+"""Pixels a side to which EfficientNet-Lite0 gets every image: antialiased bicubic interpolation in
+8 bits, whatever its shape. For images of 32 px that is four times their side."""
+
+
+class Network(nn.Module):
+    """What turns 8-bit images (N, 3, H, W) into features (N, D); in evaluation mode, frozen."""
+
+    side: int | None = None
+    """Pixels a side to which images are resized for it; None: it takes any size."""
+    names: tuple[str, str]
+    """What the Frechet and the kernel distance in these features are called."""
+
+
+class EffnetFeatures(Network):
+    """EfficientNet-Lite0 up to its global average: 1280 features, all in [0, 6].
+
+    Raises UserError: the extra `features` is not installed, or its weights cannot be read.
+    """
+
+    side = SIDE
+    names = ("frechet_effnet", "kernel_effnet")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = load_effnet("frechet_effnet")
+        self.eval().requires_grad_(False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Features (N, 1280) of images (N, 3, H, W), uint8, of the side SIDE."""
+        features: Tensor = self.network.extract_features(normalised(to_unit(pixels)))
+        return features.mean(dim=(2, 3))
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """Features of the images of a source that could be read."""
+
+    values: NDArray[np.float64]
+    """(N, D), in the order of the names."""
+    names: list[str]
+    """(N,), of these images."""
+    failed: list[tuple[str, str]]
+    """Names and reasons of the others."""
+    sizes: Counter[tuple[int, int]]
+    """How many images have which (height, width)."""
+
+
+@torch.inference_mode()
+def extract(
+    source: ImageSource | str | Path,
+    network: Network | None = None,
+    *,
+    image_resolution: int | None = None,
+    batch_size: int = 32,
+    num_workers: int | None = None,
+    device: torch.device | str = "cpu",
+    limit: int | None = None,
+    tick: Callable[[int], None] | None = None,
+) -> Extracted:
+    """Features of all images of a source, or a place that `open_source` takes.
+
+    Args: `network`, EffnetFeatures by default; `image_resolution`, cut the centre square of each
+    image and resize it to this side first, as training does; `limit`, the first so many images by
+    name; `tick` is called with the number of images done, batch for batch.
+    Raises UserError: the source cannot be opened, or fewer than two of its images can be read.
+    """
+    if not isinstance(source, ImageSource):
+        source = open_source(source)
+    device = torch.device(device)
+    network = (EffnetFeatures() if network is None else network).to(device)
+    data = PredictionData(
+        source,
+        Geometry(image_resolution),
+        resolution=network.side or 1,  # for a network that takes any size the small one is unused
+        batch_size=batch_size,
+        num_workers=num_workers,
+        keep_full=network.side is None,
+        done=frozenset() if limit is None else frozenset(source.names[limit:]),
+    )
+    values: dict[int, np.ndarray] = {}
+    failed: list[tuple[str, str]] = []
+    sizes: Counter[tuple[int, int]] = Counter()
+    for batch in data.predict_dataloader():
+        for slot, error in enumerate(batch.errors):
+            if error is not None:
+                failed.append((source.names[batch.positions[slot]], error))
+        for slots, pixels in _stacks(batch, network.side is not None):
+            found = network(pixels.to(device)).float().cpu().numpy()
+            for slot in slots:
+                sizes[batch.sizes[slot]] += 1
+            kept = zip(slots, found[: len(slots)], strict=True)
+            values |= {batch.positions[slot]: row for slot, row in kept}
+        if tick is not None:
+            tick(sum(not skipped for skipped in batch.skipped))
+    if len(values) < 2:
+        first = f"; the first that is not: {failed[0][0]}: {failed[0][1]}" if failed else ""
+        count = len(values) + len(failed)
+        raise UserError(
+            f"{source.location}: {len(values)} of {count} images can be used, "
+            f"and a distance takes 2 or more{first}"
+        )
+    order = sorted(values)
+    stacked = np.stack([values[position] for position in order]).astype(np.float64)
+    return Extracted(stacked, [source.names[position] for position in order], failed, sizes)
+
+
+def features_of(
+    source: ImageSource | str | Path,
+    network: Network | None = None,
+    *,
+    image_resolution: int | None = None,
+    batch_size: int = 32,
+    num_workers: int | None = None,
+    device: torch.device | str = "cpu",
+    limit: int | None = None,
+) -> NDArray[np.float64]:
+    """Features (N, D) of all images of a source; the arguments are those of `extract`.
+
+    Raises UserError: as `extract`, or an image cannot be read.
+    """
+    found = extract(
+        source,
+        network,
+        image_resolution=image_resolution,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        device=device,
+        limit=limit,
+    )
+    for name, reason in found.failed:
+        raise UserError(f"{name}: {reason}")
+    return found.values
+
+
+def _stacks(batch: Batch, resized: bool) -> Iterator[tuple[list[int], Tensor]]:
+    """Slots with an image, and images (N, 3, H, W) of one size, the first of which are theirs.
+
+    Resized images keep their padding, so that each batch is computed in the same shape.
+    """
+    present = [slot for slot, size in enumerate(batch.sizes) if size != (0, 0)]
+    if resized:
+        order = present + [slot for slot in range(len(batch.sizes)) if slot not in present]
+        if present:
+            yield present, batch.small[order]
+        return
+    groups: dict[tuple[int, int], list[int]] = {}
+    for slot in present:
+        groups.setdefault(batch.sizes[slot], []).append(slot)
+    for slots in groups.values():
+        images = [_pixels(batch, slot) for slot in slots]
+        yield slots, torch.stack(images)
+
+
+def _pixels(batch: Batch, slot: int) -> Tensor:
+    """The image of a slot at its own size, (3, H, W); an image of one pixel is the small one."""
+    full = batch.full[slot]
+    return batch.small[slot] if full is None else torch.from_numpy(full).permute(2, 0, 1)

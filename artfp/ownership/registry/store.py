@@ -1,0 +1,360 @@
+"""The registry's file: an SQLite database that is only ever added to.
+
+It is itself a secret, as it holds fingerprints: mode 0600. Changes are transactions, kept by
+SQLite's rollback journal, so that a process that is killed leaves the file as it was before its
+unfinished change, and processes that add at once wait for each other.
+
+Damage is noticed. Entries are numbered 1, 2, ..., and each is sealed: HMAC-SHA256, under a random
+salt of the file, over the seal before it and all of its fields. The file's head names the last
+number and seal. An entry is returned only if its seal holds. The last seal is the *digest* of the
+whole registry; it hides what it is computed from, so it can be published to fix what the registry
+held on a day. (Who may write the file can forge all of it, but no digest that others noted.)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, NoReturn
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from artfp.core.errors import UserError
+from artfp.data.files import AnyPath, warn_if_shared
+from artfp.ownership.key import check_bits, check_name
+from artfp.ownership.registry.database import (
+    Damaged,
+    Fault,
+    check_kind,
+    connect,
+    create_file,
+    errors_of,
+    first_seal,
+    guard,
+    read_row,
+    refuse_file,
+    seal,
+)
+from artfp.ownership.registry.entry import Entry, checked
+from artfp.ownership.registry.nearest import Nearest, lanes
+from artfp.ownership.registry.results import Added, Search, State
+
+__all__ = ["Registry"]
+
+CHECKED_ON_OPENING = 32 << 20
+"""Files of up to so many bytes are checked by SQLite whenever they are opened."""
+
+_ROWS = 64  # of up to a megabyte of notes each
+_CHUNK = 8192
+
+_FIELDS = "id, owner, subject, decoder, bits, packed, commitment, time, notes"
+_SELECT = (
+    f"SELECT number, seal, guard, {_FIELDS}, "
+    "(SELECT seal FROM entries AS before WHERE before.number = entries.number - 1) FROM entries "
+)
+
+
+class Registry:
+    """A registry's file, open. Close it, or use it as a context manager.
+
+    With `create`, a file that is not there is made, with mode 0600. One object serves one thread.
+
+    Raises:
+        UserError: the file is missing, unreadable, or none of this version.
+        Damaged: it is not as artfp left it.
+    """
+
+    def __init__(self, path: AnyPath, create: bool = False) -> None:
+        self.path = path
+        self.created = False
+        if create and not os.path.lexists(path):
+            self.created = create_file(path)
+        size = refuse_file(path)
+        with errors_of(path):
+            self._database = connect(path)
+            try:
+                self._salt = self._check(size)
+            except BaseException:
+                self.close()
+                raise
+
+    def __enter__(self) -> Registry:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; again is no error."""
+        self._database.close()
+
+    def __len__(self) -> int:
+        return self.state().entries
+
+    def __iter__(self) -> Iterator[Entry]:
+        """All entries that are there now, the oldest first."""
+        return self.find()
+
+    def state(self) -> State:
+        """The number of entries and the digest that the file's head names; `verify` proves them."""
+        with errors_of(self.path):
+            _, entries, last = self._head()
+        return State(entries, last.hex())
+
+    def add(self, entry: Entry) -> None:
+        """Add an entry; it is on the disk when this returns.
+
+        Raises:
+            UserError: the id is taken, the owner's subject has this fingerprint for this decoder
+                already, the file cannot be written, or another process holds it for too long.
+        """
+        self.add_all([entry], known="refuse")
+
+    def add_all(
+        self, entries: Iterable[Entry], known: Literal["refuse", "same", "keep"] = "same"
+    ) -> Added:
+        """Add entries, all of them or, where something fails, none.
+
+        What is there already, by its id or by owner, subject, decoder and fingerprint, is never
+        changed. `known` says what is no error then: "same", to be given all of it again, word for
+        word; "keep", also to be given something else in its place, which is left out; "refuse",
+        neither.
+
+        Raises:
+            UserError: as for `add`.
+        """
+        new = same = left_out = 0
+        with errors_of(self.path), self._transaction("IMMEDIATE"):
+            _, number, last = self._head()
+            for entry in entries:
+                checked(entry)
+                there = self._same_as(entry)
+                if there is None:
+                    number += 1
+                    last = self._insert(entry, number, last)
+                    new += 1
+                elif known != "refuse" and there.content() == entry.content():
+                    same += 1
+                elif known == "keep":
+                    left_out += 1
+                else:
+                    self._refuse(entry, there)
+            if new:
+                self._database.execute("UPDATE head SET entries = ?, seal = ?", (number, last))
+        return Added(new, same, left_out)
+
+    def get(self, id: str) -> Entry:
+        """The entry of this id, of which the first four or more digits are enough.
+
+        Raises:
+            UserError: there is none, or more than one.
+            Damaged: its seal does not hold.
+        """
+        if not 4 <= len(id) <= 32 or set(id) - set("0123456789abcdef"):
+            raise UserError(f"id {id!r}: expected 4 to 32 lower-case hexadecimal digits")
+        with errors_of(self.path):
+            rows = self._rows("WHERE id >= ? AND id < ? LIMIT 2", id, id + "g")
+            found = [self._entry(row) for row in rows]
+        if len(found) != 1:
+            what = "more than one entry" if found else "no entry"
+            raise UserError(f"registry {self.path}: {what} with an id that begins with {id}")
+        return found[0]
+
+    def find(self, owner: str | None = None, subject: str | None = None) -> Iterator[Entry]:
+        """Entries of this owner and subject, or of any for None, the oldest first.
+
+        Raises:
+            Damaged: the seal of one does not hold, or one is missing.
+        """
+        with errors_of(self.path):
+            _, entries, _ = self._head()
+            if owner is None and subject is None:
+                yield from self._all(entries)
+                return
+            asked = {"owner": owner, "subject": subject}
+            given = {n: check_name(value, n) for n, value in asked.items() if value is not None}
+            where = " AND ".join(f"{name} = ?" for name in given)
+            order = f"SELECT number FROM entries WHERE {where} ORDER BY number"
+            numbers = self._database.execute(order, tuple(given.values())).fetchall()
+            for (number,) in numbers:
+                yield self._by_number(number)
+
+    def verify(self, digest: str | None = None) -> State:
+        """Check the whole file: its structure, each entry's seal, the digest; what it holds.
+
+        With a `digest` from an earlier day, also that the registry is that one with nothing but
+        entries added at its end.
+
+        Raises:
+            Damaged: something does not hold.
+            UserError: the file cannot be read.
+        """
+        with errors_of(self.path), self._transaction("DEFERRED"):
+            problems = [row[0] for row in self._database.execute("PRAGMA integrity_check(1)")]
+            if problems != ["ok"]:
+                raise Fault(str(problems[0]))
+            salt, entries, last = self._head()
+            seals = {first_seal(salt).hex()} if digest is not None else set()
+            for start in range(0, entries, _ROWS):
+                for row in self._span(start, min(start + _ROWS, entries)):
+                    self._entry(row)
+                    if digest is not None:
+                        seals.add(row[1].hex())
+        if digest is not None and digest not in seals:
+            raise Damaged(
+                f"registry {self.path}: its digest never was {digest}; "
+                "it is another registry, or an older copy, or was rewritten"
+            )
+        return State(entries, last.hex())
+
+    def search(self, words: ArrayLike, top: int = 1) -> Search:
+        """Compare decoded words (N, bits) of {0, 1} with all entries of as many bits.
+
+        Exact. Entries are streamed, so that memory does not grow with their number.
+
+        Raises:
+            ValueError: `words` has another shape or other values, or `top` is below 1.
+            UserError: the number of bits is unsupported.
+            Damaged: a fingerprint is not what was registered.
+        """
+        decoded = np.asarray(words)
+        if decoded.ndim != 2 or not np.isin(decoded, (0, 1)).all():
+            raise ValueError(f"words: found shape {decoded.shape}, expected (N, bits) of 0 and 1")
+        if top < 1:
+            raise ValueError(f"top: found {top}, expected at least 1")
+        bits = check_bits(decoded.shape[1])
+        nearest = Nearest(decoded.astype(np.uint8), top)
+        compared = 0
+        with errors_of(self.path):
+            _, entries, _ = self._head()
+            for start in range(0, entries, _CHUNK):
+                numbers, packed = self._packed(start, min(start + _CHUNK, entries), bits)
+                nearest.see(numbers, lanes(packed, bits))
+                compared += len(numbers)
+            found = {
+                number: self._by_number(number) for number in np.unique(nearest.numbers).tolist()
+            }
+        return Search(
+            bits,
+            compared,
+            bits - nearest.distances,
+            [[found[number] for number in row] for row in nearest.numbers.tolist()],
+        )
+
+    def _check(self, size: int) -> bytes:
+        """Refuse a database that is not as artfp left it, as far as a look tells; its salt."""
+        check_kind(self._database, self.path)
+        warn_if_shared(self.path, "registry")
+        if size <= CHECKED_ON_OPENING:
+            (problem,) = self._database.execute("PRAGMA integrity_check(1)").fetchone()
+            if problem != "ok":
+                raise Fault(problem)
+        return self._head()[0]
+
+    @contextmanager
+    def _transaction(self, kind: Literal["IMMEDIATE", "DEFERRED"]) -> Iterator[None]:
+        """All of a change or nothing of it; or many looks at one state."""
+        self._database.execute(f"BEGIN {kind}")
+        try:
+            yield
+            self._database.execute("COMMIT")
+        except BaseException:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            raise
+
+    def _head(self) -> tuple[bytes, int, bytes]:
+        """The salt, the last number and the last seal."""
+        rows = self._database.execute(
+            "SELECT salt, entries, seal, (SELECT max(number) FROM entries), "
+            "(SELECT seal FROM entries ORDER BY number DESC LIMIT 1) FROM head"
+        ).fetchall()
+        if len(rows) != 1:
+            raise Fault("its head is missing")
+        salt, entries, last, number, newest = rows[0]
+        if not isinstance(salt, bytes) or len(salt) != 32 or type(entries) is not int:
+            raise Fault("its head is malformed")
+        expected = (0, first_seal(salt)) if number is None else (number, newest)
+        if (entries, last) != expected:
+            raise Fault("its head and its last entry do not agree")
+        return salt, entries, last
+
+    def _rows(self, rest: str, *values: object) -> list[tuple[Any, ...]]:
+        return self._database.execute(_SELECT + rest, values).fetchall()
+
+    def _entry(self, row: tuple[Any, ...]) -> Entry:
+        return read_row(row, self._salt)
+
+    def _by_number(self, number: int) -> Entry:
+        (row,) = self._span(number - 1, number)
+        return self._entry(row)
+
+    def _span(self, start: int, stop: int) -> list[tuple[Any, ...]]:
+        """Rows start + 1 to stop, all of them."""
+        rows = self._rows("WHERE number > ? AND number <= ? ORDER BY number", start, stop)
+        if [row[0] for row in rows] != list(range(start + 1, stop + 1)):
+            raise Fault(f"of its entries {start + 1} to {stop} some are missing")
+        return rows
+
+    def _all(self, entries: int) -> Iterator[Entry]:
+        for start in range(0, entries, _ROWS):
+            for row in self._span(start, min(start + _ROWS, entries)):
+                yield self._entry(row)
+
+    def _packed(self, start: int, stop: int, bits: int) -> tuple[NDArray[np.int64], bytes]:
+        """Numbers and joined fingerprints of entries start + 1 to stop that have `bits` bits."""
+        rows = self._database.execute(
+            "SELECT number, bits, guard, packed FROM entries "
+            "WHERE number > ? AND number <= ? ORDER BY number",
+            (start, stop),
+        ).fetchall()
+        if [row[0] for row in rows] != list(range(start + 1, stop + 1)):
+            raise Fault(f"of its entries {start + 1} to {stop} some are missing")
+        try:
+            broken = [n for n, size, found, word in rows if guard(n, size, word) != found]
+        except TypeError:
+            broken = [start + 1]
+        if broken:
+            raise Fault(f"the fingerprint of entry number {broken[0]} is not what was registered")
+        chosen = [(number, word) for number, size, _, word in rows if size == bits]
+        numbers = np.array([number for number, _ in chosen], dtype=np.int64)
+        joined = b"".join(word for _, word in chosen)
+        if len(joined) != len(chosen) * -(-bits // 8):
+            raise Fault(
+                f"of its entries {start + 1} to {stop} some have fingerprints of odd length"
+            )
+        return numbers, joined
+
+    def _same_as(self, entry: Entry) -> Entry | None:
+        """The entry that is there already under this id, or says this of this subject."""
+        rows = self._rows("WHERE id = ?", entry.id) or self._rows(
+            "WHERE owner = ? AND subject = ? AND decoder IS ? AND bits = ? AND packed = ? "
+            "ORDER BY number LIMIT 1",
+            *entry.identity(),
+        )
+        return self._entry(rows[0]) if rows else None
+
+    def _insert(self, entry: Entry, number: int, last: bytes) -> bytes:
+        """Write an entry; returns its seal."""
+        fields = tuple(getattr(entry, name) for name in _FIELDS.split(", "))
+        made = seal(self._salt, last, number, fields)
+        values = (number, made, guard(number, entry.bits, entry.packed), *fields)
+        self._database.execute(
+            f"INSERT INTO entries (number, seal, guard, {_FIELDS}) VALUES "
+            f"({', '.join('?' * len(values))})",
+            values,
+        )
+        return made
+
+    def _refuse(self, entry: Entry, there: Entry) -> NoReturn:
+        if there.id != entry.id:
+            reason = f"has this fingerprint already, as entry {there.id}"
+        elif there.content() == entry.content():
+            reason = f"is there already, as entry {there.id}"
+        else:
+            reason = f"is to become entry {there.id}, which says something else"
+        raise UserError(
+            f"registry {self.path}: {entry.subject!r} of {entry.owner!r} {reason}; nothing is added"
+        )

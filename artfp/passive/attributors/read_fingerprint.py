@@ -1,0 +1,103 @@
+"""Images of a source, cut to the size of a fingerprint as those were that estimated it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from artfp.core.errors import UserError
+from artfp.data.bundle import (
+    read_card,
+)
+from artfp.data.decode import ImageError, decode_image
+from artfp.data.sources import ImageSource
+from artfp.passive.attributors.bundle import FILE as ATTRIBUTOR
+from artfp.passive.attributors.bundle import KIND as ATTRIBUTOR_KIND
+from artfp.passive.attributors.bundle import load_attributor
+from artfp.passive.attributors.correlation import ResidualCorrelation
+from artfp.passive.residuals.extractor import Extractor, load_extractor
+from artfp.passive.residuals.source_fingerprint import SourceFingerprint
+
+Failed = list[tuple[str, str]]
+"""Names of images that could not be used, with the reasons."""
+
+
+class Cut(NamedTuple):
+    """An image's name in its source and its pixels (H, W, 3) uint8."""
+
+    name: str
+    pixels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Print:
+    """The fingerprint of one source: its mean residual, and what makes residuals like it."""
+
+    source: str
+    extractor: Extractor
+    mean: Tensor
+    """(C, H, W), float32."""
+    exact: bool = False
+    """Whether images must have its size, since it does not begin at their upper left."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.mean.shape[1], self.mean.shape[2]
+
+
+def read_print(path: str | Path, source: str | None = None) -> Print:
+    """The fingerprint in a file of `SourceFingerprint.save`, or a source's in an attributor.
+
+    An attributor is a folder or file of `artfp attribute fit`; `source` names one of its sources.
+
+    Raises UserError: no such file, another kind of file, or a source that is not in it.
+    """
+    place = Path(path) / ATTRIBUTOR if Path(path).is_dir() else Path(path)
+    if place.is_file() and read_card(place).get("kind") == ATTRIBUTOR_KIND:
+        return _in_attributor(place, source)
+    found = SourceFingerprint.load(place)
+    if source is not None and source != found.source:
+        raise UserError(f"{path} holds the fingerprint of {found.source}, not of {source}")
+    if len(found.total) != 3:
+        raise UserError(f"{path}: a fingerprint of {len(found.total)} channels; expected 3")
+    return Print(found.source, load_extractor(found.extractor), found.mean)
+
+
+def _in_attributor(place: Path, source: str | None) -> Print:
+    attributor = load_attributor(place)
+    parts = [part for part in attributor.parts if isinstance(part, ResidualCorrelation)]
+    if not parts:
+        raise UserError(f"{place}: an attributor without fingerprints; estimate one with a study")
+    if source not in attributor.sources:
+        found = "no source was named" if source is None else f"no source {source!r}"
+        raise UserError(f"{place}: {found}; --source: one of {', '.join(attributor.sources)}")
+    mean = parts[0].fingerprints[attributor.sources.index(source)]
+    return Print(source, parts[0].extractor, mean, exact=True)
+
+
+def cut_images(
+    source: ImageSource, size: tuple[int, int] | None, failed: Failed, whole: bool = False
+) -> Iterator[Cut]:
+    """Images of one (height, width), by default the first one's; `failed` gets the others.
+
+    Larger images are cut at the right and the bottom, since fingerprints begin at the upper left;
+    with `whole` they count as unusable.
+    """
+    for index, name in enumerate(source.names):
+        try:
+            pixels = decode_image(source.read(index)).pixels
+        except ImageError as error:
+            failed.append((name, str(error)))
+            continue
+        height, width = pixels.shape[:2]
+        rows, columns = size = size or (height, width)
+        if height < rows or width < columns or (whole and (height, width) != size):
+            failed.append((name, f"{width}x{height}, not {columns}x{rows}"))
+            continue
+        yield Cut(name, pixels[:rows, :columns])

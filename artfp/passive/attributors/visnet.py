@@ -1,0 +1,64 @@
+"""Attribution by fingerprints that a network has learned (`artfp.passive.networks.visnet`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from artfp.passive.networks.visnet import VisNet
+
+VISNET = "visnet"
+"""`kind` in the card."""
+
+_BATCH_PIXELS = 1 << 20
+"""Height times width of all images that the network sees at once, at most."""
+
+
+class VisNetAttributor:
+    """An Attributor; scores are logits less their mean over the sources.
+
+    The network sees images at full precision, in evaluation mode, on the device that they are on.
+    """
+
+    name = VISNET
+
+    def __init__(self, sources: Sequence[str], network: VisNet) -> None:
+        """Take a trained network, which is set to evaluation. ValueError: of other sources."""
+        if network.sources != len(sources):
+            raise ValueError(f"a network of {network.sources} for {len(sources)} sources")
+        self.sources = tuple(sources)
+        self.network = network.eval().requires_grad_(False)
+
+    def scores(self, x: Tensor) -> Tensor:
+        """See Attributor; images are of the network's size. Raises ValueError: they are not."""
+        self.network.to(x.device)
+        step = max(1, _BATCH_PIXELS // (x.shape[-1] * x.shape[-2]))
+        logits = torch.cat([self.network(part) for part in x.float().split(step)])
+        return logits - logits.mean(1, keepdim=True)
+
+    def card(self) -> dict[str, Any]:
+        """All but the tensors, as JSON values."""
+        return {
+            "kind": VISNET,
+            "resolution": self.network.resolution,
+            "width": self.network.width,
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The weights; `fingerprints` are the sources'."""
+        return dict(self.network.state_dict())
+
+    @classmethod
+    def load(
+        cls, sources: Sequence[str], card: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> VisNetAttributor:
+        """What `card` and `tensors` gave. Raises KeyError, TypeError, ValueError: anything else."""
+        network = VisNet(len(sources), int(card["resolution"]), int(card["width"]))
+        try:
+            network.load_state_dict(dict(tensors))
+        except RuntimeError as error:
+            raise ValueError(str(error)) from error
+        return cls(sources, network)

@@ -1,0 +1,146 @@
+"""What attributors do about the sizes of images; never resizing, which moves the fingerprint.
+
+All images are cut to one window before anything looks at them, near the middle, a multiple of 16
+pixels from the upper left, from where generators and JPEG lay out their blocks. So the size of an
+image cannot tell its source, and what was calibrated on held out images holds for others. Smaller
+images are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from artfp.core.errors import UserError
+
+ALIGNED, SHIFT, SPECTRUM = "aligned", "shift", "spectrum"
+
+POLICIES = {
+    ALIGNED: "pixels stand where they stood in the sources' images; crops from elsewhere fail",
+    SHIFT: "crops from anywhere: the window is searched for in the sources' fingerprints",
+    SPECTRUM: "only what does not depend on the place: spectra",
+}
+"""What can be done, and what it means."""
+
+LEAST_SIDE = 8
+"""Pixels of the shorter side of a window, at least."""
+
+MOST_SIDE = 256
+"""Pixels a side of a window that nobody asked for, at most: memory and time grow with its area."""
+
+_LEFT_OUT = 0.05  # share of a source's images that may be smaller than the window
+_SEARCHED = 0.75  # of the sources' size
+_STEP = 8
+_GRID = 16
+
+
+@dataclass(frozen=True)
+class Policy:
+    """`size` that sources' images are cut to and `window` that is judged, (height, width).
+
+    Where they differ, windows that are fitted or validated come from anywhere in the images.
+    """
+
+    kind: str
+    size: tuple[int, int]
+    window: tuple[int, int]
+
+    def cut(self, x: Tensor) -> Tensor:
+        """The window (N, 3, h, w) of images (N, 3, H, W).
+
+        Raises ValueError: images that `refuses` refuses.
+        """
+        if reason := self.refuses(*x.shape[-2:]):
+            raise ValueError(reason)
+        return middle(x, self.window)
+
+    def refuses(self, height: int, width: int) -> str | None:
+        """Why images of a height and a width cannot be attributed; None if they can."""
+        if height >= self.window[0] and width >= self.window[1]:
+            return None
+        return (
+            f"{width}x{height} is smaller than the attributor's window, {_text(self.window)}; "
+            "fit one with a smaller --window, and for crops with --policy shift or spectrum"
+        )
+
+    def describe(self) -> str:
+        """In a line."""
+        size = f" in fingerprints of {_text(self.size)}" if self.kind == SHIFT else ""
+        return f"{self.kind}, window {_text(self.window)}{size}: {POLICIES[self.kind]}"
+
+    def card(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {"kind": self.kind, "size": list(self.size), "window": list(self.window)}
+
+    @classmethod
+    def load(cls, card: Mapping[str, Any]) -> Policy:
+        """What `card` gave. Raises KeyError, TypeError, ValueError: anything else."""
+        (height, width), (rows, columns) = card["size"], card["window"]
+        if card["kind"] not in POLICIES:
+            raise ValueError(f"policy {card['kind']!r}")
+        return cls(card["kind"], (int(height), int(width)), (int(rows), int(columns)))
+
+
+Pixels = TypeVar("Pixels", Tensor, NDArray[np.uint8])
+
+
+def middle(x: Pixels, size: tuple[int, int], spatial: tuple[int, int] = (-2, -1)) -> Pixels:
+    """The piece of a size (h, w) near the middle of x, at multiples of 16 of its `spatial` axes."""
+    index = [slice(None)] * x.ndim
+    for axis, side in zip(spatial, size, strict=True):
+        start = (x.shape[axis] - side) // 2 // _GRID * _GRID
+        index[axis] = slice(start, start + side)
+    return x[tuple(index)]
+
+
+def choose_policy(
+    sizes: Mapping[str, Sequence[tuple[int, int]]],
+    kind: str | None = None,
+    window: int | None = None,
+) -> Policy:
+    """The policy for sources whose images have these sizes, (height, width) for each image.
+
+    By default `aligned` where all have one size, else `spectrum`. The window, unless a side is
+    given, is as large as 95% of each source's images in both directions, but at most MOST_SIDE; for
+    `shift` it is three quarters of that, in fingerprints of all of it, however large. Raises
+    UserError: no such policy, or a window too small or larger than the images.
+    """
+    if kind is not None and kind not in POLICIES:
+        raise UserError(f"policy {kind!r}: choose from {', '.join(POLICIES)}")
+    chosen = kind or (
+        ALIGNED if len({s for each in sizes.values() for s in each}) == 1 else SPECTRUM
+    )
+    least = [np.quantile(each, _LEFT_OUT, axis=0, method="lower") for each in sizes.values()]
+    height, width = (int(side) for side in np.min(least, axis=0))
+    size = (height, width)
+    if window is not None:
+        if window < LEAST_SIDE:
+            raise UserError(f"window is {window}; it must be {LEAST_SIDE} pixels or more")
+        if window > min(size):
+            raise UserError(f"window is {window}, but a source has images of {_text(size)}")
+        cut = (window, window)
+    elif chosen == SHIFT:
+        cut = (_part(height), _part(width))
+    else:
+        cut = (min(height, MOST_SIDE), min(width, MOST_SIDE))
+    if min(cut) < LEAST_SIDE:
+        raise UserError(
+            f"images of {_text(size)} leave a window of {_text(cut)}; {LEAST_SIDE} a side is least"
+        )
+    whole = chosen == SHIFT or (chosen == SPECTRUM and window is not None)
+    return Policy(chosen, size if whole else cut, cut)
+
+
+def _part(side: int) -> int:
+    """Three quarters of a side, in whole steps where there are two or more."""
+    part = int(side * _SEARCHED)
+    return part // _STEP * _STEP if part >= 2 * _STEP else part
+
+
+def _text(size: tuple[int, int]) -> str:
+    return f"{size[1]}x{size[0]}"

@@ -1,0 +1,121 @@
+"""Attributors that a longer study trains on its way, each kept in a folder of its own.
+
+What is there is read and not made again; a training that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from artfp.passive.attributors.bundle import (
+    FILE,
+    FittedAttributor,
+    load_attributor,
+    save_attributor,
+)
+from artfp.passive.attributors.verdicts import Rules
+from artfp.passive.fitting.classifier import network_of, train
+from artfp.passive.fitting.image_set import Material
+from artfp.passive.networks.classifier import Design
+from artfp.passive.training.classifier_fit import AttributorTraining
+
+ATTRIBUTORS = "attributors"
+"""Folder of them in a study's output folder."""
+
+SECONDS = "seconds"
+"""What the card calls the time on the wall that it took, with what it goes on from."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How attributors are made.
+
+    `folder`, where they are kept. `network` of NETWORKS for those that are learned; `steps`, of its
+    training and of the immunisation, by default the recipe's. Raises UserError: a value that no
+    training takes.
+    """
+
+    folder: Path
+    network: str = "compact"
+    steps: int | None = None
+    immunise_steps: int | None = None
+    precision: str = "32-true"
+    seed: int = 0
+    device: torch.device | str = "cpu"
+    rules: Rules = field(default_factory=Rules)
+
+    def __post_init__(self) -> None:
+        for steps in (self.steps, self.immunise_steps):
+            self.training("", Design(self.network), max_steps=steps)
+
+    def training(self, name: str, design: Design, **more: Any) -> AttributorTraining:
+        """The settings of a training in the folder `name`, with more of them."""
+        return AttributorTraining(
+            self.folder / name,
+            design,
+            seed=self.seed,
+            progress=sys.stderr.isatty(),
+            trainer=self._trainer(),
+            **more,
+        )
+
+    def _trainer(self) -> dict[str, Any]:
+        """Arguments of Lightning's Trainer."""
+        device = torch.device(self.device)
+        where: dict[str, Any] = {"accelerator": "cpu", "devices": 1}
+        if device.type == "cuda":
+            where = {"accelerator": "gpu", "devices": [device.index or 0]}
+        return {**where, "precision": self.precision}
+
+
+def kept(
+    folder: Path, make: Callable[[], FittedAttributor], origin: Path | None = None
+) -> tuple[FittedAttributor, float]:
+    """The attributor of a folder, made unless it is there; and the seconds that it took.
+
+    `origin`, the folder of what it goes on from, whose seconds come to its own.
+    """
+    if not (folder / FILE).is_file():
+        start = time.perf_counter()
+        made = make()
+        seconds = time.perf_counter() - start
+        if origin is not None:
+            seconds += load_attributor(origin).facts[SECONDS]
+        made.facts[SECONDS] = seconds
+        save_attributor(made, folder)
+    found = load_attributor(folder)
+    return found, float(found.facts[SECONDS])
+
+
+def trained(
+    material: Material,
+    settings: Settings,
+    name: str,
+    immunise: tuple[str, ...] = (),
+    origin: str | None = None,
+) -> FittedAttributor:
+    """A network trained on the material, whose side is the window's; in the folder `name`.
+
+    With `origin`, the name of another one of the folder, it goes on from there, for the steps of an
+    immunisation. Raises UserError: see `train`.
+    """
+    training = settings.training(
+        name,
+        Design(settings.network, material.policy.window[0]),
+        max_steps=settings.steps if origin is None else settings.immunise_steps,
+        immunise=immunise,
+        init=None if origin is None else network_of(settings.folder / origin, material.sources),
+        origin=origin,
+        resume=(settings.folder / name / "checkpoints").is_dir(),
+    )
+    found = train(material, training, settings.rules, name)
+    if found is None:
+        raise RuntimeError("a study runs in one process")
+    return found.attributor

@@ -1,0 +1,66 @@
+"""What the card of a fitted attributor tells: data, choices, validation, warnings, software."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from artfp.data.passive_page import rounded
+from artfp.passive.fitting.image_set import AS_IS, FOLDS, QUALITIES, Material
+from artfp.passive.fitting.leakage import Finding
+from artfp.passive.fitting.select import WAYS, Fit, trials_json
+
+_COPIES = "JPEG of qualities from {} to {}".format(*QUALITIES)
+_PACKAGES = ("numpy", "scikit-learn", "scipy", "torch")
+
+
+def facts_of_fit(
+    material: Material,
+    found: Fit,
+    guard: Sequence[Finding],
+    asked: dict[str, Any],
+    about: str | None = None,
+) -> dict[str, Any]:
+    """Facts for `FittedAttributor.facts`, as JSON values.
+
+    `asked` are the settings given; `about` says what the way does if it is none of WAYS.
+    """
+    copies = found.recompressed
+    originals = material.labels[material.states == AS_IS]
+    counts = np.bincount(originals, minlength=len(material.sources)).tolist()
+    whole = {
+        "way": found.chosen,
+        "about": about or WAYS[found.chosen],
+        "asked": asked,
+        "data": {
+            name: {
+                "images": counts[k],
+                "sizes": dict(material.sizes[name].most_common()),
+                "codecs": dict(material.codecs[name].most_common()),
+            }
+            for k, name in enumerate(material.sources)
+        },
+        "fitted_to": "images as they are" + (f" and copies after {_COPIES}" if copies else ""),
+        "unusable": len(material.failed),
+        "guard": [{**asdict(finding), "text": str(finding)} for finding in guard],
+        "tried": {
+            "ways": trials_json(found.ways),
+            **{way: trials_json(trials) for way, trials in found.extractors.items()},
+        },
+        "validation": {
+            "folds": FOLDS,
+            **asdict(found.validation),
+            "recompressed": asdict(copies) if copies else None,
+        },
+        "software": {
+            "python": platform.python_version(),
+            **{package: version(package) for package in _PACKAGES},
+        },
+    }
+    facts: dict[str, Any] = rounded(whole)
+    return facts

@@ -1,0 +1,222 @@
+"""Train an attributor that is a network: hold images out, train on the others, calibrate.
+
+Whole folds of the images, by names, are held out from the training. What these images score gives
+the model of the scores, with its p-values, so the result is calibrated as a fitted attributor is:
+the network has seen none of the images that say how far it can be believed. P-values are those of
+traits (`artfp.passive.attributors.traits`):
+what is usual is told by images that train, how far images of a
+source may be from it by those held out. A network that was immunised is calibrated for perturbed
+images as well: by copies of the held out images, perturbed as those in the training, whose scores
+have distributions of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from artfp.core.errors import UserError
+from artfp.data.passive_page import rounded
+from artfp.data.pixels import to_bytes, to_unit
+from artfp.nn.random_draws import mixed
+from artfp.passive.attributors.bundle import FittedAttributor, Part, load_attributor
+from artfp.passive.attributors.classifier import NetworkAttributor
+from artfp.passive.attributors.score_model import ScoreModel, Values
+from artfp.passive.attributors.traits import Traits
+from artfp.passive.attributors.verdicts import Rules
+from artfp.passive.attributors.window import Policy
+from artfp.passive.fitting.attribute_validation import validated
+from artfp.passive.fitting.baselines import pixels_of
+from artfp.passive.fitting.cross_validation import trial_of
+from artfp.passive.fitting.image_set import AS_IS, FOLDS, Material, Tick
+from artfp.passive.fitting.select import Fit
+from artfp.passive.networks.classifier import LARGEST, SMALLEST, AttributorNetwork
+from artfp.passive.training.classifier import Immunisation
+from artfp.passive.training.classifier_fit import AttributorTraining, train_network
+from artfp.passive.training.labelled import Labelled
+
+SHARE, LEAST_HELD = 0.2, 50
+"""Of each source's images so many are held out, and at least so many where that is under half."""
+
+PERTURBED = 1
+"""State of perturbed copies of held out images, beside AS_IS."""
+
+GROUPS = 5
+"""Into which held out images are dealt, for figures by models that never saw them."""
+
+
+def side_for(policy: Policy) -> int:
+    """The largest side that networks take of images of a policy's window.
+
+    Raises UserError: it is too small for any.
+    """
+    least = min(policy.window)
+    if least < SMALLEST:
+        raise UserError(
+            f"images of {policy.window[1]}x{policy.window[0]} are too small: networks take "
+            f"{SMALLEST} pixels a side or more; artfp attribute fit takes smaller ones"
+        )
+    return int(min(LARGEST, 2 ** (least.bit_length() - 1)))
+
+
+def held_out_rows(material: Material, share: float = SHARE) -> NDArray[np.bool_]:
+    """Which images (N,) are held out: whole folds, as few as give each source enough.
+
+    That is `share` of its images and LEAST_HELD, but no more than half of the folds. Raises
+    UserError: a share that leaves nothing to one side.
+    """
+    if not 1.0 / FOLDS <= share <= 0.5:
+        raise UserError(f"the share held out is {share}; it must be from {1 / FOLDS} to 0.5")
+    counts = np.stack([np.bincount(material.folds[material.labels == k], minlength=FOLDS)
+                       for k in range(len(material.sources))])  # fmt: skip
+    wanted = np.minimum(LEAST_HELD, counts.sum(1) / 2)
+    folds = round(share * FOLDS)
+    while folds < FOLDS // 2 and (counts[:, :folds].sum(1) < wanted).any():
+        folds += 1
+    return np.asarray(material.folds < folds)
+
+
+def divided(
+    material: Material, share: float = SHARE, tick: Tick = lambda what, images: None
+) -> tuple[Labelled, Labelled]:
+    """The windows of all images, in memory: those that train, and those that are held out."""
+    held = torch.from_numpy(held_out_rows(material, share))
+    pixels, labels = pixels_of(material, tick), torch.from_numpy(material.labels)
+    return Labelled(pixels[~held], labels[~held]), Labelled(pixels[held], labels[held])
+
+
+def facts_of(
+    told: dict[str, Any], steps: int, training: Labelled, known: Labelled
+) -> dict[str, Any]:
+    """What the card says of a training: its settings, as `told`, and what came of them."""
+    return {
+        **told,
+        "steps": steps,
+        "images": len(training),
+        "held_out": len(known),
+        "pytorch_lightning": version("pytorch-lightning"),
+    }
+
+
+def network_of(folder: str | Path, sources: Sequence[str]) -> AttributorNetwork:
+    """The network of a trained attributor for the same sources, to go on from.
+
+    Raises UserError: it is none, or of other sources.
+    """
+    attributor = load_attributor(folder)
+    network = next((p.network for p in attributor.parts if isinstance(p, NetworkAttributor)), None)
+    if network is None:
+        raise UserError(f"{folder} holds no network; artfp attribute train makes attributors of it")
+    if attributor.sources != tuple(sources):
+        raise UserError(
+            f"{folder} knows the sources {', '.join(attributor.sources)}; given are "
+            f"{', '.join(sources)}"
+        )
+    return network
+
+
+def train(
+    material: Material,
+    settings: AttributorTraining,
+    rules: Rules | None = None,
+    name: str = "attributor",
+    share: float = SHARE,
+    config: str = "",
+) -> Fit | None:
+    """Train a network on the material, whose window is its design's resolution; and calibrate it.
+
+    `share` is held out. None on all processes but the first. Raises UserError: see `train_network`.
+    """
+    training, known = divided(material, share)
+    done = train_network(settings, material.sources, training, known, config)
+    if done is None:
+        return None
+    immunity, rules = settings.immunity(), rules or Rules()
+    part, seen = looking(done.network, material.sources, training)
+    count, labels, states = len(material.sources), known.labels.numpy(), np.full(len(known), AS_IS)
+    columns = _of(part.columns, known)
+    if immunity is not None:
+        changed = perturbed(known, immunity, settings.seed)
+        columns = np.concatenate([columns, _of(part.columns, changed)])
+        states = np.repeat((AS_IS, PERTURBED), len(known))
+    every, scores = np.resize(labels, len(states)), columns[:, :count]
+    # Images that say what is usual are nearer to it than others of their source: one more state.
+    traits = np.concatenate([columns[:, count:], seen])
+    owners = np.concatenate([every, training.labels.numpy()])
+    stages = np.concatenate([states, np.full(len(seen), states.max() + 1)])
+    logs = cross_fitted(scores, every, states)[0]
+    fits = cross_fitted(traits, owners, stages)[1][: len(every)]
+    model, typical = ScoreModel.fit(scores, every, states), ScoreModel.fit(traits, owners, stages)
+    facts = {"training": facts_of(settings.told(), done.steps, training, known)}
+    if immunity is not None:
+        copies = states == PERTURBED
+        found = validated(logs[copies], fits[copies], labels, material.sources, rules)
+        facts["perturbed_validation"] = rounded(asdict(found))
+    own = states == AS_IS
+    scores, logs, fits = scores[own], logs[own], fits[own]
+    return Fit(
+        FittedAttributor(name, [part], model, material.policy, rules, facts, typical),
+        settings.design.network,
+        {},
+        [trial_of(settings.design.network, scores, logs, labels)],
+        validated(logs, fits, labels, material.sources, rules),
+    )
+
+
+def looking(
+    network: AttributorNetwork, sources: Sequence[str], images: Labelled
+) -> tuple[NetworkAttributor, Values]:
+    """The network with what is usual in images that trained it, and their own scores of that."""
+    seen = torch.from_numpy(_of(NetworkAttributor(sources, network).observed, images))
+    traits = Traits.fit(seen, images.labels.numpy())
+    return NetworkAttributor(sources, network, traits), traits.scores(seen).double().numpy()
+
+
+def scores_of(part: Part, images: Labelled) -> Values:
+    """Scores (N, sources) of 8-bit images."""
+    return _of(part.scores, images)
+
+
+@torch.inference_mode()
+def _of(told: Callable[[Tensor], Tensor], images: Labelled) -> Values:
+    """What is told (N, D) of 8-bit images."""
+    found = [told(to_unit(x)) for x in images.pixels.split(256)]
+    return np.asarray(torch.cat(found).double().numpy())
+
+
+def perturbed(images: Labelled, immunity: Immunisation, seed: int) -> Labelled:
+    """Copies of images, perturbed with draws that depend on the seed alone."""
+    draws = torch.Generator().manual_seed(mixed(seed, PERTURBED))
+    parts = [to_bytes(immunity(to_unit(x), draws)) for x in images.pixels.split(256)]
+    return Labelled(torch.cat(parts), images.labels)
+
+
+def cross_fitted(
+    scores: Values, labels: NDArray[np.int64], states: NDArray[np.int64] | None = None
+) -> tuple[Values, Values]:
+    """Limited log-likelihoods and p-values (N, K) of scores by models that never saw them.
+
+    Each source's images are dealt into groups in turn; each group is judged by the others' model.
+    `states` (N,) as of ScoreModel: copies of images that stand in the order of their originals come
+    into the groups of these.
+    """
+    logs, fits = np.empty_like(scores), np.empty_like(scores)
+    states = np.full(len(labels), AS_IS) if states is None else states
+    groups = np.empty(len(labels), np.int64)
+    for pair in np.unique(np.stack([labels, states], 1), axis=0):
+        own = np.flatnonzero((labels == pair[0]) & (states == pair[1]))
+        groups[own] = np.arange(len(own)) % GROUPS
+    for group in range(GROUPS):
+        own = groups == group
+        model = ScoreModel.fit(scores[~own], labels[~own], states[~own])
+        logs[own] = model.limited(model.log_likelihoods(scores[own]))
+        fits[own] = model.p_values(scores[own])
+    return logs, fits

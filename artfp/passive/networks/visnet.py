@@ -1,0 +1,129 @@
+"""A classifier whose evidence can be looked at: fingerprints of images and of models.
+
+After the visualisation network of Yu, Davis and Fritz (ICCV 2019, arXiv 1811.08180), built from its
+description. An autoencoder with a latent of 4x4 pixels learns what images of all sources share.
+What it does not give back, image minus reconstruction, is the image's fingerprint; each source, or
+model, has a fingerprint of the same size, and their inner product is the source's logit. So each
+pixel's part in a verdict is seen: the product of the two fingerprints there.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+LATENT = 4
+"""Side of the latent in pixels."""
+
+SMALLEST = 16
+"""Side of images in pixels, a power of two, at least."""
+
+_SLOPE = 0.2
+
+
+class VisNet(nn.Module):
+    """Images (N, 3, R, R) in [0, 1] to logits (N, sources); see `artfp.passive.networks.visnet`.
+
+    Inside, and in fingerprints, pixels go from -1 to 1. Attributes: `resolution`; `sources`, how
+    many; `width`, channels at 32 pixels a side, twice as many at half of it up to 8 times.
+    `fingerprints` (sources, 3, R, R) are the filters of one valid convolution of full size, without
+    a bias: of the models.
+
+    Raises ValueError: R is no power of two, or too small; fewer than two sources.
+    """
+
+    def __init__(self, sources: int, resolution: int, width: int = 16) -> None:
+        super().__init__()
+        if resolution < SMALLEST or resolution & (resolution - 1):
+            raise ValueError(f"resolution {resolution}: take a power of two from {SMALLEST} on")
+        if sources < 2 or width < 1:
+            raise ValueError(f"{sources} sources and a width of {width}; take 2 and 1 or more")
+        self.sources, self.resolution, self.width = sources, resolution, width
+        sides = _sides(resolution)
+        self.encoder = _down(sides, width)
+        up: list[nn.Module] = []
+        for side in reversed(sides):
+            up += [
+                nn.Upsample(scale_factor=2.0, mode="nearest"),
+                _conv(_channels(side // 2, width), _channels(side, width)),
+                nn.LeakyReLU(_SLOPE),
+            ]
+        self.decoder = nn.Sequential(*up, _conv(_channels(resolution, width), 3))
+        # From 0, so that nothing is in them but what was learned.
+        self.fingerprints = nn.Parameter(torch.zeros(sources, 3, resolution, resolution))
+
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """What the autoencoder gives back of images (N, 3, R, R) in [-1, 1]."""
+        return cast(Tensor, self.decoder(self.encoder(images)))
+
+    def fingerprint(self, x: Tensor) -> Tensor:
+        """Fingerprints (N, 3, R, R) of images in [0, 1]. Raises ValueError: another size."""
+        images = self.inside(x)
+        return images - self.reconstruct(images)
+
+    def logits(self, fingerprints: Tensor) -> Tensor:
+        """Inner products (N, sources) of fingerprints of images (N, 3, R, R) with the models'.
+
+        A valid convolution of full size is just that; it is taken at full precision.
+        """
+        with torch.autocast(fingerprints.device.type, enabled=False):
+            return F.linear(fingerprints.float().flatten(1), self.fingerprints.float().flatten(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, sources) of images (N, 3, R, R) in [0, 1]."""
+        return self.logits(self.fingerprint(x))
+
+    def inside(self, x: Tensor) -> Tensor:
+        """Images (N, 3, R, R) in [0, 1] as they are seen, in [-1, 1]. ValueError: another size."""
+        if tuple(x.shape[1:]) != (3, self.resolution, self.resolution):
+            side = self.resolution
+            raise ValueError(f"images {tuple(x.shape)}, expected (N, 3, {side}, {side})")
+        return 2.0 * x - 1.0
+
+
+class Critic(nn.Module):
+    """Images (N, 3, R, R) in [-1, 1] to (N,), larger for real ones; no normalisation."""
+
+    def __init__(self, resolution: int, width: int = 16) -> None:
+        super().__init__()
+        self.trunk = _down(_sides(resolution), width)
+        self.head = nn.Linear(_channels(LATENT, width) * LATENT**2, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """See the class."""
+        return cast(Tensor, self.head(self.trunk(images).flatten(1)))[:, 0]
+
+
+def _sides(resolution: int) -> list[int]:
+    """Sides from the images' down to twice the latent's."""
+    sides = []
+    while resolution > LATENT:
+        sides.append(resolution)
+        resolution //= 2
+    return sides
+
+
+def _channels(side: int, width: int) -> int:
+    return width * max(1, min(8, 32 // side))
+
+
+def _down(sides: list[int], width: int) -> nn.Sequential:
+    """A convolution, and one with pooling for each side, down to the latent."""
+    layers: list[nn.Module] = [_conv(3, _channels(sides[0], width)), nn.LeakyReLU(_SLOPE)]
+    for side in sides:
+        layers += [
+            _conv(_channels(side, width), _channels(side // 2, width)),
+            nn.LeakyReLU(_SLOPE),
+            nn.AvgPool2d(2),
+        ]
+    return nn.Sequential(*layers)
+
+
+def _conv(inputs: int, outputs: int) -> nn.Conv2d:
+    made = nn.Conv2d(inputs, outputs, 3, padding=1)
+    nn.init.kaiming_normal_(made.weight, _SLOPE)
+    nn.init.zeros_(made.bias)  # type: ignore[arg-type]
+    return made

@@ -1,0 +1,109 @@
+"""A small network that finds Gaussian noise in images, colour by colour."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import artfp
+from artfp.core.errors import UserError
+from artfp.data.bundle import (
+    Card,
+    read_card,
+    read_state,
+    write_bundle,
+)
+
+ARCHITECTURE = "denoiser"
+_DILATIONS = (1, 2, 3, 3, 2, 1)
+_MEAN = 5
+_MOST = 4.0
+"""No noise is found of more than so many deviations; from there on contrasts count less."""
+
+
+class Denoiser(nn.Module):
+    """Planes (P, H, W) in [0, 1] to the Gaussian noise that is in them, but for `reach` pixels.
+
+    In the spirit of DnCNN (Zhang et al., IEEE TIP 2017), which finds the noise rather than the
+    image, with the dilated convolutions of IRCNN (Zhang et al., CVPR 2017): six layers of `width`
+    channels. Nothing is put around the planes, so that no pixel of the result knows of a border.
+
+    Input and output are in units of the noise's deviation, and the input is the plane less its
+    means over 5 x 5. What is far over the noise is compressed at both ends: so the network also
+    serves at a deviation far below those that it was trained with.
+    """
+
+    reach = sum(_DILATIONS) + _MEAN // 2
+    """By how many pixels on each side the result is smaller."""
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        self.width = width
+        sizes = [1, *[width] * (len(_DILATIONS) - 1), 1]
+        self.layers = nn.ModuleList(
+            nn.Conv2d(inputs, outputs, 3, dilation=dilation)
+            for inputs, outputs, dilation in zip(sizes, sizes[1:], _DILATIONS, strict=False)
+        )
+        for layer in self.layers:
+            assert isinstance(layer, nn.Conv2d) and layer.bias is not None
+            nn.init.kaiming_normal_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        # No noise is a better start than what contrasts would make of random weights.
+        nn.init.zeros_(self.layers[-1].weight)  # type: ignore[arg-type]
+
+    def forward(self, planes: Tensor, sigma: Tensor) -> Tensor:
+        """The noise (P, H - 2 reach, W - 2 reach) of planes; `sigma`, (P,) or (1,), is over 0."""
+        scale = sigma.view(-1, 1, 1, 1)
+        maps = planes[:, None]
+        edge = _MEAN // 2
+        inner = maps[..., edge:-edge, edge:-edge]
+        maps = (inner - F.avg_pool2d(maps, _MEAN, stride=1)) / scale
+        maps = _MOST * torch.asinh(maps / _MOST)
+        maps = maps.contiguous(memory_format=torch.channels_last)
+        *hidden, last = self.layers
+        for layer in hidden:
+            maps = F.relu(layer(maps), inplace=True)
+        return (_MOST * torch.tanh(last(maps) / _MOST) * scale)[:, 0]
+
+
+def save_denoiser(network: Denoiser, path: Path, card: Card) -> Card:
+    """Write the network; the card as written, which says besides `card` what the network is."""
+    whole = {
+        "kind": "denoiser",
+        "architecture": ARCHITECTURE,
+        "width": network.width,
+        "version": artfp.__version__,
+        **card,
+    }
+    write_bundle(network, path, whole)
+    return whole
+
+
+def load_denoiser(path: Path) -> tuple[Denoiser, Card]:
+    """A denoiser in evaluation mode, on the CPU, with its card.
+
+    Raises UserError: no such file, or it holds something else.
+    """
+    if not path.is_file():
+        raise UserError(f"no denoiser at {path}; give a file that `artfp denoiser` wrote")
+    card = read_card(path)
+    if card.get("kind") != "denoiser" or card.get("architecture") != ARCHITECTURE:
+        raise UserError(f"{path} holds no denoiser of this version of artfp, but {_named(card)}")
+    try:
+        network = Denoiser(int(card["width"]))
+        network.load_state_dict(read_state(path))
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{path} does not fit the denoiser that it claims to be: {reason}"
+        ) from error
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network.eval().requires_grad_(False), card
+
+
+def _named(card: dict[str, Any]) -> str:
+    return f"{card.get('kind', 'something')} {card.get('architecture', '')}".strip()

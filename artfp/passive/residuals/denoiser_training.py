@@ -1,0 +1,247 @@
+"""Trains the denoiser whose residuals the extractor `learned` takes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from artfp.core.errors import UserError
+from artfp.core.progress import (
+    StepProgress,
+)
+from artfp.core.trainer import new_trainer
+from artfp.data.bundle import (
+    Card,
+)
+from artfp.data.decode import ImageError, decode_image
+from artfp.data.pixels import as_batch
+from artfp.data.sources import ImageSource, open_source
+from artfp.data.subset import Subset, limited
+from artfp.data.train_module import split
+from artfp.passive.residuals.denoiser import Denoiser, save_denoiser
+from artfp.passive.residuals.extractor import Extractor, load_extractor
+from artfp.passive.residuals.filters import mirror
+
+SIGMAS = (1.0, 10.0)
+"""Grey levels of noise that a training draws from, each ratio alike."""
+
+MEASURED = (2.0, 5.0, 10.0)
+"""Grey levels of noise that a training's figures are of."""
+
+_PATCH = 96
+_SMALLEST, _ZOOM = 32, 2.0
+_MEASURED_IMAGES = 128
+_TELL_EVERY = 500
+_TRIES = 20
+_log = logging.getLogger("artfp")
+
+
+@dataclass(frozen=True)
+class DenoiserTraining:
+    """What decides a training; see `artfp denoiser --help` for each."""
+
+    data_dir: Sequence[str]
+    output: Path
+    limit: int | None = None
+    max_steps: int = 5000
+    batch_size: int = 3
+    lr: float = 5e-3
+    width: int = 16
+    seed: int = 0
+    precision: str = "32-true"
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        """Raises UserError: a number out of range."""
+        for name in ("max_steps", "batch_size", "lr", "width"):
+            if not getattr(self, name) > 0:
+                raise UserError(f"--{name}: found {getattr(self, name)}, expected more than 0")
+        if self.seed < 0:
+            raise UserError(f"--seed: found {self.seed}, expected 0 or more")
+
+
+class Patches(Dataset[Tensor]):
+    """For each step of a training, patches (N, 3, S, S) in [0, 1] of images of one source.
+
+    S is 96, or less where an image is smaller, and there are as many as cost about the same. Half
+    of the batches are enlarged, up to twice, or shrunk, down to 32 pixels: photographs are smooth
+    from near and crisp from afar. What a step gets depends on the seed and the step alone.
+    """
+
+    def __init__(self, sources: Sequence[ImageSource], settings: DenoiserTraining) -> None:
+        self.sources, self.settings = sources, settings
+
+    def __len__(self) -> int:
+        """One batch a step."""
+        return self.settings.max_steps
+
+    def __getitem__(self, step: int) -> Tensor:
+        """The patches of a step. Raises UserError: image after image cannot be read."""
+        draws = np.random.default_rng((self.settings.seed, step))
+        source = self.sources[step % len(self.sources)]
+        first = self._image(source, draws)
+        least = min(first.shape[2:])
+        zoom = 1.0
+        if draws.random() < 0.5:
+            low = min(1.0, _SMALLEST / least)
+            zoom = float(np.exp(draws.uniform(np.log(low), np.log(_ZOOM))))
+        side = max(1, min(_PATCH, int(least * zoom)))
+        around = 2 * Denoiser.reach
+        count = self.settings.batch_size * (_PATCH + around) ** 2 // (side + around) ** 2
+        images = [first, *(self._image(source, draws) for _ in range(count - 1))]
+        return torch.cat([_patch(image, side, zoom, draws) for image in images])
+
+    def _image(self, source: ImageSource, draws: np.random.Generator) -> Tensor:
+        for _ in range(_TRIES):
+            index = int(draws.integers(len(source)))
+            try:
+                return as_batch(decode_image(source.read(index)).pixels)
+            except ImageError as error:
+                reason = error
+                _log.warning("%s: %s", source.names[index], error)
+        raise UserError(f"{source.location}: {_TRIES} images cannot be read; the last: {reason}")
+
+
+def _patch(image: Tensor, side: int, zoom: float, draws: np.random.Generator) -> Tensor:
+    """A patch (1, 3, side, side) of an image (1, 3, H, W), enlarged so many times."""
+    height, width = image.shape[2:]
+    own = min(height, width, max(1, round(side / zoom)))
+    top, left = (int(draws.integers(0, n - own + 1)) for n in (height, width))
+    patch = image[..., top : top + own, left : left + own]
+    if own == side:
+        return patch
+    size = (side, side)
+    return F.interpolate(patch, size, mode="bicubic", antialias=True).clamp_(0.0, 1.0)
+
+
+class DenoiserModule(pl.LightningModule):
+    """A denoiser in training; batches are patches (N, 3, S, S) in [0, 1]."""
+
+    def __init__(self, settings: DenoiserTraining) -> None:
+        super().__init__()
+        self.settings = settings
+        self._losses: list[float] = []
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            network = Denoiser(settings.width)
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def configure_optimizers(self) -> Any:
+        """Adam, whose rate rises and falls by one cycle."""
+        optimizer = torch.optim.Adam(self.parameters(), self.settings.lr)
+        cycle = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, self.settings.lr, total_steps=self.settings.max_steps + 1, pct_start=0.1
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        """Mean square error of the noise over its variance, borders as the extractor has them."""
+        loss = self._loss(batch, self.settings.seed * 1_000_003 + batch_idx)
+        self.log("loss", loss, prog_bar=True)
+        self._losses.append(float(loss.detach()))
+        if len(self._losses) == _TELL_EVERY:
+            mean = sum(self._losses) / _TELL_EVERY
+            _log.info("step %d: %.4f of the noise's power is left", batch_idx + 1, mean)
+            self._losses.clear()
+        return loss
+
+    def _loss(self, batch: Tensor, seed: int) -> Tensor:
+        draws = torch.Generator().manual_seed(seed)
+        planes = batch.flatten(0, 1)
+        low, high = SIGMAS
+        exponent = torch.rand(len(planes), generator=draws)
+        sigma = (low * (high / low) ** exponent / 255.0).to(planes)
+        unit = torch.randn(planes.shape, generator=draws).to(planes)
+        noisy = planes + unit * sigma[:, None, None]
+        found = self.network(mirror(noisy[:, None], self.network.reach)[:, 0], sigma)
+        wrong = found / sigma[:, None, None] - unit
+        return wrong.square().mean()
+
+
+def train_denoiser(settings: DenoiserTraining, command: str = "") -> Card:
+    """Train, write the network with its card, and return the card.
+
+    The card's figures are of images that were set aside.
+
+    Raises UserError: settings or images that cannot work.
+    """
+    training, aside = [], []
+    for path in settings.data_dir:
+        source = limited(open_source(path), settings.limit)
+        kept, held = (Subset(source, indices) for indices in split(source.names))
+        training.append(kept)
+        aside.append(limited(held, _MEASURED_IMAGES))
+    module = DenoiserModule(settings)
+    settings.output.parent.mkdir(parents=True, exist_ok=True)
+    trainer = new_trainer(
+        max_epochs=1,
+        gradient_clip_val=1.0,
+        callbacks=[StepProgress(refresh_rate=10)] if settings.progress else [],
+        precision=settings.precision,
+        logger=False,
+        devices=1,
+        enable_checkpointing=False,
+        enable_progress_bar=settings.progress,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+    trainer.fit(module, DataLoader(Patches(training, settings), batch_size=None))
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    told = ("data_dir", "output", "progress")
+    card: Card = {
+        "training": {
+            "command": command,
+            "data": [Path(path).name for path in settings.data_dir],
+            "images": [len(source) for source in training],
+            "sigmas": list(SIGMAS),
+            "settings": {k: v for k, v in asdict(settings).items() if k not in told},
+        }
+    }
+    save_denoiser(module.network.cpu(), settings.output, card)
+    card["measured"] = {
+        Path(source.location).name: measure_denoising(source, f"learned:weights={settings.output}")
+        for source in aside
+    }
+    return save_denoiser(module.network, settings.output, card)
+
+
+def measure_denoising(source: ImageSource, learned: str) -> dict[str, Any]:
+    """PSNR in dB, by grey levels of noise, that remains with several extractors' noise taken off.
+
+    Args: images of any sizes; `learned`, the extractor to compare, without its sigma. Gaussians are
+    of the best width in steps of a tenth of a pixel, chosen on these images.
+    """
+    images = [as_batch(decode_image(source.read(i)).pixels) for i in range(len(source))]
+    found: dict[str, Any] = {"images": len(images)}
+    for sigma in MEASURED:
+        draws = torch.Generator().manual_seed(0)
+        noise = [torch.randn(x.shape, generator=draws) * (sigma / 255.0) for x in images]
+        gaussians = [load_extractor(f"gaussian:sigma={i / 10}") for i in range(2, 11)]
+        found[f"noise {sigma:g}"] = {
+            "noisy": _psnr(noise),
+            "gaussian": max(_left(images, noise, each) for each in gaussians),
+            "wiener": _left(images, noise, load_extractor(f"wiener:sigma={sigma}")),
+            "wavelet": _left(images, noise, load_extractor(f"wavelet:sigma={sigma}")),
+            "learned": _left(images, noise, load_extractor(f"{learned},sigma={sigma}")),
+        }
+    return found
+
+
+def _left(images: list[Tensor], noise: list[Tensor], extractor: Extractor) -> float:
+    return _psnr([n - extractor(x + n) for x, n in zip(images, noise, strict=True)])
+
+
+def _psnr(errors: list[Tensor]) -> float:
+    squares = torch.stack([error.square().mean() for error in errors])
+    return float(-10.0 * torch.log10(squares.mean()))

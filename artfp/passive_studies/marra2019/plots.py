@@ -1,0 +1,156 @@
+"""Plots of correlations: same and cross, real and generated, before and after JPEG, by kinship."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from artfp.passive.roc import Accuracy, Area, Scores, own_areas, pooled_area, roc
+from artfp.passive_studies.marra2019.dependence import Kind
+from artfp.passive_studies.marra2019.passive_real import RealAgainst
+from artfp.reporting.colours import CHANCE, OKABE_ITO
+from artfp.reporting.figure import Estimates, dots, height_of_dots, style, tidy, to_png
+
+_ACROSS = 3
+_BINS = 48
+_SAME, _CROSS = OKABE_ITO[0], OKABE_ITO[1]
+
+
+def plot_histograms(scores: Scores) -> bytes:
+    """Correlations of test images with a fingerprint, its source's and others', as a PNG file.
+
+    All sources together first, then a panel for each fingerprint. Bars of a colour sum up to 1.
+    """
+    indices = range(len(scores.sources))
+    same, cross = (
+        np.concatenate([take(i) for i in indices]) for take in (scores.same, scores.cross)
+    )
+    panels_of = [("all fingerprints", same, cross, pooled_area(scores))]
+    for i, found in zip(indices, own_areas(scores), strict=True):
+        panels_of.append((scores.sources[i], scores.same(i), scores.cross(i), found))
+    ends = [np.quantile(values, (0.002, 0.998)) for values in (same, cross)]
+    low, high = float(np.min(ends)), float(np.max(ends))
+    edges = np.linspace(low, high, _BINS + 1)
+    across = min(_ACROSS, len(panels_of))
+    down = math.ceil(len(panels_of) / across)
+    picture = Figure(figsize=(3.1 * across, 1.9 * down + 0.5), dpi=130)
+    panels = picture.subplots(down, across, squeeze=False, sharex=True).flatten()
+    for number, (panel, (name, same, cross, found)) in enumerate(
+        zip(panels, panels_of, strict=False)
+    ):
+        for values, colour in ((cross, _CROSS), (same, _SAME)):
+            shown = np.clip(values, low, high)
+            weights = np.full(len(shown), 1.0 / len(shown))
+            panel.hist(shown, edges, weights=weights, color=colour, alpha=0.35)
+            panel.hist(shown, edges, weights=weights, color=colour, histtype="step", linewidth=1.1)
+        panel.set_title(f"{name}: AUC {found.value:.3f}", fontsize=9, pad=3)
+        lowest = number + across >= len(panels_of)
+        tidy(
+            panel, "correlation" if lowest else "", "share of images" if not number % across else ""
+        )
+        panel.tick_params(labelbottom=True)
+    for panel in panels[len(panels_of) :]:
+        panel.set_visible(False)
+    handles = [
+        Line2D([], [], color=_SAME, lw=4, alpha=0.6, label="images of the fingerprint's source"),
+        Line2D([], [], color=_CROSS, lw=4, alpha=0.6, label="images of other sources"),
+    ]
+    picture.legend(handles=handles, loc="upper center", ncols=2, fontsize=9, frameon=False)
+    picture.tight_layout(rect=(0.0, 0.0, 1.0, 1.0 - 0.3 / picture.get_figheight()))
+    return to_png(picture)
+
+
+def plot_jpeg(before: Accuracy, after: Mapping[int, Accuracy], sources: Sequence[str]) -> bytes:
+    """Accuracy on test images as they are, and after JPEG of each quality, as a PNG file."""
+    labels = ["all sources", *sources]
+    series = [Estimates("as they are", _shares(before))]
+    series += [Estimates(f"after JPEG {q}", _shares(found)) for q, found in after.items()]
+    picture = Figure(figsize=(6.6, height_of_dots(labels, series)), dpi=130)
+    panel = picture.subplots()
+    dots(panel, labels, series)
+    panel.axvline(1.0 / len(sources), **CHANCE)
+    panel.axhline(0.5, color="#bbbbbb", linewidth=0.6)
+    panel.set_xlim(-0.02, 1.02)
+    tidy(panel, "share of test images attributed to their source (dotted: chance)", grid="x")
+    _above(picture, len(series))
+    return to_png(picture)
+
+
+def _shares(found: Accuracy) -> list[tuple[float, float, float] | None]:
+    rows: list[tuple[float, float, float] | None] = [(found.overall, *found.interval())]
+    rows += [(found.share(i), *found.interval(i)) for i in range(len(found.images))]
+    return rows
+
+
+def plot_real(found: RealAgainst) -> bytes:
+    """Generated images against real ones: ROC curves, and areas by generator, as a PNG file."""
+    names = [each.source for each in found.generated]
+    known = [_bounds(found.known(i)) for i in range(len(names))]
+    unknown = [_bounds(found.unknown(i)) for i in range(len(names))]
+    labels = ["all generators", *names]
+    series = [
+        Estimates("its fingerprint known", [_bounds(found.known()), *known]),
+        Estimates("only the others' known", [None, *unknown]),
+    ]
+    if not any(unknown):
+        series = series[:1]
+    picture = Figure(figsize=(9.4, max(4.1, height_of_dots(labels, series))), dpi=130)
+    left, right = picture.subplots(1, 2)
+    everything = np.concatenate([each.known for each in found.generated])
+    for number, each in enumerate(found.generated):
+        looks = {**style(number), "marker": "", "linewidth": 1.0}
+        left.plot(*roc(found.real, each.known), label=each.source, **looks)
+    left.plot(*roc(found.real, everything), color="black", linewidth=2.0, label="all generators")
+    left.plot([0, 1], [0, 1], **CHANCE)
+    left.set_aspect("equal")
+    tidy(left, "share of real images called generated", "share of generated images found")
+    left.legend(fontsize=8, frameon=False, loc="lower right")
+    left.set_title("largest correlation with any generator's fingerprint", fontsize=9)
+    dots(right, labels, series)
+    right.axvline(0.5, **CHANCE)
+    right.set_xlim(right=1.01)
+    tidy(right, "AUC, real against generated (dotted: chance)", grid="x")
+    right.legend(fontsize=8, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    picture.tight_layout()
+    return to_png(picture)
+
+
+def _bounds(found: Area | None) -> tuple[float, float, float] | None:
+    return None if found is None else (found.value, found.low, found.high)
+
+
+def plot_dependence(kinds: Sequence[Kind], titles: Sequence[str]) -> bytes:
+    """Mean correlations of pairs of sources, a row for what they differ in, as a PNG file.
+
+    Crosses are pairs, the dot is their mean with its interval.
+    """
+    series = [Estimates("mean", [(kind.mean, kind.low, kind.high) for kind in kinds])]
+    picture = Figure(figsize=(7.4, 0.4 + height_of_dots(titles, series)), dpi=130)
+    panel = picture.subplots()
+    for row, kind in enumerate(kinds):
+        panel.plot(
+            list(kind.pairs.values()), [row + 0.22] * len(kind.pairs), "x", color="#777777", ms=4
+        )
+    dots(panel, titles, series)
+    panel.axvline(0.0, **CHANCE)
+    tidy(panel, "mean correlation of test images with a fingerprint", grid="x")
+    handles = [
+        Line2D([], [], **{**style(0), "linestyle": "none"}, label="mean, 95% interval"),
+        Line2D([], [], ls="none", marker="x", color="#777777", ms=4, label="a pair"),
+    ]
+    panel.legend(handles=handles, fontsize=8, frameon=False, ncols=2, loc="lower center",
+                 bbox_to_anchor=(0.5, 1.0))  # fmt: skip
+    picture.tight_layout()
+    return to_png(picture)
+
+
+def _above(picture: Figure, columns: int) -> None:
+    """The legend of the one panel above it."""
+    picture.axes[0].legend(
+        fontsize=8, frameon=False, ncols=columns, loc="lower center", bbox_to_anchor=(0.5, 1.0)
+    )
+    picture.tight_layout()

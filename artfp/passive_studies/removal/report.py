@@ -1,0 +1,107 @@
+"""What a removal attack did: table, JSON, and plots of correlations and of accuracies."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from artfp.data.tables import csv_line
+from artfp.passive_studies.removal.removal import Attacked
+from artfp.reporting.colours import CHANCE, OKABE_ITO
+
+COLUMNS = ("file", "psnr", "correlation_before", "correlation_after")
+
+_BINS = 40
+
+
+@dataclass(frozen=True)
+class Point:
+    """Accuracy of attribution after an attack of a strength, with its 95% interval."""
+
+    strength: float
+    psnr: float
+    accuracy: float
+    low: float
+    high: float
+
+
+def attacked_line(each: Attacked) -> str:
+    """A CSV line of an image, without the header."""
+    numbers = (round(value, 6) for value in (each.psnr, each.before, each.after))
+    return csv_line((each.name, *numbers))
+
+
+def attacked_json(found: Sequence[tuple[float, float, float]]) -> dict[str, Any]:
+    """Means over images' (PSNR, correlation before, after), as JSON values."""
+    psnr, before, after = (float(np.mean(values)) for values in zip(*found, strict=True))
+    return {
+        "images": len(found),
+        "psnr": round(psnr, 4),
+        "correlation_before": round(before, 6),
+        "correlation_after": round(after, 6),
+    }
+
+
+def plot_attacked(found: Sequence[tuple[float, float, float]], source: str) -> bytes:
+    """Histograms of images' correlations before and after, of (PSNR, before, after); PNG."""
+    values = np.array(found)
+    picture = Figure(figsize=(5.6, 3.3), dpi=130)
+    panel = picture.subplots()
+    low, high = values[:, 1:].min(), values[:, 1:].max()
+    room = max(0.05 * (high - low), 1e-3)
+    bins = np.linspace(low - room, high + room, _BINS).tolist()
+    for column, (name, colour) in enumerate(zip(("before", "after"), OKABE_ITO, strict=False)):
+        panel.hist(values[:, column + 1], bins, color=colour, alpha=0.6, label=name)
+    panel.axvline(0.0, **CHANCE)
+    panel.set_xlabel(f"correlation with {source}", fontsize=9)
+    panel.set_ylabel("images", fontsize=9)
+    panel.set_title(f"{len(values)} images, PSNR {values[:, 0].mean():.1f} dB", fontsize=10)
+    panel.legend(fontsize=8, frameon=False)
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.tick_params(labelsize=8, length=2)
+    return _png(picture)
+
+
+def plot_removal(lines: Mapping[str, Sequence[Point]], chance: float) -> bytes:
+    """Accuracy of attribution against strength and against PSNR, a line for each attack; PNG."""
+    picture = Figure(figsize=(8.6, 3.6), dpi=130)
+    panels = picture.subplots(1, 2, sharey=True)
+    for panel, figure in zip(panels, ("strength", "psnr"), strict=True):
+        for number, (name, points) in enumerate(lines.items()):
+            chosen = [each for each in points if each.strength > 0 or figure == "strength"]
+            y = np.array([each.accuracy for each in chosen])
+            spread = np.abs(np.array([[e.low for e in chosen], [e.high for e in chosen]]) - y)
+            panel.errorbar(
+                [getattr(each, figure) for each in chosen],
+                y,
+                spread,
+                color=OKABE_ITO[number % len(OKABE_ITO)],
+                marker="os^Dv"[number % 5],
+                markersize=4,
+                linewidth=1.3,
+                capsize=2,
+                label=name,
+            )
+        panel.axhline(chance, **CHANCE)
+        panel.grid(axis="y", color="#dddddd", linewidth=0.6)
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.tick_params(labelsize=8, length=2)
+        panel.set_ylim(-0.03, 1.03)
+    panels[0].set_xlabel("strength", fontsize=9)
+    panels[1].set_xlabel("PSNR in dB", fontsize=9)
+    panels[1].invert_xaxis()
+    panels[0].set_ylabel("accuracy of attribution", fontsize=9)
+    panels[0].legend(fontsize=8, frameon=False)
+    picture.tight_layout()
+    return _png(picture)
+
+
+def _png(picture: Figure) -> bytes:
+    file = io.BytesIO()
+    picture.savefig(file, format="png", metadata={"Software": None})
+    return file.getvalue()

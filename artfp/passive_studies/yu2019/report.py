@@ -1,0 +1,238 @@
+"""What a study of learned attributors leaves behind: a page, tables, JSON, pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from artfp.core.errors import one_line
+from artfp.data.passive_page import rounded, to_csv, to_markdown
+from artfp.data.writing import write_atomic
+from artfp.passive.report import plot_curves, plot_shares
+from artfp.passive.roc import CONFIDENCE
+from artfp.passive_studies.yu2019.measure import Features, OpenSet, Row, identity
+from artfp.passive_studies.yu2019.study import LEARNED, Learned
+from artfp.passive_studies.yu2019.tsne import plot_embedding
+from artfp.perturbations.conditions import IDENTITY
+from artfp.reporting.colours import CHANCE
+from artfp.reporting.figure import Estimates, dots, height_of_dots, tidy, to_png
+
+PERTURBED, ROC = "perturbed.png", "roc.png"
+
+LEGEND = f"""\
+`accuracy`: share of the test images whose largest logit is that of their source, with its interval
+(Clopper and Pearson, {CONFIDENCE:.0%}; it covers the draw of the test images, not of the training).
+`likeliest`: the same by the likelihoods of the calibrated scores, as `artfp attribute predict`
+names sources. `rejected`: share with the verdict "none of these". Strengths are drawn for each
+image evenly from the published ranges and each perturbation alone is applied to every image;
+`combination` applies each, in the order of the table, with probability one half."""
+
+LEGEND_FEATURES = """\
+Squared Frechet distances, means over pairs of sources (`between`) and over sources of one half of
+their images to the other (`within`), all from sets of `images` images in `dimensions` dimensions:
+principal components where there are fewer images than features. About 1 is no separation. `learned`
+is the last layer but one of the first network, `generic` EfficientNet-Lite0, whole images at 128
+pixels. The pictures are t-SNE: distances between far groups mean nothing."""
+
+LEGEND_OPEN = """\
+A network was trained anew without each source, then asked about test images of the others (known)
+and of that source (unknown). `AUC`: of the p-value of the likeliest source, by which the verdict
+"none of these" is given, smaller for unknown images, with its interval; it comes from distances of
+means and deviations of the network's early maps. `AUC, softmax`: of the
+largest posterior probability by the logits alone, to compare. `known rejected` and `unknown
+rejected`: shares with the verdict "none of these" at alpha {alpha:g}. `accuracy`: of the largest
+logit on known images."""
+
+
+def write_learned(found: Learned, settings: dict[str, Any], folder: Path) -> list[str]:
+    """Write all files; their names. Raises UserError: a file cannot be written."""
+    files: dict[str, str | bytes] = {
+        "learned.md": to_page(found),
+        "learned.csv": to_csv([_flat(row) for row in found.rows]),
+        "learned.json": json.dumps(rounded(_whole(found, settings)), indent=1) + "\n",
+        "confusion.csv": to_csv(_confusions(found)),
+        PERTURBED: plot_perturbed(found.rows),
+    }
+    for name in _attributors(found.rows):
+        files[_confusion(name)] = plot_confusion(identity(found.rows, name), found.sources)
+    for each in found.features:
+        files[_picture(each)] = plot_embedding(each.points, each.labels, found.sources)
+    if found.open_sets:
+        files["open_set.csv"] = to_csv([_open(each) for each in found.open_sets])
+        files[ROC] = plot_open(found.open_sets, found.alpha)
+    for name, content in files.items():
+        write_atomic(folder / name, content)
+    return list(files)
+
+
+def to_page(found: Learned) -> str:
+    """A page in Markdown with the pictures by their names."""
+    names = _attributors(found.rows)
+    clean = identity(found.rows, LEARNED).accuracy
+    low, high = clean.interval()
+    training = [
+        {
+            "attributor": one_line(name),
+            "network": each["design"]["network"],
+            "steps": each["steps"],
+            "against": ", ".join(each["immunise"]) or "-",
+            "seconds": round(each["seconds"]),
+        }
+        for name, each in found.training.items()
+    ]
+    parts = [
+        f"# {len(found.sources)} sources: {', '.join(map(one_line, found.sources))}\n",
+        f"{min(found.fitted)} images of each trained and calibrated the networks, "
+        f"{min(found.tested)} others tested them, at {found.side} pixels a side. The network names "
+        f"{clean.overall:.2%} of these rightly ({CONFIDENCE:.0%} interval {low:.2%} to "
+        f"{high:.2%}); chance is {1 / len(found.sources):.2%}.\n",
+        f"{to_markdown(training)}\n",
+        "`seconds` are on the wall, with those of the network that another goes on from.\n",
+        "## Confusions\n",
+        *(f"![{name}]({_confusion(name)})\n" for name in names),
+        "## Perturbed images\n",
+        f"![accuracy]({PERTURBED})\n",
+        f"{to_markdown([_flat(row) for row in found.rows])}\n",
+        f"{LEGEND}\n",
+        "## Separation of the sources in features\n",
+        f"{to_markdown([_distances(each) for each in found.features])}\n",
+        f"{LEGEND_FEATURES}\n",
+        *(f"{each.name}:\n\n![{each.name}]({_picture(each)})\n" for each in found.features),
+    ]
+    if len(found.features) == 1:
+        parts.append("Generic features take `pip install 'artfp[features]'`.\n")
+    if found.open_sets:
+        parts += [
+            "## Sources that the network does not know\n",
+            f"![ROC]({ROC})\n",
+            f"{to_markdown([_open(each) for each in found.open_sets])}\n",
+            f"{LEGEND_OPEN.format(alpha=found.alpha)}\n",
+        ]
+    return "\n".join(parts)
+
+
+def plot_confusion(row: Row, sources: Sequence[str]) -> bytes:
+    """Shares of each source's test images by their largest logit, and rejected; as a PNG file."""
+    counts = np.array(row.images, np.float64)[:, None]
+    shares = np.concatenate([row.confusion, np.array(row.rejected)[:, None]], axis=1) / counts
+    return plot_shares(shares, sources, sources, "largest logit")
+
+
+def plot_perturbed(rows: Sequence[Row]) -> bytes:
+    """Accuracy with its interval under each condition, each attributor beside the others; PNG."""
+    labels = list(dict.fromkeys(row.perturbation for row in rows))
+    series = []
+    for name in _attributors(rows):
+        own = [row.accuracy for row in rows if row.attributor == name]
+        series.append(Estimates(name, [(each.overall, *each.interval()) for each in own]))
+    picture = Figure(figsize=(6.4, height_of_dots(labels, series)), dpi=130, layout="constrained")
+    panel = picture.subplots()
+    shown = ["none" if each == IDENTITY else each.replace("_", " ") for each in labels]
+    dots(panel, shown, series)
+    panel.axvline(1.0 / len(rows[0].images), **CHANCE, label="chance")
+    panel.set_xlim(-0.02, 1.02)
+    tidy(panel, "share of test images whose source has the largest logit", "")
+    picture.legend(loc="outside right upper", fontsize=8, frameon=False)
+    return to_png(picture)
+
+
+def plot_open(open_sets: Sequence[OpenSet], alpha: float) -> bytes:
+    """ROC of unknown against known images for each source left out, with a line at alpha; PNG."""
+    names = {f"without {each.source}": each for each in open_sets}
+    return plot_curves(
+        {name: each.curve for name, each in names.items()},
+        {name: each.area.value for name, each in names.items()},
+        "known images at or under a p-value",
+        "unknown images at or under it",
+        alpha,
+    )
+
+
+def _attributors(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(row.attributor for row in rows))
+
+
+def _confusion(name: str) -> str:
+    return f"confusion_{name}.png"
+
+
+def _picture(features: Features) -> str:
+    return f"features_{features.name}.png"
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    """Of the table of perturbations."""
+    low, high = row.accuracy.interval()
+    return {
+        "attributor": row.attributor,
+        "perturbation": "none" if row.perturbation == IDENTITY else row.perturbation,
+        "images": sum(row.images),
+        "accuracy": rounded(row.accuracy.overall),
+        "from": rounded(low),
+        "to": rounded(high),
+        "likeliest": rounded(row.likeliest_accuracy.overall),
+        "rejected": rounded(row.rejection),
+    }
+
+
+def _confusions(found: Learned) -> list[dict[str, Any]]:
+    """A line for each pair of sources under each condition."""
+    return [
+        {
+            "attributor": row.attributor,
+            "perturbation": row.perturbation,
+            "source": source,
+            "largest": named,
+            "images": row.confusion[i][j],
+        }
+        for row in found.rows
+        for i, source in enumerate(found.sources)
+        for j, named in enumerate(found.sources)
+    ]
+
+
+def _distances(each: Features) -> dict[str, Any]:
+    return {
+        "features": each.name,
+        "between": each.between,
+        "within": each.within,
+        "ratio": each.ratio,
+        "images": each.images,
+        "dimensions": each.dimensions,
+    }
+
+
+def _open(each: OpenSet) -> dict[str, Any]:
+    area, (known, unknown) = each.area, each.rejected
+    return {
+        "left out": one_line(each.source),
+        "AUC": rounded(area.value),
+        "from": rounded(area.low),
+        "to": rounded(area.high),
+        "AUC, softmax": rounded(each.softmax),
+        "known rejected": rounded(known),
+        "unknown rejected": rounded(unknown),
+        "accuracy": rounded(each.accuracy),
+    }
+
+
+def _whole(found: Learned, settings: dict[str, Any]) -> dict[str, Any]:
+    """All figures but the points of the pictures and the single p-values."""
+    return {
+        "settings": settings,
+        "sources": list(found.sources),
+        "fitted": list(found.fitted),
+        "tested": list(found.tested),
+        "side": found.side,
+        "training": found.training,
+        "rows": [{**_flat(row), **asdict(row)} for row in found.rows],
+        "features": [{**_distances(each), "pairs": each.pairs} for each in found.features],
+        "open_sets": [_open(each) for each in found.open_sets],
+        "unusable": [list(each) for each in found.failed],
+    }

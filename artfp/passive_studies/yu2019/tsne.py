@@ -1,0 +1,75 @@
+"""A picture of features: images as points, those with similar features near each other (t-SNE)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+
+from artfp.reporting.figure import style, to_png
+
+PERPLEXITY = 30.0
+"""Neighbours of a point that count, or a third of the points where these are few."""
+
+LEAST = 8
+"""Images, at least."""
+
+_WIDTH = 50
+_DPI = 130
+_LONGEST = 24
+
+
+def embedded(features: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
+    """Points (N, 2) for features (N, D), by t-SNE (van der Maaten and Hinton 2008).
+
+    From 50 principal components where there are more features, as there. Distances between far
+    groups, and sizes of groups, mean nothing. Raises ValueError: not such a matrix, not finite, or
+    fewer than LEAST rows.
+    """
+    x = np.asarray(features, np.float64)
+    if x.ndim != 2 or len(x) < LEAST or not np.isfinite(x).all():
+        raise ValueError(f"features {x.shape}; expected finite (N, D) with {LEAST} rows or more")
+    width = min(_WIDTH, len(x))
+    if x.shape[1] > width:
+        x = PCA(width, svd_solver="full").fit_transform(x)
+    spread = x.std()
+    perplexity = min(PERPLEXITY, (len(x) - 1) / 3.0)
+    start = "pca" if min(x.shape) >= 2 else "random"
+    method = TSNE(2, perplexity=perplexity, init=start, random_state=seed)
+    return np.asarray(method.fit_transform(x / spread if spread > 0 else x), np.float64)
+
+
+def plot_embedding(points: ArrayLike, labels: ArrayLike, sources: Sequence[str]) -> bytes:
+    """Points (N, 2) of images of sources `labels` (N,), with a legend, as a PNG file."""
+    places, own = np.asarray(points), np.asarray(labels)
+    picture = Figure(figsize=(6.4, 4.6), dpi=_DPI, layout="constrained")
+    panel = picture.subplots()
+    size = float(np.clip(9000.0 / max(1, len(own)), 5.0, 26.0))
+    # In an order that has nothing to do with sources, so that none hides the others.
+    order = np.random.default_rng(0).permutation(len(own))
+    depth = np.empty(len(own))
+    depth[order] = np.arange(len(own))
+    layers = np.minimum(depth * 8 // max(1, len(own)), 7)
+    for layer in range(8):
+        for k in range(len(sources)):
+            chosen = places[(own == k) & (layers == layer)]
+            looks = style(k)
+            panel.scatter(chosen[:, 0], chosen[:, 1], size, color=looks["color"],
+                          marker=looks["marker"], linewidths=0.2, edgecolors="white",
+                          alpha=0.85, zorder=2 + layer)  # fmt: skip
+    for k, name in enumerate(sources):
+        looks = style(k)
+        short = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+        panel.scatter([], [], 26, color=looks["color"], marker=looks["marker"], label=short)
+    panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False,
+                 ncols=1 + (len(sources) - 1) // 20)  # fmt: skip
+    panel.set_xticks([])
+    panel.set_yticks([])
+    panel.set_aspect("equal", "datalim")
+    for spine in panel.spines.values():
+        spine.set_color("#bbbbbb")
+    return to_png(picture)

@@ -1,1 +1,0 @@
-"""Embedding and detecting over whole data sets, through Lightning's prediction loop."""

@@ -1,0 +1,5 @@
+"""Attribution: who made an image, behind one protocol for all ways of finding out."""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

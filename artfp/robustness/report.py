@@ -1,0 +1,184 @@
+"""What a robustness sweep leaves behind: CSV, JSON, working ranges, plots, example pictures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from artfp.data.reading import stacked
+from artfp.data.writing import write_atomic
+from artfp.perturbations.conditions import IDENTITY, Condition
+from artfp.reporting.strips import strip
+from artfp.robustness.plots import Contestant, plot_figure
+from artfp.robustness.sweep import Row, Sweep
+from artfp.robustness.working_range import LEAST, WorkingRange, has_figure, working_ranges
+
+COLUMNS = (
+    "image_set",
+    "contestant",
+    "perturbation",
+    "strength",
+    "unit",
+    "images",
+    "bits",
+    "bit_accuracy",
+    "bit_accuracy_q05",
+    "sources",
+    "source_accuracy",
+    "tpr",
+    "tpr_low",
+    "tpr_high",
+    "fpr",
+    "threshold",
+    "fpr_high",
+    "negatives",
+    "false_positives",
+)
+"""Columns of the CSV; see `artfp.robustness.figures.Figures`."""
+
+TITLES = {
+    "bit_accuracy": "bit accuracy",
+    "tpr": "true positive rate",
+    "source_accuracy": "accuracy at choosing the source",
+}
+_LIMITS = {"bit_accuracy": (0.4, 1.0), "tpr": (0.0, 1.0), "source_accuracy": (0.0, 1.0)}
+
+
+@dataclass(frozen=True)
+class Report:
+    """A sweep with all that is told of it.
+
+    `settings` holds nothing secret; `unusable` has the name and the reason of each image left out.
+    """
+
+    sweep: Sweep
+    conditions: list[Condition]
+    settings: dict[str, Any]
+    unusable: list[tuple[str, str]]
+
+    def contestants(self) -> list[Contestant]:
+        """Who took part, in the order of the sweep, with what is known of each."""
+        found: dict[str, Contestant] = {}
+        for row in self.sweep.rows:
+            fidelity = self.sweep.fidelity.get(row.image_set)
+            psnr = None if fidelity is None else fidelity.psnr
+            sources = row.sources if row.bits is None else None
+            one = Contestant(row.contestant, row.bits, psnr, sources)
+            found.setdefault(row.contestant, one)
+        return list(found.values())
+
+    def ranges(self) -> list[WorkingRange]:
+        """Working ranges of all contestants."""
+        return working_ranges(self.sweep.rows, self.conditions)
+
+
+def write_report(report: Report, folder: Path, example: np.ndarray | None, seed: int) -> list[str]:
+    """Write all files; their names, relative to the folder.
+
+    `example` is an 8-bit image (H, W, 3) to show every perturbation on; `seed`, the sweep's.
+    Raises UserError: a file cannot be written.
+    """
+    files: dict[str, str | bytes] = {
+        "robustness.csv": table_csv(report.sweep.rows),
+        "robustness.json": json.dumps(as_json(report), indent=1) + "\n",
+        "working_range.md": ranges_markdown(report),
+    }
+    contestants, rows = report.contestants(), report.sweep.rows
+    for figure, title in TITLES.items():
+        shown = [row for row in rows if has_figure(row, figure)]
+        if shown:
+            at = f" at a false positive rate of {_fpr(rows)}" if figure == "tpr" else ""
+            whole = f"{title}{at}, {shown[0].images} images"
+            who = {row.contestant for row in shown}
+            chosen = [each for each in contestants if each.name in who]
+            files[f"{figure}.png"] = plot_figure(
+                shown, report.conditions, chosen, figure, whole, _LIMITS[figure]
+            )
+    if example is not None:
+        for name in dict.fromkeys(c.group for c in report.conditions if c.group != IDENTITY):
+            files[f"examples/{name}.png"] = _example(report.conditions, name, example, seed)
+    for name, content in files.items():
+        write_atomic(folder / name, content)
+    return list(files)
+
+
+def table_csv(rows: Sequence[Row]) -> str:
+    """All rows as CSV; what has no value is empty."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: _short(value) for key, value in asdict(row).items()})
+    return text.getvalue()
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """Settings, fidelity, rows and working ranges as JSON values."""
+    return {
+        "settings": report.settings,
+        "fidelity": {name: asdict(found) for name, found in report.sweep.fidelity.items()},
+        "rows": [{key: asdict(row)[key] for key in COLUMNS} for row in report.sweep.rows],
+        "working_ranges": [{**asdict(found), "text": str(found)} for found in report.ranges()],
+        "unusable": [{"name": name, "reason": reason} for name, reason in report.unusable],
+    }
+
+
+def ranges_markdown(report: Report) -> str:
+    """A table for each figure: a row for each perturbation, a column for each contestant."""
+    names = [contestant.name for contestant in report.contestants()]
+    titles = [contestant.title() for contestant in report.contestants()]
+    units = {c.group: c.unit for c in report.conditions if c.group != IDENTITY}
+    by_place = {(r.figure, r.perturbation, r.contestant): str(r) for r in report.ranges()}
+    lines = [
+        "# Working ranges",
+        "",
+        "The harshest swept strength up to which the figure holds without a gap from the mild end; "
+        "`none`: not even at the mildest; `all`: at every strength that was swept.",
+    ]
+    for figure, least in LEAST.items():
+        if not any(place[0] == figure for place in by_place):
+            continue
+        at = f" at a false positive rate of {_fpr(report.sweep.rows)}" if figure == "tpr" else ""
+        lines += ["", f"## {TITLES[figure]} of at least {least:g}{at}", ""]
+        lines += [_row(["perturbation", "strength in", *titles])]
+        lines += [_row(["---"] * (len(names) + 2))]
+        for name, unit in units.items():
+            cells = [by_place.get((figure, name, contestant), "") for contestant in names]
+            lines.append(_row([name, unit, *cells]))
+    return "\n".join(lines) + "\n"
+
+
+def cell(row: Row) -> str:
+    """Bit accuracy (or else source accuracy) and TPR of a row, for the table on the console."""
+    accuracy = row.source_accuracy if row.bit_accuracy is None else row.bit_accuracy
+    parts = [f"{accuracy:.3f}" if accuracy is not None else "-"]
+    parts.append(f"{row.tpr:.2f}" if row.tpr is not None else "-")
+    return " / ".join(parts)
+
+
+def _example(conditions: Sequence[Condition], name: str, example: np.ndarray, seed: int) -> bytes:
+    """An image under each strength of a perturbation, side by side, with the strengths."""
+    chosen = [Condition(), *(c for c in conditions if c.group == name)]
+    pixels = stacked([example], [0])
+    images = [c.apply(pixels, seed, "example")[0].permute(1, 2, 0).numpy() for c in chosen]
+    captions = ["as it is", *(f"{c.strength:g}" for c in chosen[1:])]
+    return strip(images, captions, f"{name}, {chosen[-1].unit}")
+
+
+def _fpr(rows: Sequence[Row]) -> str:
+    return f"{rows[0].fpr:g}"
+
+
+def _short(value: object) -> object:
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -1,0 +1,229 @@
+"""A robustness study: originals from files, marked by each method, swept in one folder.
+
+Two ways in. `marked_by`: every method marks the same originals, each with a word of its own, which
+comes from a seed (it is a measurement, not a secret). `already_marked`: images that carry one known
+word, such as the output of a generator, are only read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import artfp
+from artfp.core.errors import UserError
+from artfp.data.decode import ImageError, decode_image
+from artfp.data.geometry import Geometry
+from artfp.data.reading import Spool
+from artfp.data.resume import Journal, Manifest
+from artfp.data.sources import ImageSource
+from artfp.ownership.key import Key
+from artfp.perturbations.conditions import Condition
+from artfp.robustness.methods import Method, Reader
+from artfp.robustness.sweep import ImageSet, Sample, Sweep, Tick, sweep
+
+RUN = "robustness"
+"""What manifest and journal in the output folder are called after."""
+
+LEAST_SIDE = 11
+"""Pixels of the shorter side below which an image is not taken: the window of the SSIM."""
+
+_FORMAT = 1
+
+Refuses = Callable[[int, int], str | None]
+"""Why images of a height and a width cannot be used, or None if they can."""
+
+
+class Images:
+    """The usable images of a source, decoded and cut, in a spool; the others with the reason.
+
+    Attributes: `names`; `spool`, one image for each name; `failed`, names to reasons; `digest` of
+    the names, of what the files hold and of how it is cut.
+    """
+
+    def __init__(
+        self,
+        source: ImageSource,
+        indices: Sequence[int],
+        geometry: Geometry,
+        folder: Path | None = None,
+        refuses: Refuses = lambda height, width: None,
+        tick: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Read images `indices` of a source. Raises UserError: none of them can be used."""
+        self.names: list[str] = []
+        self.failed: dict[str, str] = {}
+        self.spool = Spool(folder)
+        digest = hashlib.sha256(geometry.describe().encode())
+        for index in indices:
+            name = source.names[index]
+            try:
+                raw = source.read(index)
+                pixels = geometry(decode_image(raw).pixels)
+                _check_size(pixels, refuses)
+            except ImageError as error:
+                self.failed[name] = str(error)
+            else:
+                self.names.append(name)
+                self.spool.append(pixels)
+                label = name.encode("utf-8", "surrogateescape") + b"\0"
+                digest.update(hashlib.sha256(label + hashlib.sha256(raw).digest()).digest())
+            tick()
+        self.digest = digest.hexdigest()
+        if not self.names:
+            reason = next(iter(self.failed.values()), "nothing there")
+            raise UserError(
+                f"{source.location}: none of {len(indices)} images can be used; the first: {reason}"
+            )
+
+
+@dataclass(frozen=True)
+class Study:
+    """Sets to sweep and what decides the results: `settings`, JSON values.
+
+    The values of settings whose names begin with "secret" are shown nowhere.
+    """
+
+    sets: list[ImageSet]
+    settings: dict[str, Any]
+
+    def open_settings(self) -> dict[str, Any]:
+        """The settings without the secret ones."""
+        return {k: v for k, v in self.settings.items() if not k.startswith("secret")}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a study is swept; see `sweep`."""
+
+    conditions: list[Condition]
+    fpr: float = 1e-6
+    seed: int = 0
+    batch_size: int = 32
+    output: Path = field(default_factory=Path)
+
+
+def marked_by(methods: Sequence[Method], originals: Images, seed: int) -> Study:
+    """Sets of the originals as each method marks them; methods that mark alike share one.
+
+    The word of an image depends on the seed, its name and the number of bits. Raises UserError:
+    two methods of one name.
+    """
+    names = [method.name for method in methods]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"two methods are called {name!r}; give one another name: other={name}")
+    groups: dict[str, list[Method]] = {}
+    for method in methods:
+        groups.setdefault(json.dumps(method.marks, sort_keys=True), []).append(method)
+    sets = [_marked_set(group, originals, seed) for group in groups.values()]
+    contestants = {m.name: {**m.marks, **m.reader.settings} for m in methods}
+    return Study(sets, {"contestants": contestants, "images": originals.digest})
+
+
+def already_marked(
+    reader: Reader,
+    word: NDArray[np.uint8],
+    secret: str,
+    marked: Images,
+    unmarked: Images | None = None,
+) -> Study:
+    """One set of images that carry the word (bits,), and perhaps of some that do not.
+
+    `secret` tells the word from others (see `Words.secret`).
+    """
+    attributor = reader.attributor(word[None], ("fingerprint",))
+
+    def samples() -> Iterator[Sample]:
+        for index in range(len(marked.spool)):
+            yield Sample(marked.spool[index], 0)
+        for index in range(len(unmarked.spool) if unmarked is not None else 0):
+            assert unmarked is not None
+            yield Sample(unmarked.spool[index])
+
+    count = len(marked.spool) + (len(unmarked.spool) if unmarked is not None else 0)
+    settings = {
+        "contestants": {reader.name: reader.settings},
+        "images": marked.digest,
+        "unmarked": None if unmarked is None else unmarked.digest,
+        "secret_fingerprint": secret,
+    }
+    return Study([ImageSet("marked", samples, count, (attributor,))], settings)
+
+
+def run_study(study: Study, options: Options, tick: Tick = lambda what, images: None) -> Sweep:
+    """Sweep a study, going on with what an earlier run of the same study left in the folder.
+
+    Raises UserError: the folder holds a run with other settings, or cannot be written.
+    """
+    Manifest.claim(options.output, {**study.settings, **option_settings(options)}, RUN)
+    journal = Journal(options.output, RUN)
+    try:
+        return sweep(
+            study.sets,
+            options.conditions,
+            fpr=options.fpr,
+            seed=options.seed,
+            batch_size=options.batch_size,
+            journal=journal,
+            folder=options.output,
+            tick=tick,
+        )
+    finally:
+        journal.close()
+
+
+def option_settings(options: Options) -> dict[str, Any]:
+    """What of the options decides the results, as JSON values."""
+    return {
+        "conditions": [condition.key for condition in options.conditions],
+        "fpr": options.fpr,
+        "seed": options.seed,
+        "batch_size": options.batch_size,
+        "version": artfp.__version__,
+        "format": _FORMAT,
+    }
+
+
+def least_of(methods: Sequence[Method]) -> Refuses:
+    """Why images of a size cannot be used by all of the methods."""
+
+    def refuses(height: int, width: int) -> str | None:
+        for method in methods:
+            reason = method.embedder.refuses(height, width)
+            if reason is not None:
+                return f"{width}x{height} is too small for {method.name}: {reason}"
+        return None
+
+    return refuses
+
+
+def _marked_set(group: Sequence[Method], originals: Images, seed: int) -> ImageSet:
+    """The originals, marked by the first of some methods that mark alike, read by each."""
+    method, key = group[0], Key.from_seed(seed)
+    contexts = [b"image:" + name.encode("utf-8", "surrogateescape") for name in originals.names]
+    words = np.stack([key.fingerprint(method.embedder.bits, context) for context in contexts])
+
+    def samples() -> Iterator[Sample]:
+        for index, word in enumerate(words):
+            original = originals.spool[index]
+            yield Sample(method.embedder.embed(original, word), index, original)
+
+    attributors = tuple(m.reader.attributor(words, originals.names) for m in group)
+    return ImageSet(method.name, samples, len(words), attributors)
+
+
+def _check_size(pixels: np.ndarray, refuses: Refuses) -> None:
+    """Raise ImageError on images that are too small."""
+    height, width = pixels.shape[:2]
+    if min(height, width) < LEAST_SIDE:
+        raise ImageError(f"{width}x{height} is too small, {LEAST_SIDE} a side is least")
+    if reason := refuses(height, width):
+        raise ImageError(reason)

@@ -1,0 +1,138 @@
+"""How surprising a number of matching bits is: exact binomial tails, kept as natural logs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from artfp.stats.words import check_keys, check_words, per_key
+
+
+@overload
+def log_p_value(matches: int, bits: int) -> float: ...
+@overload
+def log_p_value(matches: ArrayLike, bits: int) -> float | NDArray[np.float64]: ...
+def log_p_value(matches: ArrayLike, bits: int) -> float | NDArray[np.float64]:
+    """Natural log of P(X >= matches) for X ~ Bin(bits, 1/2): one-sided, exact.
+
+    `matches` has any shape, such as (N, K) for N images and K keys; the result has the same, and
+    is a float for a single number. It is finite and at most 0, and exactly 0.0 for no matches.
+    Computed from integer binomial sums, so that it holds to a few units in the last place for any
+    `bits`. Valid for one comparison with one key that was uniform and secret, given the decoded
+    word; for K keys or T tries see `correct`.
+
+    Raises:
+        ValueError: `bits` is below 1, or `matches` holds anything but integers in 0..bits.
+    """
+    count = _check_count(matches, bits)
+    result = _log_tails(bits)[count]
+    return result if count.ndim else float(result)
+
+
+@overload
+def log_p_inverted(matches: int, bits: int) -> float: ...
+@overload
+def log_p_inverted(matches: ArrayLike, bits: int) -> float | NDArray[np.float64]: ...
+def log_p_inverted(matches: ArrayLike, bits: int) -> float | NDArray[np.float64]:
+    """Natural log of P(X <= matches) for X ~ Bin(bits, 1/2): the test for an inverted word.
+
+    A word that agrees with a secret key in far fewer than half of its bits is as unlikely by
+    chance as one that agrees in far more: it says that the key is there and was tampered with
+    (all bits flipped, by a negative of the residual, say), not that it is absent. It is a test of
+    its own, beside `log_p_value`, with the same guarantee and shapes.
+
+    Raises:
+        ValueError: as `log_p_value`.
+    """
+    count = _check_count(matches, bits)
+    result = _log_tails(bits)[bits - count]
+    return result if count.ndim else float(result)
+
+
+def minimum_matches(bits: int, alpha: float) -> int:
+    """Smallest number of matches whose p-value is at most `alpha`, for one comparison.
+
+    It is bits + 1, which no word reaches, where even a perfect match is not significant:
+    2 ** -bits > alpha. The comparison is exact, in integers; see the package for what it assumes.
+
+    Raises:
+        ValueError: `bits` is below 1, or `alpha` is not in 0 < alpha <= 1.
+    """
+    if bits < 1:
+        raise ValueError(f"bits: found {bits}, expected at least 1")
+    if not 0 < alpha <= 1:
+        raise ValueError(f"alpha: found {alpha}, expected 0 < alpha <= 1")
+    numerator, denominator = float(alpha).as_integer_ratio()
+    allowed = numerator << bits
+    for matches, tail in _tails(bits):
+        if tail * denominator > allowed:
+            return matches + 1
+    return 0
+
+
+def count_matches(words: ArrayLike, keys: ArrayLike) -> NDArray[np.int64]:
+    """Numbers of bits in which words agree with keys.
+
+    Words (N, bits) and keys (K, bits) give (N, K); a single key (bits,) gives (N,), a single word
+    (K,), and one of each an array of no dimension.
+
+    Raises:
+        ValueError: values other than {0, 1}, or unequal numbers of bits.
+    """
+    rows, columns = check_words(words, "words"), np.asarray(keys)
+    signs = check_keys(columns, rows.shape[-1])
+    left = 2.0 * np.atleast_2d(rows) - 1.0
+    agreements = (left @ signs.T + rows.shape[-1]) / 2.0
+    return per_key(agreements.astype(np.int64), rows.ndim == 1, columns.ndim == 1)
+
+
+def _check_count(matches: ArrayLike, bits: int) -> NDArray[np.int64]:
+    """Check that `matches` holds integers in 0..bits."""
+    if bits < 1:
+        raise ValueError(f"bits: found {bits}, expected at least 1")
+    count = np.asarray(matches)
+    if count.dtype.kind not in "iu":
+        raise ValueError(f"matches: found {count.dtype} values, expected integers")
+    if count.size and not (count.min() >= 0 and count.max() <= bits):
+        raise ValueError(
+            f"matches: found values from {count.min()} to {count.max()}, expected 0 to {bits}"
+        )
+    return count.astype(np.int64)
+
+
+def _tails(bits: int) -> Iterator[tuple[int, int]]:
+    """Yield (m, number of words with at least m matches) for m from `bits` down to 0."""
+    term, tail = 1, 0
+    for matches in range(bits, -1, -1):
+        tail += term
+        yield matches, tail
+        term = term * matches // (bits - matches + 1)
+
+
+@lru_cache(maxsize=32)
+def _log_tails(bits: int) -> NDArray[np.float64]:
+    """Log p-values of shape (bits + 1,), indexed by the number of matches; read-only."""
+    table = np.empty(bits + 1)
+    for matches, tail in _tails(bits):
+        table[matches] = log_share(tail, bits)
+    table.flags.writeable = False
+    return table
+
+
+def log_share(count: int, bits: int) -> float:
+    """Natural log of count / 2 ** bits for a positive integer of at most 2 ** bits, accurately.
+
+    Above one half the log comes from the complement, where log(count) would cancel.
+    """
+    total = 1 << bits
+    if count == total:
+        return 0.0
+    if 2 * count > total:
+        return math.log1p(-((total - count) / total))
+    length = count.bit_length()
+    return math.log(count / (1 << length)) - (bits - length) * math.log(2)

@@ -1,0 +1,210 @@
+"""What a decoder says of clean images: a health check, and the law of a FIXED key.
+
+For a uniform secret key the binomial p-value is exact, whatever the decoder does with clean images:
+constant bits, correlated bits, all images alike. Nothing here is needed for that, and nothing here
+can mend or break it. Calibration matters for the other question, how often clean images pass for
+one given key, over the images: there biased and dependent bits count. A key that happens to lie
+near the words that the decoder likes has many false alarms, other keys then have fewer. Images are
+taken for independent draws of what the decoder will meet.
+
+    >>> import numpy as np
+    >>> words = np.random.default_rng(0).integers(0, 2, (1000, 64))
+    >>> key = np.random.default_rng(1).integers(0, 2, 64)
+    >>> alarms(calibrate(words, key, "sha256:..."))
+    []
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from artfp.stats.binomial import count_matches, log_p_value, minimum_matches
+from artfp.stats.decoder_calibration import BitBias, Calibration, Dependence, FalseAlarms, KeyCheck
+from artfp.stats.intervals import clopper_pearson
+from artfp.stats.words import check_words
+
+LEVELS = (1e-1, 1e-2, 1e-3, 1e-4)
+CONFIDENCE = 0.95
+
+
+def calibrate(
+    words: ArrayLike,
+    keys: ArrayLike,
+    decoder_hash: str,
+    levels: Sequence[float] = LEVELS,
+) -> Calibration:
+    """Describe decoded words (N, bits) of clean images, by themselves and against keys (K, bits).
+
+    `levels` are nominal levels of the one-image, one-key test. Each key is judged by itself: the
+    tests of several keys on the same images are not independent, and are never pooled.
+
+    Raises:
+        ValueError: fewer than two images, words or keys that are not {0, 1}, unequal numbers of
+            bits, or a level not in 0 < level <= 1.
+    """
+    rows = check_words(words, "words")
+    if rows.ndim != 2 or len(rows) < 2:
+        raise ValueError(f"words: found shape {rows.shape}, expected (images, bits), images > 1")
+    images, bits = rows.shape
+    ones = rows.sum(axis=0).astype(np.int64)
+    lower, upper = clopper_pearson(ones, images, CONFIDENCE)
+    biases = zip((ones / images).tolist(), lower.tolist(), upper.tolist(), strict=True)
+    matches = count_matches(rows, np.atleast_2d(np.asarray(keys)))
+    return Calibration(
+        decoder_hash=decoder_hash,
+        images=images,
+        bits=bits,
+        biases=tuple(BitBias(*bias) for bias in biases),
+        dependence=_dependence(rows),
+        keys=tuple(_check_key(column, bits, levels) for column in matches.T),
+    )
+
+
+def alarms(calibration: Calibration) -> list[str]:
+    """Say in words what is wrong with a decoder on clean images; empty where nothing is seen.
+
+    Named are bits that are surely 1 in less than .4 or more than .6 of the images, matches that
+    surely vary over 1.25 times as much as the binomial, a mean that surely exceeds bits / 2 by a
+    quarter of a binomial standard deviation, and false alarms surely above 1.5 times their level:
+    many images show for some of many keys that they pass a little too often, of any decoder.
+    "Surely": at .95 for each of the four kinds, Bonferroni over bits, keys and levels. Where keys
+    share an alarm, the worst is told and the others are counted. None of this touches the p-value
+    for a uniform secret key.
+    """
+    found: dict[str, list[tuple[float, str]]] = defaultdict(list)
+    count = len(calibration.keys)
+    sure = float(special.ndtri(1.0 - (1.0 - CONFIDENCE) / max(count, 1)))
+    half, spread = calibration.bits / 2, math.sqrt(calibration.bits) / 2
+    for number, key in enumerate(calibration.keys):
+        name = f"key {number + 1} of {count}"
+        if key.dispersion - sure * key.dispersion_error > 1.25:
+            text = (
+                f"over-dispersion: the matches with {name} vary {key.dispersion:.2f} times as much "
+                "as those of independent fair bits; the binomial understates its false alarms"
+            )
+            found["dispersion"].append((key.dispersion, text))
+        if key.mean - sure * key.mean_error > half + spread / 4:
+            text = (
+                f"clean images lean to {name}: they match it in {key.mean:.1f} of "
+                f"{calibration.bits} bits on average, expected {half:.1f}; draw another key"
+            )
+            found["mean"].append((key.mean, text))
+        for level, hits, text in _too_many(name, key, calibration.images, count):
+            found[f"rate at {level}"].append((hits, text))
+    return [*_biased(calibration), *map(_worst, found.values())]
+
+
+def uneven_bits(calibration: Calibration) -> int:
+    """Number of bits that are surely not 1 in half of the images: at .95, Bonferroni over bits.
+
+    Many images show a bias that is too slight to matter: see `alarms` for one that does.
+    """
+    _, lower, upper = _shares(calibration)
+    return int(((lower > 0.5) | (upper < 0.5)).sum())
+
+
+def _worst(alarms: list[tuple[float, str]]) -> str:
+    """The text of the worst of some alarms (how bad, text) of one kind, a key each."""
+    others = len(alarms) - 1
+    more = f"; {others} more key{'' if others == 1 else 's'} with the same alarm" if others else ""
+    return max(alarms, key=lambda alarm: alarm[0])[1] + more
+
+
+def _shares(
+    calibration: Calibration,
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Images in which each bit is 1, (bits,), and bounds of their share at .95 for all together."""
+    images, bits = calibration.images, calibration.bits
+    ones = np.rint([bias.ones * images for bias in calibration.biases]).astype(np.int64)
+    return ones, *clopper_pearson(ones, images, 1.0 - (1.0 - CONFIDENCE) / (2 * bits))
+
+
+def _biased(calibration: Calibration) -> list[str]:
+    """The alarm for bits that are seldom or mostly 1."""
+    images, bits = calibration.images, calibration.bits
+    ones, lower, upper = _shares(calibration)
+    biased = np.flatnonzero((lower > 0.6) | (upper < 0.4))
+    if not biased.size:
+        return []
+    worst = int(biased[np.abs(ones[biased] / images - 0.5).argmax()])
+    constant = calibration.dependence.constant
+    text = (
+        f"bias: {biased.size} of {bits} bits lean to one value on clean images; the worst, "
+        f"bit {worst}, is 1 in {ones[worst]} of {images}"
+    )
+    return [text + (f"; {constant} never change" if constant else "")]
+
+
+def _too_many(name: str, key: KeyCheck, images: int, keys: int) -> Iterator[tuple[float, int, str]]:
+    """Yield (level, hits, alarm) where images surely pass for a key far more often than told."""
+    confidence = 1.0 - (1.0 - CONFIDENCE) / (keys * max(len(key.false_alarms), 1))
+    for alarm in key.false_alarms:
+        lower, _ = clopper_pearson(alarm.hits, images, confidence)
+        if lower > 1.5 * alarm.level:
+            text = (
+                f"false alarms: {alarm.hits} of {images} clean images pass for {name} at the "
+                f"nominal level {alarm.level:g}; the rate over images is above {float(lower):.2g}"
+            )
+            yield alarm.level, alarm.hits, text
+
+
+def _dependence(rows: NDArray[np.float64]) -> Dependence:
+    """Correlations of the bits of (N, bits), summarised."""
+    images, bits = rows.shape
+    centred = rows - rows.mean(axis=0)
+    norms = np.sqrt(np.square(centred).sum(axis=0))
+    kept = np.flatnonzero((rows != rows[0]).any(axis=0))
+    constant = bits - len(kept)
+    if len(kept) < 2:
+        return Dependence(0.0, 0.0, (0, 0), float(len(kept)), constant)
+    scaled = centred[:, kept] / norms[kept]
+    correlations = scaled.T @ scaled
+    np.fill_diagonal(correlations, 0.0)
+    row, column = divmod(int(np.abs(correlations).argmax()), len(kept))
+    pairs = len(kept) * (len(kept) - 1)
+    excess = float(np.square(correlations).sum()) / pairs - 1.0 / (images - 1)
+    square = min(max(excess, 0.0), 1.0)
+    return Dependence(
+        mean_square=square,
+        largest=float(np.clip(correlations[row, column], -1.0, 1.0)),
+        pair=(int(kept[row]), int(kept[column])),
+        effective_bits=len(kept) / (1.0 + (len(kept) - 1) * square),
+        constant=constant,
+    )
+
+
+def _check_key(matches: NDArray[np.int64], bits: int, levels: Sequence[float]) -> KeyCheck:
+    """Mean, dispersion and false alarms of one key's matches (N,)."""
+    images, centred = len(matches), matches - matches.mean()
+    variance = float(np.square(centred).sum()) / (images - 1)
+    fourth = float((centred**4).mean())
+    return KeyCheck(
+        mean=float(matches.mean()),
+        mean_error=math.sqrt(variance / images),
+        dispersion=variance / (bits / 4),
+        dispersion_error=math.sqrt(max(fourth - variance**2, 0.0) / images) / (bits / 4),
+        false_alarms=tuple(_false_alarms(matches, bits, level) for level in levels),
+    )
+
+
+def _false_alarms(matches: NDArray[np.int64], bits: int, level: float) -> FalseAlarms:
+    """Images (N,) that reach the threshold of one level."""
+    threshold = minimum_matches(bits, level)
+    attained = math.exp(log_p_value(threshold, bits)) if threshold <= bits else 0.0
+    hits = int((matches >= threshold).sum())
+    lower, upper = clopper_pearson(hits, len(matches), CONFIDENCE)
+    return FalseAlarms(
+        level=float(level),
+        threshold=threshold,
+        attained=attained,
+        hits=hits,
+        rate=hits / len(matches),
+        lower=float(lower),
+        upper=float(upper),
+    )

@@ -1,1 +1,0 @@
-"""Training: the Lightning modules, their schedules and callbacks."""

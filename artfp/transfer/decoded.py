@@ -1,0 +1,168 @@
+"""Does a fingerprint come through a generator? What its images decode to, and what that proves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from artfp.core.errors import UserError
+from artfp.data.decode import ImageError, decode_image
+from artfp.data.sources import ImageSource
+from artfp.stats import correct, weigh_source
+from artfp.watermark import Decoder
+from artfp.watermark.measure import batches, logits_of
+
+REGISTERED = 1_000_000
+"""Fingerprints that a verdict is corrected for, unless told otherwise."""
+
+COUNTS = (1, 10, 100)
+"""Numbers of images that verdicts are given on."""
+
+_MOST_GROUPS = 100
+
+Logits = NDArray[np.float32]
+Tick = Callable[[int], object]
+
+
+@dataclass(frozen=True)
+class VerdictOn:
+    """The test of `artfp detect --same_source` on groups of `images` images each.
+
+    `log10_p` is the median over the `groups`, of the one key; `log10_p_corrected` that of all
+    registered fingerprints (Bonferroni); `found` the share of groups whose corrected p-value is at
+    most `alpha`.
+    """
+
+    images: int
+    groups: int
+    log10_p: float
+    log10_p_corrected: float
+    found: float
+    alpha: float
+
+
+@dataclass(frozen=True)
+class Transferred:
+    """What N images of one source say of one fingerprint.
+
+    `bit_accuracy` is the mean over the images, with its standard error over images and what 5% and
+    95% of the images fall under; `majority` is the share of bits that the mean logits have right.
+    """
+
+    images: int
+    bits: int
+    bit_accuracy: float
+    error: float
+    low: float
+    high: float
+    majority: float
+    verdicts: tuple[VerdictOn, ...]
+
+    def on(self, images: int) -> VerdictOn | None:
+        """The verdict on groups of so many images."""
+        return next((v for v in self.verdicts if v.images == images), None)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the images of one generator decode to: its group, and the steps that it was trained."""
+
+    group: str
+    steps: int
+    read: Transferred
+
+
+@dataclass(frozen=True)
+class InData:
+    """The fingerprint in the training images: mean PSNR in dB, and what they decode to."""
+
+    psnr: float
+    read: Transferred
+
+
+def bit_accuracies(logits: Logits, words: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Share of right bits of each image, (N,), from logits (N, bits) and one or N words."""
+    right = (logits > 0) == (np.atleast_2d(words) > 0)
+    shares: NDArray[np.float64] = right.mean(axis=1, dtype=np.float64)
+    return shares
+
+
+def transferred(
+    logits: Logits,
+    word: NDArray[np.uint8],
+    counts: Sequence[int] = COUNTS,
+    registered: int = REGISTERED,
+    alpha: float = 1e-3,
+) -> Transferred:
+    """The figures of images' logits (N, bits) for a fingerprint (bits,).
+
+    Verdicts are given on disjoint groups of each of `counts` up to N, at most 100 of them.
+    Raises ValueError: no image, or a fingerprint of another length.
+    """
+    if logits.ndim != 2 or not len(logits) or logits.shape[1] != len(word):
+        raise ValueError(f"logits of shape {logits.shape} for a fingerprint of {len(word)} bits")
+    shares = bit_accuracies(logits, word)
+    spread = float(shares.std(ddof=1)) if len(shares) > 1 else math.nan
+    return Transferred(
+        images=len(shares),
+        bits=len(word),
+        bit_accuracy=float(shares.mean()),
+        error=spread / math.sqrt(len(shares)),
+        low=float(np.quantile(shares, 0.05)),
+        high=float(np.quantile(shares, 0.95)),
+        majority=float(((logits.mean(axis=0) > 0) == (word > 0)).mean()),
+        verdicts=tuple(
+            _verdict(logits, word, count, registered, alpha)
+            for count in counts
+            if count <= len(logits)
+        ),
+    )
+
+
+def _verdict(
+    logits: Logits, word: NDArray[np.uint8], count: int, registered: int, alpha: float
+) -> VerdictOn:
+    groups = min(len(logits) // count, _MOST_GROUPS)
+    parts = logits[: groups * count].reshape(groups, count, -1)
+    log_p = np.array([weigh_source(part, word[None]).log_p[0] for part in parts])
+    corrected = np.asarray(correct(log_p, registered))
+    return VerdictOn(
+        images=count,
+        groups=groups,
+        log10_p=float(np.median(log_p)) / math.log(10.0),
+        log10_p_corrected=float(np.median(corrected)) / math.log(10.0),
+        found=float((corrected <= math.log(alpha)).mean()),
+        alpha=alpha,
+    )
+
+
+def decode_source(
+    decoder: Decoder, source: ImageSource, limit: int | None = None, tick: Tick = lambda count: None
+) -> tuple[Logits, list[tuple[str, str]]]:
+    """Logits (N, bits) of the first images of a source, and those that were unusable, with why.
+
+    Images of equal sizes stand together. Raises UserError: no image could be used.
+    """
+    failed: list[tuple[str, str]] = []
+    count = len(source) if limit is None else min(limit, len(source))
+
+    def pictures() -> Iterator[np.ndarray]:
+        for index in range(count):
+            try:
+                yield decode_image(source.read(index)).pixels
+            except ImageError as error:
+                failed.append((source.names[index], str(error)))
+
+    found = []
+    for stack in batches(pictures()):
+        pixels = torch.from_numpy(stack).permute(0, 3, 1, 2).contiguous()
+        found.append(logits_of(decoder, pixels).numpy())
+        tick(len(stack))
+    if not found:
+        raise UserError(f"{source.location}: none of {count} images can be read ({failed[0][1]})")
+    return np.concatenate(found), failed

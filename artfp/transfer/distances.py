@@ -1,0 +1,103 @@
+"""How far generated images are from the clean data, by group."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from artfp.data.sources import ImageSource, open_source
+from artfp.data.subset import limited
+from artfp.metrics.features import extract
+from artfp.metrics.frechet_kernel import Estimate, Versus, compare, frechet, kernel
+from artfp.metrics.perceptual import installed
+from artfp.transfer.study import CLEAN, FINGERPRINTED, Study
+
+REAL_FOR_EACH = 2
+"""Real images for each generated one, as far as there are so many."""
+
+_log = logging.getLogger("artfp")
+
+
+@dataclass(frozen=True)
+class Distance:
+    """Frechet and kernel distance of a group's images to the real ones."""
+
+    images: int
+    frechet: Estimate
+    kernel: Estimate
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Distances of groups to `real` images, and the fingerprinted against the clean generator.
+
+    In features of EfficientNet-Lite0: not comparable with published FID and KID.
+    """
+
+    real: int
+    groups: dict[str, Distance]
+    frechet: Versus | None = None
+    kernel: Versus | None = None
+
+    def lines(self) -> list[str]:
+        """In words, a line each."""
+        lines = [
+            f"{group}: {each.images} images at Frechet distance {_told(each.frechet)} and kernel "
+            f"distance {_told(each.kernel)} from {self.real} clean images of the data"
+            for group, each in self.groups.items()
+        ]
+        if lines:
+            lines[0] += " (in EfficientNet-Lite0's features, with 95% intervals)"
+        for name, versus in (("Frechet", self.frechet), ("kernel", self.kernel)):
+            if versus is not None and versus.ratio is not None:
+                lines.append(
+                    f"fingerprinted over clean generator: {name} distance times "
+                    f"{_told(versus.ratio)}"
+                )
+        return lines
+
+
+def _told(estimate: Estimate) -> str:
+    return f"{estimate.value:.3g} ({estimate.low:.3g} to {estimate.high:.3g})"
+
+
+def distances_of(
+    real: ImageSource, groups: Mapping[str, ImageSource], resolution: int
+) -> Distances | None:
+    """Distances of each group to real images, of which the centre squares are resized
+    to `resolution`; None without the network.
+
+    Raises UserError: fewer than two images of one of them can be used.
+    """
+    if not installed():
+        _log.warning("no distances to the data; for them: pip install 'artfp[features]'")
+        return None
+    most = max(map(len, groups.values()))
+    ours = _features(limited(real, REAL_FOR_EACH * most), resolution)
+    theirs = {name: _features(source) for name, source in groups.items()}
+    found = {
+        name: Distance(len(rows), frechet(ours, rows), kernel(ours, rows))
+        for name, rows in theirs.items()
+    }
+    if CLEAN not in theirs or FINGERPRINTED not in theirs:
+        return Distances(len(ours), found)
+    versus = compare(ours, theirs[FINGERPRINTED], theirs[CLEAN])
+    return Distances(len(ours), found, versus.frechet, versus.kernel)
+
+
+def _features(source: ImageSource, resolution: int | None = None) -> NDArray[np.float64]:
+    """Features (N, D) of what can be read."""
+    _log.info("comparing: %s", source.location)
+    return extract(source, image_resolution=resolution, num_workers=0).values
+
+
+def study_distances(study: Study) -> Distances | None:
+    """Distances of what all groups' last generators make to the clean data."""
+    groups = {
+        group: open_source(study.made(group, max(study.snapshots(group)))) for group in study.groups
+    }
+    return distances_of(study.source(), groups, study.resolution)

@@ -1,0 +1,98 @@
+"""What a transfer study found: every generator's images decoded, and compared with the data."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import logging
+import statistics
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from artfp.core.errors import UserError
+from artfp.data.bundle import (
+    file_hash,
+    locate,
+    partner,
+)
+from artfp.data.sources import ImageSource, open_source
+from artfp.data.subset import limited
+from artfp.data.writing import write_atomic
+from artfp.ownership.assignment import Words
+from artfp.transfer.decoded import InData, Row, Transferred, VerdictOn, decode_source, transferred
+from artfp.transfer.study import FINGERPRINTED, Study
+from artfp.watermark import load_decoder
+from artfp.watermark.embed import IMAGES, TABLE
+
+READINGS = "readings.json"
+
+_log = logging.getLogger("artfp")
+
+
+def read_all(study: Study, word: Words, decoder: str | None = None) -> tuple[InData, list[Row]]:
+    """Decode some of the fingerprinted images, and all that was generated.
+
+    Args: `decoder`, a shipped name or a file, None: the encoder's own. What was read before is kept
+    in the study's folder and not read again.
+    Raises UserError: images are missing; a decoder of another number of bits.
+    """
+    readings = _Readings(study, word, decoder)
+    folder = study.folder("data", FINGERPRINTED)
+    if not (folder / TABLE).is_file():
+        raise UserError(f"{folder}: no images; run the stage embed first")
+    with open(folder / TABLE, newline="") as file:
+        psnr = statistics.fmean(float(row["psnr"]) for row in csv.DictReader(file) if row["psnr"])
+    data = InData(psnr, readings.of(limited(open_source(folder / IMAGES), study.images), "data"))
+    rows = []
+    for group in study.groups:
+        for step, generator in study.snapshots(group).items():
+            images = study.made(group, step)
+            if not images.is_dir():
+                raise UserError(f"{images}: no images; run the stage generate first")
+            read = readings.of(open_source(images), file_hash(generator))
+            rows.append(Row(group, step, read))
+    readings.save()
+    return data, rows
+
+
+class _Readings:
+    """What folders of images decode to, kept in a file."""
+
+    def __init__(self, study: Study, word: Words, decoder: str | None) -> None:
+        name = decoder or partner(study.encoder)
+        self.decoder, _ = load_decoder(name)
+        if self.decoder.bits != word.bits:
+            raise UserError(
+                f"{name} reads {self.decoder.bits} bits, the fingerprint has {word.bits}"
+            )
+        self.word = word.of("")
+        self.digest = file_hash(locate(name, "decoder"))
+        self.root, self.path = study.output, study.output / READINGS
+        self.known: dict[str, Any] = {}
+        if self.path.is_file():
+            try:
+                self.known = dict(json.loads(self.path.read_text()))
+            except ValueError:
+                _log.warning("%s: damaged; everything is read again", self.path)
+
+    def of(self, source: ImageSource, origin: str) -> Transferred:
+        """What the images of a source decode to; `origin` names what made them."""
+        place = Path(source.location).relative_to(self.root).as_posix()
+        what = repr((self.digest, origin, place, len(source)))
+        key = hashlib.sha256(what.encode()).hexdigest()[:32]
+        if key not in self.known:
+            _log.info("reading: %s", place)
+            logits, failed = decode_source(self.decoder, source)
+            for name, reason in failed:
+                _log.warning("unusable: %s: %s", name, reason)
+            self.known[key] = asdict(transferred(logits, self.word))
+            self.save()
+        figures = dict(self.known[key])
+        figures["verdicts"] = tuple(VerdictOn(**verdict) for verdict in figures["verdicts"])
+        return Transferred(**figures)
+
+    def save(self) -> None:
+        """Write what is known."""
+        write_atomic(self.path, json.dumps(self.known) + "\n", keep_equal=True)

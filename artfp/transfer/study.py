@@ -1,0 +1,271 @@
+"""The transfer study: fingerprint images, train a generator on them, look into what it makes.
+
+Its stages lie in folders of their own, and each goes on where it stopped:
+
+    data/<group>         fingerprinted images (stage embed)
+    training/<group>     a training of the generator (stage train)
+    generated/<group>    what its snapshots and its last state make (stage generate)
+
+A *group* is a set of training images: `clean`, as they are; `fingerprinted`, all with the one
+fingerprint that is looked for; and the controls, in which it must not be found: `other`, all with
+another fingerprint, and `random`, each image with a fingerprint of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from artfp.core.errors import UserError
+from artfp.data.bundle import (
+    file_hash,
+    locate,
+    read_card,
+)
+from artfp.data.geometry import Geometry
+from artfp.data.resume import Manifest
+from artfp.data.sources import ImageSource, open_source
+from artfp.data.subset import limited
+from artfp.generators import find
+from artfp.generators.generate import Generation, generate
+from artfp.generators.training.fit import GENERATOR, SNAPSHOTS, GanTraining, train_gan
+from artfp.ownership.assignment import Words, drawn_words
+from artfp.watermark import load_encoder
+from artfp.watermark.embed import IMAGES, Embedding, embed
+from artfp.watermark.prediction_loop import make_trainer
+
+CLEAN, FINGERPRINTED, OTHER, RANDOM = "clean", "fingerprinted", "other", "random"
+CONTROLS = (OTHER, RANDOM)
+STAGES = ("embed", "train", "generate", "report")
+
+_SNAPSHOTS_KEPT = 6
+
+_log = logging.getLogger("artfp")
+
+
+@dataclass(frozen=True)
+class Study:
+    """What decides a study.
+
+    Args: `training` of the generator; its `data_dirs` are the clean images and its `output_dir`
+    the study's folder. Of two domains the second is fingerprinted, as what is translated to.
+    `encoder`, a shipped name or a file; `word`, the fingerprint, None: one from a fresh key, which
+    is kept in the folder. `strength` on the residual. `controls`, of CONTROLS. `clean_seeds`, how
+    many clean generators are trained, each with another seed. `images` of each generator that are
+    looked at in the end, and `progress_images` of each of its snapshots, both made from
+    `image_seed`. `target`, of a translator, see `Generator.translate`. `device`, torch's, for what
+    is no training; `options` of Lightning's Trainer for embedding.
+    """
+
+    training: GanTraining
+    encoder: str
+    word: Words | None = None
+    strength: float = 1.0
+    controls: tuple[str, ...] = ()
+    clean_seeds: int = 1
+    images: int = 1000
+    progress_images: int = 250
+    image_seed: int = 0
+    target: int | None = None
+    device: str = "cpu"
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for what, least in (("clean_seeds", 0), ("images", 2), ("progress_images", 1)):
+            if getattr(self, what) < least:
+                raise UserError(f"{what} is {getattr(self, what)}; it must be {least} or more")
+        unknown = [name for name in self.controls if name not in CONTROLS]
+        if unknown:
+            raise UserError(
+                f"no control is called {unknown[0]!r}; choose from {', '.join(CONTROLS)}"
+            )
+
+    @property
+    def output(self) -> Path:
+        """The study's folder."""
+        return self.training.output_dir
+
+    @property
+    def marked(self) -> list[str]:
+        """The groups whose images are fingerprinted."""
+        return [FINGERPRINTED, *(name for name in CONTROLS if name in self.controls)]
+
+    @property
+    def clean(self) -> list[str]:
+        """The clean groups, one for each seed."""
+        return [CLEAN if i == 0 else f"{CLEAN}-{i}" for i in range(self.clean_seeds)]
+
+    @property
+    def groups(self) -> list[str]:
+        """All groups, in the order in which generators are trained."""
+        return [FINGERPRINTED, *self.clean, *self.marked[1:]]
+
+    @property
+    def steps(self) -> int:
+        """Steps of each training."""
+        assert self.training.max_steps is not None
+        return self.training.max_steps
+
+    @property
+    def resolution(self) -> int:
+        """Pixels a side of the generator's images."""
+        assert self.training.resolution is not None
+        return self.training.resolution
+
+    @property
+    def geometry(self) -> Geometry:
+        """How the generator's training cuts images."""
+        return Geometry(self.resolution, self.training.celeba)
+
+    def source(self) -> ImageSource:
+        """The clean images of the domain that is fingerprinted."""
+        return limited(open_source(self.training.data_dirs[-1]), self.training.limit)
+
+    def inputs(self) -> ImageSource | None:
+        """What a translator translates: clean images of the first domain; else None."""
+        if not find(self.training.name).translates:
+            return None
+        return limited(open_source(self.training.data_dirs[0]), self.training.limit)
+
+    def folder(self, stage: str, group: str) -> Path:
+        """Where a stage of a group works."""
+        return self.output / stage / group
+
+    def made(self, group: str, step: int) -> Path:
+        """Where images of a generator lie that was trained for so many steps."""
+        return self.folder("generated", group) / f"{step:06}" / "images"
+
+    def snapshots(self, group: str) -> dict[int, Path]:
+        """The generators of a group by their steps, in order; the finished one is the last."""
+        folder = self.folder("training", group)
+        found = {int(p.stem): p for p in (folder / SNAPSHOTS).glob("*.safetensors")}
+        last = folder / GENERATOR
+        if last.is_file():
+            found[int(read_card(last)["step"])] = last
+        return {step: found[step] for step in sorted(found) if step <= self.steps}
+
+
+def claim(study: Study) -> Words:
+    """Take the folder for this study; the fingerprint that is looked for.
+
+    Raises UserError: the folder holds another study, or weights or a fingerprint do not fit.
+    """
+    encoder, card = load_encoder(study.encoder)
+    word = study.word or drawn_words(card["bits"], study.output, per_image=False)
+    if word.bits != encoder.bits:
+        raise UserError(f"{study.encoder} has {encoder.bits} bits, the fingerprint {word.bits}")
+    training = study.training
+    settings: dict[str, object] = {
+        "model": training.name,
+        "data": [str(Path(folder).resolve()) for folder in training.data_dirs],
+        "limit": training.limit,
+        "encoder": file_hash(locate(study.encoder, "encoder")),
+        "strength": study.strength,
+        "secret_fingerprint": word.secret(),
+        "seed": training.seed,
+        "image_seed": study.image_seed,
+        "target": study.target,
+    }
+    Manifest.claim(study.output, settings, "transfer")
+    return word
+
+
+def embed_all(study: Study, word: Words, progress: bool = False) -> list[tuple[str, str]]:
+    """Stage embed: fingerprint the images of each group; those that could not be used.
+
+    Images are cut and resized as the generator's training does it, before they are fingerprinted.
+    """
+    encoder, card = load_encoder(study.encoder)
+    failed: dict[str, str] = {}
+    for group in study.marked:
+        output = study.folder("data", group)
+        words = word
+        if group != FINGERPRINTED:
+            words = drawn_words(card["bits"], output, per_image=group == RANDOM)
+        _log.info("embedding: %s", group)
+        job = Embedding(
+            source=study.source(),
+            output=output,
+            encoder=encoder,
+            encoder_hash=file_hash(locate(study.encoder, "encoder")),
+            trainer=make_trainer(progress, **study.options),
+            geometry=study.geometry,
+            strength=study.strength,
+            num_workers=study.training.num_workers,
+        )
+        done = embed(job, words)
+        failed |= dict(done.failed if done else [])
+    return sorted(failed.items())
+
+
+def train_all(study: Study) -> None:
+    """Stage train: a generator for each group, from the same seed and in the same order of images.
+
+    Raises UserError: images are missing.
+    """
+    for group in study.groups:
+        output = study.folder("training", group)
+        whole = output / GENERATOR
+        if whole.is_file() and read_card(whole).get("step") == study.steps:
+            continue
+        number = study.clean.index(group) if group in study.clean else 0
+        folders = list(study.training.data_dirs)
+        if group in study.marked:
+            folders[-1] = str(_embedded(study, group))
+        _log.info("training: %s", group)
+        settings = replace(
+            study.training,
+            data_dirs=folders,
+            output_dir=output,
+            seed=study.training.seed + number,
+            keep_every=study.training.keep_every or max(1, study.steps // _SNAPSHOTS_KEPT),
+            resume=(output / "checkpoints").is_dir(),
+        )
+        train_gan(settings, f"artfp transfer study: {group}")
+
+
+def _embedded(study: Study, group: str) -> Path:
+    folder = study.folder("data", group) / IMAGES
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no images; run the stage embed first")
+    return folder
+
+
+def generate_all(study: Study, progress: bool = False) -> None:
+    """Stage generate: images of the last generator and of each snapshot, from the same draws.
+
+    Raises UserError: no generator was trained.
+    """
+    for group in study.groups:
+        snapshots = study.snapshots(group)
+        if not snapshots:
+            where = study.folder("training", group)
+            raise UserError(f"{where}: no generator; run the stage train first")
+        _log.info("generating: %s", group)
+        for step, generator in snapshots.items():
+            last = step == max(snapshots)
+            job = Generation(
+                generator,
+                study.made(group, step).parent,
+                count=study.images if last else min(study.images, study.progress_images),
+                seed=study.image_seed,
+                inputs=study.inputs(),
+                target=study.target,
+                device=study.device,
+            )
+            generate(job, progress)
+
+
+def run_stages(study: Study, stages: Sequence[str], progress: bool = False) -> None:
+    """Run some of the stages but the report, in their order; say what could not be used."""
+    word = claim(study)
+    if "embed" in stages:
+        for name, reason in embed_all(study, word, progress):
+            _log.warning("unusable: %s: %s", name, reason)
+    if "train" in stages:
+        train_all(study)
+    if "generate" in stages:
+        generate_all(study, progress)

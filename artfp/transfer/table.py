@@ -1,0 +1,194 @@
+"""Several transfer studies as one table: a row for each generator."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from artfp.core.errors import UserError
+from artfp.data.tables import csv_line
+
+FACTS = "transfer.json"
+"""What a study writes."""
+
+Interval = tuple[float, float, float]
+"""A value with the ends of its interval."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """A study in a line; what it did not measure is None.
+
+    `clean`, `other` and `random` are the bit accuracies of the controls; `log10_p` of 100 images,
+    corrected for all registered fingerprints; `frechet` and `kernel` are the distances of
+    the fingerprinted and of the clean generator, `ratio` and `kernel_ratio` the one over the other.
+    """
+
+    model: str
+    resolution: int
+    steps: int
+    images: int
+    psnr: float
+    bit_accuracy: float
+    low: float
+    log10_p: float | None
+    found_1: float | None
+    clean: float | None
+    other: float | None
+    random: float | None
+    frechet: Interval | None
+    frechet_clean: Interval | None
+    ratio: Interval | None
+    kernel: Interval | None
+    kernel_clean: Interval | None
+    kernel_ratio: Interval | None
+
+
+COLUMNS = tuple(Family.__dataclass_fields__)
+
+
+def read_family(study: str) -> Family:
+    """The line of a study, from its folder or its transfer.json.
+
+    Raises UserError: there is none, or it is damaged.
+    """
+    path = Path(study)
+    path = path / FACTS if path.is_dir() else path
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; run artfp transfer study, stage report, first")
+    try:
+        facts = json.loads(path.read_text())
+        return _family(facts)
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise UserError(f"{path}: not what a transfer study writes ({error!r})") from error
+
+
+def _family(facts: dict[str, Any]) -> Family:
+    last: dict[str, dict[str, Any]] = {}
+    for row in facts["rows"]:
+        if row["group"] not in last or row["steps"] >= last[row["group"]]["steps"]:
+            last[row["group"]] = row
+    own = last["fingerprinted"]
+    verdicts = {verdict["images"]: verdict for verdict in own["read"]["verdicts"]}
+    distances = facts.get("distances") or {}
+    groups = distances.get("groups", {})
+
+    def distance(group: str, kind: str) -> Interval | None:
+        return _interval(groups[group][kind]) if group in groups else None
+
+    def accuracy(group: str) -> float | None:
+        return last[group]["read"]["bit_accuracy"] if group in last else None
+
+    return Family(
+        model=facts["model"],
+        resolution=facts["resolution"],
+        steps=own["steps"],
+        images=own["read"]["images"],
+        psnr=facts["in_data"]["psnr"],
+        bit_accuracy=own["read"]["bit_accuracy"],
+        low=own["read"]["low"],
+        log10_p=verdicts.get(100, {}).get("log10_p_corrected"),
+        found_1=verdicts.get(1, {}).get("found"),
+        clean=accuracy("clean"),
+        other=accuracy("other"),
+        random=accuracy("random"),
+        frechet=distance("fingerprinted", "frechet"),
+        frechet_clean=distance("clean", "frechet"),
+        ratio=_interval((distances.get("frechet") or {}).get("ratio")),
+        kernel=distance("fingerprinted", "kernel"),
+        kernel_clean=distance("clean", "kernel"),
+        kernel_ratio=_interval((distances.get("kernel") or {}).get("ratio")),
+    )
+
+
+def _interval(estimate: dict[str, float] | None) -> Interval | None:
+    return None if estimate is None else (estimate["value"], estimate["low"], estimate["high"])
+
+
+_HEAD = (
+    "generator",
+    "px",
+    "steps",
+    "PSNR dB",
+    "bit accuracy",
+    "5%",
+    "log10 p, 100",
+    "found, 1",
+    "clean",
+    "other",
+    "random",
+    "Frechet, clean",
+    "kernel ratio",
+)
+
+
+def _cells(family: Family) -> list[str]:
+    def share(value: float | None) -> str:
+        return "" if value is None else f"{value:.3f}"
+
+    frechet = ""
+    if family.frechet is not None:
+        clean = "" if family.frechet_clean is None else f", {family.frechet_clean[0]:.4g}"
+        frechet = f"{family.frechet[0]:.4g}{clean}"
+    ratio = ""
+    if family.kernel_ratio is not None:
+        ratio = "{:.3f} ({:.3f} to {:.3f})".format(*family.kernel_ratio)
+    return [
+        family.model,
+        str(family.resolution),
+        str(family.steps),
+        f"{family.psnr:.1f}",
+        f"{family.bit_accuracy:.4f}",
+        share(family.low),
+        "" if family.log10_p is None else f"{family.log10_p:.1f}",
+        share(family.found_1),
+        share(family.clean),
+        share(family.other),
+        share(family.random),
+        frechet,
+        ratio,
+    ]
+
+
+def to_table(families: Sequence[Family]) -> Table:
+    """For the console."""
+    table = Table(*_HEAD)
+    for family in families:
+        table.add_row(*_cells(family))
+    return table
+
+
+def to_markdown(families: Sequence[Family]) -> str:
+    """A Markdown table with what its columns mean."""
+    lines = ["| " + " | ".join(_HEAD) + " |", "|" + "---|" * len(_HEAD)]
+    lines += ["| " + " | ".join(_cells(family)) + " |" for family in families]
+    about = (
+        "PSNR of the fingerprinted training images; mean bit accuracy of a generated image, and "
+        "what 5% of them fall under; median log10 p-value of 100 images, corrected for 1,000,000 "
+        "registered fingerprints; share of single images that are found at a level of 0.001 "
+        "after that correction; bit accuracy of the controls, generators trained on clean images, "
+        "on images with another fingerprint, and with one for each image; Frechet distance to "
+        "clean images in EfficientNet-Lite0's features, of the fingerprinted and of the clean "
+        "generator; ratio of their kernel distances, which unlike the others has no bias from the "
+        "number of images, with its 95% interval."
+    )
+    return "\n".join(lines) + f"\n\n{about}\n"
+
+
+def to_csv(families: Sequence[Family]) -> str:
+    """A line for each generator; of intervals the value."""
+    rows = [
+        [value[0] if isinstance(value, tuple) else value for value in asdict(family).values()]
+        for family in families
+    ]
+    return csv_line(COLUMNS) + "".join(map(csv_line, rows))
+
+
+def to_json(families: Sequence[Family]) -> str:
+    """A list of objects."""
+    return json.dumps([asdict(family) for family in families], indent=2) + "\n"

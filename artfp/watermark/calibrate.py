@@ -1,0 +1,130 @@
+"""Calibrate a decoder: decode clean images, compare them with test keys, write the file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from artfp import __version__
+from artfp.core.errors import UserError
+from artfp.data.entries import unique_name
+from artfp.data.files import new_file
+from artfp.data.sources import ImageSource, open_source
+from artfp.ownership.commitment import now
+from artfp.ownership.key import Key, parse
+from artfp.stats import Calibration, calibrate
+from artfp.watermark.calibration_file import write_calibration
+from artfp.watermark.decode import LISTING, TABLE, Detected, Detection, detect
+from artfp.watermark.records import (
+    Records,
+    unpack_logits,
+)
+
+
+class Gathered:
+    """Images of several sources as one: of each as many, as far as it goes, up to `most` in all.
+
+    Of a source that has more, images at equal distances in the order of their names are taken: the
+    same ones every time. A name begins with that of its source.
+
+    Raises:
+        UserError: a source cannot be opened, or `most` is below 2.
+    """
+
+    dataset_json: dict[str, Any] | None = None
+
+    def __init__(self, locations: Sequence[str], most: int | None = None) -> None:
+        if most is not None and most < 2:
+            raise UserError(f"--max_images: found {most}, expected 2 or more")
+        opened = [open_source(location) for location in locations]
+        taken: set[str] = set()
+        titles = [unique_name(Path(each.location).name or "images", taken) for each in opened]
+        files: dict[str, tuple[ImageSource, int]] = {}
+        for title, source, share in zip(titles, opened, _shares(opened, most), strict=True):
+            for number in range(share):
+                index = number * len(source) // share
+                files[f"{title}/{source.names[index]}"] = source, index
+        self.location = "|".join(map(os.path.abspath, locations))
+        self.titles = titles
+        self.names = sorted(files)
+        self._files = [files[name] for name in self.names]
+
+    def read(self, index: int) -> bytes:
+        """See ImageSource."""
+        source, number = self._files[index]
+        return source.read(number)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+
+def _shares(sources: Sequence[ImageSource], most: int | None) -> list[int]:
+    """How many images to take of each source: equal numbers, but for sources that have fewer."""
+    shares = [len(source) for source in sources]
+    left = sum(shares) if most is None else most
+    for done, i in enumerate(sorted(range(len(shares)), key=shares.__getitem__)):
+        shares[i] = min(shares[i], left // (len(shares) - done))
+        left -= shares[i]
+    return shares
+
+
+@dataclass
+class Calibrator:
+    """Makes a calibration of what a detection decoded, and writes it.
+
+    It is `Detection.examine`; afterwards `calibration` holds the result. The test keys are
+    `Key.from_seed(0)`, `Key.from_seed(1)`, ...: they stand for keys that have nothing to do with
+    the images, and need not be secret. `made` is kept in the file, `logits` is an `.npz` of the
+    images' `names` (N,) and `logits` (N, bits), or none.
+    """
+
+    bits: int
+    decoder_hash: str
+    keys: int
+    output: Path
+    made: Mapping[str, object]
+    logits: Path | None = None
+    calibration: Calibration | None = field(default=None, init=False)
+
+    def __call__(self, records: Records) -> Mapping[str, Mapping[str, object]]:
+        """Calibrate and write; nothing is added to the table of the detection."""
+        read = [record for record in records() if record.get("error") is None]
+        if len(read) < 2:
+            raise UserError(f"only {len(read)} of the images could be decoded; it takes 2 or more")
+        words = np.stack([parse(record["bits"], self.bits) for record in read])
+        keys = np.stack([Key.from_seed(i).fingerprint(self.bits) for i in range(self.keys)])
+        found = calibrate(words, keys, self.decoder_hash)
+        if self.logits is not None:
+            values = np.stack([unpack_logits(record["logits"]) for record in read])
+            names = np.array([record["name"] for record in read])
+            with new_file(self.logits, "logits", secret=False, overwrite=True) as file:
+                np.savez(file, names=names, logits=values.astype(np.float32))
+        tested = f"Key.from_seed(0) to Key.from_seed({self.keys - 1}), test keys, not secret"
+        made = {"software": f"artfp {__version__}", "time": now(), "keys": tested, **self.made}
+        write_calibration(self.output, found, made)
+        self.calibration = found
+        return {}
+
+
+def calibrate_decoder(job: Detection, calibrator: Calibrator) -> Detected | None:
+    """Decode the images of a job and calibrate; the job's output is a folder to work in.
+
+    A run that was stopped goes on with what is missing; of one that is finished only the files of
+    the calibrator stay. Returns None on all processes but the first.
+
+    Raises:
+        UserError: fewer than two images could be decoded, or a file cannot be written.
+    """
+    result = detect(replace(job, examine=calibrator))
+    if result is not None:
+        for name in (LISTING, TABLE):
+            (job.output / name).unlink(missing_ok=True)
+        with suppress(OSError):  # not empty: somebody else's files
+            job.output.rmdir()
+    return result

@@ -1,0 +1,54 @@
+"""Read a finished embedding back from its files, as an auditor would."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from artfp.core.errors import UserError
+from artfp.data.decode import ImageError, decode_image
+from artfp.data.pixels import as_batch
+from artfp.metrics.fidelity import psnr, ssim
+from artfp.ownership.key import parse
+from artfp.watermark import Decoder, read_image
+from artfp.watermark.embed import IMAGES, Embedding, records
+
+_SSIM_SIDE = 11
+"""Pixels of the window of SSIM, which smaller images do not have."""
+
+
+@torch.inference_mode()
+def check(job: Embedding, decoder: Decoder) -> dict[str, float]:
+    """Mean `bit_accuracy`, `psnr` (dB) and `ssim` of the images of a finished run.
+
+    The originals are read and cut again; nothing is taken from memory. SSIM is that of the images
+    of 11 pixels a side or more, nan if there is none. Raises UserError if there is no image.
+    """
+    positions = {name: i for i, name in enumerate(job.source.names)}
+    sums, counts = np.zeros(3), np.zeros(3)
+    for record in records(job.output):
+        position = positions.get(record["name"])
+        if position is None or record.get("error") is not None:
+            continue
+        del positions[record["name"]]  # a killed run's image may have two records
+        path = job.output / IMAGES / record["output"]
+        try:
+            written = decode_image(path.read_bytes()).pixels
+            source = decode_image(job.source.read(position)).pixels
+            original = job.geometry(source)
+        except ImageError as error:
+            raise UserError(f"{path} or its original cannot be read back: {error}") from error
+        word = parse(record["bits"], decoder.bits)
+        right = float(np.mean(read_image(decoder, written) == word))
+        x, y = as_batch(original), as_batch(written)
+        sums[:2] += right, float(psnr(y, x))
+        counts[:2] += 1
+        if min(written.shape[:2]) >= _SSIM_SIDE:
+            sums[2] += float(ssim(y, x))
+            counts[2] += 1
+    if not counts[0]:
+        raise UserError(f"{job.output} holds no fingerprinted image to check")
+    means = (float(a / n) if n else math.nan for a, n in zip(sums, counts, strict=True))
+    return dict(zip(("bit_accuracy", "psnr", "ssim"), means, strict=True))

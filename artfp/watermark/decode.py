@@ -1,0 +1,173 @@
+"""Decode every image of a source, and compare with a fingerprint."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+
+from artfp.data.geometry import Geometry
+from artfp.data.pixels import to_unit
+from artfp.data.predict_module import Batch, PredictionData
+from artfp.data.resume import Journal, Manifest
+from artfp.data.sources import ImageSource
+from artfp.data.tables import error_record, write_tables
+from artfp.data.writing import remove_leftovers
+from artfp.ownership.assignment import Words
+from artfp.ownership.key import to_text
+from artfp.stats import format_p, log_p_value
+from artfp.watermark import Decoder, MirroringDecoder, RealigningDecoder
+from artfp.watermark.prediction_loop import Prediction, run_prediction
+from artfp.watermark.records import (
+    Records,
+    pack_logits,
+    settled,
+)
+
+LISTING = "detected_fingerprints.txt"
+TABLE = "detected_fingerprints.csv"
+COLUMNS = ("name", "width", "height", "realigned", "bits")
+COMPARED = ("matches", "bit_accuracy", "p_value", "log10_p")
+OWNED = ("owner", "subject", "entry")
+
+Examine = Callable[[Records], Mapping[str, Mapping[str, object]]]
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What decides a detection run.
+
+    `decoder_hash` names the weights; `words` is the fingerprint to compare with, if any; `trainer`
+    is `make_trainer`'s. `examine` sees what became of every image, one record each, before the
+    tables are written, and may give further values, by image and by one of `columns`; where it
+    raises, nothing that was decoded is lost.
+    """
+
+    source: ImageSource
+    output: Path
+    decoder: Decoder
+    decoder_hash: str
+    trainer: pl.Trainer
+    words: Words | None = None
+    geometry: Geometry = field(default_factory=Geometry)
+    batch_size: int = 32
+    num_workers: int | None = None
+    examine: Examine | None = None
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Detected:
+    """How a detection run ended: images decoded, unusable ones, matches of each if compared."""
+
+    decoded: int
+    failed: list[tuple[str, str]]
+    matches: np.ndarray | None
+
+
+def detect(job: Detection) -> Detected | None:
+    """Write the listing and the table of what the images decode to.
+
+    A run that was stopped goes on with what is missing; a finished one begins anew. Returns None
+    on all processes but the first.
+    """
+    journal = Journal(job.output, "detect")
+    done = {record["name"] for record in journal.stream() if "logits" in record}
+    data = PredictionData(
+        job.source,
+        job.geometry,
+        job.decoder.resolution,
+        job.batch_size,
+        job.num_workers,
+        done=done,
+    )
+    if Manifest.claim(job.output, _settings(job), "detect") and job.trainer.is_global_zero:
+        remove_leftovers(job.output)
+    if not run_prediction(_Detector(job), data, job.trainer):
+        return None
+    more: Mapping[str, Mapping[str, object]] = {}
+    if job.examine is not None:
+        more = job.examine(lambda: settled(journal.stream, job.source.names))
+    columns = (*COLUMNS, *(COMPARED if job.words else ()), *job.columns, "error")
+    decoded, failed = write_tables(
+        (record | dict(more.get(record["name"], {})) for record in journal.stream()),
+        job.source.names,
+        columns,
+        job.output / TABLE,
+        job.output / LISTING,
+        "name",
+    )
+    matches = None
+    if job.words:
+        known = set(job.source.names)
+        counts = {r["name"]: r["matches"] for r in journal.stream() if "matches" in r}
+        matches = np.array([n for name, n in counts.items() if name in known], np.int64)
+    journal.remove()
+    (job.output / "detect.run.json").unlink(missing_ok=True)
+    return Detected(decoded, failed, matches)
+
+
+def _settings(job: Detection) -> dict[str, object]:
+    """What must be equal for a stopped run to go on."""
+    return {
+        "source": os.path.abspath(job.source.location),
+        "decoder": job.decoder_hash,
+        "realign": isinstance(job.decoder, RealigningDecoder | MirroringDecoder),
+        "secret_fingerprint": job.words.secret() if job.words else None,
+        "geometry": job.geometry.describe(),
+        "batch_size": job.batch_size,
+    }
+
+
+class _Detector(Prediction):
+    """Decodes batch after batch."""
+
+    def __init__(self, job: Detection) -> None:
+        super().__init__(job.source.names, job.output, "detect")
+        self.decoder, self.job = job.decoder, job
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> None:
+        """Decode one batch and note each result."""
+        slots = []
+        for slot, position in enumerate(batch.positions):
+            error = batch.errors[slot]
+            if error is not None and not batch.skipped[slot]:
+                self.journal.append(error_record(self.names[position], error))
+            elif not batch.skipped[slot]:
+                slots.append(slot)
+        if not slots:
+            return
+        aspects = torch.tensor([batch.sizes[slot][0] / batch.sizes[slot][1] for slot in slots])
+        x = to_unit(batch.small[slots]).to(self.dtype)
+        logits, notes = self.decoder.read(x, aspects)
+        values = logits.to("cpu", torch.float32).numpy()
+        words = (values > 0).astype(np.uint8)
+        for slot, row, word, note in zip(slots, values, words, notes, strict=True):
+            name = self.names[batch.positions[slot]]
+            if np.isnan(row).any():
+                self.journal.append(error_record(name, "the decoder's answer is not a number"))
+                continue
+            height, width = batch.sizes[slot]
+            record: dict[str, object] = {"name": name, "width": width, "height": height}
+            record["realigned"] = note
+            record["bits"] = to_text(word)
+            record["logits"] = pack_logits(row)
+            self.journal.append(record | self._compared(name, word))
+
+    def _compared(self, name: str, word: np.ndarray) -> dict[str, object]:
+        """Matches with the fingerprint looked for, and what they are worth."""
+        if self.job.words is None:
+            return {}
+        matches = int((word == self.job.words.of(name)).sum())
+        log_p = float(log_p_value(matches, len(word)))
+        return {
+            "matches": matches,
+            "bit_accuracy": matches / len(word),
+            "p_value": format_p(log_p),
+            "log10_p": round(log_p / np.log(10.0), 4),
+        }

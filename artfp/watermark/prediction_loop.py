@@ -1,0 +1,58 @@
+"""One pass of Lightning's prediction loop over a source, with results kept in a journal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import TQDMProgressBar
+
+from artfp.core.trainer import new_trainer
+from artfp.data.background_writer import Writer
+from artfp.data.predict_module import PredictionData
+from artfp.data.resume import Journal
+
+
+class Prediction(pl.LightningModule):
+    """Base of what runs over a source: names, a journal of results, and threads to write with."""
+
+    def __init__(self, names: list[str], folder: Any, what: str) -> None:
+        super().__init__()
+        self.names, self.folder, self.what = names, folder, what
+        self.journal = Journal(folder, what)
+        self.writer = Writer()
+
+    def on_predict_start(self) -> None:
+        """Each process writes a journal of its own."""
+        self.journal = Journal(self.folder, self.what, self.global_rank)
+
+    def on_predict_end(self) -> None:
+        """All results are on disk before any process goes on."""
+        self.writer.finish()
+        self.journal.close()
+        self.trainer.strategy.barrier()
+
+
+def make_trainer(progress: bool = False, **options: Any) -> pl.Trainer:
+    """A Trainer for predictions; by default on the CPU, in this process.
+
+    Args: `options` of Lightning's Trainer (accelerator, devices, num_nodes, strategy, precision).
+    Raises UserError where Lightning refuses them.
+    """
+    whole: dict[str, Any] = {"accelerator": "cpu", "devices": 1} | options
+    return new_trainer(
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=progress,
+        use_distributed_sampler=False,
+        callbacks=[TQDMProgressBar(refresh_rate=5)] if progress else None,
+        **whole,
+    )
+
+
+def run_prediction(module: Prediction, data: PredictionData, trainer: pl.Trainer) -> bool:
+    """Predict over all that is left; whether this process is the first."""
+    if data.remaining():
+        trainer.predict(module, datamodule=data, return_predictions=False)
+    return bool(trainer.is_global_zero)

@@ -1,0 +1,41 @@
+"""Records of decoded images: logits packed, the last word of each image."""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from artfp.stats import clip_logits
+
+Record = dict[str, Any]
+
+
+Records = Callable[[], Iterator[Record]]
+
+
+def pack_logits(logits: NDArray[np.floating[Any]]) -> str:
+    """Logits (bits,), clipped as the evidence does anyway, as base64 of little-endian float16."""
+    return b64encode(clip_logits(logits).astype("<f2").tobytes()).decode("ascii")
+
+
+def unpack_logits(text: str) -> NDArray[np.float64]:
+    """What `pack_logits` wrote, to three digits."""
+    return np.frombuffer(b64decode(text), "<f2").astype(np.float64)
+
+
+def settled(stream: Callable[[], Iterable[Record]], names: Sequence[str]) -> Iterator[Record]:
+    """One record for each image of `names` that has any: the last success, else the last error."""
+    known = set(names)
+    last: dict[str, tuple[bool, int]] = {}
+    for number, record in enumerate(stream()):
+        name = record["name"]
+        if name in known:
+            last[name] = max(last.get(name, (False, -1)), ("logits" in record, number))
+    chosen = {number for _, number in last.values()}
+    for number, record in enumerate(stream()):
+        if number in chosen:
+            yield record

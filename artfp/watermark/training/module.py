@@ -1,0 +1,256 @@
+"""The Lightning module that trains an encoder and a decoder together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from artfp.core.errors import UserError
+from artfp.data.pixels import to_bytes, to_unit
+from artfp.metrics.fidelity import psnr, ssim
+from artfp.perturbations import Jpeg, Mirror, Noise, Perturbation, ResizeBack, training_mixture
+from artfp.watermark import build_pair
+from artfp.watermark.networks.residual import ResidualEncoder
+from artfp.watermark.training.schedules import FeedbackSchedule, PublishedSchedule, Schedule
+from artfp.watermark.training.transplant import in_groups, transplant
+
+WARM_UP = 20
+"""Steps in which the learning rate rises to its value."""
+
+HEADSTART = 10.0
+"""How much stronger, in dB, the residual is at the start than at the end, by `feedback`."""
+
+TOLERANCE = 0.5
+"""By how many dB the mean of a validation may miss the target before its score pays for it."""
+
+COLOUR_WEIGHT = 0.05
+"""Weight, by `feedback`, of the share of the residual's energy that is colour. Photographs have
+least energy there, so bits are cheapest there too, but on gray photographs colour is seen."""
+
+CONDITIONS: tuple[tuple[str, Perturbation, float], ...] = (
+    ("jpeg90", Jpeg(), 90.0),
+    ("jpeg50", Jpeg(), 50.0),
+    ("mirror", Mirror(), 1.0),
+    ("noise0.05", Noise(), 0.05),
+    ("resize50", ResizeBack(), 0.5),
+)
+"""What validation does to fingerprinted images, beside nothing: name, perturbation, strength."""
+
+
+def colour_share(residual: Tensor) -> Tensor:
+    """Share, 0 to 1, of the energy of residuals (N, 3, H, W) that is not equal in all colours."""
+    gray = residual.mean(dim=1, keepdim=True)
+    return (residual - gray).square().sum() / residual.square().sum().clamp_min(1e-12)
+
+
+class FingerprintAutoencoder(pl.LightningModule):
+    """Encoder and decoder in training; batches are 8-bit images (N, 3, R, R).
+
+    Args:
+        architecture: `residual` or `stegastamp`.
+        bits, resolution: of the networks.
+        schedule: `feedback` (needs an adjustable encoder) or `published`.
+        target_psnr: mean PSNR in dB that `feedback` ends at.
+        headstart: by how many dB lower its goal starts.
+        total_steps: length of the training; the learning rate of `feedback` ends there.
+        lr: peak learning rate.
+        perturb: whether the decoder sees perturbed images.
+        transplanted: share of the images that are transplants, see
+            `artfp.watermark.training.transplant`.
+        l2_loss_weight, l2_loss_await, l2_loss_ramp, bce_loss_weight: of `published`, as there.
+        seed: decides the weights at the start and every draw.
+
+    Raises UserError: a schedule that does not fit the architecture.
+    """
+
+    def __init__(
+        self,
+        architecture: str = "residual",
+        bits: int = 100,
+        resolution: int = 128,
+        schedule: str = "feedback",
+        target_psnr: float = 40.0,
+        headstart: float = HEADSTART,
+        total_steps: int = 4000,
+        lr: float = 2e-3,
+        perturb: bool = True,
+        transplanted: float = 0.0,
+        l2_loss_weight: float = 10.0,
+        l2_loss_await: int = 1000,
+        l2_loss_ramp: int = 3000,
+        bce_loss_weight: float = 1.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.hold_batch: Tensor | None = None
+        self.seen: list[Tensor] = []
+        self.seen_images = 0
+        self.seed, self.bits, self.lr, self.total_steps = seed, bits, lr, total_steps
+        self.bce_loss_weight, self.transplanted = bce_loss_weight, transplanted
+        self.encoder, self.decoder = build_pair(architecture, bits, resolution, seed)
+        self.schedule: Schedule
+        if schedule == "feedback":
+            if not isinstance(self.encoder, ResidualEncoder):
+                raise UserError(
+                    f"schedule feedback needs an encoder whose strength can be set, which "
+                    f"{architecture} is not; take --schedule published"
+                )
+            start = target_psnr - headstart
+            self.schedule = FeedbackSchedule(start, target_psnr, total_steps)
+            self.encoder.log_strength.requires_grad_(False)
+        elif schedule == "published":
+            self.schedule = PublishedSchedule(l2_loss_weight, l2_loss_await, l2_loss_ramp)
+        else:
+            raise UserError(f"unknown schedule {schedule!r}; take feedback or published")
+        self.target_psnr = target_psnr if schedule == "feedback" else 0.0
+        self.colour_weight = COLOUR_WEIGHT if schedule == "feedback" else 0.0
+        self.mixture = training_mixture(resolution) if perturb else None
+
+    def restart(self, seed: int) -> None:
+        """Draw the weights anew from another seed and forget the optimiser's state."""
+        hp = self.hparams
+        encoder, decoder = build_pair(hp["architecture"], hp["bits"], hp["resolution"], seed)
+        self.encoder.load_state_dict(encoder.state_dict())
+        self.decoder.load_state_dict(decoder.state_dict())
+        self.schedule.begin_again()
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        optimizer.state.clear()
+
+    def draws(self, step: int) -> torch.Generator:
+        """The random generator of one step of this process; a resumed run draws the same."""
+        seed = (self.seed * 1_000_003 + step) * 1009 + self.global_rank
+        return torch.Generator().manual_seed(seed % 2**63)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with warm-up and cosine decay, or Adam at a constant rate as published."""
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        if isinstance(self.schedule, PublishedSchedule):
+            return torch.optim.Adam(parameters, lr=self.lr)
+        optimizer = torch.optim.AdamW(parameters, lr=self.lr, betas=(0.9, 0.99), weight_decay=0.0)
+        warm = torch.optim.lr_scheduler.LinearLR(optimizer, 0.1, total_iters=WARM_UP)
+        rest = max(1, self.total_steps - WARM_UP)
+        decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, rest, self.lr * 0.01)
+        both = torch.optim.lr_scheduler.SequentialLR(optimizer, [warm, decay], [WARM_UP])
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": both, "interval": "step"},
+        }
+
+    def on_train_start(self) -> None:
+        """Take the rate that was asked for, where it is constant: a checkpoint brings its own."""
+        if isinstance(self.schedule, PublishedSchedule):
+            optimizer = self.optimizers(use_pl_optimizer=False)
+            assert isinstance(optimizer, torch.optim.Optimizer)
+            for group in optimizer.param_groups:
+                group["lr"] = self.lr
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        """One step on 8-bit images (N, 3, R, R)."""
+        if self.hold_batch is not None:
+            batch = self.hold_batch
+        draws = self.draws(self.global_step)
+        x = to_unit(batch)
+        bits = torch.randint(0, 2, (len(x), self.bits), generator=draws).to(x)
+        if self.transplanted:
+            bits = in_groups(bits)
+        received = marked = self.encoder(x, bits)
+        choice = moved = None
+        if self.transplanted:
+            received, moved, constant = transplant(x, marked, self.transplanted, draws)
+            self.log("train/constant_share", constant)
+        if self.mixture is not None:
+            # Uniform noise of one grey level stands in for the rounding to 8 bits.
+            rounding = torch.rand(marked.shape, generator=draws).to(x).sub_(0.5).div_(255.0)
+            # A codec in half precision would be another codec.
+            with torch.autocast(x.device.type, enabled=False):
+                received, choice = self.mixture(received.float() + rounding, draws)
+        logits = self.decoder(received)
+        bce = F.binary_cross_entropy_with_logits(logits, bits)
+        mse = (marked - x).square().mean()
+        colour = colour_share(marked - x)
+        weight = self.schedule.image_weight()
+        loss = self.bce_loss_weight * bce + weight.to(mse) * mse + self.colour_weight * colour
+
+        right = ((logits > 0) == (bits > 0.5)).float().mean(dim=1).detach()
+        fidelity = psnr(marked.detach(), x)
+        worst = right.mean()
+        if self.mixture is not None and choice is not None:
+            self.mixture.learn(choice, right)
+            worst = 1.0 - self.mixture.error.max()
+        means = torch.stack([right.mean(), fidelity.mean(), worst.to(right)])
+        gathered = self.all_gather(means)
+        assert isinstance(gathered, Tensor)
+        means = gathered.view(-1, 3).mean(dim=0)
+        self.schedule.update(self.encoder, means[0], means[1], means[2])
+
+        if self.mixture is not None:
+            for number, member in enumerate(self.mixture.members):
+                self.log(f"perturbation/reach_{member.name}", self.mixture.reach[number])
+                error = self.mixture.error[number]
+                self.log(f"perturbation/bit_accuracy_{member.name}", 1.0 - error)
+        untouched = right if choice is None else right[(choice < 0).to(right.device)]
+        self.log("train/loss", loss)
+        self.log("train/bce_loss", bce)
+        self.log("train/l2_loss", mse)
+        self.log("train/colour_share", colour)
+        self.log("train/bit_accuracy", means[0], prog_bar=True)
+        if len(untouched):
+            self.log("train/bit_accuracy_unperturbed", untouched.mean())
+        if moved is not None and moved.any():
+            self.log("train/bit_accuracy_transplanted", right[moved].mean())
+        self.log("train/psnr", means[1], prog_bar=True)
+        self.log("train/psnr_worst", fidelity.min())
+        self.log("train/residual_rms", mse.detach().sqrt())
+        for name, value in self.schedule.figures().items():
+            self.log(f"schedule/{name}", value.float())
+        if isinstance(self.encoder, ResidualEncoder):
+            self.log("train/strength", self.encoder.log_strength.detach().exp())
+        if self.global_step % 50 == 0:
+            with torch.no_grad():
+                self.log("train/ssim", ssim(marked.clamp(0.0, 1.0), x).mean())
+        return loss
+
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
+        """Figures on validation images, through 8-bit pixels and true operations."""
+        draws = torch.Generator().manual_seed(batch_idx)
+        x = to_unit(batch)
+        bits = torch.randint(0, 2, (len(x), self.bits), generator=draws).to(x)
+        marked = to_bytes(self.encoder(x, bits))
+        received = to_unit(marked)
+
+        def note(name: str, value: Tensor, bar: bool = False) -> None:
+            self.log(f"val/{name}", value.mean(), batch_size=len(x), sync_dist=True, prog_bar=bar)
+
+        def accuracy(images: Tensor) -> Tensor:
+            return ((self.decoder(to_unit(images)) > 0) == (bits > 0.5)).float().mean()
+
+        logits = self.decoder(received)
+        clean = ((logits > 0) == (bits > 0.5)).float().mean()
+        fidelity = psnr(received, x).mean()
+        note("bce_loss", F.binary_cross_entropy_with_logits(logits, bits))
+        note("bit_accuracy", clean, bar=True)
+        note("psnr", fidelity, bar=True)
+        note("ssim", ssim(received, x).mean())
+        all_accuracies = [clean]
+        for name, perturbation, strength in CONDITIONS:
+            value = accuracy(perturbation.true(marked, strength, draws))
+            all_accuracies.append(value)
+            note(f"bit_accuracy_{name}", value)
+        self.seen.append(torch.stack([torch.stack(all_accuracies).mean(), fidelity]) * len(x))
+        self.seen_images += len(x)
+
+    def on_validation_epoch_start(self) -> None:
+        """Nothing seen yet."""
+        self.seen, self.seen_images = [], 0
+
+    def on_validation_epoch_end(self) -> None:
+        """The score by which the best weights are kept: of all images, not batch by batch."""
+        accuracy, fidelity = torch.stack(self.seen).sum(dim=0) / self.seen_images
+        short = (self.target_psnr - TOLERANCE - fidelity).clamp_min(0.0)
+        self.log("val/score", accuracy - 0.05 * short, sync_dist=True)

@@ -1,0 +1,135 @@
+"""SNGAN: Lipschitz layers, blocks in the order of the paper, turns."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.nn.utils import parametrize
+
+from artfp.generators import Batch, Moment, build
+from artfp.generators.models.sngan import SNGAN, DownBlock, UpBlock, widths
+from artfp.nn.random_draws import Draws
+
+
+@pytest.mark.parametrize("residual", [True, False])
+@pytest.mark.parametrize("side", [32, 64])
+def test_every_layer_of_the_discriminator_has_spectral_norm_1(side: int, residual: bool) -> None:
+    changes = {"width": 8, "critic": 8, "most": 16, "residual": residual}
+    model = build("sngan", side, seed=1, changes=changes)
+    assert isinstance(model, SNGAN)
+    critic = model.discriminator.train()
+    with torch.no_grad():
+        for _ in range(60):
+            critic(torch.rand(1, 3, side, side))
+    critic.eval()
+    layers = [m for m in critic.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    assert len(layers) == ({32: 11, 64: 15} if residual else {32: 8, 64: 10})[side]
+    for layer in layers:
+        assert parametrize.is_parametrized(layer, "weight")
+        weight = layer.weight.detach().flatten(1).double().numpy()
+        assert np.linalg.svd(weight)[1][0] == pytest.approx(1.0, abs=0.03)
+    assert not any(parametrize.is_parametrized(m) for m in model.generator.modules())
+
+
+def test_blocks_add_their_branches_in_the_order_of_the_paper() -> None:
+    """Shortcuts: enlarge, then convolve; convolve, then average. Ours commute these."""
+    torch.manual_seed(0)
+    x = torch.randn(2, 6, 8, 8)
+    up = UpBlock(6, 4).eval()
+    enlarge = nn.Upsample(scale_factor=2)
+    h = up.convs[0](enlarge(F.relu(up.norms[0](x))))
+    h = up.convs[1](F.relu(up.norms[1](h)))
+    torch.testing.assert_close(up(x), h + up.shortcut(enlarge(x)), atol=1e-5, rtol=1e-5)
+    halve = nn.AvgPool2d(2)
+    for first in (False, True):
+        down = DownBlock(6, 4, first=first).eval()
+        assert down.shortcut is not None
+        h = x if first else F.relu(x)
+        h = halve(down.convs[1](F.relu(down.convs[0](h))))
+        expected = h + halve(down.shortcut(x))
+        torch.testing.assert_close(down(x), expected, atol=1e-5, rtol=1e-5)
+    same = DownBlock(6, 6, halve=False).eval()
+    assert same.shortcut is None
+    expected = x + same.convs[1](F.relu(same.convs[0](F.relu(x))))
+    torch.testing.assert_close(same(x), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_the_widths_of_the_paper() -> None:
+    assert widths(32, 256, 1024) == [256] * 4
+    assert widths(64, 64, 1024) == [1024, 512, 256, 128, 64]
+    assert widths(128, 64, 1024) == [1024, 1024, 512, 256, 128, 64]
+    model = build("sngan", 64, "paper")
+    assert isinstance(model, SNGAN)
+    judged = [block.convs[1].out_channels for block in model.discriminator.blocks]
+    assert judged == [64, 128, 256, 512, 1024]
+
+
+def test_scores_sum_over_pixels_and_losses_are_hinges() -> None:
+    model = build("sngan", 16, seed=2, changes={"width": 8, "critic": 8, "residual": True})
+    assert isinstance(model, SNGAN)
+    critic = model.discriminator.eval()
+    x = torch.rand(6, 3, 16, 16)
+    y = 2 * x - 1
+    with torch.no_grad():
+        maps = F.relu(critic.blocks(y)).numpy().astype(np.float64)
+        weight, bias = (p.detach().double().numpy() for p in (critic.last.weight, critic.last.bias))
+        scores = maps.sum(axis=(2, 3)) @ weight[0] + bias
+        np.testing.assert_allclose(critic(y).numpy(), scores, rtol=1e-3, atol=1e-5)
+        model.generator.eval()
+
+        def draws() -> Draws:
+            return Draws(torch.Generator().manual_seed(3), 6)
+
+        fake = critic(model.generator(draws().normal(128))).numpy()
+        first, second = model.players()
+        loss, _ = first.loss(Batch((x,)), draws(), Moment(0, 1))
+        expected = np.maximum(0, 1 - scores).mean() + np.maximum(0, 1 + fake).mean()
+        assert float(loss) == pytest.approx(expected, rel=1e-4)
+        loss, _ = second.loss(Batch((x,)), draws(), Moment(0, 1))
+        assert float(loss) == pytest.approx(-fake.mean(), rel=1e-4, abs=1e-6)
+
+
+def test_five_turns_of_the_critic_as_published() -> None:
+    paper, small = (build("sngan", 16, size).players() for size in ("paper", "small"))
+    assert [p.repeats for p in paper] == [5, 1] and [p.repeats for p in small] == [1, 1]
+    assert all(p.betas == (0.0, 0.9) and p.rate == 2e-4 for p in paper)
+
+
+def test_the_plain_networks_of_the_paper() -> None:
+    """Table 3 for 32 px: each halving follows a convolution, and the last map is read whole."""
+    changes = {"width": 64, "critic": 64, "most": 512}
+    model = build("sngan", 32, seed=2, changes=changes)
+    assert isinstance(model, SNGAN)
+    convs = [m for m in model.discriminator.modules() if isinstance(m, nn.Conv2d)]
+    shapes = [(c.in_channels, c.out_channels, c.kernel_size[0], c.stride[0]) for c in convs]
+    assert shapes == [
+        (3, 64, 3, 1),
+        (64, 64, 4, 2),
+        (64, 128, 3, 1),
+        (128, 128, 4, 2),
+        (128, 256, 3, 1),
+        (256, 256, 4, 2),
+        (256, 512, 3, 1),
+    ]
+    assert model.discriminator.last.in_features == 512 * 16
+    ups = [m for m in model.generator.modules() if isinstance(m, nn.ConvTranspose2d)]
+    assert [(u.in_channels, u.out_channels) for u in ups] == [(512, 256), (256, 128), (128, 64)]
+    made = model.generator.sample(Draws(torch.Generator().manual_seed(1), 3))
+    assert made.shape == (3, 3, 32, 32)
+
+
+def test_the_plain_discriminator_is_the_product_of_its_layers() -> None:
+    model = build("sngan", 16, seed=4, changes={"width": 8, "critic": 8, "most": 16})
+    assert isinstance(model, SNGAN)
+    critic = model.discriminator.eval()
+    y = torch.rand(3, 3, 16, 16) * 2 - 1
+    h = y
+    for layer in (m for m in critic.modules() if isinstance(m, nn.Conv2d)):
+        side = layer.kernel_size[0]
+        h = F.conv2d(h, layer.weight, layer.bias, stride=layer.stride, padding=(side - 1) // 2)
+        h = torch.where(h > 0, h, 0.1 * h)
+    expected = (h.flatten(1) * critic.last.weight).sum(dim=1) + critic.last.bias
+    torch.testing.assert_close(critic(y), expected)

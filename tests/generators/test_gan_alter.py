@@ -1,0 +1,68 @@
+"""Altered generators on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from artfp.core.errors import UserError
+from artfp.data.bundle import file_hash
+from artfp.generators import build
+from artfp.generators.perturb_weights import Alteration
+from artfp.generators.training_gan_alter import write_altered
+from artfp.generators.weights import load_generator, save_generator
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A generator's file."""
+    generator = build("dcgan", 16, seed=1, changes={"width": 8, "latent": 8}).generator
+    save_generator(generator, tmp_path / "whole.safetensors", {"step": 7, "class_names": []})
+    return tmp_path / "whole.safetensors"
+
+
+def test_files_and_cards(source: Path, tmp_path: Path) -> None:
+    output = tmp_path / "altered"
+    wanted = [Alteration("noise", 0.05, 2), Alteration("bits", 4, 2), Alteration("prune", 0.25, 2)]
+    files = write_altered(source, output, wanted)
+    assert [file.name for file in files] == [
+        "noise_0.05.safetensors",
+        "bits_4.safetensors",
+        "prune_0.25.safetensors",
+    ]
+    whole, card = load_generator(source)
+    for file, alteration in zip(files, wanted, strict=True):
+        generator, told = load_generator(file)
+        assert told.pop("altered") == [{**alteration.entry(), "of": file_hash(source)}]
+        assert told == card
+        expected = alteration.apply(whole).state_dict()
+        assert all(torch.equal(value, expected[n]) for n, value in generator.state_dict().items())
+    # An altered generator can be altered again, and tells the whole way.
+    (twice,) = write_altered(files[2], tmp_path / "twice", [Alteration("bits", 8)])
+    entries = load_generator(twice)[1]["altered"]
+    assert [entry["by"] for entry in entries] == ["prune", "bits"]
+    assert [entry["of"] for entry in entries] == [file_hash(source), file_hash(files[2])]
+
+
+def test_a_folder_is_of_one_generator_and_seed(source: Path, tmp_path: Path) -> None:
+    output = tmp_path / "altered"
+    (first,) = write_altered(source, output, [Alteration("noise", 0.1)])
+    before = first.read_bytes()
+    write_altered(source, output, [Alteration("noise", 0.1), Alteration("bits", 8)])
+    assert first.read_bytes() == before and (output / "bits_8.safetensors").is_file()
+    with pytest.raises(UserError, match="holds a run of 'alter' with other settings: 'seeds'"):
+        write_altered(source, output, [Alteration("noise", 0.1, seed=1)])
+    with pytest.raises(UserError, match="'generator_sha256' was"):
+        write_altered(output / "bits_8.safetensors", output, [Alteration("noise", 0.1)])
+
+
+def test_nothing_is_written_for_bad_input(source: Path, tmp_path: Path) -> None:
+    for wanted, message in (
+        ([], "no alteration; give --noise, --bits or --prune"),
+        ([Alteration("bits", 8), Alteration("prune", 2.0)], "prune is 2"),
+    ):
+        with pytest.raises(UserError, match=message):
+            write_altered(source, tmp_path / "out", wanted)
+    assert not (tmp_path / "out").exists()

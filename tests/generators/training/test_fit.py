@@ -1,0 +1,550 @@
+"""Whole trainings of generative models, tiny."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+from safetensors.torch import load_file
+from scipy.linalg import sqrtm
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor, nn
+
+from artfp import generators as gans
+from artfp.core.errors import UserError
+from artfp.data.bundle import file_hash
+from artfp.generators import Batch, Config, GenerativeModel, Generator, Player, build
+from artfp.generators.base import Moment, to_signed
+from artfp.generators.training import fit as gan_fit
+from artfp.generators.training.fit import GanTraining, train_gan
+from artfp.generators.training.resume_from import open_origin
+from artfp.generators.weights import load_generator
+from artfp.nn.random_draws import Draws, ImageDraws
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*GPU available but not used.*"),
+    pytest.mark.filterwarnings("ignore:.*Checkpoint directory .* exists and is not empty.*"),
+]
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty images of 16 px in two folders: a bright square on blue, and on yellow."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("shapes")
+    for number in range(60):
+        warm = number % 2 == 1
+        pixels = np.full((16, 16, 3), (200, 180, 20) if warm else (20, 40, 160), np.uint8)
+        top, left = rng.integers(2, 7, 2)
+        pixels[top : top + 7, left : left + 7] = 250 - rng.integers(0, 30)
+        (folder / ("warm" if warm else "cold")).mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(folder / ("warm" if warm else "cold") / f"{number:02}.png")
+    return folder
+
+
+@pytest.fixture
+def settings(shapes: Path, tmp_path: Path) -> Callable[..., GanTraining]:
+    """Make the settings of a training of 8 steps at 16 px; options override."""
+
+    def make(output: str = "out", name: str = "dcgan", **options: Any) -> GanTraining:
+        defaults: dict[str, Any] = {
+            "data_dirs": [str(shapes)],
+            "resolution": 16,
+            "changes": {} if name.startswith("toy") else {"width": 8},
+            "batch_size": 8,
+            "max_steps": 8,
+            "seed": 4,
+            "progress": False,
+            "trainer": {"accelerator": "cpu", "devices": 1},
+        }
+        return GanTraining(name, output_dir=tmp_path / output, **{**defaults, **options})
+
+    return make
+
+
+def checkpoint(folder: Path) -> dict[str, Any]:
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+def equal(one: Any, two: Any) -> bool:
+    if isinstance(one, dict):
+        return one.keys() == two.keys() and all(equal(one[key], two[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(two) and all(map(equal, one, two))
+    return torch.equal(one, two) if isinstance(one, Tensor) else one == two
+
+
+def frechet(a: Tensor, b: Tensor) -> float:
+    """Frechet distance of images averaged to 4 x 4 pixels, as Gaussians of 48 numbers."""
+    a, b = (nn.functional.avg_pool2d(x, x.shape[-1] // 4).flatten(1).double() for x in (a, b))
+    mean = (a.mean(0) - b.mean(0)).square().sum().item()
+    c, d = np.cov(a.numpy().T), np.cov(b.numpy().T)
+    root = sqrtm(c @ d).real
+    return mean + float(np.trace(c) + np.trace(d) - 2 * np.trace(root))
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "steps", "changes"),
+    [
+        ("dcgan", "", 100, {"width": 16, "average": 0.9, "rate": 2e-3}),
+        ("sngan", "cold", 60, {"width": 16, "critic": 16, "average": 0.9, "rate": 1e-3}),
+        (
+            "sngan",
+            "",
+            60,
+            {"width": 16, "critic": 16, "average": 0.9, "rate": 2e-3, "betas": (0.0, 0.9)}
+            | {"residual": True},
+        ),
+    ],
+)
+def test_training_lowers_the_distance_to_the_data(
+    name: str,
+    folder: str,
+    steps: int,
+    changes: dict[str, Any],
+    settings: Callable[..., GanTraining],
+    shapes: Path,
+) -> None:
+    options = {"batch_size": 32, "mirror": False, "changes": changes, "max_steps": steps}
+    job = settings(name=name, data_dirs=[str(shapes / folder)], **options)
+    path = train_gan(job)
+    assert path is not None
+    files = sorted(Path(job.data_dirs[0]).rglob("*.png"))
+    pixels = np.stack([np.asarray(Image.open(file)) for file in files])
+    data = torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255.0
+    trained, _ = load_generator(path)
+    untrained = build(name, 16, seed=4, changes=changes).generator
+    before, after = (
+        frechet(generator.sample(ImageDraws(0, range(200))), data)
+        for generator in (untrained, trained)
+    )
+    assert after < 0.6 * before
+
+
+@pytest.mark.parametrize("name", ["dcgan", "sngan"])
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    name: str, settings: Callable[..., GanTraining], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"changes": {"width": 8, "turns": 2} if name == "sngan" else {"width": 8}}
+
+    class Stop(pl.Callback):
+        def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+            trainer.should_stop = trainer.global_step >= 3
+
+    whole = train_gan(settings("whole", name, **options))
+    make = gan_fit._trainer
+
+    def stopping(*args: Any) -> pl.Trainer:
+        trainer = make(*args)
+        trainer.callbacks.append(Stop())  # type: ignore[attr-defined]
+        return trainer
+
+    with monkeypatch.context() as patched:
+        patched.setattr(gan_fit, "_trainer", stopping)
+        train_gan(settings("parts", name, **options))
+    half = checkpoint(settings("parts").output_dir)
+    assert half["global_step"] == 3
+    parts = train_gan(settings("parts", name, resume=True, **options))
+    one, two = (checkpoint(settings(n).output_dir) for n in ("whole", "parts"))
+    assert one["global_step"] == two["global_step"] == 8
+    for part in ("state_dict", "optimizer_states"):
+        assert equal(one[part], two[part]) and not equal(one[part], half[part])
+    assert whole is not None and parts is not None
+    assert whole.read_bytes() == parts.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("stop", "minutes"),
+    [(KeyboardInterrupt, 10.0), (SIGTERMException, 10.0), (MemoryError, 1e-9)],
+)
+def test_a_run_that_was_stopped_goes_on_where_it_was(
+    stop: type[BaseException],
+    minutes: float,
+    settings: Callable[..., GanTraining],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By somebody, or by a fault after a checkpoint that the clock made."""
+
+    class Press(pl.Callback):
+        def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+            if trainer.global_step == 5:
+                raise stop
+
+    whole = train_gan(settings("whole"))
+    make = gan_fit._trainer
+
+    def interrupted(*args: Any) -> pl.Trainer:
+        trainer = make(*args)
+        trainer.callbacks.append(Press())  # type: ignore[attr-defined]
+        return trainer
+
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(gan_fit, "_trainer", interrupted)
+            with pytest.raises((SystemExit, stop)):
+                train_gan(settings("parts", checkpoint_minutes=minutes))
+    finally:
+        signal.signal(signal.SIGINT, handler)  # Lightning leaves it ignored
+    assert checkpoint(settings("parts").output_dir)["global_step"] == 5
+    with pytest.raises(UserError, match=r"holds a run of 'gan' .*: 'seed' was 4 and is now 5"):
+        train_gan(settings("parts", resume=True, seed=5))
+    parts = train_gan(settings("parts", resume=True))
+    assert whole is not None and parts is not None
+    assert whole.read_bytes() == parts.read_bytes()
+
+
+def test_output_files(settings: Callable[..., GanTraining]) -> None:
+    job = settings(max_steps=12, sample_every=6, keep_every=5)
+    path = train_gan(job, "the command", "seed: 4\n")
+    output = job.output_dir
+    assert path == output / "generator.safetensors"
+    generator, card = load_generator(path)
+    assert (generator.model, generator.resolution) == ("dcgan", 16)
+    training = card["training"]
+    assert training["command"] == "the command" and training["images"] == 60
+    assert (training["seed"], training["batch_size"], card["step"]) == (4, 8, 12)
+    assert training["data"] == [Path(job.data_dirs[0]).name] and len(training["data_sha256"]) == 64
+    told = json.loads((output / "card.json").read_text())
+    assert told.pop("sha256") == file_hash(path) and told == card
+    assert job.data_dirs[0] not in (output / "card.json").read_text()  # nobody's folders are told
+    assert (output / "config.yaml").read_text() == "seed: 4\n"
+    # What is saved is the average, not the last weights.
+    state = checkpoint(output)["state_dict"]
+    for name, value in load_file(path).items():
+        assert torch.equal(value, state[f"average.{name}"])
+    assert not torch.equal(
+        state["average.layers.0.weight"], state["model.generator.layers.0.weight"]
+    )
+    kept = sorted((output / "snapshots").iterdir())
+    assert [file.name for file in kept] == ["000005.safetensors", "000010.safetensors"]
+    assert load_generator(kept[1])[1]["step"] == 10
+    sample = np.asarray(Image.open(output / "sample.png"))
+    assert sample.shape == (8 * 18 + 2, 8 * 18 + 2, 3)
+    made = generator.sample(ImageDraws(0, [9]))[0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(sample[20:36, 20:36] / 255.0, made, atol=0.51 / 255)
+
+    board = EventAccumulator(str(output / "tensorboard"), size_guidance={"images": 0}).Reload()
+    scalars = set(board.Tags()["scalars"])
+    for player in ("discriminator", "generator"):
+        assert {f"{player}/loss", f"{player}/rate"} <= scalars
+    assert {"discriminator/real", "discriminator/fake"} <= scalars
+    assert [event.step for event in board.Images("samples")] == [6, 12]
+
+
+def test_the_seed_decides(settings: Callable[..., GanTraining]) -> None:
+    one, two, other = (
+        train_gan(settings(output, max_steps=2, seed=seed))
+        for output, seed in (("a", 1), ("b", 1), ("c", 2))
+    )
+    assert one is not None and two is not None and other is not None
+    assert one.read_bytes() == two.read_bytes() != other.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["dcgan", "sngan"])
+def test_half_precision(name: str, settings: Callable[..., GanTraining]) -> None:
+    path = train_gan(
+        settings(name=name, max_steps=2, trainer={"accelerator": "cpu", "precision": "bf16-mixed"})
+    )
+    assert path is not None
+    generator, _ = load_generator(path)
+    assert all(p.dtype == torch.float32 and p.isfinite().all() for p in generator.parameters())
+
+
+def test_the_callers_random_state_stays(settings: Callable[..., GanTraining]) -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    train_gan(settings(max_steps=2))
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_second_run_into_the_folder(settings: Callable[..., GanTraining]) -> None:
+    train_gan(settings(max_steps=1))
+    with pytest.raises(UserError, match="already holds a training; add --resume to go on"):
+        train_gan(settings(max_steps=1))
+    longer = train_gan(settings(max_steps=3, resume=True))
+    assert longer is not None and load_generator(longer)[1]["step"] == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": "gan"}, "no generative model is called 'gan'"),
+        ({"max_steps": 0}, "max_steps is 0; it must be above 0"),
+        ({"batch_size": -1}, "batch_size is -1; it must be above 0"),
+        ({"keep_every": -1}, "keep_every is -1; it must be 0 or more"),
+        ({"seed": -1}, "seed is -1; it must be 0 or more"),
+        ({"data_dirs": ["a", "b"]}, "dcgan is trained on 1 set of images; 2 given"),
+        (
+            {"trainer": {"precision": "16-mixed"}},
+            "precision is 16-mixed; choose from 32-true, bf16-mixed",
+        ),
+    ],
+)
+def test_settings_that_cannot_be(
+    options: dict[str, Any], message: str, settings: Callable[..., GanTraining]
+) -> None:
+    with pytest.raises(UserError, match=message):
+        settings(**options)
+
+
+class ToyConditional(Generator):
+    """A colour for each class."""
+
+    def __init__(self, resolution: int, config: Config, classes: int = 0) -> None:
+        super().__init__(resolution, config, classes)
+        self.colours = nn.Parameter(torch.zeros(classes, 3))
+
+    def _sample(self, draws: Draws, labels: Tensor | None) -> Tensor:
+        assert labels is not None
+        side = self.resolution
+        return self.colours[labels][:, :, None, None].expand(-1, 3, side, side)
+
+
+class ToyLabelled(GenerativeModel):
+    """One player, which follows the mean of each class."""
+
+    name, source, departures, labelled = "toy-labelled", "arXiv", "none", True
+    resolutions = (16,)
+    sizes: ClassVar[dict[str, Config]] = {"small": Config(), "paper": Config()}
+    generator_type = ToyConditional
+    generator: ToyConditional
+
+    def players(self) -> list[Player]:
+        return [Player("generator", (self.generator,), self._follow, 0.05, betas=(0.5, 0.9))]
+
+    def _follow(self, batch: Batch, draws: Draws, moment: Moment) -> tuple[Tensor, dict[str, Any]]:
+        assert batch.labels is not None
+        miss = self.generator.colours[batch.labels] - to_signed(batch.x).mean(dim=(2, 3))
+        return miss.square().sum(), {}
+
+
+class ToyShift(Generator):
+    """What is added to the colours of one domain for the other."""
+
+    targets = (1, 0)
+
+    def __init__(self, resolution: int, config: Config, classes: int = 0) -> None:
+        super().__init__(resolution, config, classes)
+        self.shift = nn.Parameter(torch.zeros(3))
+
+    def _translate(self, y: Tensor, target: int) -> Tensor:
+        return y + (2 * target - 1) * self.shift[:, None, None]
+
+
+class ToyTranslator(GenerativeModel):
+    """One player, which follows the difference of the domains' means."""
+
+    name, source, departures, translates, domains = "toy-translator", "arXiv", "none", True, 2
+    resolutions = (16,)
+    sizes: ClassVar[dict[str, Config]] = {"small": Config(), "paper": Config()}
+    generator_type = ToyShift
+    generator: ToyShift
+
+    def players(self) -> list[Player]:
+        return [Player("generator", (self.generator,), self._follow, 0.05, betas=(0.5, 0.9))]
+
+    def _follow(self, batch: Batch, draws: Draws, moment: Moment) -> tuple[Tensor, dict[str, Any]]:
+        one, two = (to_signed(x).mean(dim=(0, 2, 3)) for x in batch.images)
+        return (self.generator.shift - (two - one)).square().sum(), {}
+
+
+def test_class_conditional_models(
+    settings: Callable[..., GanTraining], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(gans.GANS, "toy-labelled", ToyLabelled)
+    path = train_gan(settings(name="toy-labelled", max_steps=100))
+    assert path is not None
+    generator, card = load_generator(path)
+    assert card["class_names"] == ["cold", "warm"] and generator.classes == 2
+    x = generator.sample(ImageDraws(0, range(2)), torch.tensor([0, 1]))
+    assert x[0, 2].mean() > x[0, 0].mean() and x[1, 0].mean() > x[1, 2].mean()
+
+
+def test_translators_between_two_domains(
+    settings: Callable[..., GanTraining], monkeypatch: pytest.MonkeyPatch, shapes: Path
+) -> None:
+    monkeypatch.setitem(gans.GANS, "toy-translator", ToyTranslator)
+    with pytest.raises(UserError, match="toy-translator is trained on 2 sets of images; 1 given"):
+        settings(name="toy-translator")
+    folders = [str(shapes / "cold"), str(shapes / "warm")]
+    job = settings(name="toy-translator", data_dirs=folders, max_steps=100, sample_every=50)
+    path = train_gan(job)
+    assert path is not None
+    generator, card = load_generator(path)
+    assert card["training"]["data"] == ["cold", "warm"] and card["training"]["images"] == 60
+    cold = torch.tensor([20, 40, 160])[None, :, None, None].expand(1, 3, 16, 16) / 255.0
+    warm = generator.translate(cold, 1)
+    assert warm[0, 0].mean() > warm[0, 2].mean()
+    sample = np.asarray(Image.open(job.output_dir / "sample.png"))
+    assert sample.shape == (4 * 18 + 2, 8 * 18 + 2, 3)
+
+
+@pytest.fixture
+def trained(settings: Callable[..., GanTraining]) -> Path:
+    """The folder of a training of 8 steps, with an averaged generator."""
+    job = settings("origin", changes={"width": 8, "latent": 8, "average": 0.9})
+    assert train_gan(job) is not None
+    return job.output_dir
+
+
+def differences(one: dict[str, Tensor], two: dict[str, Tensor], start: str) -> float:
+    """Largest difference of the weights, not the statistics, whose name starts so."""
+    names = [n for n in one if n.startswith(start) and "running" not in n and one[n].ndim]
+    assert names
+    return max(float((one[name] - two[name]).abs().max()) for name in names)
+
+
+RATE = 2e-4
+"""Adam moves no weight by much more in its first step."""
+
+
+def test_going_on_from_a_generator(settings: Callable[..., GanTraining], trained: Path) -> None:
+    file = trained / "generator.safetensors"
+    options = {"init": open_origin(file), "changes": {}, "resolution": None, "seed": 9}
+    job = settings("held", max_steps=2, hold=2, **options)
+    path = train_gan(job)
+    assert path is not None
+    generator, card = load_generator(path)
+    # Its configuration is the other's, and its weights are until it has a turn.
+    assert card["config"] == load_generator(file)[1]["config"] and generator.resolution == 16
+    assert card["training"]["init"] == {"steps": 8, "generator_sha256": file_hash(file)}
+    assert card["training"]["hold"] == 2 and card["step"] == 2
+    origin = {f"average.{name}": value for name, value in load_file(file).items()}
+    held = checkpoint(job.output_dir)["state_dict"]
+    assert differences(origin, held, "average.") == 0
+    own = {name.replace("average", "model.generator"): value for name, value in origin.items()}
+    assert differences(own, held, "model.generator.") == 0
+    new = build("dcgan", 16, seed=9, changes={"width": 8, "latent": 8}).state_dict()
+    new = {f"model.{name}": value for name, value in new.items()}
+    assert 0 < differences(new, held, "model.discriminator.") < 5 * RATE
+    # Then it moves, and its average follows as after 8 steps: it keeps (1 + 8) / (10 + 8).
+    free = settings("free", max_steps=1, hold=0, **options)
+    train_gan(free)
+    state = checkpoint(free.output_dir)["state_dict"]
+    assert 0 < differences(own, state, "model.generator.") < 5 * RATE
+    for name, value in own.items():
+        if "running" not in name and value.ndim:
+            mean = 0.5 * value + 0.5 * state[name]
+            torch.testing.assert_close(state[name.replace("model.generator", "average")], mean)
+
+
+def test_going_on_from_a_training(settings: Callable[..., GanTraining], trained: Path) -> None:
+    origin = open_origin(trained)
+    assert origin.hold == 0 and open_origin(trained / "generator.safetensors").hold > 0
+    job = settings("on", max_steps=1, init=origin, changes={}, seed=9)
+    path = train_gan(job)
+    assert path is not None and load_generator(path)[1]["training"]["init"] == {
+        "steps": 8,
+        "generator_sha256": file_hash(trained / "generator.safetensors"),
+        "checkpoint_sha256": file_hash(trained / "checkpoints" / "last.ckpt"),
+    }
+    before, after = (checkpoint(folder)["state_dict"] for folder in (trained, job.output_dir))
+    for start in ("model.generator.", "model.discriminator.", "average."):
+        assert 0 < differences(before, after, start) < 5 * RATE
+
+
+@pytest.mark.parametrize("stop", [1, 3])
+def test_a_training_that_goes_on_can_be_resumed(
+    stop: int,
+    settings: Callable[..., GanTraining],
+    trained: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whether it was stopped while the generator waited or after."""
+
+    class Stop(pl.Callback):
+        def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+            trainer.should_stop = trainer.global_step >= stop
+
+    origin = open_origin(trained / "generator.safetensors")
+    options = {"init": origin, "hold": 2, "changes": {}, "max_steps": 5}
+    whole = train_gan(settings("whole", **options))
+    make = gan_fit._trainer
+
+    def stopping(*args: Any) -> pl.Trainer:
+        trainer = make(*args)
+        trainer.callbacks.append(Stop())  # type: ignore[attr-defined]
+        return trainer
+
+    with monkeypatch.context() as patched:
+        patched.setattr(gan_fit, "_trainer", stopping)
+        train_gan(settings("parts", **options))
+    assert checkpoint(settings("parts").output_dir)["global_step"] == stop
+    for changed, message in (
+        ({"hold": 1}, "'hold' was 2 and is now 1"),
+        ({"init": open_origin(trained)}, "'init' was"),
+        ({"init": None, "hold": None, "changes": {"width": 8}}, "'model' was|'init' was|'config'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            train_gan(settings("parts", resume=True, **{**options, **changed}))
+    parts = train_gan(settings("parts", resume=True, **options))
+    assert whole is not None and parts is not None
+    assert whole.read_bytes() == parts.read_bytes()
+
+
+def test_a_grown_generator_stays_grown(settings: Callable[..., GanTraining]) -> None:
+    tiny = {"volume": 64, "most": 8, "latent": 8, "growing": 1.0}
+    path = train_gan(settings("origin", "progan", changes=tiny))
+    assert path is not None
+    on = train_gan(settings("on", "progan", changes={}, init=open_origin(path), max_steps=2))
+    assert on is not None
+    growths = [float(load_file(file)["growth"]) for file in (path, on)]
+    # 7 / 8 of the way the last stage is faded in by half; a training that goes on has it whole.
+    assert growths == [1.5, 2.0]
+
+
+def test_a_lone_player_does_not_wait(
+    settings: Callable[..., GanTraining], monkeypatch: pytest.MonkeyPatch, shapes: Path
+) -> None:
+    monkeypatch.setitem(gans.GANS, "toy-labelled", ToyLabelled)
+    path = train_gan(settings(name="toy-labelled", max_steps=2))
+    assert path is not None
+    origin = open_origin(path)
+    on = train_gan(settings("on", "toy-labelled", init=origin, max_steps=1))
+    assert on is not None
+    before, after = (load_file(file)["colours"] for file in (path, on))
+    assert not torch.equal(before, after)
+    # Data of another number of classes.
+    (shapes / "third").mkdir()
+    Image.new("RGB", (16, 16)).save(shapes / "third" / "1.png")
+    try:
+        with pytest.raises(UserError, match="init does not fit the model with these settings"):
+            train_gan(settings("other", "toy-labelled", init=origin, max_steps=1))
+    finally:
+        (shapes / "third" / "1.png").unlink()
+        (shapes / "third").rmdir()
+
+
+def test_what_cannot_be_gone_on_from(
+    settings: Callable[..., GanTraining], trained: Path, tmp_path: Path
+) -> None:
+    origin = open_origin(trained / "generator.safetensors")
+    for name, options, message in (
+        ("sngan", {"changes": {}}, "init holds a generator of model dcgan, not sngan"),
+        ("dcgan", {"resolution": 32}, "init holds a generator of resolution 16, not 32"),
+        ("dcgan", {"hold": -1}, "hold is -1; it must be 0 or more"),
+        ("dcgan", {"hold": 3, "init": None}, "hold is for a training that goes on from another"),
+    ):
+        with pytest.raises(UserError, match=message):
+            settings(name=name, **{"init": origin, **options})
+    with pytest.raises(UserError, match="init does not fit the model with these settings"):
+        train_gan(settings(init=origin, changes={"width": 16}))
+    (trained / "checkpoints" / "last.ckpt").write_bytes(b"text")
+    with pytest.raises(UserError, match=r"last\.ckpt is not a readable checkpoint"):
+        open_origin(trained)
+    (trained / "checkpoints" / "last.ckpt").unlink()
+    with pytest.raises(UserError, match=r"no checkpoint at .*last\.ckpt; to go on from"):
+        open_origin(trained)
+    with pytest.raises(UserError, match="no generator at"):
+        open_origin(tmp_path / "nothing")

@@ -1,0 +1,111 @@
+"""A network as a part of an attributor."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from artfp.core.errors import UserError
+from artfp.data.bundle import (
+    CARD,
+    read_card,
+)
+from artfp.passive.attributors.base import Attributor
+from artfp.passive.attributors.bundle import (
+    FILE,
+    FittedAttributor,
+    load_attributor,
+    save_attributor,
+)
+from artfp.passive.attributors.classifier import NetworkAttributor
+from artfp.passive.attributors.score_model import ScoreModel
+from artfp.passive.attributors.window import ALIGNED, Policy
+from artfp.passive.networks.classifier import Design
+
+SOURCES = ("a", "b", "c")
+
+
+def part_of(**design: Any) -> NetworkAttributor:
+    torch.manual_seed(0)
+    network = Design(**{"resolution": 32, **design}).build(3)
+    network(torch.rand(8, 3, 32, 32))  # moves the means of batch normalisation
+    return NetworkAttributor(SOURCES, network)
+
+
+def attributor_of(part: NetworkAttributor) -> FittedAttributor:
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(3), 20)
+    scores = rng.standard_normal((60, 3)) + 3.0 * np.eye(3)[labels]
+    policy = Policy(ALIGNED, (32, 32), (32, 32))
+    return FittedAttributor("it", [part], ScoreModel.fit(scores, labels), policy)
+
+
+@pytest.mark.parametrize(
+    "design",
+    [
+        {},
+        {"residual": 4},
+        {"network": "published", "low_pass": 2},
+        {"network": "published", "convolve_from": 16},
+    ],
+)
+def test_a_bundle_gives_identical_scores(design: dict[str, Any], tmp_path: Path) -> None:
+    before = attributor_of(part_of(**design))
+    save_attributor(before, tmp_path)
+    after = load_attributor(tmp_path, "it")
+    x = torch.rand(5, 3, 40, 50)
+    assert torch.equal(after.scores(x), before.scores(x))
+    (part,) = after.parts
+    assert isinstance(part, NetworkAttributor) and isinstance(part, Attributor)
+    assert part.network.design == before.parts[0].network.design  # type: ignore[attr-defined]
+    assert not part.network.training
+    assert not any(p.requires_grad for p in part.network.parameters())
+
+
+def test_scores_are_logits_less_their_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    part = part_of()
+    x = torch.rand(7, 3, 32, 32)
+    logits = part.network(x)
+    assert torch.allclose(part.scores(x), logits - logits.mean(1, keepdim=True), atol=1e-6)
+    assert torch.allclose(part.features(x), part.network.features(x))
+    whole = part.scores(x)
+    monkeypatch.setattr("artfp.passive.attributors.classifier._BATCH_PIXELS", 2 * 32 * 32)
+    assert torch.allclose(part.scores(x), whole, atol=1e-5)
+    assert part.scores(x[:1]).shape == (1, 3) and part.features(x).shape == (7, 64)
+    with pytest.raises(ValueError, match="expected"):
+        part.scores(torch.rand(1, 3, 40, 40))
+
+
+def test_bad_bundles(tmp_path: Path) -> None:
+    save_attributor(attributor_of(part_of()), tmp_path)
+    path = tmp_path / FILE
+    card, state = read_card(path), load_file(path)
+
+    def refused(match: str, **design: Any) -> None:
+        own = dict(card["parts"][0]["design"])
+        own.update(design)
+        wrong = {**card, "parts": [{"kind": "network", "design": own}]}
+        save_file(state, path, metadata={CARD: json.dumps(wrong)})
+        with pytest.raises(UserError, match=match):
+            load_attributor(path)
+
+    refused("is damaged", network="published")
+    refused("is damaged", resolution=64)
+    refused("choose from published, compact", network="other")
+    with pytest.raises(ValueError, match="a network of 3 for 2 sources"):
+        NetworkAttributor(("a", "b"), Design(resolution=32).build(3))
+
+
+@pytest.mark.gpu
+def test_scores_on_a_gpu() -> None:
+    part = part_of()
+    x = torch.rand(5, 3, 32, 32)
+    there = part.scores(x.cuda())
+    assert there.device.type == "cuda"
+    assert torch.allclose(there.cpu(), part.scores(x), atol=1e-3)

@@ -1,0 +1,89 @@
+"""Fitting baselines to folders of noise with patterns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.neighbors import KNeighborsClassifier
+
+from artfp.core.errors import UserError
+from artfp.data.pixels import to_unit
+from artfp.passive.attributors.bundle import load_attributor, save_attributor
+from artfp.passive.fitting.baselines import fit_baseline, pixels_of
+from artfp.passive.fitting.image_set import Material
+
+NAMES, COUNT, SIDE = ("a", "b", "c"), 60, 10
+
+
+def images(source: int, seed: int) -> np.ndarray:
+    """(COUNT, SIDE, SIDE, 3), 8-bit: ramps of any strength with noise and the source's pattern."""
+    random = np.random.default_rng((seed, source))
+    noise = 6.0 * random.standard_normal((COUNT, SIDE, SIDE, 3))
+    noise += 3.0 * np.random.default_rng(50 + source).standard_normal((SIDE, SIDE, 3))
+    noise += np.linspace(-1, 1, SIDE)[:, None] * random.uniform(-60, 60, (COUNT, 1, 1, 1))
+    return (128 + noise).round().clip(0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def material(material_of: Callable[..., Material]) -> Material:
+    return material_of({name: images(number, 1) for number, name in enumerate(NAMES)})
+
+
+def test_pixels_are_those_of_the_files(material: Material) -> None:
+    expected = np.concatenate([images(number, 1) for number in range(3)]).transpose(0, 3, 1, 2)
+    assert (pixels_of(material).numpy() == expected).all()
+
+
+def test_held_out_figures_are_scikit_learns(material: Material) -> None:
+    found = fit_baseline(material, "nearest")
+    rows, labels, folds = pixels_of(material).flatten(1).numpy(), material.labels, material.folds
+    right = np.empty(len(labels), bool)
+    for fold in np.unique(folds):
+        own = folds == fold
+        judge = KNeighborsClassifier(1).fit(rows[~own].astype(float), labels[~own])
+        right[own] = judge.predict(rows[own].astype(float)) == labels[own]
+    assert found.ways[0].largest == pytest.approx(right.mean())
+    assert found.ways[0].images == 180 and found.extractors == {}
+
+
+@pytest.mark.parametrize("kind", ["nearest", "eigenface"])
+def test_a_folder_that_can_be_read_again(material: Material, kind: str, tmp_path: Path) -> None:
+    found = fit_baseline(material, kind, name="mine")
+    assert found.attributor.name == "mine" and found.chosen == kind
+    assert [sum(row) for row in found.validation.confusion] == [COUNT] * 3
+    save_attributor(found.attributor, tmp_path)
+    again = load_attributor(tmp_path)
+    shares = []
+    for number in range(3):
+        x = to_unit(torch.from_numpy(images(number, 2)).permute(0, 3, 1, 2))
+        scores = again.scores(x)
+        assert torch.equal(scores, found.attributor.scores(x))
+        shares.append(float((scores.argmax(1) == number).double().mean()))
+    # What is said of held out images holds for others.
+    assert np.mean(shares) == pytest.approx(found.validation.accuracy, abs=0.1)
+    assert np.mean(shares) > 0.6
+
+
+def test_the_best_eigenfaces_are_kept(material: Material) -> None:
+    found = fit_baseline(material, "eigenface")
+    trials = found.extractors["eigenface"]
+    assert {trial.what for trial in trials} == {
+        f"{distance}, 22 components" for distance in ("euclidean", "mahalanobis")
+    }  # no more than an eighth of 180 images
+    assert trials[0].log_loss == min(trial.log_loss for trial in trials)
+    assert trials[0].log_loss == found.ways[0].log_loss == found.validation.log_loss
+    part = found.attributor.card()["parts"][0]
+    assert trials[0].what == f"{part['distance']}, {part['components']} components"
+    asked = fit_baseline(material, "eigenface", components=5).extractors["eigenface"]
+    assert {trial.what.split(", ")[1] for trial in asked} == {"5 components"}
+
+
+def test_bad_input(material: Material) -> None:
+    with pytest.raises(UserError, match="choose from nearest, eigenface"):
+        fit_baseline(material, "knn")
+    with pytest.raises(UserError, match="found 23, expected 1 to 22"):
+        fit_baseline(material, "eigenface", components=23)

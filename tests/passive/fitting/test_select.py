@@ -1,0 +1,348 @@
+"""Fitting attributors to folders of noise with patterns."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from artfp.core.errors import UserError
+from artfp.data.pixels import to_bytes, to_unit
+from artfp.data.sources import ImageSource, open_source
+from artfp.data.subset import fraction_of
+from artfp.passive.attributors.base import Attributor
+from artfp.passive.attributors.bundle import (
+    FILE,
+    FittedAttributor,
+    load_attributor,
+    save_attributor,
+)
+from artfp.passive.attributors.verdicts import NONE, Rules, judge, judge_group
+from artfp.passive.fitting import select as attribute_fit
+from artfp.passive.fitting.cross_validation import correlate, discriminate
+from artfp.passive.fitting.image_set import Material
+from artfp.passive.fitting.select import FUSION, MATCHED_WAY, PLAIN_WAY, SPECTRA, Options, fit
+from artfp.perturbations import PERTURBATIONS
+
+COUNT, SIDE = 3, 24
+NAMES = ("a", "b", "c")
+
+
+def images(
+    source: int, count: int, seed: int = 0, side: int = SIDE, strength: float = 1.2
+) -> torch.Tensor:
+    """8-bit images (count, 3, side, side): noise of a colour on a ramp, with a weak pattern.
+
+    Source COUNT has neither the colour nor the pattern of the others.
+    """
+    generator = torch.Generator().manual_seed(1000 * seed + source)
+    noise = 8.0 * torch.randn(count, 3, side, side, generator=generator)
+    noise = noise + 0.08 * (strength / 1.2) * source * noise.roll(1, -1)
+    if source < COUNT:
+        drawn = torch.Generator().manual_seed(77 + source)
+        noise += strength * torch.randn(3, side, side, generator=drawn)
+    whole = noise + torch.linspace(60, 180, side)
+    return whole.round().clamp(0, 255).to(torch.uint8)
+
+
+Folders = dict[str, ImageSource]
+
+
+def write(folder: Path, pixels: torch.Tensor) -> None:
+    """Images as PNG files 000.png, 001.png, ..."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, image in enumerate(pixels.permute(0, 2, 3, 1).numpy()):
+        Image.fromarray(image).save(folder / f"{number:03}.png")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    root = tmp_path_factory.mktemp("sources")
+    for number, name in enumerate(NAMES):
+        write(root / name, images(number, 80))
+    return {name: open_source(root / name) for name in NAMES}
+
+
+@pytest.fixture(scope="module")
+def material(folders: Folders) -> Iterator[Material]:
+    found = Material(folders)
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def fitted(material: Material) -> FittedAttributor:
+    """By fusion, with the extractor given. Not to be changed."""
+    return fit(material, Options(extractor="gaussian:sigma=1")).attributor
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two extractors to choose from, the second much the better, on few images."""
+    monkeypatch.setattr(attribute_fit, "EXTRACTORS", ("gaussian:sigma=0.3", "gaussian:sigma=1"))
+    monkeypatch.setattr(attribute_fit, "SELECTION", 50)
+
+
+def accuracy(
+    attributor: Attributor, seed: int = 5, cut: Callable[..., torch.Tensor] | None = None
+) -> float:
+    right = []
+    for k in range(COUNT):
+        x = to_unit(images(k, 40, seed))
+        found = attributor.scores(cut(x) if cut else x).argmax(1)
+        right.append(float((found == k).double().mean()))
+    return float(np.mean(right))
+
+
+def test_all_ways_and_the_best(quick: None, material: Material) -> None:
+    seen: list[tuple[str, int]] = []
+    found = fit(material, name="mine", tick=lambda what, count: seen.append((what, count)))
+    assert found.attributor.name == "mine" and isinstance(found.attributor, Attributor)
+    assert found.chosen == FUSION == found.ways[0].what
+    assert {trial.what for trial in found.ways} == {FUSION, MATCHED_WAY, SPECTRA}
+    assert [t.what for t in found.extractors[MATCHED_WAY]] == [
+        "gaussian:sigma=1", "gaussian:sigma=0.3"]  # fmt: skip
+    assert {t.what for t in found.extractors[SPECTRA]} == {"image, hann", "image, none"}
+    losses = [trial.log_loss for trial in found.ways]
+    assert losses == sorted(losses)
+    # Held out figures are those of other images.
+    assert found.validation.accuracy == pytest.approx(accuracy(found.attributor), abs=0.05)
+    assert found.validation.accuracy > 0.9
+    assert [sum(row) for row in found.validation.confusion] == [80] * 3
+    assert np.mean(found.validation.rejected) == pytest.approx(0.05, abs=0.04)
+    assert sum(count for _, count in seen) > 0
+
+
+def test_plain_correlation_is_marras(material: Material) -> None:
+    found = fit(material, Options(way=PLAIN_WAY, extractor="gaussian:sigma=1"))
+    (part,) = found.attributor.parts
+    assert [trial.what for trial in found.ways] == [PLAIN_WAY]
+    plain = accuracy(part)
+    assert found.ways[0].largest == pytest.approx(plain, abs=0.1)
+    better = fit(material, Options(way=MATCHED_WAY, extractor="gaussian:sigma=1"))
+    assert accuracy(better.attributor.parts[0]) >= plain
+    assert better.ways[0].log_loss < found.ways[0].log_loss
+
+
+def test_scores_are_held_out(material: Material, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of sources without any difference they are right by chance alone."""
+    labels = material.labels.copy()
+    rng = np.random.default_rng(0)
+    mixed = Material.__new__(Material)
+    mixed.__dict__ = {**material.__dict__, "labels": np.sort(labels)}
+    order = rng.permutation(len(labels))
+    original = material.batches
+
+    def shuffled(
+        rows: np.ndarray, device: str = "cpu"
+    ) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+        for part, x in original(rows, device):
+            other = order[part]
+            pixels = [material._spool[i] for i in other]
+            yield part, to_unit(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)) + 0 * x
+
+    monkeypatch.setattr(mixed, "batches", shuffled)
+    nothing = lambda what, count: None  # noqa: E731
+    _, scores = correlate(mixed, attribute_fit.MATCHED, "gaussian:sigma=1", "cpu", nothing)
+    assert (scores.argmax(1) == mixed.labels).mean() < 0.5
+    _, scores = discriminate(mixed, "image, hann", "cpu", nothing)
+    assert (scores.argmax(1) == mixed.labels).mean() < 0.5
+
+
+def test_verdicts_on_images_that_nobody_has_seen(fitted: FittedAttributor) -> None:
+    attributor = fitted
+    vectors = attributor.vectors(to_unit(images(COUNT, 60, 3)))
+    logs, fits = attributor.log_likelihoods(vectors), attributor.p_values(vectors)
+    found = judge(logs, fits, NAMES, attributor.rules)
+    assert np.mean([each.verdict == NONE for each in found]) > 0.4
+    group = judge_group(logs, fits, NAMES, attributor.rules, attributor.model.images)
+    assert group.verdict == NONE and group.p_value < 0.02
+    for k, name in enumerate(NAMES):
+        vectors = attributor.vectors(to_unit(images(k, 30, 4)))
+        logs, fits = attributor.log_likelihoods(vectors), attributor.p_values(vectors)
+        group = judge_group(logs, fits, NAMES, attributor.rules, attributor.model.images)
+        assert group.source == name and group.posterior > 0.999
+
+
+def test_crops_by_search_and_by_spectrum(folders: Folders) -> None:
+    def cut(x: torch.Tensor) -> torch.Tensor:
+        return x[..., 3:23, 1:21]
+
+    found = {}
+    for policy in ("shift", "spectrum"):
+        material = Material(folders, policy=policy, window=20)
+        found[policy] = fit(material, Options(extractor="gaussian:sigma=1")).attributor
+        material.close()
+    assert accuracy(found["shift"], cut=cut) > accuracy(found["spectrum"], cut=cut) > 0.4
+    assert [part.name for part in found["spectrum"].parts] == ["spectrum"]
+    # Whole images are cut to the window as well.
+    assert accuracy(found["shift"]) > 0.7
+    with pytest.raises(ValueError, match="smaller than"):
+        found["shift"].scores(torch.rand(1, 3, 19, 20))
+
+
+def recompressed(x: torch.Tensor, quality: float = 85.0) -> torch.Tensor:
+    """Images after JPEG."""
+    pixels = to_bytes(x)
+    return to_unit(PERTURBATIONS["jpeg"].true(pixels, quality, torch.Generator()))
+
+
+def test_copies_come_after_their_originals(folders: Folders, material: Material) -> None:
+    both, again, other = (Material(folders, recompress=True, seed=seed) for seed in (0, 0, 1))
+    assert len(both) == 2 * len(material) and both.states.tolist() == [0, 1] * len(material)
+    for mine, plain in ((both.labels, material.labels), (both.folds, material.folds),
+                        (both.offsets, material.offsets)):  # fmt: skip
+        assert (mine[::2] == plain).all() and (mine[1::2] == plain).all()
+    few = 2 * material.few(50)
+    assert both.few(50).tolist() == sorted([*few, *(few + 1)])
+    drawn = []
+    for row in range(0, 120, 2):
+        assert (both._spool[row] == material._spool[row // 2]).all()
+        copy = both._spool[row + 1]
+        coded = []
+        for quality in range(75, 101):
+            buffer = io.BytesIO()
+            Image.fromarray(both._spool[row]).save(buffer, "JPEG", quality=quality, subsampling=2)
+            coded.append(np.array(Image.open(buffer)))
+        (fits,) = np.nonzero([(each == copy).all() for each in coded])
+        drawn.append(75 + int(fits[0]))
+        assert (again._spool[row + 1] == copy).all()
+    assert min(drawn) < 79 and max(drawn) > 96 and len(set(drawn)) > 15
+    assert any((both._spool[row] != other._spool[row]).any() for row in range(1, 40, 2))
+    for each in (both, again, other):
+        each.close()
+
+
+@pytest.fixture(scope="module")
+def stronger(tmp_path_factory: pytest.TempPathFactory) -> Folders:
+    """Sources that JPEG does not wipe out."""
+    root = tmp_path_factory.mktemp("stronger")
+    for number, name in enumerate(NAMES):
+        write(root / name, images(number, 80, strength=3.0))
+    return {name: open_source(root / name) for name in NAMES}
+
+
+@pytest.mark.parametrize("policy", ["aligned", "shift", "spectrum"])
+def test_recompressed_copies_make_it_robust(stronger: Folders, policy: str) -> None:
+    """Attribution after JPEG, and "none of these" as rare as it should be, whatever the policy."""
+    window = None if policy == "aligned" else 20
+    found = {}
+    for both in (False, True):
+        material = Material(stronger, policy=policy, window=window, recompress=both)
+        found[both] = fit(material, Options(extractor="gaussian:sigma=1"))
+        material.close()
+    x = torch.cat([to_unit(images(k, 40, 5, strength=3.0)) for k in range(COUNT)])
+    truth, figures = np.repeat(np.arange(COUNT), 40), {}
+    for both, each in found.items():
+        attributor = each.attributor
+        for jpeg in (False, True):
+            vectors = attributor.vectors(recompressed(x) if jpeg else x)
+            logs, fits = attributor.log_likelihoods(vectors), attributor.p_values(vectors)
+            verdicts = [each.verdict for each in judge(logs, fits, NAMES, attributor.rules)]
+            rejected = np.mean([verdict == NONE for verdict in verdicts])
+            figures[both, jpeg] = ((logs.argmax(1) == truth).mean(), rejected)
+    assert figures[True, True][0] > figures[False, True][0] + 0.05
+    price = 0.25 if policy == "spectrum" else 0.05  # discriminants of few images
+    assert figures[True, False][0] > figures[False, False][0] - price
+    assert figures[False, True][1] > 0.9 and figures[True, True][1] < 0.12
+    # Figures of originals and of copies are told apart.
+    assert found[False].recompressed is None
+    whole, copies = found[True].validation, found[True].recompressed
+    assert copies is not None and [sum(row) for row in copies.confusion] == [80] * 3
+    assert [sum(row) for row in whole.confusion] == [80] * 3
+    assert whole.accuracy >= copies.accuracy > 0.5
+    assert {trial.images for trial in found[True].ways} == {480}
+
+
+def test_file_and_back(fitted: FittedAttributor, tmp_path: Path) -> None:
+    found = FittedAttributor(
+        "any", fitted.parts, fitted.model, fitted.policy, Rules(0.1, 0.8), {"guard": ["nothing"]}
+    )
+    assert save_attributor(found, tmp_path / "model") == [
+        "attributor.safetensors", "attributor.json"]  # fmt: skip
+    again = load_attributor(tmp_path / "model")
+    assert again.name == "model" and load_attributor(tmp_path / "model" / FILE, "x").name == "x"
+    assert again.sources == NAMES and again.rules == Rules(0.1, 0.8)
+    assert again.card() == found.card() and again.facts == {"guard": ["nothing"]}
+    assert json.loads((tmp_path / "model" / "attributor.json").read_text()) == again.card()
+    x = to_unit(images(1, 8, 9))
+    assert torch.allclose(again.scores(x), found.scores(x), atol=1e-3, rtol=1e-3)
+    vectors = found.vectors(x)
+    assert np.array_equal(again.p_values(vectors), found.p_values(vectors))
+
+
+def test_damaged_files(fitted: FittedAttributor, tmp_path: Path) -> None:
+    save_attributor(fitted, tmp_path)
+    path = tmp_path / FILE
+    with safe_open(path, framework="pt") as file:
+        state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        card = json.loads(file.metadata()["artfp"])
+
+    def damaged(said: str, drop: str = "", **changes: object) -> None:
+        kept = {key: value for key, value in state.items() if key != drop}
+        save_file(kept, path, {"artfp": json.dumps({**card, **changes})})
+        with pytest.raises(UserError, match=said):
+            load_attributor(path)
+
+    damaged("holds the decoder, not an attributor", kind="decoder")
+    damaged("a part 'oracle', which this version", parts=[{"kind": "oracle"}])
+    damaged("is damaged", drop="model.means")
+    damaged("is damaged", drop="0.power")
+    damaged("is damaged", sources=["a", "b"])
+    damaged("is damaged", policy={"kind": "aligned"})
+    damaged("is damaged", parts=card["parts"][:1])
+    with pytest.raises(UserError, match="no attributor at"):
+        load_attributor(tmp_path / "none")
+
+
+def test_images_of_one_name_stay_together(material: Material) -> None:
+    folds = material.folds.reshape(COUNT, 80)
+    assert (folds == folds[0]).all() and len(np.unique(folds)) == 10
+    # Also where the images were drawn by their names, as other parts of the program draw.
+    fractions = [fraction_of(f"0 {number:03}.png") for number in range(80)]
+    drawn = folds[0][np.array(fractions) < 0.5]
+    assert len(np.unique(drawn)) > 7
+    assert len(material.few(50)) == 120 and len(material.few(80)) == len(material) == 240
+
+
+def test_several_sizes(tmp_path: Path) -> None:
+    """The default policy is the spectrum's, and images too small for the window are named."""
+    write(tmp_path / "a", images(0, 50))
+    write(tmp_path / "b", images(1, 50, side=30))
+    Image.new("RGB", (9, 9)).save(tmp_path / "a" / "small.png")
+    (tmp_path / "b" / "no.png").write_bytes(b"nothing")
+    sources = {name: open_source(tmp_path / name) for name in ("a", "b")}
+    material = Material(sources)
+    assert material.policy.kind == "spectrum" and material.policy.window == (SIDE, SIDE)
+    assert dict(material.sizes["a"]) == {"24x24": 50, "9x9": 1}
+    assert material.codecs["a"]["PNG"] == 50 and len(material) == 100
+    (small, broken) = material.failed
+    assert small[0] == "a/small.png" and "9x9 is smaller than 24x24" in small[1]
+    assert broken[0] == "b/no.png"
+    with pytest.raises(UserError, match="the policy is spectrum, which excludes matched"):
+        fit(material, Options(way=MATCHED_WAY))
+    with pytest.raises(UserError, match="of 30 images can be used, a source takes 40"):
+        Material(sources, limit=30)
+
+
+def test_refused_options() -> None:
+    with pytest.raises(UserError, match="way 'best': choose from plain, matched"):
+        Options(way="best")
+    with pytest.raises(UserError, match="did you mean wavelet"):
+        Options(extractor="wavelt")
+
+
+def test_a_fitted_attributor_checks_its_parts(fitted: FittedAttributor) -> None:
+    found = fitted
+    with pytest.raises(ValueError, match="a model of"):
+        FittedAttributor("x", found.parts[:1], found.model, found.policy)
+    with pytest.raises(ValueError, match="the same sources"):
+        FittedAttributor("x", (), found.model, found.policy)

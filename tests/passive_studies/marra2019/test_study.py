@@ -1,0 +1,323 @@
+"""A passive study of planted patterns, against SciPy, NumPy and Pillow."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from artfp.core.errors import UserError
+from artfp.data.sources import (
+    sources_in,
+)
+from artfp.passive.residuals import load_extractor
+from artfp.passive.residuals.source_fingerprint import SourceFingerprint
+from artfp.passive_studies.marra2019.images import (
+    Images,
+)
+from artfp.passive_studies.marra2019.measure import Measured, Wanted, measure, split
+from artfp.passive_studies.marra2019.passive_analyses import ANALYSES
+from artfp.passive_studies.marra2019.passive_groups import read_facts
+from artfp.passive_studies.marra2019.study import Study, run
+
+SIDE, COUNT, ESTIMATE = 24, 30, 16
+NAMES = ("dcgan.a", "dcgan.b", "progan", "real")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images of noise with a pattern for each generator; the two dcgans share half of theirs."""
+    root = tmp_path_factory.mktemp("sources")
+    rng = np.random.default_rng(0)
+    shared, *own = rng.standard_normal((4, SIDE, SIDE, 3))
+    patterns = (own[0] + shared, own[1] + shared, 1.4 * own[2], 0.0 * shared)
+    for name, pattern in zip(NAMES, patterns, strict=True):
+        (root / name).mkdir()
+        for number in range(COUNT):
+            pixels = 128.0 + 8.0 * pattern + 20.0 * rng.standard_normal((SIDE, SIDE, 3))
+            image = Image.fromarray(pixels.clip(0, 255).round().astype(np.uint8))
+            image.save(root / name / f"{number:02}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def measured(folder: Path) -> Measured:
+    images = Images(sources_in(folder), seed=3)
+    wanted = Wanted(ESTIMATE, COUNT - ESTIMATE, (95, 60), numbers=True, crops=True)
+    return measure(images, load_extractor("gaussian"), wanted)
+
+
+def _residuals(folder: Path, name: str, quality: int | None = None) -> np.ndarray:
+    """All residuals (N, 3, H, W) of a source in the study's order, by SciPy."""
+
+    def drawn(path: Path) -> bytes:
+        return hashlib.blake2b(f"3 {path.name}".encode(), digest_size=8).digest()
+
+    found = []
+    for path in sorted((folder / name).iterdir(), key=drawn):
+        image = Image.open(path)
+        if quality is not None:
+            file = io.BytesIO()
+            image.save(file, "JPEG", quality=quality, subsampling=2)
+            image = Image.open(file)
+        x = np.asarray(image).astype(np.float64).transpose(2, 0, 1) / 255.0
+        low = [gaussian_filter(plane, 1.0, mode="reflect", truncate=4.0) for plane in x]
+        found.append(x - np.stack(low))
+    return np.stack(found)
+
+
+def _correlations(residuals: np.ndarray, fingerprints: np.ndarray) -> np.ndarray:
+    """Pearson's, (N, K)."""
+    rows = np.concatenate([each.reshape(len(each), -1) for each in (residuals, fingerprints)])
+    return np.corrcoef(rows)[: len(residuals), len(residuals) :]
+
+
+def test_fingerprints_and_scores(folder: Path, measured: Measured) -> None:
+    residuals = [_residuals(folder, name) for name in NAMES]
+    means = np.stack([each[:ESTIMATE].mean(0) for each in residuals])
+    for i, name in enumerate(NAMES):
+        np.testing.assert_allclose(measured.fingerprints[i].mean.numpy(), means[i], atol=1e-6)
+        tests = residuals[i][ESTIMATE:]
+        expected = _correlations(tests, means)
+        np.testing.assert_allclose(measured.scores.values[i], expected, atol=1e-5)
+        for quality, scores in measured.jpeg.items():
+            coded = _residuals(folder, name, quality)[ESTIMATE:]
+            np.testing.assert_allclose(scores.values[i], _correlations(coded, means), atol=1e-5)
+        middle = (..., slice(6, 18), slice(6, 18))
+        expected = _correlations(tests[middle], means[middle])
+        np.testing.assert_allclose(measured.crops[12, 12].values[i], expected, atol=1e-5)
+    assert list(measured.crops) == [(24, 24), (18, 18), (12, 12), (6, 6)]
+    assert measured.images == ESTIMATE and measured.tested == (COUNT - ESTIMATE,) * 4
+    assert list(measured.jpeg) == [95, 60] and measured.size == (SIDE, SIDE)
+
+
+def test_attribution_by_fingerprints_of_few_images(folder: Path, measured: Measured) -> None:
+    residuals = [_residuals(folder, name) for name in NAMES]
+    assert {n: len(hits) for n, hits in measured.numbers.items()} == {1: 4, 2: 4, 4: 4, 8: 2, 16: 1}
+    for count, hits in measured.numbers.items():
+        for draw, found in enumerate(hits):
+            block = slice(draw * count, (draw + 1) * count)
+            means = np.stack([each[block].mean(0) for each in residuals])
+            for i, each in enumerate(residuals):
+                best = _correlations(each[ESTIMATE:], means).argmax(1)
+                assert found[i] == (best == i).sum()
+
+
+def test_split() -> None:
+    class Sources(Images):
+        def __init__(self, smallest: int) -> None:
+            self._smallest = smallest
+
+        def smallest(self) -> int:
+            return self._smallest
+
+    assert split(Sources(1000), None, None) == (512, 488)
+    assert split(Sources(999), None, None) == (499, 500)
+    assert split(Sources(2000), None, None) == (512, 1488)
+    assert split(Sources(6), None, None) == (4, 2)
+    assert split(Sources(100), 70, 20) == (70, 20)
+    for smallest, count, tests, told in (
+        (5, None, None, "a source has 5 images"),
+        (100, 99, None, "99 images for each fingerprint; the smallest source has 100: .* 4 to 98"),
+        (100, 3, None, "3 images for each"),
+        (100, 60, 41, "41 test images of each source; 40 are left"),
+    ):
+        with pytest.raises(UserError, match=told):
+            split(Sources(smallest), count, tests)
+
+
+@pytest.fixture(scope="module")
+def output(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The output of a study with all analyses, and its JSON."""
+    output = tmp_path_factory.mktemp("study")
+    told: list[int] = []
+    totals: list[int] = []
+
+    def start(total: int) -> Callable[[int], None]:
+        totals.append(total)
+        return told.append
+
+    done = run(Study(folder, output, "gaussian", ESTIMATE, seed=3), start)
+    assert list(done.parts) == list(ANALYSES) and not done.left_out and not done.failed
+    assert totals == [sum(told)] == [4 * COUNT]
+    return output, json.loads((output / "study.json").read_text())
+
+
+def test_every_analysis_leaves_a_picture_a_table_and_a_section(
+    output: tuple[Path, dict[str, Any]], folder: Path
+) -> None:
+    place, facts = output
+    page = (place / "study.md").read_text()
+    assert list(facts["analyses"]) == list(ANALYSES)
+    for name, analysis in ANALYSES.items():
+        with Image.open(place / f"{name}.png") as picture:
+            assert picture.format == "PNG" and min(picture.size) > 200
+        rows = list(csv.DictReader(io.StringIO((place / f"{name}.csv").read_text())))
+        assert len(rows) == len(facts["analyses"][name]["rows"]) > 0
+        assert set(rows[0]) == set(facts["analyses"][name]["rows"][0])
+        assert f"## {analysis.title}\n" in page and f"]({name}.png)" in page
+        assert facts["analyses"][name]["text"] in page
+    assert "4 sources of 24x24 pixels: fingerprints of 16 images each, 14 test images" in page
+    assert str(folder) not in json.dumps(facts) and facts["files_tell"] == []
+    kept = SourceFingerprint.load(place / "fingerprints" / "progan.safetensors")
+    assert kept.count == ESTIMATE and kept.source == "progan" and kept.codecs == {"PNG": ESTIMATE}
+
+
+def test_figures_are_those_of_what_was_measured(
+    output: tuple[Path, dict[str, Any]], measured: Measured
+) -> None:
+    found = {name: each["rows"] for name, each in output[1]["analyses"].items()}
+    values = measured.scores.values
+    hits = [int((v.argmax(1) == i).sum()) for i, v in enumerate(values)]
+    plain = [row for row in found["jpeg"] if row["test_images"] == "as they are"]
+    assert [row["source"] for row in plain] == ["all", *NAMES]
+    assert [row["accuracy"] for row in plain[1:]] == pytest.approx([h / 14 for h in hits], rel=1e-4)
+    assert plain[0]["accuracy"] == pytest.approx(sum(hits) / 56, rel=1e-4)
+    row = next(r for r in found["matrix"] if r["test images of"] == "dcgan.b")
+    assert row["dcgan.a"] == pytest.approx(values[1][:, 0].mean(), rel=1e-3, abs=1e-5)
+    last = [row for row in found["number"] if row["fingerprint_images"] == ESTIMATE]
+    assert last[0]["accuracy"] == plain[0]["accuracy"] and last[0]["draws"] == 1
+    whole = [row for row in found["size"] if row["width"] == SIDE]
+    assert [row["accuracy"] for row in whole] == [row["accuracy"] for row in plain]
+    kinds = {row["pairs_are"]: row for row in found["dependence"]}
+    assert list(kinds) == ["same source", "another run", "other group"]
+    expected = np.mean([values[0][:, 1].mean(), values[1][:, 0].mean()])
+    assert kinds["another run"]["mean"] == pytest.approx(expected, rel=1e-3)
+    assert kinds["another run"]["low"] > kinds["other group"]["high"]  # they share a pattern
+    assert found["real"][0]["auc"] > 0.9 and found["real"][0]["real_images"] == 14
+    assert len(found["histograms"]) == 1 + 4 + 12 and len(found["energy"]) == 4 * 4
+
+
+def test_chosen_analyses_and_left_out_ones(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Figure, "savefig", lambda *_, **__: None)  # which takes most of the time
+    few = tmp_path / "few"
+    few.mkdir()
+    for name in ("dcgan.a", "progan"):
+        (few / name).symlink_to(folder / name)
+    study = Study(few, tmp_path / "out", "gaussian")
+    chosen = run(replace(study, analyses=("matrix", "energy")))
+    assert list(chosen.parts) == ["energy", "matrix"] and not chosen.left_out
+    assert not (tmp_path / "out" / "jpeg.png").exists()
+    every = run(study)
+    assert list(every.left_out) == ["real", "dependence"] and "jpeg" in every.parts
+    assert "Left out:\n\n- Real against" in (tmp_path / "out" / "study.md").read_text()
+    for wrong, told in (
+        ({"analyses": ("real",)}, "--analyses real: no source is named as real"),
+        ({"analyses": ("dependence",)}, "--analyses dependence: no two sources"),
+        ({"analyses": ("energies",)}, "--analyses: found 'energies'; choose from fingerprints"),
+        ({"real": ("camera",)}, "--real: no source is called 'camera'; found dcgan.a, progan"),
+        ({"real": ("dcgan.a", "progan")}, "--real: all sources are real"),
+        ({"images": 10}, "other images"),
+    ):
+        with pytest.raises(UserError, match=told if "images" not in wrong else "out"):
+            run(replace(study, **wrong))
+
+
+def test_images_of_another_size_are_named(folder: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for number in range(8):
+            size = (20, 24) if (name, number) == ("b", 5) else (24, 24)
+            Image.new("RGB", size, (number, 9, 9)).save(tmp_path / name / f"{number}.png")
+    images = Images(sources_in(tmp_path), 0)
+    list(images.take("a", 8))
+    told = r"b/5\.png is 20x24, a/\d\.png is 24x24; all images of all sources must have one size"
+    with pytest.raises(UserError, match=told):
+        list(images.take("b", 8))
+
+
+def test_each_image_once_and_unusable_ones_named(folder: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for path in (folder / "progan").iterdir():
+            (tmp_path / name / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "a" / "07.png").write_bytes(b"no image")
+    images = Images(sources_in(tmp_path), 0)
+    batches = [*images.take("a", 10), *images.take("a", 100)]
+    assert len(batches[0]) == 10 and sum(map(len, batches)) == COUNT - 1
+    assert len(torch.unique(torch.cat(batches).flatten(1), dim=0)) == COUNT - 1
+    assert [name for name, _ in images.failed] == ["a/07.png"]
+    assert images.codecs["a"] == {"PNG": COUNT - 1}
+    orders = []
+    for seed in (0, 0, 1):
+        other = Images(sources_in(tmp_path), seed)
+        orders.append(torch.cat(list(other.take("b", COUNT))))
+    assert torch.equal(orders[0], orders[1]) and not torch.equal(orders[0], orders[2])
+    # The same names stay together: what b took first is what a took first, but for the broken one.
+    kept = torch.cat(batches)
+    assert sum(bool((kept == image).flatten(1).all(1).any()) for image in orders[0]) == COUNT - 1
+
+
+def test_too_few_that_can_be_read_flat_ones_and_small_ones(folder: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    for number in range(8):
+        Image.new("RGB", (16, 16)).save(tmp_path / "a" / f"{number}.png")
+        (tmp_path / "b" / f"{number}.png").write_bytes(b"no image")
+    extractor = load_extractor("gaussian")
+    with pytest.raises(UserError, match="a: the mean residual is 0 everywhere"):
+        measure(Images(sources_in(tmp_path), 0), extractor, Wanted(4, 4))
+    sources = sources_in(tmp_path)
+    with pytest.raises(UserError, match="b: 0 images can be read; 4 are needed"):
+        measure(Images({"b": sources["b"]}, 0), extractor, Wanted(4, 4))
+    for path in (tmp_path / "a").iterdir():
+        Image.new("RGB", (16, 7)).save(path)
+    with pytest.raises(UserError, match="a: images of 16x7 pixels; expected 8 a side"):
+        measure(Images(sources_in(tmp_path), 0), extractor, Wanted(4, 4))
+
+
+def test_folder_without_sources(tmp_path: Path) -> None:
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / "a").mkdir()
+    with pytest.raises(UserError, match="found 1 subfolders; expected one for each source"):
+        sources_in(tmp_path)
+    with pytest.raises(UserError, match="cannot be read"):
+        sources_in(tmp_path / "nothing")
+
+
+def test_files_that_tell_sources_apart_are_told(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "in" / "jpegs").mkdir(parents=True)
+    (tmp_path / "in" / "progan").symlink_to(folder / "progan")
+    for path in (folder / "dcgan.a").iterdir():
+        Image.open(path).save(tmp_path / "in" / "jpegs" / f"{path.stem}.jpg")
+    with caplog.at_level(logging.WARNING, "artfp"):
+        run(Study(tmp_path / "in", tmp_path / "out", "gaussian", analyses=("matrix",)))
+    assert "format alone tells 100%" in caplog.text
+    facts = json.loads((tmp_path / "out" / "study.json").read_text())
+    assert facts["files_tell"] and facts["files_tell"][0] in caplog.text
+    assert "files alone tell sources apart" in (tmp_path / "out" / "study.md").read_text()
+
+
+def test_facts_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "groups.json"
+    path.write_text('{"a": {"model": "x", "seed": 1}, "b": {"seed": 2, "model": "x"}}')
+    assert read_facts(path, "abc")["a"] == {"model": "x", "seed": "1"}
+    path.write_text('{"a": "x", "c": "y"}')
+    assert read_facts(path, "abc") == {"a": {"group": "x"}, "c": {"group": "y"}}
+    for text, told in (
+        ("[", "cannot be read as JSON"),
+        ('{"a": "x"}', "expected an object with two sources"),
+        ('{"a": "x", "d": "y"}', "no source is called 'd'; found a, b, c"),
+        ('{"a": "x", "b": 3}', "b is 3; expected a group"),
+        ('{"a": "x", "b": {"model": "x"}}', "b has model, a has group; give the same facts"),
+    ):
+        path.write_text(text)
+        with pytest.raises(UserError, match=told):
+            read_facts(path, "abc")

@@ -1,0 +1,84 @@
+"""Bonferroni and Benjamini-Yekutieli against fractions and simulation."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from artfp.stats import correct, log_p_value, prevalence, significant
+
+
+def test_correction_multiplies_by_all_tests_and_stops_at_one():
+    assert correct(math.log(1e-6), keys=20, tries=3) == pytest.approx(math.log(6e-5), rel=1e-14)
+    assert correct(math.log(0.4), keys=3) == 0.0
+    assert type(correct(-1.0, 2)) is float
+    found = correct(np.array([[-177.0, -1.0], [-0.1, 0.0]]), 5)
+    np.testing.assert_allclose(found, [[-177 + math.log(5), 0.0], [0.0, 0.0]])
+    assert correct(-0.3) == -0.3
+    assert correct(-1e4, keys=10**6, tries=10**6) == pytest.approx(-1e4 + 12 * math.log(10))
+
+
+def test_correction_holds_over_keys_and_tries():
+    # 3 tries that are copies of each other: as dependent as can be.
+    rng = np.random.default_rng(0)
+    runs, bits, keys = 20_000, 32, 7
+    matches = rng.binomial(bits, 0.5, (runs, keys))
+    log_p = np.asarray(correct(log_p_value(matches, bits).min(axis=1), keys, tries=3))
+    for level in (0.1, 0.01):
+        hits = int((log_p <= math.log(level)).sum())
+        assert stats.binom.sf(hits - 1, runs, level) > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("log_p", "keys", "tries", "found"),
+    [(-1.0, 0, 1, "0 keys"), (-1.0, 1, -2, "-2 tries"), (0.5, 1, 1, "found 0.5")],
+)
+def test_correction_refuses(log_p, keys, tries, found):
+    with pytest.raises(ValueError, match=found):
+        correct(log_p, keys, tries)
+    with pytest.raises(ValueError, match="found -inf"):
+        correct([-1.0, -math.inf])
+
+
+def by_hand(p: list[Fraction], level: Fraction) -> list[bool]:
+    """Benjamini and Yekutieli 2001, in fractions."""
+    count = len(p)
+    harmonic = sum(Fraction(1, i) for i in range(1, count + 1))
+    ordered = sorted(p)
+    passed = [k for k in range(1, count + 1) if ordered[k - 1] <= k * level / (count * harmonic)]
+    return [value <= ordered[max(passed) - 1] if passed else False for value in p]
+
+
+def test_significant_images_agree_with_fractions():
+    rng = np.random.default_rng(1)
+    for _ in range(300):
+        count = int(rng.integers(1, 12))
+        p = [Fraction(int(x), 10**6) for x in 1 + 10 ** rng.uniform(0, 5.9, count)]
+        log_p = [math.log(x.numerator) - math.log(x.denominator) for x in p]
+        np.testing.assert_array_equal(significant(log_p, 0.05), by_hand(p, Fraction(1, 20)))
+
+
+def test_false_discoveries_stay_under_the_level_for_equal_images():
+    rng = np.random.default_rng(2)
+    runs, level = 20_000, 0.05
+    log_p = log_p_value(rng.binomial(64, 0.5, runs), 64)
+    hits = sum(significant(np.full(50, value), level).any() for value in log_p[:4000])
+    assert stats.binom.sf(hits - 1, 4000, level) > 1e-4
+
+
+def test_prevalence_counts_and_says_so():
+    log_p = np.concatenate([np.full(30, -60.0), np.full(70, -0.5)])
+    found = prevalence(log_p, 0.01)
+    assert (found.significant, found.images, found.share) == (30, 100, 0.3)
+    assert str(found).startswith("30 of 100 images")
+    assert "%" not in str(found)
+    assert prevalence([-0.1], 0.01).significant == 0
+    assert prevalence(np.full(10_000, -177.4), 1e-9).share == 1.0
+
+
+@pytest.mark.parametrize(("log_p", "level"), [([], 0.1), ([[-1.0]], 0.1), ([-1.0], 1.0)])
+def test_prevalence_refuses(log_p, level):
+    with pytest.raises(ValueError, match="found"):
+        prevalence(log_p, level)

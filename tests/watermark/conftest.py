@@ -1,0 +1,37 @@
+"""Embedding jobs over a small data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from artfp.data import open_source
+from artfp.data.bundle import file_hash
+from artfp.watermark import Pair
+from artfp.watermark.embed import Embedding
+from artfp.watermark.prediction_loop import make_trainer
+
+
+@pytest.fixture
+def job(pair: Pair, weights: Path, photo_folder: Path, tmp_path: Path) -> Callable[..., Embedding]:
+    """Makes embedding jobs: any field of Embedding can be given; data_dir names the source."""
+    base = Embedding(
+        open_source(photo_folder),
+        tmp_path / "out",
+        pair.encoder,
+        file_hash(weights / "encoder.safetensors"),
+        make_trainer(),
+        batch_size=8,
+        num_workers=0,
+    )
+
+    def make(data_dir: Path | None = None, **fields: Any) -> Embedding:
+        if data_dir is not None:
+            fields["source"] = open_source(data_dir)
+        return replace(base, trainer=make_trainer(), **fields)
+
+    return make

@@ -1,0 +1,155 @@
+"""Decoding a source: bits, comparison, tables, and going on after a stop."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from artfp.data import Journal, open_source
+from artfp.ownership.assignment import Words
+from artfp.ownership.key import Key, to_text
+from artfp.watermark import Pair, build_pair, fingerprint_image, read_image, realigning
+from artfp.watermark.decode import LISTING, TABLE, Detection, detect
+from artfp.watermark.embed import IMAGES, Embedding, embed
+from artfp.watermark.prediction_loop import make_trainer
+
+WORDS = Words(16, word=Key.from_seed(5).fingerprint(16))
+
+
+@pytest.fixture
+def marked(job: Callable[..., Embedding]) -> Path:
+    embed(this := job(), WORDS)
+    return this.output / IMAGES
+
+
+def _detect(pair: Pair, data: Path, output: Path, **fields: Any) -> Any:
+    made = Detection(
+        open_source(data), output, pair.decoder, "hash", make_trainer(), num_workers=0, **fields
+    )
+    return detect(made)
+
+
+def _rows(folder: Path) -> list[dict[str, str]]:
+    with open(folder / TABLE, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_bits_are_those_of_the_decoder(pair: Pair, marked: Path, tmp_path: Path) -> None:
+    result = _detect(pair, marked, tmp_path / "found")
+    assert (result.decoded, result.failed, result.matches) == (120, [], None)
+    rows = _rows(tmp_path / "found")
+    for row in rows[::10]:
+        pixels = np.asarray(Image.open(marked / row["name"]))
+        assert row["bits"] == to_text(read_image(pair.decoder, pixels))
+    lines = (tmp_path / "found" / LISTING).read_text().splitlines()
+    assert lines == [f"{row['name']} {row['bits']}" for row in rows]
+    assert "matches" not in rows[0]
+
+
+def test_comparison_against_exact_arithmetic(pair: Pair, marked: Path, tmp_path: Path) -> None:
+    result = _detect(pair, marked, tmp_path / "found", words=WORDS)
+    word = to_text(WORDS.of(""))
+    for row in _rows(tmp_path / "found"):
+        matches = sum(a == b for a, b in zip(row["bits"], word, strict=True))
+        tail = sum(math.comb(16, k) for k in range(matches, 17)) / 2**16
+        assert int(row["matches"]) == matches
+        assert float(row["bit_accuracy"]) == matches / 16
+        assert float(row["log10_p"]) == pytest.approx(math.log10(tail), abs=1e-4)
+        assert float(row["p_value"]) == pytest.approx(tail, rel=0.06)
+    assert result.matches.mean() > 13
+
+
+def test_untouched_images_match_half(pair: Pair, photo_folder: Path, tmp_path: Path) -> None:
+    words = [Words(16, word=Key.from_seed(seed).fingerprint(16)) for seed in range(4)]
+    means = [
+        _detect(pair, photo_folder, tmp_path / str(i), words=word).matches.mean()
+        for i, word in enumerate(words)
+    ]
+    assert 6.5 < np.mean(means) < 9.5
+
+
+def test_other_sizes_are_brought_to_the_network(
+    pair: Pair, marked: Path, tmp_path: Path, photographs: list[np.ndarray]
+) -> None:
+    word = Key.from_seed(5).fingerprint(16)
+    big = pair.embed(Image.fromarray(photographs[1]), word)
+    (tmp_path / "in").mkdir()
+    big.save(tmp_path / "in/big.png")
+    big.resize((300, 200), Image.Resampling.LANCZOS).save(tmp_path / "in/half.webp", lossless=True)
+    result = _detect(pair, tmp_path / "in", tmp_path / "found", words=WORDS)
+    assert (result.matches >= 15).all()
+    assert [(r["width"], r["height"]) for r in _rows(tmp_path / "found")] == [
+        ("600", "400"),
+        ("300", "200"),
+    ]
+
+
+def test_stopped_runs_go_on_and_finished_ones_begin_anew(
+    pair: Pair, marked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _detect(pair, marked, tmp_path / "whole", words=WORDS)
+    real, count = Journal.append, 0
+
+    def failing(self: Journal, record: dict[str, Any]) -> None:
+        nonlocal count
+        count += 1
+        if count > 50:
+            raise RuntimeError("stopped")
+        real(self, record)
+
+    monkeypatch.setattr(Journal, "append", failing)
+    with pytest.raises(RuntimeError, match="stopped"):
+        _detect(pair, marked, tmp_path / "part", words=WORDS)
+    monkeypatch.undo()
+    assert len(Journal(tmp_path / "part", "detect").records()) == 50
+    _detect(pair, marked, tmp_path / "part", words=WORDS)
+    for name in (TABLE, LISTING):
+        whole = (tmp_path / "whole" / name).read_bytes()
+        assert (tmp_path / "part" / name).read_bytes() == whole
+    assert sorted(p.name for p in (tmp_path / "part").iterdir()) == [TABLE, LISTING]
+    other = Words(16, word=1 - WORDS.of(""))
+    again = _detect(pair, marked, tmp_path / "part", words=other)
+    assert again.matches.mean() < 3
+
+
+def test_unusable_images_are_named(pair: Pair, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/bad.png").write_text("no")
+    result = _detect(pair, tmp_path / "in", tmp_path / "found", words=WORDS)
+    assert result.decoded == 0 and result.failed[0][0] == "bad.png"
+    assert len(result.matches) == 0
+
+
+def test_the_table_tells_what_was_realigned(tmp_path: Path, photographs: list[np.ndarray]) -> None:
+    """A turned oblong beside an untouched one; without realigning, neither word nor column."""
+    encoder, decoder = build_pair("residual", 100, 128)
+    encoder.rescale(3.0)
+    words = Words(100, word=Key.from_seed(5).fingerprint(100))
+    pixels = np.array(Image.fromarray(photographs[1]).resize((240, 160)))
+    image = Image.fromarray(fingerprint_image(encoder.eval(), pixels, words.of("")))
+    (tmp_path / "in").mkdir()
+    image.save(tmp_path / "in/still.png")
+    image.rotate(12, Image.Resampling.BICUBIC).save(tmp_path / "in/turned.png")
+
+    def table(network: Any, output: str) -> dict[str, dict[str, str]]:
+        pair = Pair(encoder, network)
+        _detect(pair, tmp_path / "in", tmp_path / output, words=words)
+        return {row["name"]: row for row in _rows(tmp_path / output)}
+
+    found = table(realigning(decoder.eval()), "found")
+    assert found["still.png"]["realigned"] == ""
+    note = found["turned.png"]["realigned"].split()
+    assert note[:2] == ["turned", "by"] and note[3] == "degrees"
+    assert float(note[2]) == pytest.approx(12, abs=1)
+    assert min(int(row["matches"]) for row in found.values()) > 90
+    plain = table(decoder, "plain")
+    assert {row["realigned"] for row in plain.values()} == {""}
+    assert plain["still.png"]["bits"] == found["still.png"]["bits"]
+    assert 30 < int(plain["turned.png"]["matches"]) < 70

@@ -1,0 +1,334 @@
+"""Embedding a source: names, pixels, tables, and going on after a stop."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from artfp.core.errors import UserError
+from artfp.data import open_source
+from artfp.data.bundle import file_hash
+from artfp.ownership.assignment import Words
+from artfp.ownership.key import Key, to_text
+from artfp.watermark import Pair
+from artfp.watermark.check import check
+from artfp.watermark.embed import ARCHIVE, IMAGES, LISTING, TABLE, Embedding, embed
+
+Jobs = Callable[..., Embedding]
+KEY = Key.from_seed(5)
+ONE = Words(16, key=KEY)
+EACH = Words(16, key=KEY, per_image=True)
+
+
+def _save(path: Path, pixels: np.ndarray, mode: str = "RGB") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).convert(mode).save(path)
+
+
+def _pixels(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path))
+
+
+def _rows(folder: Path) -> list[dict[str, str]]:
+    with open(folder / TABLE, encoding="utf-8", errors="surrogateescape", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _state(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Content and time of change of all that a user sees."""
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name[0] != ".")
+    return {
+        str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in files
+    }
+
+
+def test_tree_names_and_listing(
+    job: Jobs, tmp_path: Path, photographs: list[np.ndarray], pair: Pair
+) -> None:
+    for name, photo in zip(("a/x.png", "a/x.jpg", "b/c/y.d.webp"), photographs, strict=False):
+        _save(tmp_path / "in" / name, photo[:60, :80])
+    this = job(tmp_path / "in")
+    assert embed(this, ONE) is not None
+    images = this.output / IMAGES
+    found = sorted(str(p.relative_to(images)) for p in images.rglob("*") if p.is_file())
+    assert found == ["a/x.jpg.png", "a/x.png.png", "b/c/y.d.png"]
+    word = to_text(KEY.fingerprint(16))
+    assert (this.output / LISTING).read_text().splitlines() == [f"{name} {word}" for name in found]
+    assert [row["output"] for row in _rows(this.output)] == found
+
+
+def test_psnr_of_the_table_is_that_of_the_file(job: Jobs, photo_folder: Path) -> None:
+    embed(this := job(), ONE)
+    for row in _rows(this.output)[::7]:
+        written, original = (
+            _pixels(this.output / IMAGES / row["output"]),
+            _pixels(photo_folder / row["name"]),
+        )
+        error = np.mean((written.astype(float) - original) ** 2)
+        assert float(row["psnr"]) == pytest.approx(10 * np.log10(255**2 / error), abs=0.002)
+        assert (int(row["width"]), int(row["height"])) == (48, 48)
+
+
+def test_no_image_falls_under_min_psnr(job: Jobs, tmp_path: Path) -> None:
+    embed(free := job(output=tmp_path / "free"), ONE)
+    psnrs = np.array([float(row["psnr"]) for row in _rows(free.output)])
+    limit = round(float(np.median(psnrs)), 1)
+    embed(this := job(output=tmp_path / "limited", min_psnr=limit), ONE)
+    limited = np.array([float(row["psnr"]) for row in _rows(this.output)])
+    assert limited.min() > limit - 0.1 and psnrs.min() < limit - 0.2
+    assert (limited >= psnrs).all() and (limited == psnrs).mean() > 0.2
+    with pytest.raises(UserError, match="min_psnr is nan; give decibels"):
+        job(min_psnr=float("nan"))
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "1", "LA"])
+def test_any_mode_becomes_rgb(
+    job: Jobs, tmp_path: Path, photographs: list[np.ndarray], mode: str
+) -> None:
+    suffix = ".jpg" if mode == "CMYK" else ".png"
+    _save(tmp_path / f"in/x{suffix}", photographs[2][:64, :64], mode)
+    this = job(tmp_path / "in")
+    embed(this, ONE)
+    assert Image.open(this.output / IMAGES / "x.png").mode == "RGB"
+
+
+@pytest.mark.parametrize("name", ["webp", "bmp", "tiff"])
+def test_lossless_formats_hold_the_same_pixels(job: Jobs, tmp_path: Path, name: str) -> None:
+    embed(png := job(output=tmp_path / "png"), ONE)
+    embed(other := job(output=tmp_path / name, format=name), ONE)
+    for path in (png.output / IMAGES).iterdir():
+        twin = (other.output / IMAGES / path.name).with_suffix(f".{name}")
+        assert np.array_equal(_pixels(path), _pixels(twin))
+
+
+def test_unusable_images_are_named_and_the_rest_is_done(
+    job: Jobs, tmp_path: Path, photographs: list[np.ndarray]
+) -> None:
+    _save(tmp_path / "in/good.png", photographs[0][:50, :50])
+    (tmp_path / "in/empty.jpg").touch()
+    (tmp_path / "in/text.png").write_text("no image")
+    (tmp_path / "in/readme.txt").write_text("ignored")
+    done = embed(this := job(tmp_path / "in"), ONE)
+    assert done is not None and done.written == 1
+    assert dict(done.failed).keys() == {"empty.jpg", "text.png"}
+    assert {row["name"]: bool(row["error"]) for row in _rows(this.output)} == {
+        "empty.jpg": True,
+        "good.png": False,
+        "text.png": True,
+    }
+
+
+def test_an_image_that_was_mended_is_done_the_next_time(
+    job: Jobs, tmp_path: Path, photographs: list[np.ndarray]
+) -> None:
+    _save(tmp_path / "in/good.png", photographs[0][:50, :50])
+    (tmp_path / "in/later.png").touch()
+    embed(job(tmp_path / "in"), ONE)
+    _save(tmp_path / "in/later.png", photographs[1][:50, :50])
+    done = embed(this := job(tmp_path / "in"), ONE)
+    assert done is not None and (done.written, done.before, done.failed) == (2, 1, [])
+    assert not any(row["error"] for row in _rows(this.output))
+
+
+def test_stylegan_zip_keeps_labels_and_packs_again(
+    job: Jobs, tmp_path: Path, photographs: list[np.ndarray]
+) -> None:
+    labels = [["00000/img0.jpg", 3], ["00000/img1.png", 1]]
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        archive.writestr("dataset.json", json.dumps({"labels": labels}))
+        for (name, _), photo in zip(labels, photographs, strict=False):
+            file = io.BytesIO()
+            Image.fromarray(photo[:40, :40]).save(file, "JPEG" if name.endswith("jpg") else "PNG")
+            archive.writestr(str(name), file.getvalue())
+    this = job(tmp_path / "set.zip", archive=True)
+    embed(this, ONE)
+    wanted = {"labels": [["00000/img0.png", 3], ["00000/img1.png", 1]]}
+    assert json.loads((this.output / IMAGES / "dataset.json").read_text()) == wanted
+    with zipfile.ZipFile(this.output / ARCHIVE) as archive:
+        assert json.loads(archive.read("dataset.json")) == wanted
+        for name, _ in wanted["labels"]:
+            assert archive.read(str(name)) == (this.output / IMAGES / str(name)).read_bytes()
+    again = open_source(this.output / ARCHIVE)
+    assert again.names == ["00000/img0.png", "00000/img1.png"]
+
+
+def test_per_image_words_differ_and_are_read(job: Jobs, pair: Pair) -> None:
+    embed(this := job(), EACH)
+    words = {row["output"]: row["bits"] for row in _rows(this.output)}
+    assert len(set(words.values())) > 100
+    figures = check(this, pair.decoder)
+    assert figures["bit_accuracy"] > 0.8
+
+
+def test_check_agrees_with_the_files(job: Jobs, pair: Pair, photo_folder: Path) -> None:
+    embed(this := job(), ONE)
+    errors, right = [], []
+    for row in _rows(this.output):
+        image = Image.open(this.output / IMAGES / row["output"])
+        written, original = np.asarray(image), _pixels(photo_folder / row["name"])
+        errors.append(10 * np.log10(255**2 / np.mean((written - original.astype(float)) ** 2)))
+        right.append(pair.detect(image, KEY.fingerprint(16)).matches / 16)
+    figures = check(this, pair.decoder)
+    assert figures["psnr"] == pytest.approx(np.mean(errors), abs=1e-3)
+    assert figures["bit_accuracy"] == pytest.approx(np.mean(right))
+
+
+def test_a_stopped_run_goes_on_and_repeats_nothing(
+    job: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = job(output=tmp_path / "whole")
+    embed(whole, EACH)
+
+    import artfp.watermark.embed as module
+
+    real, count = module.write_atomic, 0
+
+    def failing(path: Path, data: bytes | str) -> None:
+        nonlocal count
+        count += 1
+        if count > 41:
+            raise KeyboardInterrupt
+        real(path, data)
+
+    monkeypatch.setattr(module, "write_atomic", failing)
+    stopped = job(output=tmp_path / "stopped")
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        embed(stopped, EACH)
+    monkeypatch.undo()
+    before = _state(stopped.output / IMAGES)
+    assert 30 < len(before) < 60
+    done = embed(job(output=tmp_path / "stopped"), EACH)
+    assert done is not None and done.before == len(before) and done.written == 120
+    after = _state(stopped.output / IMAGES)
+    assert all(after[name] == value for name, value in before.items())
+    for name, (content, _) in _state(whole.output).items():
+        if not name.endswith("run.json"):
+            assert (stopped.output / name).read_bytes() == content, name
+
+
+def test_a_finished_run_changes_nothing(job: Jobs, tmp_path: Path, photo_folder: Path) -> None:
+    shutil.copytree(photo_folder, folder := tmp_path / "in")
+    (folder / "dataset.json").write_text(json.dumps({"labels": [["003.png", 1]]}))
+    embed(this := job(folder, archive=True), ONE)
+    before = _state(this.output)
+    assert {ARCHIVE, TABLE, LISTING, "embed.run.json", f"{IMAGES}/dataset.json"} < before.keys()
+    done = embed(job(folder, archive=True), ONE)
+    assert done is not None and done.before == done.written == 120
+    assert _state(this.output) == before
+
+
+def test_the_same_folder_by_another_path_goes_on(
+    job: Jobs, photo_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embed(job(), ONE)
+    monkeypatch.chdir(photo_folder.parent)
+    for path in (f"{photo_folder}/", photo_folder.name, f"./{photo_folder.name}/."):
+        source = open_source(path)
+        done = embed(job(source=source), ONE)
+        assert done is not None and done.before == 120
+
+
+def test_leftovers_of_a_kill_go_away_and_nothing_else(job: Jobs) -> None:
+    embed(this := job(), ONE)
+    left = [this.output / ".0123456789abcdef.tmp", this.output / IMAGES / ".fedcba9876543210.tmp"]
+    kept = [this.output / ".mine.tmp", this.output / IMAGES / "notes.tmp"]
+    for path in left + kept:
+        path.touch()
+    embed(job(), ONE)
+    assert not any(path.exists() for path in left) and all(path.exists() for path in kept)
+
+
+def test_a_deleted_image_is_made_again(job: Jobs) -> None:
+    embed(this := job(), ONE)
+    before = _state(this.output)
+    (gone := this.output / IMAGES / "017.png").unlink()
+    done = embed(job(), ONE)
+    assert done is not None and (done.before, done.written) == (119, 120)
+    after = _state(this.output)
+    name = str(gone.relative_to(this.output))
+    assert after.pop(name)[0] == before.pop(name)[0]
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    "change", [{"strength": 2.0}, {"format": "webp"}, {"encoder_hash": "other"}, {"batch_size": 4}]
+)
+def test_another_run_in_the_same_folder_is_refused(job: Jobs, change: dict[str, object]) -> None:
+    embed(this := job(), ONE)
+    before = _state(this.output)
+    with pytest.raises(UserError, match=next(iter(change)).split("_")[0]):
+        embed(job(**change), ONE)
+    with pytest.raises(UserError, match="fingerprint"):
+        embed(job(), Words(16, key=Key.from_seed(6)))
+    assert _state(this.output) == before
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"strength": 0.0},
+        {"strength": float("nan")},
+        {"format": "gif"},
+        {"batch_size": 0},
+        {"num_workers": -1},
+    ],
+)
+def test_impossible_settings(job: Jobs, fields: dict[str, object]) -> None:
+    with pytest.raises(UserError):
+        job(**fields)
+
+
+def test_labels_of_another_form_are_refused_at_once(
+    job: Jobs, tmp_path: Path, photographs: list[np.ndarray]
+) -> None:
+    _save(tmp_path / "in/x.png", photographs[0][:40, :40])
+    (tmp_path / "in/dataset.json").write_text('{"labels": "none"}')
+    with pytest.raises(UserError, match="labels"):
+        job(tmp_path / "in")
+
+
+def test_an_output_among_the_images_is_refused(
+    job: Jobs, tmp_path: Path, photographs: list[np.ndarray]
+) -> None:
+    _save(tmp_path / "in/x.png", photographs[0][:40, :40])
+    (tmp_path / "link").symlink_to(tmp_path / "in", target_is_directory=True)
+    for output in (tmp_path / "in", tmp_path / "in/deep/out", tmp_path / "link/out"):
+        with pytest.raises(UserError, match="outside"):
+            job(tmp_path / "in", output=output)
+    job(tmp_path / "in", output=tmp_path / "in2")
+    job(tmp_path / "in/x.png", output=tmp_path / "in")
+
+
+def test_hostile_names_pass_through_the_tables(
+    job: Jobs, tmp_path: Path, photographs: list[np.ndarray]
+) -> None:
+    names = ["<script>.png", 'quo"te,comma.png', "new\nline.png", "ünï.png", "x" * 200 + ".png"]
+    names.append(b"not-utf8-\xff.png".decode("utf-8", "surrogateescape"))
+    for name in names:
+        _save(tmp_path / "in" / name, photographs[0][:40, :40])
+    done = embed(this := job(tmp_path / "in"), EACH)
+    assert done is not None and done.written == len(names)
+    assert {row["name"] for row in _rows(this.output)} == set(names)
+    lines = (this.output / LISTING).read_bytes().splitlines()
+    assert len(lines) == len(names)
+    assert {path.name for path in (this.output / IMAGES).iterdir()} == set(names)
+
+
+def test_secrets_stay_in_the_key_file(job: Jobs, tmp_path: Path) -> None:
+    embed(this := job(), ONE)
+    KEY.save(tmp_path / "key.json")
+    secret = json.loads((tmp_path / "key.json").read_text())["secret"]
+    manifest = (this.output / "embed.run.json").read_text()
+    assert secret not in manifest and KEY.tag() not in manifest
+    assert to_text(KEY.fingerprint(16)) not in manifest
+    assert file_hash(tmp_path / "key.json") not in manifest
