@@ -17,6 +17,9 @@ from skimage import data
 from torch import Tensor
 
 from artfp.watermark import Pair, build_pair, save_network
+from tests.golden import golden, pytest_addoption
+
+__all__ = ["golden", "pytest_addoption"]
 
 torch.set_num_threads(1)
 
