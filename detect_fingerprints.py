@@ -3,4 +3,4 @@
 from artfp.cli.main import main
 
 if __name__ == "__main__":
-    raise SystemExit(main(command="detect"))
+    raise SystemExit(main(command="detect", prog="detect_fingerprints.py"))

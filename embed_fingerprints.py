@@ -3,4 +3,4 @@
 from artfp.cli.main import main
 
 if __name__ == "__main__":
-    raise SystemExit(main(command="embed"))
+    raise SystemExit(main(command="embed", prog="embed_fingerprints.py"))

@@ -3,4 +3,4 @@
 from artfp.cli.main import main
 
 if __name__ == "__main__":
-    raise SystemExit(main(command="train"))
+    raise SystemExit(main(command="train", prog="train.py"))

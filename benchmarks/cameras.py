@@ -27,7 +27,8 @@ import numpy as np
 import report
 import torch
 
-from artfp.core.command import console, run
+from artfp.core.command import run
+from artfp.core.console import console
 from artfp.core.errors import UserError
 from artfp.data.decode import decode_image
 from artfp.data.pixels import as_batch

@@ -33,7 +33,8 @@ from sklearn.cluster import HDBSCAN, AgglomerativeClustering
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
-from artfp.core.command import console, run
+from artfp.core.command import run
+from artfp.core.console import console
 from artfp.core.errors import UserError
 from artfp.data.sources import ImageSource, open_source
 from artfp.data.subset import Subset

@@ -33,7 +33,8 @@ from decoded import UNPERTURBED, Decoded, Sources, decode
 from evidence_parts import PARTS, Subject, extremes
 from tallies import Tally, rows, table
 
-from artfp.core.command import console, run
+from artfp.core.command import run
+from artfp.core.console import console
 from artfp.core.errors import UserError
 from artfp.data.bundle import file_hash, locate
 from artfp.watermark import load_decoder

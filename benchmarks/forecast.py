@@ -21,7 +21,8 @@ import report
 from rich.table import Table
 from scipy import stats
 
-from artfp.core.command import console, run
+from artfp.core.command import run
+from artfp.core.console import console
 from artfp.core.errors import UserError
 from artfp.data.bundle import (
     file_hash,

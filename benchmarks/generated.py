@@ -25,7 +25,8 @@ import torch
 from numpy.typing import NDArray
 from rich.table import Table
 
-from artfp.core.command import console, run
+from artfp.core.command import run
+from artfp.core.console import console
 from artfp.core.errors import UserError
 from artfp.data.bundle import file_hash, locate
 from artfp.data.pixels import to_bytes

@@ -20,7 +20,8 @@ import report
 import torch
 from rich.table import Table
 
-from artfp.core.command import console, run
+from artfp.core.command import run
+from artfp.core.console import console
 from artfp.data.decode import decode_image
 from artfp.data.passive_page import rounded
 from artfp.data.sources import (

@@ -19,7 +19,7 @@ from typing import Any
 import pytorch_lightning as pl
 import report
 
-from artfp.core.command import quiet_libraries
+from artfp.core.console import quiet_libraries
 from artfp.data import Geometry, open_source
 from artfp.data.train_module import TrainingData
 from artfp.watermark.training.callbacks import Milestones

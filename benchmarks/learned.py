@@ -38,7 +38,8 @@ import torch
 from passive import material
 from rich.table import Table
 
-from artfp.core.command import console, quiet_libraries, run
+from artfp.core.command import run
+from artfp.core.console import console, quiet_libraries
 from artfp.data.passive_page import rounded
 from artfp.data.pixels import to_unit
 from artfp.data.sources import (

@@ -32,7 +32,8 @@ import report
 from numpy.typing import NDArray
 from rich.table import Table
 
-from artfp.core.command import console, run
+from artfp.core.command import run
+from artfp.core.console import console
 from artfp.core.errors import UserError
 from artfp.data.passive_page import rounded
 from artfp.data.sources import (

@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from passive import Images
 from rich.table import Table
 
-from artfp.core.command import console, run
+from artfp.core.command import run
+from artfp.core.console import console
 from artfp.core.errors import UserError
 from artfp.data.passive_page import rounded
 from artfp.data.pixels import to_bytes, to_unit

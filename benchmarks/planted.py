@@ -44,7 +44,8 @@ from rich.table import Table
 from scipy.special import ndtr
 from torch import Tensor
 
-from artfp.core.command import console, run
+from artfp.core.command import run
+from artfp.core.console import console
 from artfp.core.errors import UserError
 from artfp.data.geometry import Geometry
 from artfp.data.images import stacked

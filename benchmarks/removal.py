@@ -29,7 +29,8 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from artfp.core.command import console, run
+from artfp.core.command import run
+from artfp.core.console import console
 from artfp.core.errors import UserError
 from artfp.data.decode import decode_image
 from artfp.data.pixels import as_batch, to_unit

@@ -34,7 +34,8 @@ from rich.table import Table
 from scipy import ndimage
 from skimage import data
 
-from artfp.core.command import console, run
+from artfp.core.command import run
+from artfp.core.console import console
 from artfp.core.errors import UserError
 from artfp.data.pixels import to_unit
 from artfp.passive.residuals import known_extractors, load_extractor

@@ -8,19 +8,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from artfp.core.command import console, make_parser
-from artfp.core.common import (
-    add_decoder_option,
-    add_run_options,
-    add_source_options,
-    check_bits,
-    counted,
-    first_process,
-    prepare,
-    report_failed,
-)
+from artfp.core.command import count_images, report_unusable
+from artfp.core.common import add_decoder_option, add_run_options, add_source_options, check_bits
+from artfp.core.console import console, prepare_terminal
 from artfp.core.device_options import trainer_options
 from artfp.core.errors import UserError, one_line
+from artfp.core.legacy import make_parser
+from artfp.core.processes import first_process
 
 DESCRIPTION = """\
 Decode the fingerprint of every image, and say how well it matches one that you name.
@@ -130,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     args = _parser().parse_args(words)
     _check(args)
-    prepare()
+    prepare_terminal()
     with ExitStack() as stack:
         return _run(args, words, stack)
 
@@ -174,14 +168,14 @@ def _run(args: Any, argv: list[str], stack: ExitStack) -> int:
     if result is None:
         return 0
     out = sys.stderr if args.json == "-" else sys.stdout
-    print(f"{counted(result.decoded)} decoded, in {one_line(args.output_dir)}", file=out)
+    print(f"{count_images(result.decoded)} decoded, in {one_line(args.output_dir)}", file=out)
     if auditor is not None:
         _tell(auditor, out)
     elif result.matches is not None and len(result.matches):
         from artfp.audit.console import matches_table
 
         console().print(matches_table(result.matches, card["bits"]))
-    code = report_failed(result.failed)
+    code = report_unusable(result.failed)
     if auditor is None or not args.exit_code:
         return code
     verdict = auditor.audit.verdict

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from artfp.core.command import console, make_parser
-from artfp.core.common import prepare
+from artfp.core.console import console, prepare_terminal
 from artfp.core.errors import UserError, one_line
+from artfp.core.legacy import make_parser
 
 DESCRIPTION = """\
 Say how many images of one source it takes to find a fingerprint in them, for bits that are read at
@@ -79,7 +79,7 @@ def _parser() -> Any:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
     args = _parser().parse_args(argv)
-    prepare()
+    prepare_terminal()
     _check(args)
 
     from rich.console import Console

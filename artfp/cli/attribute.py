@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from artfp.core.common import parsed_action
+from artfp.core.legacy import parsed_action
 from artfp.passive import attribute_baseline, attribute_report, attribute_visnet
 from artfp.passive import command_fit as attribute_fit
 from artfp.passive import command_predict as attribute_predict

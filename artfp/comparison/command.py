@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from artfp.core.attribute_progress import progress
-from artfp.core.command import console, make_parser
-from artfp.core.common import prepare, report_failed
+from artfp.core.command import report_unusable
+from artfp.core.console import console, prepare_terminal
 from artfp.core.device_options import add_device_option
 from artfp.core.errors import UserError, one_line
+from artfp.core.legacy import make_parser
 from artfp.passive.attribute_fitting import examined
 from artfp.passive.command_options import (
     NETWORK_OPTIONS,
@@ -87,7 +88,7 @@ def _parser() -> Any:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
     args = _parser().parse_args(argv)
-    prepare()
+    prepare_terminal()
     names = [part.strip() for part in args.contestants.split(",") if part.strip()]
 
     from artfp.comparison import report
@@ -138,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     files = report.write_comparison(found, conditions, told, output)
     _show(report.closing_rows(found), report.CLOSING)
     print(f"wrote {', '.join(files)} into {one_line(str(output))}")
-    return report_failed(found.failed)
+    return report_unusable(found.failed)
 
 
 def _fingerprints(path: Path, bits: int) -> dict[str, Any]:

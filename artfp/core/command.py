@@ -1,158 +1,132 @@
-"""What all commands share: one-line errors, exit codes, help texts, quiet libraries, tables.
+"""Commands: settings in, exit code out; groups of commands, loaded when they are called.
 
-Exit codes: 0 done, 2 bad input (one line on stderr), 130 interrupted, 1 anything else.
+Exit codes: 0 done, 2 bad input (one line on stderr), 130 interrupted, 143 terminated, 1 anything
+else.
 """
 
 from __future__ import annotations
 
-import argparse
 import difflib
-import logging
+import importlib
 import os
-import re
 import sys
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn, TypeVar
-
-import jsonargparse
-from rich.console import Console
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from artfp.core.errors import UserError, one_line
+from artfp.core.settings import Settings
 
-Action = TypeVar("Action")
+S = TypeVar("S", bound=Settings)
 
-_PLAIN_WIDTH = 120
-
-# The modules that chatter, since importing Lightning sets the levels of the loggers above them.
-_QUIET_LOGGERS = (
-    "pytorch_lightning.utilities.rank_zero",
-    "pytorch_lightning.trainer.connectors.signal_connector",
-    "lightning_fabric.utilities.distributed",
-    "lightning_fabric.utilities.rank_zero",
-    "lightning_fabric.utilities.seed",
-)
-
-# Matched from the start of the message.
-_QUIET_WARNINGS = (
-    r".*does not have many workers",
-    r".*is smaller than the logging interval",
-    r".*Checkpoint directory .* exists and is not empty",
-    r".*isinstance\(treespec, LeafSpec\)",
-    r".*'pin_memory' argument is set as true but no accelerator",
-    r".*GPU available but not used",
-    r".*predict returned None",
-    r".*`weights_only` was not set",
-)
+_SHOWN = 20
 
 
-class _HelpFormatter(jsonargparse.DefaultHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Types and defaults beside each option; description and epilog laid out as written."""
+@dataclass(frozen=True)
+class Command(Generic[S]):
+    """A command: parse its settings, run it, return the exit code.
 
-
-class _Parser(jsonargparse.ArgumentParser):
-    """A parser whose errors are one line on stderr and exit code 2."""
-
-    _config_file = ""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Print `prog: error: ...` on one line and exit with 2."""
-        where = f"{self._config_file}: " if self._config_file else ""
-        self.exit(2, f"{self.prog}: error: {where}{self._reword(message)}\n")
-
-    def parse_path(self, cfg_path: Any, *args: Any, **kwargs: Any) -> jsonargparse.Namespace:
-        """Parse a configuration file; an error in it names the file."""
-        self._config_file = str(cfg_path)
-        try:
-            return super().parse_path(cfg_path, *args, **kwargs)
-        except UnicodeDecodeError:
-            self.error("not a text file in UTF-8; expected YAML")
-        except OSError as error:
-            self.error(error.strerror or str(error))
-        finally:
-            self._config_file = ""
-
-    def _reword(self, message: str) -> str:
-        """Turn a message of jsonargparse or argparse into one line in the user's words."""
-        text = one_line(" ".join(message.split()))
-        text = re.sub(r"<class 'NoneType'>", "null", text)
-        text = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", text)
-        text = re.sub(r"typing\.Literal\[(.*?)\]", r"one of \1", text)
-        text = re.sub(
-            r"Does not validate against any of the Union subtypes Subtypes: \[(.*?)\] Errors: .*"
-            r" Given value: (.*)",
-            r"expected one of \1; found \2",
-            text,
-        )
-        text = re.sub(r"Expected an? (.*?)\. Got value: ", r"expected \1; found ", text)
-        text = re.sub(r"^Option ('.*') is not accepted", r"\1 in --config is not an option", text)
-        if key := re.match(r'Parser key "([\w.]+)": ', text):
-            return f"{self._flag(key[1])}: {text[key.end() :]}"
-        if missing := re.match("the following arguments are required: (.*)", text):
-            return "missing " + ", ".join(map(self._flag, missing[1].split(", ")))
-        if unknown := re.match("unrecognized arguments: (.*)", text):
-            return f"unrecognized arguments: {unknown[1]}; {self._hint(unknown[1].split()[0])}"
-        return text
-
-    def _flag(self, dest: str) -> str:
-        """Name an argument as the user types it."""
-        for action in self._actions:
-            if action.dest == dest and action.option_strings:
-                return action.option_strings[-1]
-        return dest
-
-    def _hint(self, word: str) -> str:
-        """Say where to look instead of an option that does not exist."""
-        known = [option for action in self._actions for option in action.option_strings]
-        close = difflib.get_close_matches(word.split("=")[0], known, n=1)
-        return f"did you mean {close[0]}?" if close else f"see {self.prog} --help"
-
-
-def make_parser(prog: str, description: str, epilog: str = "") -> jsonargparse.ArgumentParser:
-    """Make a command's parser: `--config FILE.yaml`, `--print_config`, defaults in the help.
-
-    Options given after `--config` override the file. Every error is one line on stderr,
-    `prog: error: ...`, with exit code 2. Abbreviated options are errors.
+    Args:
+        settings: Settings class; its fields are the options.
+        action: Function that does the work of the command with these settings, prints the result
+            and returns the exit code. Import what is heavy inside it.
+        description: Text of the help above the options.
+        epilog: Text of the help below the options: examples and exit codes.
     """
-    parser = _Parser(
-        prog=prog,
-        description=description,
-        epilog=epilog,
-        formatter_class=_HelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--config",
-        action="config",
-        metavar="FILE.yaml",
-        help="Read options from a YAML file; those given after it override the file.",
-    )
-    return parser
+
+    settings: type[S]
+    action: Callable[[S], int]
+    description: str
+    epilog: str = ""
+
+    def main(self, argv: Sequence[str], prog: str) -> int:
+        """Run the command with these words after `prog`, and return the exit code."""
+        return run(lambda: self._main(list(argv), prog), prog)
+
+    def _main(self, argv: list[str], prog: str) -> int:
+        from artfp.core.parser import help_text, parse
+
+        if "-h" in argv or "--help" in argv:
+            print(help_text(self.settings, prog, self.description, self.epilog), end="")
+            return 0
+        parsed: list[Any] = []
+        settings = parse(self.settings, argv, prog, parsed.append)
+        from artfp.core.console import prepare_terminal
+        from artfp.core.run_log import run_log
+
+        prepare_terminal(parsed[0].quiet, parsed[0].verbose)
+        folder = getattr(settings, "output_dir", None)
+        with run_log(None if folder is None else Path(folder), settings.command_line(prog)):
+            return self.action(settings)
 
 
-def choose(actions: Mapping[str, Action], words: Sequence[str], text: str) -> Action | None:
-    """The action that the first word names; None if it asks for help, which is then printed.
+class Entry(NamedTuple):
+    """A command of a group: where its `Command` or `CommandGroup` is, and its line in the help.
 
-    Args: `text`, the help of the command.
-    Raises UserError: no action, or one that is not there.
+    `target` is `package.module:NAME`.
     """
-    if words[:1] in (["-h"], ["--help"]):
-        print(text)
-        return None
-    known = ", ".join(actions)
-    if not words:
-        raise UserError(f"no action; choose from {known}")
-    if words[0] not in actions:
-        raise UserError(f"unknown action {words[0]!r}; choose from {known}")
-    return actions[words[0]]
+
+    target: str
+    summary: str
 
 
-def run(
-    command: Callable[[Sequence[str] | None], int],
-    argv: Sequence[str] | None = None,
-    prog: str = "artfp",
-) -> int:
-    """Call `command(argv)` and return the exit code of the process.
+@dataclass(frozen=True)
+class CommandGroup:
+    """Commands by name; a command's module is imported when it is called.
+
+    Args:
+        description: What the group is for.
+        entries: The commands, in the order of the help.
+        epilog: Examples and exit codes.
+        noun: What a member is called in the help and in errors.
+    """
+
+    description: str
+    entries: Mapping[str, Entry]
+    epilog: str = ""
+    noun: str = "action"
+
+    def main(self, argv: Sequence[str], prog: str) -> int:
+        """Run the command that the first word names, and return the exit code."""
+        name = argv[0] if argv else ""
+        if name in ("-h", "--help"):
+            print(self.help_text(prog))
+            return 0
+        if name not in self.entries:
+            return _print_error(f"{prog}: error: {self._refusal(name)}", 2)
+        return run(lambda: self.load(name).main(argv[1:], f"{prog} {name}"), f"{prog} {name}")
+
+    def load(self, name: str) -> Command[Any] | CommandGroup:
+        """Import and return a command of the group."""
+        module, _, attribute = self.entries[name].target.partition(":")
+        found: Command[Any] | CommandGroup = getattr(importlib.import_module(module), attribute)
+        return found
+
+    def help_text(self, prog: str) -> str:
+        """Return the help: the commands, a line each."""
+        width = max(map(len, self.entries))
+        lines = [f"  {name:{width}}  {entry.summary}" for name, entry in self.entries.items()]
+        parts = [
+            f"usage: {prog} {self.noun.upper()} ...",
+            self.description,
+            "\n".join([f"{self.noun}s:", *lines]),
+            self.epilog,
+            f"{prog} {self.noun.upper()} --help prints the options of one.",
+        ]
+        return "\n\n".join(part for part in parts if part)
+
+    def _refusal(self, name: str) -> str:
+        known = ", ".join(self.entries)
+        if not name:
+            return f"no {self.noun}; choose from {known}"
+        close = difflib.get_close_matches(name, self.entries, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"choose from {known}"
+        return f"unknown {self.noun} '{one_line(name)}'; {hint}"
+
+
+def run(call: Callable[[], int], prog: str = "artfp") -> int:
+    """Return the exit code of a call that does a command's work.
 
     A UserError is one line `prog: error: ...` on stderr and 2; an interrupt is one line and 130,
     also where a library turned it into an exit; SIGTERM during a training is one line and 143; a
@@ -160,46 +134,48 @@ def run(
     parser's, returns it. Other exceptions pass.
     """
     try:
-        code = command(argv)
+        code = call()
         sys.stdout.flush()
         return code
     except UserError as error:
-        return _say(f"{prog}: error: {error}", 2)
+        return _print_error(f"{prog}: error: {error}", 2)
     except KeyboardInterrupt:
-        return _say(f"{prog}: interrupted", 130)
+        return _print_error(f"{prog}: interrupted", 130)
     except BrokenPipeError:
         # Python flushes stdout once more at its end: give it a place to write to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except SystemExit as stop:
         if isinstance(stop.__context__, KeyboardInterrupt):
-            return _say(f"{prog}: interrupted", 130)
+            return _print_error(f"{prog}: interrupted", 130)
         if isinstance(stop.code, int):
             return stop.code
         if stop.code is None:  # how Lightning leaves a loop after a SIGTERM
-            return _say(f"{prog}: terminated", 143)
+            return _print_error(f"{prog}: terminated", 143)
         raise
 
 
-def _say(line: str, code: int) -> int:
-    """Print one line on stderr and hand on the exit code."""
+def _print_error(line: str, code: int) -> int:
+    """Print one line on stderr and return the exit code."""
     print(line, file=sys.stderr)
     return code
 
 
-def quiet_libraries() -> None:
-    """Silence the libraries' chatter that tells a user of a command nothing.
+def count_images(images: int) -> str:
+    """Return a number of images in words: `1 image`, `2 images`."""
+    return f"{images} image{'' if images == 1 else 's'}"
 
-    Lightning's loggers print warnings and worse only, and warnings that do not matter here are
-    dropped. Call it before a Trainer is made; it imports neither torch nor Lightning.
+
+def report_unusable(failed: Sequence[tuple[str, str]]) -> int:
+    """Print the images that could not be used on stderr; return the exit code, 1 if there are any.
+
+    Args:
+        failed: Name and reason of each.
     """
-    for name in _QUIET_LOGGERS:
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for pattern in _QUIET_WARNINGS:
-        warnings.filterwarnings("ignore", message=pattern)
-
-
-def console() -> Console:
-    """A rich console on stdout, for tables; 120 columns wide where stdout is no terminal."""
-    plain = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    return Console(width=_PLAIN_WIDTH if plain else None, highlight=False)
+    for name, reason in failed[:_SHOWN]:
+        print(f"unusable: {one_line(name)}: {one_line(reason)}", file=sys.stderr)
+    if len(failed) > _SHOWN:
+        print(f"... and {len(failed) - _SHOWN} more (see the table)", file=sys.stderr)
+    if failed:
+        print(f"{count_images(len(failed))} could not be used", file=sys.stderr)
+    return 1 if failed else 0

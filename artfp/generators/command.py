@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from artfp.core.command import console, make_parser
-from artfp.core.common import counted, parsed_action, report_failed
+from artfp.core.command import count_images, report_unusable
+from artfp.core.console import console
 from artfp.core.device_options import add_device_option, torch_device
 from artfp.core.errors import UserError
+from artfp.core.legacy import make_parser, parsed_action
 from artfp.generators import gan_alter
 from artfp.generators.gan_options import add_training_options, training_of
 
@@ -186,8 +187,8 @@ def _generate(args: Any, parser: Any, words: list[str]) -> int:
     )
     done = generate(job, progress=sys.stderr.isatty())
     before = f", {done.before} of them before" if done.before else ""
-    console().print(f"{counted(done.images)} in {done.folder}{before}", soft_wrap=True)
-    return report_failed(done.failed)
+    console().print(f"{count_images(done.images)} in {done.folder}{before}", soft_wrap=True)
+    return report_unusable(done.failed)
 
 
 _Action = tuple[Callable[[str], Any], Callable[[Any, Any, list[str]], int]]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from artfp.core.command import console, make_parser
+from artfp.core.console import console
 from artfp.core.errors import UserError
+from artfp.core.legacy import make_parser
 
 
 def describe(prog: str) -> Any:

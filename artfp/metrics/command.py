@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from artfp.core.command import console, make_parser
-from artfp.core.common import counted, prepare, report_failed
+from artfp.core.command import count_images, report_unusable
+from artfp.core.console import console, prepare_terminal
 from artfp.core.device_options import add_device_option, torch_device
 from artfp.core.errors import UserError, one_line
+from artfp.core.legacy import make_parser
 
 DESCRIPTION = """\
 Tell how far the images in B are from those in A, as sets: the Frechet distance and the kernel
@@ -80,7 +81,7 @@ def _parser() -> Any:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
     args = _parser().parse_args(argv)
-    prepare()
+    prepare_terminal()
     _check(args)
 
     from artfp.data.sources import open_source
@@ -109,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sets.append(found)
     _tell_sizes(places, sets)
     _report(args, places, sets, network.names)
-    return report_failed(
+    return report_unusable(
         [
             (f"{place}: {name}", reason)
             for place, each in zip(places, sets, strict=True)
@@ -159,7 +160,7 @@ def _report(args: Any, places: list[str], sets: list[Any], names: tuple[str, str
     out = sys.stderr if _STDOUT in (args.json, args.csv) else sys.stdout
     shown = Console(file=out, width=console().width, highlight=False, soft_wrap=True)
     for letter, place, count in zip("ABC", places, counts, strict=False):
-        shown.print(f"{letter}: {one_line(place)}: {counted(count)}", markup=False)
+        shown.print(f"{letter}: {one_line(place)}: {count_images(count)}", markup=False)
     shown.print(report.rows_table(rows, args.confidence))
     shown.print(about)
     for path, content in files:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from artfp.core.command import make_parser
-from artfp.core.common import prepare
+from artfp.core.console import prepare_terminal
 from artfp.core.errors import UserError, one_line
+from artfp.core.legacy import make_parser
 from artfp.ownership.ownership import (
     OWNERSHIP,
     add_ownership_options,
@@ -83,7 +83,7 @@ def _parser() -> Any:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
     args = _parser().parse_args(argv)
-    prepare()
+    prepare_terminal()
     if args.verify is not None:
         excluded(args, "not with --verify; the commitment says it", *OWNERSHIP)
         excluded(args, "not with --verify", "commit", "overwrite")

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any
 
-from artfp.core.command import console, make_parser
-from artfp.core.common import parsed_action
+from artfp.core.console import console
 from artfp.core.errors import UserError, one_line
+from artfp.core.legacy import make_parser, parsed_action
 from artfp.ownership.ownership import (
     add_ownership_options,
     decoder_hash,

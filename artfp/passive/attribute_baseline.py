@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from artfp.core.command import make_parser
 from artfp.core.device_options import torch_device
+from artfp.core.legacy import make_parser
 from artfp.passive.attribute_fitting import add_fitting_options, fit_and_save
 
 DESCRIPTION = """\

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from artfp.core.attribute_progress import progress
-from artfp.core.command import console
-from artfp.core.common import counted, first_process, report_failed
+from artfp.core.command import count_images, report_unusable
+from artfp.core.console import console
 from artfp.core.device_options import add_device_option
 from artfp.core.errors import UserError, one_line
+from artfp.core.processes import first_process
 
 
 def add_fitting_options(parser: Any) -> None:
@@ -98,7 +99,9 @@ def fit_and_save(
             material.close()
             with progress() as tick:
                 material = read(side, tick)
-        print(f"{counted(len(material))} of {len(sources)} sources; {material.policy.describe()}")
+        print(
+            f"{count_images(len(material))} of {len(sources)} sources; {material.policy.describe()}"
+        )
         with progress() as tick:
             found = fit(material, rules, output.resolve().name, tick)
         asked = {"window": args.window, "limit": args.limit, "seed": args.seed, **asked}
@@ -114,7 +117,7 @@ def fit_and_save(
     console().print(
         f"wrote {', '.join(files)} into {one_line(str(output))}", soft_wrap=True, markup=False
     )
-    return report_failed(material.failed)
+    return report_unusable(material.failed)
 
 
 def _tell(found: Any) -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from artfp.core.attribute_progress import progress
-from artfp.core.command import console, make_parser
-from artfp.core.common import report_failed
+from artfp.core.command import report_unusable
+from artfp.core.console import console
 from artfp.core.device_options import add_device_option, torch_device
 from artfp.core.errors import UserError, one_line
+from artfp.core.legacy import make_parser
 
 DESCRIPTION = """\
 Measure an attributor on labelled images. FOLDER has one subfolder for each source. Those that have
@@ -101,4 +102,4 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     failed = [
         (f"{name}/{image}", why) for name, each in found.items() for image, why in each.failed
     ]
-    return report_failed(failed)
+    return report_unusable(failed)

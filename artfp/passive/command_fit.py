@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from artfp.core.attribute_progress import progress
-from artfp.core.command import console, make_parser
-from artfp.core.common import counted, report_failed
+from artfp.core.command import count_images, report_unusable
+from artfp.core.console import console
 from artfp.core.device_options import add_device_option, torch_device
 from artfp.core.errors import UserError, one_line
+from artfp.core.legacy import make_parser
 from artfp.passive.attribute_fitting import add_rule_options, examined, tell_by_source
 
 DESCRIPTION = """\
@@ -117,7 +118,7 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
             tick=tick,
         )
         originals = int((material.states == AS_IS).sum())
-        print(f"{counted(originals)} of {len(sources)} sources; {material.policy.describe()}")
+        print(f"{count_images(originals)} of {len(sources)} sources; {material.policy.describe()}")
         memory = Memory(output, {"sources": material.digest, **asked})
         found = fit(material, options, output.resolve().name, tick, memory)
     found.attributor.facts.update(facts_of_fit(material, found, guard, asked))
@@ -127,7 +128,7 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     _tell(found)
     tell_by_source(found)
     print(f"wrote {' and '.join(files)} into {one_line(str(output))}")
-    return report_failed(material.failed)
+    return report_unusable(material.failed)
 
 
 def _tell(found: Any) -> None:

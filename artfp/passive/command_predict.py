@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from artfp.core.attribute_progress import progress
-from artfp.core.command import console, make_parser
-from artfp.core.common import counted, report_failed
+from artfp.core.command import count_images, report_unusable
+from artfp.core.console import console
 from artfp.core.device_options import add_device_option, torch_device
 from artfp.core.errors import UserError, one_line
+from artfp.core.legacy import make_parser
 
 DESCRIPTION = """\
 Attribute images to the sources of an attributor. IMAGES is a folder, a zip, an image, or a list of
@@ -91,7 +92,7 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     if len(found.names) > report.SHOWN:
         shown.print(f"... and {len(found.names) - report.SHOWN} more (--csv has all)")
     votes = ", ".join(f"{one_line(v)} {n}" for v, n in report.verdicts_of(found).items())
-    shown.print(f"{counted(len(found.names))}: {votes}", markup=False)
+    shown.print(f"{count_images(len(found.names))}: {votes}", markup=False)
     if group is not None:
         shown.print(one_line(report.in_words(group, attributor.rules)), markup=False)
     content = {
@@ -104,4 +105,4 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
         elif path is not None:
             write_atomic(Path(path), make())
             shown.print(f"wrote {one_line(path)}", markup=False)
-    return report_failed(found.failed)
+    return report_unusable(found.failed)

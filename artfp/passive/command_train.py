@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from artfp.core.attribute_progress import progress
-from artfp.core.command import console, make_parser
-from artfp.core.common import counted, first_process, report_failed
+from artfp.core.command import count_images, report_unusable
+from artfp.core.console import console
 from artfp.core.device_options import add_lightning_options, trainer_options
 from artfp.core.errors import UserError, one_line
+from artfp.core.legacy import make_parser
+from artfp.core.processes import first_process
 from artfp.passive.attribute_fitting import add_rule_options, examined, tell_by_source
 
 DESCRIPTION = """\
@@ -117,7 +119,8 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     try:
         if first_process():
             print(
-                f"{counted(len(material))} of {len(sources)} sources; {material.policy.describe()}"
+                f"{count_images(len(material))} of {len(sources)} sources; "
+                f"{material.policy.describe()}"
             )
         settings = _settings(args, design, immunise, init)
         name, config = output.resolve().name, parser.dump(args)
@@ -135,7 +138,7 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     _tell(found)
     tell_by_source(found)
     print(f"wrote {' and '.join(files)} into {one_line(str(output))}")
-    return report_failed(material.failed)
+    return report_unusable(material.failed)
 
 
 def immunities(text: str | None) -> tuple[str, ...]:

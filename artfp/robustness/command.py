@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from artfp.core.command import console, make_parser
-from artfp.core.common import add_fingerprint_options, counted, prepare, report_failed
+from artfp.core.command import count_images, report_unusable
+from artfp.core.common import add_fingerprint_options
+from artfp.core.console import console, prepare_terminal
 from artfp.core.errors import UserError
+from artfp.core.legacy import make_parser
 from artfp.robustness.robustness_labelled import (
     add_attributor_options,
     attributed,
@@ -116,7 +118,7 @@ def _parser() -> Any:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
     args = _parser().parse_args(argv)
-    prepare()
+    prepare_terminal()
     _check(args)
 
     from artfp.robustness.report import Report, write_report
@@ -136,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _print(report)
     shown = [name for name in files if "/" not in name]
     print(f"wrote {', '.join(shown)} and {len(files) - len(shown)} examples into {output}")
-    return report_failed(failed)
+    return report_unusable(failed)
 
 
 def _check(args: Any) -> None:
@@ -278,14 +280,14 @@ def _print(report: Any) -> None:
     for name, fidelity in report.sweep.fidelity.items():
         print(
             f"{name}: PSNR {fidelity.psnr:.2f} dB, SSIM {fidelity.ssim:.4f} "
-            f"on {counted(fidelity.images)}"
+            f"on {count_images(fidelity.images)}"
         )
     for name, contestant in {row.contestant: row for row in report.sweep.rows}.items():
         if contestant.negatives:
             shares = [r.false_positives for r in report.sweep.rows if r.contestant == name]
             what = "without the fingerprint" if contestant.bits else "of no known source"
             print(
-                f"{name}: {counted(contestant.negatives)} {what}, of which at most "
+                f"{name}: {count_images(contestant.negatives)} {what}, of which at most "
                 f"{max(shares):.2%} passed the test under any condition"
             )
     kinds = {row.bits is None: None for row in report.sweep.rows}

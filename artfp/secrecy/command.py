@@ -8,9 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from artfp.core.command import console, make_parser
-from artfp.core.common import prepare, report_failed
+from artfp.core.command import report_unusable
+from artfp.core.console import console, prepare_terminal
 from artfp.core.errors import UserError
+from artfp.core.legacy import make_parser
 
 DESCRIPTION = """\
 Train detectors (steganalysers) on N clean and N fingerprinted images and tell how well they find
@@ -85,7 +86,7 @@ def _parser() -> Any:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
     args = _parser().parse_args(argv)
-    prepare()
+    prepare_terminal()
     sizes = _check(args)
 
     from artfp.data.resume import Journal, Manifest
@@ -135,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_atomic(output / name, content)
     console().print(secrecy_table(rows))
     print(f"wrote {', '.join(files)} into {output}")
-    return report_failed(failed)
+    return report_unusable(failed)
 
 
 def _check(args: Any) -> list[int]:

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from artfp.core.command import console, make_parser
-from artfp.core.common import add_fingerprint_options, parsed_action, report_failed
+from artfp.core.command import report_unusable
+from artfp.core.common import add_fingerprint_options
+from artfp.core.console import console
 from artfp.core.device_options import torch_device, trainer_options
 from artfp.core.errors import UserError
+from artfp.core.legacy import make_parser, parsed_action
 from artfp.generators.gan_options import add_training_options, training_of
 
 HELP = """\
@@ -184,7 +186,7 @@ def _read(args: Any) -> int:
     console().print(shown.table)
     for line in shown.lines:
         console().print(line, soft_wrap=True)
-    return report_failed(failed)
+    return report_unusable(failed)
 
 
 def _predict_parser(prog: str) -> Any:
@@ -223,7 +225,7 @@ def _predict(args: Any) -> int:
     )
     for line in lines:
         console().print(line, soft_wrap=True)
-    return report_failed(failed)
+    return report_unusable(failed)
 
 
 def _table_parser(prog: str) -> Any:

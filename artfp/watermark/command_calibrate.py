@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from artfp.core.command import console, make_parser
-from artfp.core.common import add_decoder_option, add_run_options, counted, prepare, report_failed
+from artfp.core.command import count_images, report_unusable
+from artfp.core.common import add_decoder_option, add_run_options
+from artfp.core.console import console, prepare_terminal
 from artfp.core.device_options import trainer_options
 from artfp.core.errors import UserError, one_line
+from artfp.core.legacy import make_parser
 
 DESCRIPTION = """\
 Decode clean images, in which no fingerprint is, and keep what the decoder says of them in a file
@@ -92,7 +94,7 @@ def _parser() -> Any:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
     args = _parser().parse_args(argv)
-    prepare()
+    prepare_terminal()
     keys = args["keys"]  # args.keys is a method
     if not 2 <= keys <= 10_000:
         raise UserError(f"--keys: found {keys}, expected 2 to 10000")
@@ -135,8 +137,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if result is None or calibrator.calibration is None:
         return 0
     alarmed = _tell(calibrator.calibration)
-    print(f"{counted(result.decoded)} decoded; calibration in {one_line(str(output))}")
-    return max(report_failed(result.failed), int(alarmed))
+    print(f"{count_images(result.decoded)} decoded; calibration in {one_line(str(output))}")
+    return max(report_unusable(result.failed), int(alarmed))
 
 
 def _output(args: Any, weights: Path) -> Path:

@@ -8,19 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from artfp.core.command import make_parser
-from artfp.core.common import (
-    add_run_options,
-    add_source_options,
-    await_first,
-    check_bits,
-    counted,
-    first_process,
-    prepare,
-    report_failed,
-)
+from artfp.core.command import count_images, report_unusable
+from artfp.core.common import add_run_options, add_source_options, check_bits
+from artfp.core.console import prepare_terminal
 from artfp.core.device_options import trainer_options
 from artfp.core.errors import UserError, one_line
+from artfp.core.legacy import make_parser
+from artfp.core.processes import await_first, first_process
 
 DESCRIPTION = """\
 Embed a fingerprint in every image of a data set.
@@ -95,7 +89,7 @@ def _parser() -> Any:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
     args = _parser().parse_args(argv)
-    prepare()
+    prepare_terminal()
     from artfp.data import Geometry, open_source
 
     source = open_source(args.data_dir)
@@ -146,16 +140,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"read back from the files: bit accuracy {figures['bit_accuracy']:.4f}, "
             f"PSNR {figures['psnr']:.2f} dB, SSIM {figures['ssim']:.4f}"
         )
-    return report_failed(result.failed)
+    return report_unusable(result.failed)
 
 
 def _summary(result: Any, output: Path) -> str:
     """What was done, in one line."""
     where = one_line(str(output))
     if result.written and result.before == result.written and not result.failed:
-        return f"nothing to do: {counted(result.written)} fingerprinted before, in {where}"
+        return f"nothing to do: {count_images(result.written)} fingerprinted before, in {where}"
     before = f" ({result.before} of them before)" if result.before else ""
-    return f"{counted(result.written)} fingerprinted{before}, in {where}"
+    return f"{count_images(result.written)} fingerprinted{before}, in {where}"
 
 
 def _words(args: Any, bits: int, output: Path) -> Any:

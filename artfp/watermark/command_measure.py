@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from artfp.core.command import console, make_parser
-from artfp.core.common import counted, prepare, report_failed
+from artfp.core.command import count_images, report_unusable
+from artfp.core.console import console, prepare_terminal
 from artfp.core.errors import UserError
+from artfp.core.legacy import make_parser
 
 DESCRIPTION = """\
 Measure an encoder and its decoder on images: each gets a random fingerprint, becomes a PNG file,
@@ -85,7 +86,7 @@ def _parser() -> Any:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
     args = _parser().parse_args(argv)
-    prepare()
+    prepare_terminal()
     sizes, strengths = _sizes(args.sizes), _strengths(args.strengths)
     if not 0.0 <= args.min_psnr <= 100.0:
         raise UserError(f"--min_psnr: found {args.min_psnr}, expected decibels from 0 to 100")
@@ -135,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "figures": results,
         }
         write_atomic(Path(args.output), json.dumps(whole, indent=2) + "\n")
-    return report_failed(list(images.failed.items()))
+    return report_unusable(list(images.failed.items()))
 
 
 class _Images:
@@ -185,7 +186,7 @@ class _Images:
         if first is None:
             reason = next(iter(self.failed.values()), "nothing there")
             raise UserError(
-                f"{self.source.location}: none of {counted(len(self.indices))} can be used; "
+                f"{self.source.location}: none of {count_images(len(self.indices))} can be used; "
                 f"the first: {reason}"
             )
 

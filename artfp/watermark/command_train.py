@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from artfp.core.command import console, make_parser
-from artfp.core.common import prepare
+from artfp.core.console import console, prepare_terminal
 from artfp.core.device_options import add_lightning_options, trainer_options
+from artfp.core.legacy import make_parser
 
 DESCRIPTION = """\
 Train an encoder, which hides a fingerprint in images, and the decoder that reads it again.
@@ -132,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code."""
     parser = _parser()
     args = parser.parse_args(argv)
-    prepare()
+    prepare_terminal()
 
     from artfp.data.geometry import Geometry
     from artfp.watermark.training.fit import Training, train

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from artfp.core.command import console, make_parser
-from artfp.core.common import prepare
+from artfp.core.console import console, prepare_terminal
+from artfp.core.legacy import make_parser
 
 DESCRIPTION = """\
 Draw a fresh key, embed its fingerprint in six photographs that come with scikit-image, write them
@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output_dir", default="demo", help="Folder for images and the picture.")
     parser.add_argument("--weights", default="photo128", help="Shipped weights, by name.")
     args = parser.parse_args(argv)
-    prepare()
+    prepare_terminal()
     from rich.table import Table
 
     from artfp.stats import format_p

@@ -125,6 +125,7 @@ def files() -> Callable[[Path], dict[str, bytes]]:
             str(path.relative_to(folder)): path.read_bytes()
             for path in folder.rglob("*")
             if path.is_file()
+            and path.name != "artfp.log"
             and not path.name.endswith((".run.json", ".key.json"))
             and not (path.name.startswith(".") and path.suffix == ".jsonl")
         }

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from artfp.core.attribute_progress import progress
-from artfp.core.command import make_parser
-from artfp.core.common import report_failed
+from artfp.core.command import report_unusable
 from artfp.core.device_options import add_device_option, torch_device
 from artfp.core.errors import UserError
+from artfp.core.legacy import make_parser
 
 DESCRIPTION = """\
 Correlate the noise residuals of images with fingerprints of sources: a line of CSV for each image,
@@ -89,4 +89,4 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
         sys.stdout.write("".join(lines))
     else:
         write_atomic(Path(args.output), "".join(lines))
-    return report_failed(failed)
+    return report_unusable(failed)

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from artfp.core.attribute_progress import progress
-from artfp.core.command import console, make_parser
-from artfp.core.common import counted, report_failed
+from artfp.core.command import count_images, report_unusable
+from artfp.core.console import console
 from artfp.core.device_options import add_device_option, torch_device
 from artfp.core.errors import UserError, one_line
+from artfp.core.legacy import make_parser
 
 DESCRIPTION = """\
 Estimate the fingerprint of one source, the mean noise residual of its images (Marra et al. 2019;
@@ -85,9 +86,9 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     found.save(output)
     channels, height, width = found.shape
     console().print(
-        f"{one_line(found.source)}: {counted(found.count)}, {width}x{height}, {channels} colours, "
-        f"{found.extractor}; wrote {one_line(args.output)}",
+        f"{one_line(found.source)}: {count_images(found.count)}, {width}x{height}, "
+        f"{channels} colours, {found.extractor}; wrote {one_line(args.output)}",
         soft_wrap=True,
         markup=False,
     )
-    return report_failed(failed)
+    return report_unusable(failed)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from artfp.core.console import shows_progress
 from artfp.core.errors import UserError
 from artfp.core.progress import (
     StepProgress,
@@ -31,6 +31,7 @@ from artfp.data.train_module import split
 from artfp.passive.residuals.denoiser import Denoiser, save_denoiser
 from artfp.passive.residuals.extractor import Extractor, load_extractor
 from artfp.passive.residuals.filters import mirror
+from artfp.passive.residuals.settings import DenoiserSettings
 
 SIGMAS = (1.0, 10.0)
 """Grey levels of noise that a training draws from, each ratio alike."""
@@ -46,30 +47,6 @@ _TRIES = 20
 _log = logging.getLogger("artfp")
 
 
-@dataclass(frozen=True)
-class DenoiserTraining:
-    """What decides a training; see `artfp denoiser --help` for each."""
-
-    data_dir: Sequence[str]
-    output: Path
-    limit: int | None = None
-    max_steps: int = 5000
-    batch_size: int = 3
-    lr: float = 5e-3
-    width: int = 16
-    seed: int = 0
-    precision: str = "32-true"
-    progress: bool = True
-
-    def __post_init__(self) -> None:
-        """Raises UserError: a number out of range."""
-        for name in ("max_steps", "batch_size", "lr", "width"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"--{name}: found {getattr(self, name)}, expected more than 0")
-        if self.seed < 0:
-            raise UserError(f"--seed: found {self.seed}, expected 0 or more")
-
-
 class Patches(Dataset[Tensor]):
     """For each step of a training, patches (N, 3, S, S) in [0, 1] of images of one source.
 
@@ -78,7 +55,7 @@ class Patches(Dataset[Tensor]):
     from near and crisp from afar. What a step gets depends on the seed and the step alone.
     """
 
-    def __init__(self, sources: Sequence[ImageSource], settings: DenoiserTraining) -> None:
+    def __init__(self, sources: Sequence[ImageSource], settings: DenoiserSettings) -> None:
         self.sources, self.settings = sources, settings
 
     def __len__(self) -> int:
@@ -127,7 +104,7 @@ def _patch(image: Tensor, side: int, zoom: float, draws: np.random.Generator) ->
 class DenoiserModule(pl.LightningModule):
     """A denoiser in training; batches are patches (N, 3, S, S) in [0, 1]."""
 
-    def __init__(self, settings: DenoiserTraining) -> None:
+    def __init__(self, settings: DenoiserSettings) -> None:
         super().__init__()
         self.settings = settings
         self._losses: list[float] = []
@@ -168,12 +145,17 @@ class DenoiserModule(pl.LightningModule):
         return wrong.square().mean()
 
 
-def train_denoiser(settings: DenoiserTraining, command: str = "") -> Card:
-    """Train, write the network with its card, and return the card.
+def train_denoiser(settings: DenoiserSettings) -> Card:
+    """Train a denoiser, write it with its card, and return the card.
 
-    The card's figures are of images that were set aside.
+    Args:
+        settings: Images, length of the training, and the file to write.
 
-    Raises UserError: settings or images that cannot work.
+    Returns:
+        The card; `measured` has PSNR in dB on images that were set aside.
+
+    Raises:
+        UserError: images that cannot be read, or a training that Lightning refuses.
     """
     training, aside = [], []
     for path in settings.data_dir:
@@ -183,29 +165,34 @@ def train_denoiser(settings: DenoiserTraining, command: str = "") -> Card:
         aside.append(limited(held, _MEASURED_IMAGES))
     module = DenoiserModule(settings)
     settings.output.parent.mkdir(parents=True, exist_ok=True)
+    progress = shows_progress()
     trainer = new_trainer(
         max_epochs=1,
         gradient_clip_val=1.0,
-        callbacks=[StepProgress(refresh_rate=10)] if settings.progress else [],
+        callbacks=[StepProgress(refresh_rate=10)] if progress else [],
         precision=settings.precision,
         logger=False,
         devices=1,
         enable_checkpointing=False,
-        enable_progress_bar=settings.progress,
+        enable_progress_bar=progress,
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
     trainer.fit(module, DataLoader(Patches(training, settings), batch_size=None))
     if trainer.interrupted:
         raise KeyboardInterrupt
-    told = ("data_dir", "output", "progress")
     card: Card = {
         "training": {
-            "command": command,
+            # A card travels with the weights: it names the data, not where they lie.
+            "command": settings.command_line("artfp denoiser", names_only=True),
             "data": [Path(path).name for path in settings.data_dir],
             "images": [len(source) for source in training],
             "sigmas": list(SIGMAS),
-            "settings": {k: v for k, v in asdict(settings).items() if k not in told},
+            "settings": {
+                key: value
+                for key, value in settings.to_mapping().items()
+                if key not in ("data_dir", "output")
+            },
         }
     }
     save_denoiser(module.network.cpu(), settings.output, card)

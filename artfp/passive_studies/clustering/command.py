@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from artfp.core.command import console, make_parser
-from artfp.core.common import counted, report_failed
+from artfp.core.command import count_images, report_unusable
+from artfp.core.console import console
 from artfp.core.device_options import add_device_option, torch_device
 from artfp.core.errors import UserError
+from artfp.core.legacy import make_parser
 
 DESCRIPTION = """\
 Put the images of an unlabelled folder into clusters, one for each source, by what their residuals
@@ -116,10 +117,10 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     for line in report.said(told):
         console().print(line, soft_wrap=True, markup=False)
     console().print(
-        f"{counted(len(names))}; wrote {', '.join(files)} into {args.output_dir}",
+        f"{count_images(len(names))}; wrote {', '.join(files)} into {args.output_dir}",
         soft_wrap=True,
         markup=False,
     )
     if failed and size is None:
         print("images of other sizes: give --size to cut all to one", file=sys.stderr)
-    return report_failed(failed)
+    return report_unusable(failed)

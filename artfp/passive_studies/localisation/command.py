@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from artfp.core.command import console, make_parser
-from artfp.core.common import counted, report_failed
+from artfp.core.command import count_images, report_unusable
+from artfp.core.console import console
 from artfp.core.device_options import add_device_option, torch_device
 from artfp.core.errors import one_line
+from artfp.core.legacy import make_parser
 from artfp.passive.command_options import add_print_options
 
 DESCRIPTION = """\
@@ -95,8 +96,9 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     write_atomic(output / "localise.json", json.dumps(found, indent=1) + "\n")
     console().print(table)
     console().print(
-        f"{counted(len(told))}; wrote heatmaps, windows.csv, localise.json into {args.output_dir}",
+        f"{count_images(len(told))}; wrote heatmaps, windows.csv, localise.json "
+        f"into {args.output_dir}",
         soft_wrap=True,
         markup=False,
     )
-    return report_failed(failed)
+    return report_unusable(failed)

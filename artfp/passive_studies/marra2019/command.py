@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from artfp.core.command import console, make_parser
-from artfp.core.common import report_failed
+from artfp.core.command import report_unusable
+from artfp.core.console import console
 from artfp.core.device_options import add_device_option, torch_device
 from artfp.core.errors import UserError
+from artfp.core.legacy import make_parser
 
 DESCRIPTION = """\
 Analyse the fingerprints of sources as Marra et al. 2019 do: FOLDER has one subfolder of images for
@@ -94,7 +95,7 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     for name, reason in done.left_out.items():
         console().print(f"{name}: left out, {reason}", markup=False)
     console().print(f"page, pictures and tables in {study.output}", markup=False, soft_wrap=True)
-    return report_failed(done.failed)
+    return report_unusable(done.failed)
 
 
 def _listed(text: str | None) -> tuple[str, ...] | None:

@@ -7,9 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from artfp.core.command import console, make_parser
-from artfp.core.common import counted, report_failed
+from artfp.core.command import count_images, report_unusable
+from artfp.core.console import console
 from artfp.core.device_options import add_device_option, torch_device
+from artfp.core.legacy import make_parser
 from artfp.passive.command_options import add_print_options
 
 DESCRIPTION = """\
@@ -89,10 +90,11 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     write_atomic(output / "removal.json", json.dumps(whole, indent=1) + "\n")
     write_atomic(output / "removal.png", plot_attacked(found, fingerprint.source))
     console().print(
-        f"{counted(len(found))}: PSNR {told['psnr']:.2f} dB, correlation with {fingerprint.source} "
+        f"{count_images(len(found))}: PSNR {told['psnr']:.2f} dB, correlation with "
+        f"{fingerprint.source} "
         f"{told['correlation_before']:.4f} before and {told['correlation_after']:.4f} after\n"
         f"wrote images, removal.csv, removal.json, removal.png into {args.output_dir}",
         soft_wrap=True,
         markup=False,
     )
-    return report_failed(failed)
+    return report_unusable(failed)

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from artfp.core.attribute_progress import progress
-from artfp.core.command import console, make_parser
-from artfp.core.common import report_failed
+from artfp.core.command import report_unusable
+from artfp.core.console import console
 from artfp.core.device_options import add_device_option
 from artfp.core.errors import one_line
+from artfp.core.legacy import make_parser
 from artfp.passive.attribute_fitting import examined
 from artfp.passive.command_options import (
     NETWORK_OPTIONS,
@@ -113,7 +114,7 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     files = write_learned(found, told, output)
     _tell(found)
     print(f"wrote {', '.join(files)} into {one_line(str(output))}")
-    return report_failed(found.failed)
+    return report_unusable(found.failed)
 
 
 def _tell(found: Any) -> None:

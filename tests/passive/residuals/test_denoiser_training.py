@@ -17,15 +17,17 @@ from artfp.data.sources import open_source
 from artfp.passive.residuals.denoiser import load_denoiser
 from artfp.passive.residuals.denoiser_training import (
     DenoiserModule,
-    DenoiserTraining,
     Patches,
     train_denoiser,
 )
+from artfp.passive.residuals.settings import DenoiserSettings
 
 
-def settings(folder: Path, output: Path, **changes: object) -> DenoiserTraining:
-    plain = {"max_steps": 4, "batch_size": 1, "width": 4, "progress": False}
-    return DenoiserTraining([str(folder)], output, **{**plain, **changes})  # type: ignore[arg-type]
+def settings(folder: Path, output: Path, **changes: object) -> DenoiserSettings:
+    plain = {"max_steps": 4, "batch_size": 1, "width": 4}
+    return DenoiserSettings.from_mapping(
+        {"data_dir": (str(folder),), "output": output, **plain, **changes}
+    )
 
 
 def test_learns(photo_folder: Path, tmp_path: Path) -> None:
@@ -91,7 +93,7 @@ def test_images_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     ("option", "value"), [("max_steps", 0), ("lr", 0.0), ("width", 0), ("seed", -1)]
 )
 def test_numbers_out_of_range_are_refused(tmp_path: Path, option: str, value: float) -> None:
-    with pytest.raises(UserError, match=f"--{option}: found"):
+    with pytest.raises(UserError, match=f"--{option} is"):
         settings(tmp_path, tmp_path / "x.safetensors", **{option: value})
 
 

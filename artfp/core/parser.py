@@ -1,0 +1,293 @@
+"""From settings classes to options: the parser, the help, and tables for tab completion.
+
+jsonargparse parses (types, YAML files, environment variables); argparse prints the help, which it
+can without importing the types that jsonargparse needs. Every error is one line on stderr,
+`prog: error: ...`, with exit code 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from artfp.core.errors import UserError, one_line
+from artfp.core.settings import Option, Settings, options, options_by_group
+
+S = TypeVar("S", bound=Settings)
+
+ENVIRONMENT = "ARTFP"
+"""Prefix of environment variables: `ARTFP_DATA_DIR` for `--data_dir`."""
+
+COMMON = """\
+  --config FILE.yaml    Read options from a YAML file; those given after it override the file.
+  --print_config        Print the options as YAML, which --config reads, and exit.
+  -q, --quiet           Print warnings and results only, without progress.
+  -v, --verbose         Print details as well.
+  -h, --help            Print this help and exit.
+
+Every option can also be set by an environment variable: {prefix}_{key} for {flag}.
+"""
+
+
+def help_text(settings: type[Settings], prog: str, description: str = "", epilog: str = "") -> str:
+    """Return the help of a command, laid out as argparse does, in titled groups."""
+    parser = plain_parser(settings, prog, description)
+    example = next((o for o in options(settings) if not o.hidden), None)
+    key, flag = (example.key, example.flag) if example else ("SEED", "--seed")
+    common = COMMON.format(prefix=ENVIRONMENT, key=key.upper(), flag=flag)
+    parts = [parser.format_help().rstrip("\n"), f"common options:\n{common.rstrip()}", epilog]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def plain_parser(
+    settings: type[Settings], prog: str, description: str = ""
+) -> argparse.ArgumentParser:
+    """Return an argparse parser of the same options, for the help and for tab completion."""
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        usage=_usage(settings, prog),
+        description=description,
+        formatter_class=_HelpFormatter,
+        add_help=False,
+        allow_abbrev=False,
+    )
+    for title, members in options_by_group(settings):
+        group = parser.add_argument_group(title)
+        for found in members:
+            text = _help_with_default(found).replace("%", "%%")
+            if found.is_switch:
+                group.add_argument(*found.flags, action="store_true", help=text)
+            else:
+                group.add_argument(
+                    *found.flags,
+                    metavar=_metavar(found),
+                    nargs=found.nargs,
+                    choices=found.choices or None,
+                    help=text,
+                )
+    return parser
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Option strings in a column of 24, texts to a width of 100."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=24, width=100)
+
+
+def _usage(settings: type[Settings], prog: str) -> str:
+    words = [prog]
+    for found in (found for found in options(settings) if not found.hidden):
+        if found.positional:
+            several = " ..." if found.is_sequence else ""
+            words.append(_metavar(found) + several if found.required else f"[{_metavar(found)}]")
+        elif found.required:
+            words.append(f"{found.flag} {_metavar(found)}")
+    return " ".join([*words, "[options]"])
+
+
+def _metavar(found: Option) -> str:
+    if found.metavar:
+        return found.metavar
+    if found.choices:
+        return "{" + ",".join(map(str, found.choices)) + "}"
+    names = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH", bool: "{true,false}"}
+    if found.is_sequence:
+        return f"A{found.separator}..." if found.separator else found.name.upper()
+    return "|".join(dict.fromkeys(names.get(member, "VALUE") for member in found.alternatives))
+
+
+def _help_with_default(found: Option) -> str:
+    """The help, with the default as it would be typed."""
+    default = found.default
+    shown = found.help + (f" {found.flag} itself may be left out." if found.positional else "")
+    if found.required:
+        return f"{shown} (required)"
+    if default is None or found.is_switch or default in ("", ()):
+        return shown
+    if isinstance(default, tuple):
+        joined = map(str, default)
+        text = found.separator.join(joined) if found.separator else shlex.join(joined)
+    elif isinstance(default, bool):
+        text = str(default).lower()
+    else:
+        text = shlex.quote(str(default))
+    return f"{shown} (default: {text})"
+
+
+def parse(
+    settings: type[S], argv: Sequence[str], prog: str, take: Callable[[Any], None] | None = None
+) -> S:
+    """Parse a command's words into its settings.
+
+    Args:
+        settings: The settings class.
+        argv: Words after the program's name.
+        prog: Name of the program in errors.
+        take: Called with the parsed namespace, for options that are no settings.
+
+    Raises:
+        SystemExit: with 2 after a line on stderr, with 0 after `--print_config`.
+    """
+    parser = _make_parser(settings, prog)
+    namespace = parser.parse_args(_with_flags(settings, list(argv)))
+    if take is not None:
+        take(namespace)
+    values = {o.name: namespace[o.key] for o in options(settings) if not o.hidden}
+    try:
+        return settings(**values)
+    except UserError as error:
+        message = str(error)
+    parser.error(message)
+    raise AssertionError("unreachable: error exits")
+
+
+def _with_flags(settings: type[Settings], argv: list[str]) -> list[str]:
+    """Put the option string before a value that was given without."""
+    target = next((o for o in options(settings) if o.positional), None)
+    if target is None:
+        return argv
+    known = {flag: o for o in options(settings) for flag in o.flags}
+    words: list[str] = []
+    loose: list[str] = []
+    expected = 0.0  # values that the last option string still takes
+    for number, word in enumerate(argv):
+        if word == "--":
+            loose += argv[number + 1 :]
+            break
+        if word.startswith("-") and word != "-":
+            found = known.get(word.partition("=")[0])
+            takes = word == "--config" or (found is not None and not found.is_switch)
+            several = found is not None and found.nargs == "+"
+            expected = 0 if "=" in word or not takes else float("inf") if several else 1
+            words.append(word)
+        elif expected:
+            expected -= 1
+            words.append(word)
+        elif not loose or target.is_sequence:
+            loose.append(word)
+        else:
+            words.append(word)
+    if not loose:
+        return words
+    if target.is_sequence:
+        return [*words, target.flag, *loose]
+    return [*words, f"{target.flag}={loose[0]}", *loose[1:]]
+
+
+def _make_parser(settings: type[Settings], prog: str) -> Any:
+    import jsonargparse
+
+    class Parser(_ParserErrors, jsonargparse.ArgumentParser):
+        """A parser whose errors are one line on stderr and exit code 2."""
+
+    parser = Parser(
+        prog=prog, allow_abbrev=False, default_env=True, env_prefix=ENVIRONMENT, add_help=False
+    )
+    parser.add_argument("--config", action="config")
+    parser.add_argument("-q", "--quiet", action="store_true")
+    parser.add_argument("-v", "--verbose", action="store_true")
+    for found in options(settings):
+        if found.hidden:
+            continue
+        if found.is_switch:
+            parser.add_argument(*found.flags, action="store_true")
+            continue
+        extra: dict[str, Any] = {"required": True} if found.required else {}
+        if not found.required:
+            extra["default"] = found.default
+        if found.is_sequence and found.separator:
+            extra["type"] = _splitter(found)
+        elif found.nargs:
+            extra |= {"nargs": "+", "type": _element(found)}
+        else:
+            extra["type"] = found.type
+        parser.add_argument(*found.flags, **extra)
+    return parser
+
+
+def _element(found: Option) -> Any:
+    """The type of a tuple's elements."""
+    (sequence,) = [m for m in found.alternatives if getattr(m, "__origin__", None) is tuple]
+    return sequence.__args__[0]
+
+
+def _splitter(found: Option) -> Callable[[Any], tuple[Any, ...]]:
+    """A type that splits a text at the option's separator."""
+    element = _element(found)
+
+    def split(value: Any) -> tuple[Any, ...]:
+        parts = value.split(found.separator) if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple):
+            parts = [parts]
+        return tuple(element(p.strip() if isinstance(p, str) else p) for p in parts if p != "")
+
+    split.__name__ = f"{element.__name__}{found.separator}..."
+    return split
+
+
+class _ParserErrors:
+    """Errors of a jsonargparse parser as one line in the user's words."""
+
+    prog: str
+    _actions: list[argparse.Action]
+    _config_file = ""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Print `prog: error: ...` on one line and exit with 2."""
+        where = f"{self._config_file}: " if self._config_file else ""
+        self.exit(2, f"{self.prog}: error: {where}{self._reword(message)}\n")  # type: ignore[attr-defined]
+        raise SystemExit(2)
+
+    def parse_path(self, cfg_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """Parse a configuration file; an error in it names the file."""
+        self._config_file = str(cfg_path)
+        try:
+            return super().parse_path(cfg_path, *args, **kwargs)  # type: ignore[misc]
+        except UnicodeDecodeError:
+            self.error("not a text file in UTF-8; expected YAML")
+        except OSError as error:
+            self.error(error.strerror or str(error))
+        finally:
+            self._config_file = ""
+
+    def _reword(self, message: str) -> str:
+        """Turn a message of jsonargparse or argparse into one line in the user's words."""
+        text = one_line(" ".join(message.split()))
+        text = re.sub(r"<class 'NoneType'>", "null", text)
+        text = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", text)
+        text = re.sub(r"typing\.Literal\[(.*?)\]", r"one of \1", text)
+        text = re.sub(
+            r"Does not validate against any of the Union subtypes Subtypes: \[(.*?)\] Errors: .*"
+            r" Given value: (.*)",
+            r"expected one of \1; found \2",
+            text,
+        )
+        text = re.sub(r"Expected an? (.*?)\. Got value: ", r"expected \1; found ", text)
+        text = re.sub(r"^argument (-[-\w/]+): ", r"\1: ", text)
+        text = re.sub(r"^Option ('.*') is not accepted", r"\1 in --config is not an option", text)
+        if key := re.match(r'Parser key "([\w.]+)": ', text):
+            return f"{self._flag(key[1])}: {text[key.end() :]}"
+        if missing := re.match("the following arguments are required: (.*)", text):
+            return "missing " + ", ".join(map(self._flag, missing[1].split(", ")))
+        if unknown := re.match("unrecognized arguments: (.*)", text):
+            return f"unrecognized arguments: {unknown[1]}; {self._hint(unknown[1].split()[0])}"
+        return text
+
+    def _flag(self, dest: str) -> str:
+        """Name an argument as the user types it."""
+        for action in self._actions:
+            if action.dest == dest and action.option_strings:
+                return action.option_strings[0]
+        return dest
+
+    def _hint(self, word: str) -> str:
+        """Say where to look instead of an option that does not exist."""
+        known = [option for action in self._actions for option in action.option_strings]
+        close = difflib.get_close_matches(word.split("=")[0], known, n=1)
+        return f"did you mean {close[0]}?" if close else f"see {self.prog} --help"

@@ -1,0 +1,192 @@
+"""Settings classes: options, ranges, YAML, command lines, environment, positional values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import pytest
+
+from artfp.core.errors import UserError
+from artfp.core.parser import help_text, parse
+from artfp.core.settings import (
+    Bounds,
+    Fraction,
+    PositiveFloat,
+    PositiveInt,
+    Settings,
+    option,
+    options,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images(Settings):
+    """Images.
+
+    Args:
+        data_dir: Images: a folder,
+            a zip or a list.
+        size: Pixels a side, 5% of the width.
+    """
+
+    title: ClassVar[str] = "images"
+
+    data_dir: str = option(positional=True, metavar="IMAGES")
+    size: PositiveInt | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example(Images):
+    """Example of everything.
+
+    Args:
+        lr: Learning rate.
+        kind: Kind of it.
+        weight: Weight.
+        check: Check it.
+        names: Names.
+        qualities: Qualities.
+        out: Folder.
+        realign: Realign.
+        pin: Secret.
+        share: Fraction.
+        hook: No option.
+    """
+
+    title: ClassVar[str] = "example"
+
+    lr: PositiveFloat = 2e-3
+    kind: Literal["a", "b"] = "a"
+    weight: float = option(1.0, flags=("--BCE_weight", "--weight"))
+    check: bool = False
+    names: tuple[str, ...] = option((), separator=",")
+    qualities: tuple[PositiveInt, ...] | None = option(None, separator=",")
+    out: Path | None = None
+    realign: bool = True
+    pin: str | None = option(None, secret=True)
+    share: Fraction = 0.5
+    hook: object = option(None, hidden=True)
+
+
+def parsed(*argv: str) -> Example:
+    return parse(Example, argv, "artfp example")
+
+
+def test_every_type_of_option() -> None:
+    words = (
+        "photo.jpg --lr 0.1 --names a,b --qualities 3,4 --check --out x --realign false --weight 2"
+    )
+    assert parsed(*words.split()) == Example(
+        data_dir="photo.jpg",
+        lr=0.1,
+        names=("a", "b"),
+        qualities=(3, 4),
+        check=True,
+        out=Path("x"),
+        realign=False,
+        weight=2.0,
+    )
+    assert parsed("--data_dir", "x") == Example(data_dir="x")
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ("", "missing --data_dir"),
+        ("x --lr 0", "--lr is 0.0; it must be above 0"),
+        ("x --size 0", "--size is 0; it must be 1 or more"),
+        ("x --share 1.5", "--share is 1.5; it must be 0 or more and at most 1"),
+        ("x --qualities 3,0", "--qualities is 0; it must be 1 or more"),
+        ("x --qualities 3,a", "--qualities: invalid int,... value: '3,a'"),
+        ("x --kind c", "--kind: expected one of 'a', 'b'; found c"),
+        ("x --lr a", "--lr: expected float; found a"),
+        ("x y", "unrecognized arguments: y; see artfp example --help"),
+        ("x --chek", "unrecognized arguments: --chek; did you mean --check?"),
+        ("x --lr", "--lr: expected one argument"),
+        ("x --config /nowhere.yaml", ""),
+    ],
+)
+def test_bad_words_are_one_line(words: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        parsed(*words.split())
+    out, err = capsys.readouterr()
+    assert stopped.value.code == 2 and out == ""
+    assert err.startswith(f"artfp example: error: {line}") and err.count("\n") == 1
+
+
+def test_the_library_checks_the_same_ranges() -> None:
+    with pytest.raises(UserError, match=r"--lr is -1.0; it must be above 0"):
+        Example(data_dir="x", lr=-1)
+    with pytest.raises(UserError, match=r"--lr is nan; it must be above 0"):
+        Example(data_dir="x", lr=float("nan"))
+    with pytest.raises(UserError, match=r"--kind is 'q'; choose from a, b"):
+        Example(data_dir="x", kind="q")  # type: ignore[arg-type]
+    found = Example(data_dir="x", out="folder", names=["a"])  # type: ignore[arg-type]
+    assert found.out == Path("folder") and found.names == ("a",)
+
+
+def test_environment_file_and_words_in_rising_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARTFP_LR", "0.1")
+    monkeypatch.setenv("ARTFP_CHECK", "true")
+    monkeypatch.setenv("ARTFP_NAMES", "q,r")
+    monkeypatch.setenv("ARTFP_DATA_DIR", "z")
+    assert parsed() == Example(data_dir="z", lr=0.1, check=True, names=("q", "r"))
+    file = tmp_path / "settings.yaml"
+    file.write_text("lr: 0.2\nnames: [s, t]\nBCE_weight: 3\n")
+    found = parsed("--config", str(file), "--names", "u")
+    assert found == Example(data_dir="z", lr=0.2, check=True, names=("u",), weight=3.0)
+
+
+def test_yaml_is_read_again(tmp_path: Path) -> None:
+    made = Example(data_dir="a b", names=("x",), qualities=(5,), out=Path("o"), pin="0101")
+    file = tmp_path / "settings.yaml"
+    file.write_text(made.to_yaml())
+    assert "0101" not in made.to_yaml()
+    assert parsed("--config", str(file), "--pin", "0101") == made
+    assert Example.from_mapping({**made.to_mapping(), "other": 1}) == made
+
+
+def test_command_line_gives_the_settings_again(tmp_path: Path) -> None:
+    made = Example(data_dir="a b", realign=False, names=("x", "y"), weight=2.0, check=True)
+    line = made.command_line("artfp example")
+    assert line == (
+        "artfp example --BCE_weight 2.0 --check --names x,y --realign false --data_dir 'a b'"
+    )
+    secret = Example(data_dir=str(tmp_path), out=tmp_path / "out", pin="0101")
+    line = secret.command_line("artfp example", names_only=True)
+    assert line == f"artfp example --out out --pin ... --data_dir {tmp_path.name}"
+
+
+def test_help_has_titled_groups_and_defaults_as_typed() -> None:
+    text = help_text(Example, "artfp example", "Description\n  as laid out.", "examples:\n  one")
+    assert text.startswith("usage: artfp example IMAGES [options]\n\nDescription\n  as laid out.\n")
+    assert "\nexample:\n  --lr FLOAT            Learning rate. (default: 0.002)\n" in text
+    assert "\nimages:\n  --data_dir IMAGES " in text and "5% of the width" in text
+    assert "--kind {a,b}          Kind of it. (default: a)" in text
+    assert "type:" not in text and "null" not in text and "--hook" not in text
+    assert text.endswith("examples:\n  one\n") and "ARTFP_LR for --lr" in text
+
+
+def test_a_field_without_help_is_refused() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Bare(Settings):
+        """Nothing."""
+
+        x: int = 1
+
+    with pytest.raises(TypeError, match=r"Bare\.x has no help"):
+        options(Bare)
+
+
+def test_words_after_two_dashes_are_positional() -> None:
+    assert parsed("--lr", "1", "--", "-odd.png").data_dir == "-odd.png"
+
+
+def test_bounds_in_words() -> None:
+    assert str(Bounds(ge=1, le=3)) == "1 or more and at most 3"
+    assert str(Bounds(gt=0, lt=1)) == "above 0 and below 1"
+    assert 1 in Bounds(ge=1) and 1 not in Bounds(gt=1)
