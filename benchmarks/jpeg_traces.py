@@ -23,10 +23,10 @@ from rich.table import Table
 from artfp.core.command import run
 from artfp.core.console import console
 from artfp.data.decode import decode_image
-from artfp.data.passive_page import rounded
 from artfp.data.sources import (
     sources_in,
 )
+from artfp.data.tables import significant
 from artfp.passive.fitting.image_set import recompressed
 from artfp.passive.fitting.jpeg_traces import was_jpeg
 from artfp.robustness.figures import wilson
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows.append({"source": name, "images": count, "shares": _shares(hits, count)})
     _print(rows)
     if args.output:
-        report.write(args.output, sources=rounded(rows))
+        report.write(args.output, sources=significant(rows))
     return 0
 
 

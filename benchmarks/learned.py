@@ -40,12 +40,12 @@ from rich.table import Table
 
 from artfp.core.command import run
 from artfp.core.console import console, quiet_libraries
-from artfp.data.passive_page import rounded
 from artfp.data.pixels import to_unit
 from artfp.data.sources import (
     sources_in,
 )
 from artfp.data.subset import parted
+from artfp.data.tables import significant
 from artfp.data.writing import write_atomic
 from artfp.passive.attributors.bundle import FittedAttributor, load_attributor, save_attributor
 from artfp.passive.attributors.classifier import NetworkAttributor
@@ -142,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             fit=args.fit,
             test={name: int((test.labels == k).sum()) for k, name in enumerate(test.sources)},
             guard=[str(finding) for finding in guard],
-            networks=rounded(rows),
+            networks=significant(rows),
         )
     return 0
 

@@ -35,12 +35,12 @@ from rich.table import Table
 from artfp.core.command import run
 from artfp.core.console import console
 from artfp.core.errors import UserError
-from artfp.data.passive_page import rounded
 from artfp.data.sources import (
     ImageSource,
     sources_in,
 )
 from artfp.data.subset import parted
+from artfp.data.tables import significant
 from artfp.passive.attributors.bundle import Part, vectors
 from artfp.passive.attributors.correlation import MATCHED, PLAIN, CorrelationOptions
 from artfp.passive.attributors.score_model import ScoreModel, log_loss
@@ -130,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             folds=FOLDS,
             alpha=args.alpha,
             guard=[str(finding) for finding in guard],
-            ways=rounded(rows),
+            ways=significant(rows),
         )
     return 0
 

@@ -30,12 +30,12 @@ from rich.table import Table
 from artfp.core.command import run
 from artfp.core.console import console
 from artfp.core.errors import UserError
-from artfp.data.passive_page import rounded
 from artfp.data.pixels import to_bytes, to_unit
 from artfp.data.sources import (
     sources_in,
 )
 from artfp.data.subset import parted
+from artfp.data.tables import significant
 from artfp.passive.attributors.bundle import Part, vectors
 from artfp.passive.attributors.correlation import MATCHED, PLAIN, CorrelationOptions
 from artfp.passive.attributors.score_model import ScoreModel
@@ -88,8 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             fit=args.fit,
             test=args.test,
             alpha=args.alpha,
-            rows=rounded(rows),
-            unknown_rejected=rounded(strangers),
+            rows=significant(rows),
+            unknown_rejected=significant(strangers),
         )
     return 0
 

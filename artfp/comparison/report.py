@@ -15,7 +15,7 @@ import numpy as np
 from artfp.comparison.measure import Row
 from artfp.comparison.scores import FPR, SURE
 from artfp.comparison.study import Comparison
-from artfp.data.passive_page import rounded
+from artfp.data.tables import significant
 from artfp.data.writing import write_atomic
 from artfp.perturbations.conditions import IDENTITY, Condition
 from artfp.robustness.plots import Contestant, plot_figure
@@ -70,7 +70,7 @@ def write_comparison(
     }
     files: dict[str, str | bytes] = {
         "compare.csv": to_csv(found.rows),
-        "compare.json": json.dumps(rounded(whole), indent=1) + "\n",
+        "compare.json": json.dumps(significant(whole), indent=1) + "\n",
         "compare.md": to_markdown(found),
     }
     who = [Contestant(entrant.name) for entrant in found.entrants]

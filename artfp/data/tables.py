@@ -1,22 +1,252 @@
-"""Results of a run as the published text file and as CSV, in the order of the source."""
+"""Tables of results: rows to CSV, Markdown, JSON and rich tables, in one way for all commands.
+
+Rows are dataclasses, mappings, or sequences of cells. Columns are names of fields, or `Column`s,
+which say where a value comes from and how it is shown.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from artfp.core.errors import one_line
 from artfp.data.writing import write_atomic
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Row = Any
+"""A dataclass, a mapping, or a sequence with a cell for each column."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its heading, where its values come from, and how they are shown.
+
+    Args:
+        heading: What stands above; line breaks count on the console alone.
+        value: Name of the field, dotted for a field of a field, or a function of the row;
+            None: the heading is the name.
+        form: Format of a value that is there, such as ".3f", or a function of it that returns text.
+        align: Side that the console puts cells to.
+        wrap: Whether the console may break a long cell: "fold" between any letters, "words", or
+            "no".
+        multiline: Whether line breaks in cells count on the console; else they are escaped, as all
+            control characters are.
+    """
+
+    heading: str
+    value: str | Callable[[Any], object] | None = None
+    form: str | Callable[[Any], str] = ""
+    align: Literal["left", "right"] = "left"
+    wrap: Literal["fold", "words", "no"] = "words"
+    multiline: bool = False
+
+    def of(self, row: Row, place: int) -> object:
+        """Value of a row; `place` counts the columns from 0."""
+        if callable(self.value):
+            return self.value(row)
+        if isinstance(row, list | tuple):
+            return row[place]
+        return reduce(_field, (self.value or self.heading).split("."), row)
+
+
+Columns = Sequence["str | Column"]
+
+
+def csv_table(rows: Iterable[Row], columns: Columns | None = None, floats: str = "") -> str:
+    r"""Return rows as CSV (RFC 4180) under a line of headings; what is None is empty.
+
+    Args:
+        rows: Dataclasses, mappings or sequences of cells.
+        columns: Names of fields or `Column`s; None: all fields of the first row.
+        floats: Format of floats whose column has none, such as ".6g"; "": in full.
+
+    Example:
+        >>> csv_table([{"name": "a", "psnr": 31.25}, {"name": "b", "psnr": None}])
+        'name,psnr\na,31.25\nb,\n'
+    """
+    shown, rows = _columns(rows, columns)
+    lines = [csv_line(column.heading for column in shown)]
+    lines += [csv_line(_values(row, shown, floats)) for row in rows]
+    return "".join(lines)
+
+
+def markdown_table(rows: Iterable[Row], columns: Columns | None = None, floats: str = ".4g") -> str:
+    """Return rows as a table in Markdown, without a line break at the end.
+
+    Args:
+        rows: Dataclasses, mappings or sequences of cells.
+        columns: Names of fields or `Column`s; None: all fields of the first row.
+        floats: Format of floats whose column has none.
+
+    Example:
+        >>> print(markdown_table([("a", 0.98765)], ["name", "accuracy"]))
+        | name | accuracy |
+        |---|---|
+        | a | 0.9877 |
+    """
+    shown, rows = _columns(rows, columns)
+    lines = [[column.heading for column in shown], *(_texts(row, shown, floats) for row in rows)]
+    marked = ["| " + " | ".join(map(_markdown, line)) + " |" for line in lines]
+    return "\n".join([marked[0], "|" + "---|" * len(shown), *marked[1:]])
+
+
+def rich_table(
+    rows: Iterable[Row],
+    columns: Columns | None = None,
+    title: str = "",
+    floats: str = ".4g",
+    boxed: bool = False,
+) -> Table:
+    """Return rows as a table for the console; names cannot change its layout or colours.
+
+    Args:
+        rows: Dataclasses, mappings or sequences of cells.
+        columns: Names of fields or `Column`s; None: all fields of the first row.
+        title: Line above the table.
+        floats: Format of floats whose column has none.
+        boxed: Whether lines are drawn around and between columns, not below the headings alone.
+
+    Example:
+        >>> rich_table([("a", 0.98765)], ["name", Column("accuracy", align="right")]).row_count
+        1
+    """
+    from rich.box import HEAVY_HEAD, SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    shown, rows = _columns(rows, columns)
+    table = Table(
+        box=HEAVY_HEAD if boxed else SIMPLE_HEAD,
+        title=Text(title, "table.title") if title else None,
+        title_justify="left",
+    )
+    for column in shown:
+        table.add_column(
+            Text(column.heading),
+            justify=column.align,
+            overflow="fold" if column.wrap == "fold" else "ellipsis",
+            no_wrap=column.wrap == "no",
+        )
+    for row in rows:
+        cells = zip(shown, _texts(row, shown, floats), strict=True)
+        table.add_row(*(Text(_printable(text, column.multiline)) for column, text in cells))
+    return table
+
+
+def json_rows(rows: Iterable[Row], columns: Columns | None = None) -> list[dict[str, Any]]:
+    """Return rows as objects for JSON, by their columns' headings; formats are not applied.
+
+    Args:
+        rows: Dataclasses, mappings or sequences of cells.
+        columns: Names of fields or `Column`s; None: all fields of the first row.
+
+    Example:
+        >>> json_rows([("a", 0.5)], ["name", "accuracy"])
+        [{'name': 'a', 'accuracy': 0.5}]
+    """
+    shown, rows = _columns(rows, columns)
+    return [{c.heading: c.of(row, place) for place, c in enumerate(shown)} for row in rows]
+
+
+def significant(value: Any, digits: int = 5) -> Any:
+    """Return a JSON value with every float, at any depth, at so many significant digits.
+
+    Args:
+        value: What `json.dumps` takes; tuples become lists.
+        digits: Significant decimal digits that are kept.
+
+    Example:
+        >>> significant({"psnr": 31.123456, "runs": (1, 0.000123456)})
+        {'psnr': 31.123, 'runs': [1, 0.00012346]}
+    """
+    if isinstance(value, float):
+        return float(f"{value:.{digits}g}")
+    if isinstance(value, dict):
+        return {key: significant(each, digits) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [significant(each, digits) for each in value]
+    return value
+
 
 def csv_line(values: Iterable[object]) -> str:
-    """One CSV line (RFC 4180), numbers in full."""
-    text = io.StringIO()
+    r"""Return one line of CSV, numbers in full; what is None is empty.
+
+    Args:
+        values: The cells.
+
+    Example:
+        >>> csv_line(["a, b", 1.5, None])
+        '"a, b",1.5,\n'
+    """
+    text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerow(["" if v is None else v for v in values])
     return text.getvalue()
+
+
+def _field(row: Row, name: str) -> object:
+    return row[name] if isinstance(row, Mapping) else getattr(row, name)
+
+
+def _columns(rows: Iterable[Row], columns: Columns | None) -> tuple[list[Column], list[Row]]:
+    rows = list(rows)
+    if columns is None:
+        if not rows:
+            raise ValueError("a table without rows needs its columns")
+        first = rows[0]
+        names = [field.name for field in fields(first)] if is_dataclass(first) else list(first)
+        return [Column(name, _whole(name)) for name in names], rows
+    return [Column(each) if isinstance(each, str) else each for each in columns], rows
+
+
+def _whole(name: str) -> Callable[[Row], object]:
+    """Return what takes the field of a name, dots and all."""
+    return lambda row: _field(row, name)
+
+
+def _values(row: Row, columns: Sequence[Column], floats: str) -> list[object]:
+    """Return the cells of a line of CSV."""
+    values = [(column, column.of(row, place)) for place, column in enumerate(columns)]
+    return [
+        _formatted(value, column.form or (floats if isinstance(value, float) else ""))
+        for column, value in values
+    ]
+
+
+def _texts(row: Row, columns: Sequence[Column], floats: str) -> list[str]:
+    """Return the cells of a line that people read."""
+    return [
+        _text(_formatted(column.of(row, place), column.form), floats)
+        for place, column in enumerate(columns)
+    ]
+
+
+def _formatted(value: object, form: str | Callable[[Any], str]) -> object:
+    if value is None or not form:
+        return value
+    return form(value) if callable(form) else format(value, form)
+
+
+def _text(value: object, floats: str) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return format(value, floats) if isinstance(value, float) else str(value)
+
+
+def _markdown(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _printable(text: str, multiline: bool) -> str:
+    return "\n".join(map(one_line, text.split("\n"))) if multiline else one_line(text)
 
 
 def write_tables(

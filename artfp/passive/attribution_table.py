@@ -12,8 +12,7 @@ from rich.text import Text
 
 from artfp import __version__
 from artfp.core.errors import one_line
-from artfp.data.passive_page import rounded
-from artfp.data.tables import csv_line
+from artfp.data.tables import csv_line, significant
 from artfp.passive.attributors.verdicts import NONE, SOURCE, GroupJudgement, Judgement, Rules
 from artfp.passive.predict import Attributed
 
@@ -42,7 +41,7 @@ def rows_of(found: Attributed) -> list[dict[str, Any]]:
     ]
     empty = dict.fromkeys(COLUMNS)
     rows += [{**empty, "name": name, "error": reason} for name, reason in found.failed]
-    ordered: list[dict[str, Any]] = rounded(sorted(rows, key=lambda row: str(row["name"])))
+    ordered: list[dict[str, Any]] = significant(sorted(rows, key=lambda row: str(row["name"])))
     return ordered
 
 
@@ -60,7 +59,7 @@ def judgements_json(
         "software": f"artfp {__version__}",
         **about,
         "verdicts": verdicts_of(found),
-        "together": None if group is None else rounded(asdict(group)),
+        "together": None if group is None else significant(asdict(group)),
         "images": rows_of(found),
     }
 

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from artfp import __version__
 from artfp.core.errors import one_line
-from artfp.data.passive_page import rounded, to_markdown
+from artfp.data.tables import markdown_table, significant
 from artfp.passive.assess import Assessment, FolderFigures
 from artfp.passive.attributors.score_model import Values
 from artfp.reporting.figure import style, tidy, to_png
@@ -42,7 +42,7 @@ def assessment_json(found: Assessment, about: Mapping[str, Any]) -> dict[str, An
         "against_all": {name: asdict(area) for name, area in found.against_all.items()},
         "groups": [asdict(group) for group in found.groups],
     }  # fmt: skip
-    values: dict[str, Any] = rounded(whole)
+    values: dict[str, Any] = significant(whole)
     return values
 
 
@@ -56,7 +56,7 @@ def assessment_page(found: Assessment, about: Mapping[str, Any]) -> str:
         f"{len(found.sources)} sources. The likeliest source is the true one for "
         f"{found.mean_accuracy:.2%} of the images (mean over sources; of all "
         f"{found.accuracy.overall:.2%}, 95% interval {low:.2%} to {high:.2%}).\n",
-        f"## Verdicts\n\n{to_markdown([_folder_row(folder) for folder in found.folders])}\n",
+        f"## Verdicts\n\n{markdown_table([_folder_row(folder) for folder in found.folders])}\n",
     ]
     if found.unknown:
         rates = ", ".join(
@@ -72,19 +72,19 @@ def assessment_page(found: Assessment, about: Mapping[str, Any]) -> str:
         rows = [
             {"source": one_line(name), **_area(each)} for name, each in found.against_all.items()
         ]
-        parts.append(f"{to_markdown(rows)}\n")
+        parts.append(f"{markdown_table(rows)}\n")
     if found.pairs:
         worst = sorted(found.pairs.items(), key=lambda item: item[1].value)[:10]
         mean = float(np.mean([each.value for each in found.pairs.values()]))
         rows = [{"pair": one_line(" / ".join(pair)), **_area(each)} for pair, each in worst]
         parts.append(
             f"## Pairs of sources\n\nMean AUC of {len(found.pairs)} pairs: {mean:.4f}. The "
-            f"hardest:\n\n{to_markdown(rows)}\n"
+            f"hardest:\n\n{markdown_table(rows)}\n"
         )
     if found.groups:
         parts.append(
             "## Several images of one source\n\nTaken as independent given the source.\n\n"
-            f"{to_markdown([asdict(group) for group in found.groups])}\n"
+            f"{markdown_table([asdict(group) for group in found.groups])}\n"
         )
     return "\n".join(parts)
 

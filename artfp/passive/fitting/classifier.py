@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from artfp.core.errors import UserError
-from artfp.data.passive_page import rounded
 from artfp.data.pixels import to_bytes, to_unit
+from artfp.data.tables import significant
 from artfp.nn.random_draws import mixed
 from artfp.passive.attributors.bundle import FittedAttributor, Part, load_attributor
 from artfp.passive.attributors.classifier import NetworkAttributor
@@ -159,7 +159,7 @@ def train(
     if immunity is not None:
         copies = states == PERTURBED
         found = validated(logs[copies], fits[copies], labels, material.sources, rules)
-        facts["perturbed_validation"] = rounded(asdict(found))
+        facts["perturbed_validation"] = significant(asdict(found))
     own = states == AS_IS
     scores, logs, fits = scores[own], logs[own], fits[own]
     return Fit(

@@ -13,12 +13,12 @@ import torch
 
 from artfp import __version__
 from artfp.core.errors import UserError
-from artfp.data import passive_page as page
 from artfp.data.images import Failed
 from artfp.data.resume import Manifest
 from artfp.data.sources import (
     sources_in,
 )
+from artfp.data.tables import csv_table, markdown_table, significant
 from artfp.data.writing import write_atomic
 from artfp.passive.fitting.leakage import examine
 from artfp.passive.residuals.extractor import load_extractor
@@ -114,7 +114,7 @@ def run(study: Study, start: Start = lambda total: lambda count: None) -> Done:
     for name in chosen:
         parts[name] = part = ANALYSES[name].make(measured, kinship)
         write_atomic(study.output / f"{name}.png", part.picture)
-        write_atomic(study.output / f"{name}.csv", page.to_csv(page.rounded(part.rows)))
+        write_atomic(study.output / f"{name}.csv", csv_table(significant(part.rows)))
     for each in measured.fingerprints:
         each.save(study.output / "fingerprints" / f"{each.source}.safetensors")
     facts = _facts(measured, settings, tells, parts)
@@ -163,7 +163,7 @@ def _facts(
         "size": f"{width}x{height}",
         "tested": dict(zip(measured.sources, measured.tested, strict=True)),
         "files_tell": tells,
-        "analyses": page.rounded(analyses),
+        "analyses": significant(analyses),
     }
 
 
@@ -187,8 +187,13 @@ def _page(
         )
     for name, part in parts.items():
         rows = part.rows if part.shown is None else part.shown
-        blocks.append(page.section(ANALYSES[name].title, part.text, f"{name}.png", rows))
+        blocks.append(section(ANALYSES[name].title, part.text, f"{name}.png", rows))
     if left_out:
         lines = (f"- {ANALYSES[name].title}: {reason}" for name, reason in left_out.items())
         blocks.append("Left out:\n\n" + "\n".join(lines) + "\n")
     return "\n".join(blocks)
+
+
+def section(title: str, text: str, picture: str, rows: Sequence[dict[str, Any]]) -> str:
+    """Return a heading, a text, a picture by its file's name, and a table, in Markdown."""
+    return f"## {title}\n\n{text}\n\n![{title}]({picture})\n\n{markdown_table(rows)}\n"

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from artfp.core.errors import one_line
-from artfp.data.passive_page import rounded, to_csv, to_markdown
+from artfp.data.tables import csv_table, markdown_table, significant
 from artfp.data.writing import write_atomic
 from artfp.passive.report import plot_curves, plot_shares
 from artfp.passive.roc import CONFIDENCE
@@ -54,9 +54,9 @@ def write_learned(found: Learned, settings: dict[str, Any], folder: Path) -> lis
     """Write all files; their names. Raises UserError: a file cannot be written."""
     files: dict[str, str | bytes] = {
         "learned.md": to_page(found),
-        "learned.csv": to_csv([_flat(row) for row in found.rows]),
-        "learned.json": json.dumps(rounded(_whole(found, settings)), indent=1) + "\n",
-        "confusion.csv": to_csv(_confusions(found)),
+        "learned.csv": csv_table([_flat(row) for row in found.rows]),
+        "learned.json": json.dumps(significant(_whole(found, settings)), indent=1) + "\n",
+        "confusion.csv": csv_table(_confusions(found)),
         PERTURBED: plot_perturbed(found.rows),
     }
     for name in _attributors(found.rows):
@@ -64,7 +64,7 @@ def write_learned(found: Learned, settings: dict[str, Any], folder: Path) -> lis
     for each in found.features:
         files[_picture(each)] = plot_embedding(each.points, each.labels, found.sources)
     if found.open_sets:
-        files["open_set.csv"] = to_csv([_open(each) for each in found.open_sets])
+        files["open_set.csv"] = csv_table([_open(each) for each in found.open_sets])
         files[ROC] = plot_open(found.open_sets, found.alpha)
     for name, content in files.items():
         write_atomic(folder / name, content)
@@ -92,16 +92,16 @@ def to_page(found: Learned) -> str:
         f"{min(found.tested)} others tested them, at {found.side} pixels a side. The network names "
         f"{clean.overall:.2%} of these rightly ({CONFIDENCE:.0%} interval {low:.2%} to "
         f"{high:.2%}); chance is {1 / len(found.sources):.2%}.\n",
-        f"{to_markdown(training)}\n",
+        f"{markdown_table(training)}\n",
         "`seconds` are on the wall, with those of the network that another goes on from.\n",
         "## Confusions\n",
         *(f"![{name}]({_confusion(name)})\n" for name in names),
         "## Perturbed images\n",
         f"![accuracy]({PERTURBED})\n",
-        f"{to_markdown([_flat(row) for row in found.rows])}\n",
+        f"{markdown_table([_flat(row) for row in found.rows])}\n",
         f"{LEGEND}\n",
         "## Separation of the sources in features\n",
-        f"{to_markdown([_distances(each) for each in found.features])}\n",
+        f"{markdown_table([_distances(each) for each in found.features])}\n",
         f"{LEGEND_FEATURES}\n",
         *(f"{each.name}:\n\n![{each.name}]({_picture(each)})\n" for each in found.features),
     ]
@@ -111,7 +111,7 @@ def to_page(found: Learned) -> str:
         parts += [
             "## Sources that the network does not know\n",
             f"![ROC]({ROC})\n",
-            f"{to_markdown([_open(each) for each in found.open_sets])}\n",
+            f"{markdown_table([_open(each) for each in found.open_sets])}\n",
             f"{LEGEND_OPEN.format(alpha=found.alpha)}\n",
         ]
     return "\n".join(parts)
@@ -173,11 +173,11 @@ def _flat(row: Row) -> dict[str, Any]:
         "attributor": row.attributor,
         "perturbation": "none" if row.perturbation == IDENTITY else row.perturbation,
         "images": sum(row.images),
-        "accuracy": rounded(row.accuracy.overall),
-        "from": rounded(low),
-        "to": rounded(high),
-        "likeliest": rounded(row.likeliest_accuracy.overall),
-        "rejected": rounded(row.rejection),
+        "accuracy": significant(row.accuracy.overall),
+        "from": significant(low),
+        "to": significant(high),
+        "likeliest": significant(row.likeliest_accuracy.overall),
+        "rejected": significant(row.rejection),
     }
 
 
@@ -212,13 +212,13 @@ def _open(each: OpenSet) -> dict[str, Any]:
     area, (known, unknown) = each.area, each.rejected
     return {
         "left out": one_line(each.source),
-        "AUC": rounded(area.value),
-        "from": rounded(area.low),
-        "to": rounded(area.high),
-        "AUC, softmax": rounded(each.softmax),
-        "known rejected": rounded(known),
-        "unknown rejected": rounded(unknown),
-        "accuracy": rounded(each.accuracy),
+        "AUC": significant(area.value),
+        "from": significant(area.low),
+        "to": significant(area.high),
+        "AUC, softmax": significant(each.softmax),
+        "known rejected": significant(known),
+        "unknown rejected": significant(unknown),
+        "accuracy": significant(each.accuracy),
     }
 
 

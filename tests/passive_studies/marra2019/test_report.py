@@ -11,7 +11,7 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from artfp.data.passive_page import rounded, section, to_csv, to_markdown
+from artfp.data.tables import csv_table, markdown_table, significant
 from artfp.passive.roc import Accuracy, Scores
 from artfp.passive_studies.marra2019.dependence import RUN, SAME, Kind
 from artfp.passive_studies.marra2019.energy import block_means, energy_of
@@ -28,6 +28,7 @@ from artfp.passive_studies.marra2019.plots import (
     plot_jpeg,
     plot_real,
 )
+from artfp.passive_studies.marra2019.study import section
 from artfp.reporting.figure import (
     Estimates,
     amplified,
@@ -133,19 +134,19 @@ ROWS = [
 
 
 def test_tables() -> None:
-    page = to_markdown(ROWS)
+    page = markdown_table(ROWS)
     assert page.split("\n")[1:] == [
         "|---|---|---|",
         "| a\\|b | 0.1235 | yes |",
         "| c, d | 1 | no |",
     ]
     assert page.startswith("| source | auc | fits |")
-    read = list(csv.DictReader(io.StringIO(to_csv(ROWS))))
+    read = list(csv.DictReader(io.StringIO(csv_table(ROWS))))
     assert [row["source"] for row in read] == ["a|b", "c, d"] and float(read[0]["auc"]) < 0.1235
     text = section("Title", "Words.", "x.png", ROWS)
     assert text.startswith("## Title\n\nWords.\n\n![Title](x.png)\n\n| source |")
 
 
 def test_rounding_keeps_what_is_no_float() -> None:
-    found = rounded({"a": [0.123456789, 3, "x"], "b": {"c": 1234567.0, "d": True}})
+    found = significant({"a": [0.123456789, 3, "x"], "b": {"c": 1234567.0, "d": True}})
     assert found == {"a": [0.12346, 3, "x"], "b": {"c": 1234600.0, "d": True}}
