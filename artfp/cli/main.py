@@ -70,6 +70,9 @@ COMMANDS = {
     "registry": Entry(
         "artfp.ownership.command_registry:COMMAND", "Keep who owns which fingerprint"
     ),
+    "completion": Entry(
+        "artfp.cli.completion:COMMAND", "Print a script for tab completion in a shell"
+    ),
 }
 
 

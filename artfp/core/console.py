@@ -47,7 +47,7 @@ def set_verbosity(quiet: bool = False, verbose: bool = False) -> None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, _TerminalHandler):
             handler.setLevel(level)
-    logging.getLogger("artfp").setLevel(level)
+    logging.getLogger("artfp").setLevel(logging.DEBUG)  # the log file of a run has it all
 
 
 def shows_progress() -> bool:
