@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from artfp.core.errors import UserError
-from artfp.core.settings import NonNegativeInt, PositiveInt, Settings
+from artfp.core.settings import NonNegativeInt, PositiveFloat, PositiveInt, Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,3 +116,22 @@ class TrainingDeviceSettings(TrainerSettings):
             UserError: there is no such GPU.
         """
         return {**super().trainer_options(), "max_time": self.max_time}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings(TrainingDeviceSettings):
+    """Folder of a training, its checkpoints, and its device.
+
+    Args:
+        output_dir: Folder for everything that the training writes.
+        resume: Go on from the last checkpoint in --output_dir.
+        checkpoint_minutes: Minutes between checkpoints.
+        seed: Seed of the weights and of all draws. It is no secret.
+    """
+
+    title: ClassVar[str] = "run"
+
+    output_dir: Path
+    resume: bool = False
+    checkpoint_minutes: PositiveFloat = 10.0
+    seed: NonNegativeInt = 0

@@ -14,7 +14,7 @@ from pytorch_lightning.callbacks import EarlyStopping
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from artfp.core.trainer import new_trainer
+from artfp.core.lightning import new_trainer
 from artfp.data.pixels import to_unit
 from artfp.secrecy.network import Steganalyser
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import TQDMProgressBar
 
-from artfp.core.trainer import new_trainer
+from artfp.core.lightning import new_trainer
 from artfp.data.background_writer import Writer
 from artfp.data.predict_module import PredictionData
 from artfp.data.resume import Journal

@@ -13,16 +13,16 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
-from artfp.core.checkpoints import last_checkpoint
 from artfp.core.errors import UserError
 from artfp.core.lightning import (
     check_above,
     check_not_below,
+    last_checkpoint,
     lightning_options,
+    new_trainer,
     precision_of,
     resumed,
 )
-from artfp.core.trainer import new_trainer
 from artfp.data.bundle import (
     Card,
     file_hash,

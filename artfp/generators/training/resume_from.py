@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from artfp.core.checkpoints import last_checkpoint
 from artfp.core.errors import UserError
+from artfp.core.lightning import last_checkpoint
 from artfp.data.bundle import (
     Card,
     file_hash,

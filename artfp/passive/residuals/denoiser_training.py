@@ -16,10 +16,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from artfp.core.console import shows_progress
 from artfp.core.errors import UserError
+from artfp.core.lightning import new_trainer
 from artfp.core.progress import (
     StepProgress,
 )
-from artfp.core.trainer import new_trainer
 from artfp.data.bundle import (
     Card,
 )

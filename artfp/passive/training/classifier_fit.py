@@ -18,10 +18,10 @@ from artfp.core.lightning import (
     check_above,
     check_not_below,
     lightning_options,
+    new_trainer,
     precision_of,
     resumed,
 )
-from artfp.core.trainer import new_trainer
 from artfp.data.writing import write_atomic
 from artfp.passive.networks.classifier import AttributorNetwork, Design
 from artfp.passive.training.classifier import (

@@ -17,10 +17,10 @@ from artfp.core.lightning import (
     check_above,
     check_not_below,
     lightning_options,
+    new_trainer,
     precision_of,
     resumed,
 )
-from artfp.core.trainer import new_trainer
 from artfp.data.pixels import to_unit
 from artfp.passive.networks.visnet import VisNet
 from artfp.passive.training.labelled import Labelled, LabelledData, claim, run

@@ -14,10 +14,15 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 
-from artfp.core.checkpoints import last_checkpoint
 from artfp.core.errors import UserError
-from artfp.core.lightning import check_above, check_not_below, lightning_options, resumed
-from artfp.core.trainer import new_trainer
+from artfp.core.lightning import (
+    check_above,
+    check_not_below,
+    last_checkpoint,
+    lightning_options,
+    new_trainer,
+    resumed,
+)
 from artfp.data.bundle import Card, file_hash, locate, partner
 from artfp.data.geometry import Geometry
 from artfp.data.sources import open_source
