@@ -190,7 +190,6 @@ def network(
         look_every=args.look_every,
         checkpoint_minutes=2.0,
         resume=(folder / "checkpoints" / "last.ckpt").is_file(),
-        progress=False,
         trainer={
             "accelerator": "cpu",
             "devices": 1,
@@ -212,7 +211,6 @@ def visnet(folder: Path, known: Material, args: argparse.Namespace) -> FittedAtt
         seed=args.seed,
         look_every=args.look_every,
         resume=(folder / "checkpoints" / "last.ckpt").is_file(),
-        progress=False,
         trainer={"accelerator": "cpu", "devices": 1, "precision": args.precision},
     )
     return fit_visnet(known, settings, name=folder.name)[0].attributor

@@ -160,7 +160,7 @@ def _run(args: Any, argv: list[str], stack: ExitStack) -> int:
             geometry=geometry,
             batch_size=args.batch_size,
             num_workers=args.num_workers,
-            trainer=make_trainer(sys.stderr.isatty(), **trainer_options(args)),
+            trainer=make_trainer(**trainer_options(args)),
             examine=auditor,
             columns=columns,
         )

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from artfp.core.attribute_progress import progress
 from artfp.core.command import report_unusable
 from artfp.core.console import console, prepare_terminal
 from artfp.core.device_options import add_device_option
 from artfp.core.errors import UserError, one_line
 from artfp.core.legacy import make_parser
+from artfp.core.progress import stages
 from artfp.passive.attribute_fitting import examined
 from artfp.passive.command_options import (
     NETWORK_OPTIONS,
@@ -115,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         **{name: getattr(args, name) for name in NETWORK_OPTIONS},
     }
     examined(sources)
-    with progress() as tick:
+    with stages() as tick:
         found = compare(
             sources,
             words,

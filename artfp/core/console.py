@@ -36,7 +36,9 @@ _QUIET_WARNINGS = (
     r".*`weights_only` was not set",
 )
 
-_quiet = False
+# Until a command prepares the terminal: a program that calls the library sees neither progress nor
+# hints.
+_quiet = True
 
 
 def set_verbosity(quiet: bool = False, verbose: bool = False) -> None:

@@ -120,6 +120,10 @@ class PredictionData(pl.LightningDataModule):
         starts = range(0, len(done), size)
         return [i for i, start in enumerate(starts) if not all(done[start : start + size])]
 
+    def remaining_images(self) -> int:
+        """Return the number of images of all processes that are left to do."""
+        return self._batches.done.count(0)
+
     def predict_dataloader(self) -> DataLoader[Batch]:
         """Return a loader over this process's share of the batches; each item is a Batch."""
         rank, world = 0, 1

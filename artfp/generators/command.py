@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -185,7 +184,7 @@ def _generate(args: Any, parser: Any, words: list[str]) -> int:
         target=args.target,
         device=torch_device(args),
     )
-    done = generate(job, progress=sys.stderr.isatty())
+    done = generate(job)
     before = f", {done.before} of them before" if done.before else ""
     console().print(f"{count_images(done.images)} in {done.folder}{before}", soft_wrap=True)
     return report_unusable(done.failed)

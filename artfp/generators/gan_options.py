@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +81,6 @@ def training_of(args: Any, **more: Any) -> Any:
         sample_every=args.sample_every,
         keep_every=args.keep_every,
         checkpoint_minutes=args.checkpoint_minutes,
-        progress=sys.stderr.isatty(),
         trainer={**trainer_options(args), "max_time": args.max_time},
         **more,
     )

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import track
 
 from artfp.core.errors import UserError
+from artfp.core.progress import track
 from artfp.data.background_writer import (
     Writer,
 )
@@ -82,7 +81,7 @@ class Generated:
     failed: list[tuple[str, str]] = field(default_factory=list)
 
 
-def generate(job: Generation, progress: bool = False) -> Generated:
+def generate(job: Generation) -> Generated:
     """Write the images, each whole or not at all; a run that was stopped goes on.
 
     Raises UserError: a generator that cannot be loaded or does not fit the job, or a folder that
@@ -101,10 +100,8 @@ def generate(job: Generation, progress: bool = False) -> Generated:
         names = output_names(job.inputs.names, suffix_of(job.format))[: job.count]
         batches = _translated(job, generator, names, done)
     done.before = sum((done.folder / name).is_file() for name in names)
-    steps = -(-len(names) // job.batch_size)
     writer = Writer()
-    shown = track(batches, "", steps, console=Console(stderr=True), disable=not progress)
-    for batch in shown:
+    for batch in track(batches, len(names) - done.before, "Generating", len):
         writer.submit(_write, [(done.folder / name, *rest) for name, *rest in batch])
     writer.finish()
     there = [name for name in names if (done.folder / name).is_file()]

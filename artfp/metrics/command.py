@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from artfp.core.console import console, prepare_terminal
 from artfp.core.device_options import add_device_option, torch_device
 from artfp.core.errors import UserError, one_line
 from artfp.core.legacy import make_parser
+from artfp.core.progress import Progress
 
 DESCRIPTION = """\
 Tell how far the images in B are from those in A, as sets: the Frechet distance and the kernel
@@ -96,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     sets = []
     for source in sources:
         images = len(source) if args.limit is None else min(len(source), args.limit)
-        with _progress(source.location, images) as tick:
+        with Progress(Path(source.location).name, images) as progress:
             found = extract(
                 source,
                 network,
@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 num_workers=args.num_workers,
                 device=device,
                 limit=args.limit,
-                tick=tick,
+                tick=progress.advance,
             )
         sets.append(found)
     _tell_sizes(places, sets)
@@ -195,15 +195,3 @@ def _tell_sizes(places: list[str], sets: list[Any]) -> None:
             f"sizes differ ({told}), and the distance sees it; --image_resolution makes them equal",
             file=sys.stderr,
         )
-
-
-@contextmanager
-def _progress(location: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar on stderr, where that is a terminal."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    silent = not sys.stderr.isatty()
-    with Progress(console=Console(stderr=True), disable=silent, transient=True) as progress:
-        task = progress.add_task(one_line(Path(location).name), total=total)
-        yield lambda count: progress.update(task, advance=count)

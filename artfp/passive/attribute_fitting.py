@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from artfp.core.attribute_progress import progress
 from artfp.core.command import count_images, report_unusable
 from artfp.core.console import console
 from artfp.core.device_options import add_device_option
 from artfp.core.errors import UserError, one_line
 from artfp.core.processes import first_process
+from artfp.core.progress import stages
 
 
 def add_fitting_options(parser: Any) -> None:
@@ -41,7 +41,7 @@ def examined(sources: dict[str, Any]) -> list[Any]:
     """What besides their content tells files of the sources apart, after it was warned of."""
     from artfp.passive.fitting.leakage import examine
 
-    with progress() as tick:
+    with stages() as tick:
         found = examine(sources, tick=lambda count: tick("comparing files", count))
     if first_process():
         for finding in found:
@@ -91,18 +91,18 @@ def fit_and_save(
             tick=tick,
         )
 
-    with progress() as tick:
+    with stages() as tick:
         material = read(args.window, tick)
     try:
         side = None if side_for is None else side_for(material.policy)
         if side is not None and material.policy.window != (side, side):
             material.close()
-            with progress() as tick:
+            with stages() as tick:
                 material = read(side, tick)
         print(
             f"{count_images(len(material))} of {len(sources)} sources; {material.policy.describe()}"
         )
-        with progress() as tick:
+        with stages() as tick:
             found = fit(material, rules, output.resolve().name, tick)
         asked = {"window": args.window, "limit": args.limit, "seed": args.seed, **asked}
         found.attributor.facts.update(facts_of_fit(material, found, guard, asked, about))

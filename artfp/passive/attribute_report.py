@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from artfp.core.attribute_progress import progress
 from artfp.core.command import report_unusable
 from artfp.core.console import console
 from artfp.core.device_options import add_device_option, torch_device
 from artfp.core.errors import UserError, one_line
 from artfp.core.legacy import make_parser
+from artfp.core.progress import stages
 
 DESCRIPTION = """\
 Measure an attributor on labelled images. FOLDER has one subfolder for each source. Those that have
@@ -70,7 +70,7 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
             f"{', '.join(attributor.sources)}"
         )
     found = {}
-    with progress() as tick:
+    with stages() as tick:
         for name, source in sources.items():
             chosen = limited(source, args.limit)
             found[name] = attribute(

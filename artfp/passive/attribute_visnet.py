@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +86,6 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
         look_every=args.look_every,
         checkpoint_minutes=args.checkpoint_minutes,
         resume=args.resume,
-        progress=sys.stderr.isatty(),
         trainer={
             "precision": args.precision,
             "accelerator": "gpu" if gpu else "cpu",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from artfp.core.attribute_progress import progress
 from artfp.core.command import count_images, report_unusable
 from artfp.core.console import console
 from artfp.core.device_options import add_device_option, torch_device
 from artfp.core.errors import UserError, one_line
 from artfp.core.legacy import make_parser
+from artfp.core.progress import stages
 from artfp.passive.attribute_fitting import add_rule_options, examined, tell_by_source
 
 DESCRIPTION = """\
@@ -106,7 +106,7 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
         for name in ("policy", "window", "way", "extractor", "recompress", "limit", "seed")
     }
     guard = examined(sources)
-    with progress() as tick:
+    with stages() as tick:
         material = Material(
             sources,
             policy=args.policy,

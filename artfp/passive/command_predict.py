@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from artfp.core.attribute_progress import progress
 from artfp.core.command import count_images, report_unusable
 from artfp.core.console import console
 from artfp.core.device_options import add_device_option, torch_device
 from artfp.core.errors import UserError, one_line
 from artfp.core.legacy import make_parser
+from artfp.core.progress import stages
 
 DESCRIPTION = """\
 Attribute images to the sources of an attributor. IMAGES is a folder, a zip, an image, or a list of
@@ -73,7 +73,7 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
 
     attributor = load_attributor(args.attributor)
     source = open_source(args.images)
-    with progress() as tick:
+    with stages() as tick:
         found = attribute(
             attributor, source, torch_device(args), lambda count: tick("attributing", count)
         )

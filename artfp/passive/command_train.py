@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
-from artfp.core.attribute_progress import progress
 from artfp.core.command import count_images, report_unusable
 from artfp.core.console import console
 from artfp.core.device_options import add_lightning_options, trainer_options
 from artfp.core.errors import UserError, one_line
 from artfp.core.legacy import make_parser
 from artfp.core.processes import first_process
+from artfp.core.progress import stages
 from artfp.passive.attribute_fitting import add_rule_options, examined, tell_by_source
 
 DESCRIPTION = """\
@@ -114,7 +113,7 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     sources = sources_in(Path(args.folder))
     immunise, init = immunities(args.immunise), _init(args, tuple(sources))
     guard = examined(sources)
-    with progress() as tick:
+    with stages() as tick:
         material, design = _material(args, sources, init, tick)
     try:
         if first_process():
@@ -234,7 +233,6 @@ def _settings(args: Any, design: Any, immunise: tuple[str, ...], init: Any) -> A
         look_every=args.look_every,
         checkpoint_minutes=args.checkpoint_minutes,
         resume=args.resume,
-        progress=sys.stderr.isatty(),
         trainer={**trainer_options(args), "max_time": args.max_time},
     )
 

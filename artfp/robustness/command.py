@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from artfp.core.common import add_fingerprint_options
 from artfp.core.console import console, prepare_terminal
 from artfp.core.errors import UserError
 from artfp.core.legacy import make_parser
+from artfp.core.progress import stages
 from artfp.robustness.robustness_labelled import (
     add_attributor_options,
     attributed,
@@ -129,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     output = Path(args.output_dir)
     study, failed = _study(args)
     options = Options(conditions, args.fpr, args.seed, args.batch_size, output)
-    with _progress(work(study.sets, conditions)) as tick:
+    with stages(work(study.sets, conditions)) as tick:
         found = run_study(study, options, tick)
     settings = {**study.open_settings(), **option_settings(options)}
     report = Report(found, conditions, settings, failed)
@@ -244,7 +243,7 @@ def _taken(source: Any, args: Any, refuses: Any, what: str) -> Any:
     indices = indices[: args.limit]
     more = {} if refuses is None else {"refuses": refuses}
     geometry = Geometry(args.image_resolution)
-    with _progress(len(indices)) as tick:
+    with stages(len(indices)) as tick:
         return Images(
             source, indices, geometry, Path(args.output_dir), tick=lambda: tick(what, 1), **more
         )
@@ -252,20 +251,6 @@ def _taken(source: Any, args: Any, refuses: Any, what: str) -> Any:
 
 def _listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[str, int], None]]:
-    """A progress bar on stderr, where that is a terminal, moved by what is done to how many."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), "{task.percentage:>3.0f}%")
-    silent = not sys.stderr.isatty()
-    terminal = Console(stderr=True)
-    with Progress(*columns, TimeRemainingColumn(), console=terminal, disable=silent) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda what, count: progress.update(task, advance=count, description=what)
 
 
 def _print(report: Any) -> None:

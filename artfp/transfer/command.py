@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -142,7 +141,7 @@ def _study(args: Any) -> int:
         device=torch_device(args),
         options={"accelerator": options["accelerator"], "devices": 1},
     )
-    run_stages(study, stages, progress=sys.stderr.isatty())
+    run_stages(study, stages)
     if "report" not in stages:
         return 0
     from artfp.transfer.report import report

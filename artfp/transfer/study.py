@@ -173,7 +173,7 @@ def claim(study: Study) -> Words:
     return word
 
 
-def embed_all(study: Study, word: Words, progress: bool = False) -> list[tuple[str, str]]:
+def embed_all(study: Study, word: Words) -> list[tuple[str, str]]:
     """Stage embed: fingerprint the images of each group; those that could not be used.
 
     Images are cut and resized as the generator's training does it, before they are fingerprinted.
@@ -191,7 +191,7 @@ def embed_all(study: Study, word: Words, progress: bool = False) -> list[tuple[s
             output=output,
             encoder=encoder,
             encoder_hash=file_hash(locate(study.encoder, "encoder")),
-            trainer=make_trainer(progress, **study.options),
+            trainer=make_trainer(**study.options),
             geometry=study.geometry,
             strength=study.strength,
             num_workers=study.training.num_workers,
@@ -234,7 +234,7 @@ def _embedded(study: Study, group: str) -> Path:
     return folder
 
 
-def generate_all(study: Study, progress: bool = False) -> None:
+def generate_all(study: Study) -> None:
     """Stage generate: images of the last generator and of each snapshot, from the same draws.
 
     Raises UserError: no generator was trained.
@@ -256,16 +256,16 @@ def generate_all(study: Study, progress: bool = False) -> None:
                 target=study.target,
                 device=study.device,
             )
-            generate(job, progress)
+            generate(job)
 
 
-def run_stages(study: Study, stages: Sequence[str], progress: bool = False) -> None:
+def run_stages(study: Study, stages: Sequence[str]) -> None:
     """Run some of the stages but the report, in their order; say what could not be used."""
     word = claim(study)
     if "embed" in stages:
-        for name, reason in embed_all(study, word, progress):
+        for name, reason in embed_all(study, word):
             _log.warning("unusable: %s: %s", name, reason)
     if "train" in stages:
         train_all(study)
     if "generate" in stages:
-        generate_all(study, progress)
+        generate_all(study)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -130,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             geometry=Geometry(args.image_resolution),
             batch_size=args.batch_size,
             num_workers=args.num_workers,
-            trainer=make_trainer(sys.stderr.isatty(), **trainer_options(args)),
+            trainer=make_trainer(**trainer_options(args)),
         ),
         calibrator,
     )

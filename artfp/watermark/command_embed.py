@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -121,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         output=output,
         encoder=encoder,
         encoder_hash=file_hash(locate(args.encoder_path, "encoder")),
-        trainer=make_trainer(sys.stderr.isatty(), **trainer_options(args)),
+        trainer=make_trainer(**trainer_options(args)),
         geometry=geometry,
         format=args.format,
         strength=args.strength,

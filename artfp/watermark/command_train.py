@@ -166,7 +166,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         checkpoint_minutes=args.checkpoint_minutes,
         guard=args.guard,
         resume=args.resume,
-        progress=sys.stderr.isatty(),
         trainer={**trainer_options(args), "max_time": args.max_time},
     )
     arguments = list(sys.argv[1:] if argv is None else argv)

@@ -127,6 +127,8 @@ def _settings(job: Detection) -> dict[str, object]:
 class _Detector(Prediction):
     """Decodes batch after batch."""
 
+    caption = "Decoding"
+
     def __init__(self, job: Detection) -> None:
         super().__init__(job.source.names, job.output, "detect")
         self.decoder, self.job = job.decoder, job

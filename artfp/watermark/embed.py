@@ -152,6 +152,8 @@ def _settings(job: Embedding, words: Words) -> dict[str, object]:
 class _Embedder(Prediction):
     """Embeds batch after batch; images are written by threads."""
 
+    caption = "Embedding"
+
     def __init__(self, job: Embedding, words: Words, outputs: Sequence[str]) -> None:
         super().__init__(job.source.names, job.output, "embed")
         self.encoder, self.job, self.words, self.outputs = job.encoder, job, words, outputs

@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import TQDMProgressBar
 
-from artfp.core.lightning import new_trainer
+from artfp.core.lightning import LightningProgress, new_trainer
 from artfp.data.background_writer import Writer
-from artfp.data.predict_module import PredictionData
+from artfp.data.predict_module import Batch, PredictionData
 from artfp.data.resume import Journal
 
 
 class Prediction(pl.LightningModule):
     """Base of what runs over a source: names, a journal of results, and threads to write with."""
+
+    caption = "Predicting"
+    """What is done, beside the progress."""
 
     def __init__(self, names: list[str], folder: Any, what: str) -> None:
         super().__init__()
@@ -33,7 +35,7 @@ class Prediction(pl.LightningModule):
         self.trainer.strategy.barrier()
 
 
-def make_trainer(progress: bool = False, **options: Any) -> pl.Trainer:
+def make_trainer(**options: Any) -> pl.Trainer:
     """A Trainer for predictions; by default on the CPU, in this process.
 
     Args: `options` of Lightning's Trainer (accelerator, devices, num_nodes, strategy, precision).
@@ -44,9 +46,8 @@ def make_trainer(progress: bool = False, **options: Any) -> pl.Trainer:
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
-        enable_progress_bar=progress,
         use_distributed_sampler=False,
-        callbacks=[TQDMProgressBar(refresh_rate=5)] if progress else None,
+        callbacks=[LightningProgress("Predicting", unit="images", size=_images)],
         **whole,
     )
 
@@ -54,5 +55,13 @@ def make_trainer(progress: bool = False, **options: Any) -> pl.Trainer:
 def run_prediction(module: Prediction, data: PredictionData, trainer: pl.Trainer) -> bool:
     """Predict over all that is left; whether this process is the first."""
     if data.remaining():
+        progress = trainer.progress_bar_callback
+        if isinstance(progress, LightningProgress):
+            progress.caption, progress.total = module.caption, data.remaining_images()
         trainer.predict(module, datamodule=data, return_predictions=False)
     return bool(trainer.is_global_zero)
+
+
+def _images(batch: Batch) -> int:
+    """Return how many images of a batch were worked on."""
+    return batch.skipped.count(False)

@@ -45,7 +45,6 @@ def new(
             seed=3,
             limit=24,
             keep_every=2,
-            progress=False,
             trainer={"accelerator": "cpu", "devices": 1},
         )
         encoder = str(weights / "encoder.safetensors")

@@ -78,7 +78,6 @@ class GanTraining:
     keep_every: int = 0
     checkpoint_minutes: float = 10.0
     resume: bool = False
-    progress: bool = True
     trainer: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -5,7 +5,6 @@ What is there is read and not made again; a training that was stopped goes on.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -61,7 +60,6 @@ class Settings:
             self.folder / name,
             design,
             seed=self.seed,
-            progress=sys.stderr.isatty(),
             trainer=self._trainer(),
             **more,
         )

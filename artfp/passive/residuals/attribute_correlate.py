@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from artfp.core.attribute_progress import progress
 from artfp.core.command import report_unusable
 from artfp.core.device_options import add_device_option, torch_device
 from artfp.core.errors import UserError
 from artfp.core.legacy import make_parser
+from artfp.core.progress import stages
 
 DESCRIPTION = """\
 Correlate the noise residuals of images with fingerprints of sources: a line of CSV for each image,
@@ -77,7 +77,7 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     extractor, source = load_extractor(known[0].extractor), open_source(args.images)
     failed: list[tuple[str, str]] = []
     lines = [csv_line(["image", "highest", *names])]
-    with progress() as tick:
+    with stages() as tick:
         for cut in cut_images(source, known[0].shape[1:], failed):
             scores = extras.scores(extractor(as_batch(cut.pixels).to(device)), references)[0]
             best = names[int(scores.argmax())]

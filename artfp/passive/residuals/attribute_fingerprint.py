@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from artfp.core.attribute_progress import progress
 from artfp.core.command import count_images, report_unusable
 from artfp.core.console import console
 from artfp.core.device_options import add_device_option, torch_device
 from artfp.core.errors import UserError, one_line
 from artfp.core.legacy import make_parser
+from artfp.core.progress import stages
 
 DESCRIPTION = """\
 Estimate the fingerprint of one source, the mean noise residual of its images (Marra et al. 2019;
@@ -67,7 +67,7 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
         source, extractor = open_source(args.images), load_extractor(args.extractor)
         size = whole[0].shape[1:] if whole else None
         seen = 0
-        with progress() as tick:
+        with stages() as tick:
 
             def told(done: int) -> None:
                 nonlocal seen

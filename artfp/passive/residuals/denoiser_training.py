@@ -14,12 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from artfp.core.console import shows_progress
 from artfp.core.errors import UserError
-from artfp.core.lightning import new_trainer
-from artfp.core.progress import (
-    StepProgress,
-)
+from artfp.core.lightning import LightningProgress, new_trainer
 from artfp.data.bundle import (
     Card,
 )
@@ -165,16 +161,14 @@ def train_denoiser(settings: DenoiserSettings) -> Card:
         aside.append(limited(held, _MEASURED_IMAGES))
     module = DenoiserModule(settings)
     settings.output.parent.mkdir(parents=True, exist_ok=True)
-    progress = shows_progress()
     trainer = new_trainer(
         max_epochs=1,
         gradient_clip_val=1.0,
-        callbacks=[StepProgress(refresh_rate=10)] if progress else [],
+        callbacks=[LightningProgress()],
         precision=settings.precision,
         logger=False,
         devices=1,
         enable_checkpointing=False,
-        enable_progress_bar=progress,
         enable_model_summary=False,
         use_distributed_sampler=False,
     )

@@ -63,7 +63,6 @@ class AttributorTraining:
     look_every: int = 100
     checkpoint_minutes: float = 10.0
     resume: bool = False
-    progress: bool = True
     trainer: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -51,7 +51,6 @@ class VisNetTraining:
     look_every: int = 250
     checkpoint_minutes: float = 10.0
     resume: bool = False
-    progress: bool = True
     trainer: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +85,7 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
         args.seed,
         torch_device(args),
     )
-    with _progress() as start:
-        done = run(study, start)
+    done = run(study)
     for name, part in done.parts.items():
         console().print(f"{name}: {part.text}", markup=False)
     for name, reason in done.left_out.items():
@@ -110,19 +106,3 @@ def _qualities(text: str) -> tuple[int, ...]:
     if not found:
         raise UserError("--jpeg: found no quality")
     return tuple(dict.fromkeys(map(int, found)))
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int], Callable[[int], None]]]:
-    """A progress bar on stderr, where that is a terminal."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    silent = not sys.stderr.isatty()
-    with Progress(console=Console(stderr=True), disable=silent, transient=True) as progress:
-
-        def start(total: int) -> Callable[[int], None]:
-            task = progress.add_task("images", total=total)
-            return lambda count: progress.update(task, advance=count)
-
-        yield start

@@ -30,9 +30,6 @@ FRACTIONS = (1.0, 0.75, 0.5, 0.25)
 DRAWS = 4
 """How many fingerprints of each source are estimated from few images, at most."""
 
-Progress = Callable[[int], None]
-"""Told how many images were done since the last call."""
-
 
 @dataclass(frozen=True)
 class Wanted:
@@ -115,15 +112,14 @@ def measure(
     extractor: Extractor,
     wanted: Wanted,
     device: torch.device | str = "cpu",
-    progress: Progress | None = None,
+    advance: Callable[[int], None] = lambda count: None,
 ) -> Measured:
-    """Read all images once; `progress` is told after each batch how many images that were.
+    """Read all images once; `advance` takes after each batch how many images that were.
 
     Raises UserError: images of several sizes, or a source with too few that can be read.
     """
-    told = progress or (lambda count: None)
     estimated = [
-        _estimate(images, name, extractor, wanted.images, device, told) for name in images.names
+        _estimate(images, name, extractor, wanted.images, device, advance) for name in images.names
     ]
     prints, blocks = [each[0] for each in estimated], [each[1] for each in estimated]
     means = torch.stack([each.mean for each in prints]).to(device)
@@ -139,7 +135,7 @@ def measure(
         batches = []
         for pixels in images.take(name, wanted.test_images):
             batches.append(_read(pixels, own, extractor, templates, device))
-            told(len(pixels))
+            advance(len(pixels))
         if not batches:
             raise UserError(f"{name}: no image can be read beside those of the fingerprint")
         tests.append(batches)
@@ -169,7 +165,7 @@ def _estimate(
     extractor: Extractor,
     count: int,
     device: torch.device | str,
-    told: Progress,
+    advance: Callable[[int], None],
 ) -> tuple[SourceFingerprint, Blocks]:
     """A source's fingerprint, from its next images, with the means of blocks of them."""
     prints: list[SourceFingerprint] = []
@@ -186,7 +182,7 @@ def _estimate(
                     )
                 prints.append(SourceFingerprint.empty(batch.shape[1:], extractor.text, name))
             prints[0].add(batch)
-            told(len(batch))
+            advance(len(batch))
             yield batch
 
     blocks = block_means(residuals(), DRAWS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 
 from artfp import __version__
 from artfp.core.errors import UserError
+from artfp.core.progress import Progress
 from artfp.data.images import Failed
 from artfp.data.resume import Manifest
 from artfp.data.sources import (
@@ -74,11 +75,7 @@ class Done:
     failed: Failed
 
 
-Start = Callable[[int], Callable[[int], None]]
-"""Told how many images there will be at most, gives what is told how many more are done."""
-
-
-def run(study: Study, start: Start = lambda total: lambda count: None) -> Done:
+def run(study: Study) -> Done:
     """Measure, analyse, and write page, JSON, CSV, pictures and fingerprints to the output.
 
     Raises UserError: too few images or sources, images of several sizes, names that are not there,
@@ -107,9 +104,8 @@ def run(study: Study, start: Start = lambda total: lambda count: None) -> Done:
         numbers="number" in chosen,
         crops="size" in chosen,
     )
-    measured = measure(
-        images, extractor, wanted, study.device, start((count + tests) * len(images.names))
-    )
+    with Progress("Measuring", (count + tests) * len(images.names)) as progress:
+        measured = measure(images, extractor, wanted, study.device, progress.advance)
     parts = {}
     for name in chosen:
         parts[name] = part = ANALYSES[name].make(measured, kinship)

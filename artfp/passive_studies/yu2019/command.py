@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from artfp.core.attribute_progress import progress
 from artfp.core.command import report_unusable
 from artfp.core.console import console
 from artfp.core.device_options import add_device_option
 from artfp.core.errors import one_line
 from artfp.core.legacy import make_parser
+from artfp.core.progress import stages
 from artfp.passive.attribute_fitting import examined
 from artfp.passive.command_options import (
     NETWORK_OPTIONS,
@@ -94,7 +94,7 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     immunise, sources = immunities(args.immunise), sources_in(Path(args.folder))
     left_out = [part.strip() for part in (args.left_out or "").split(",") if part.strip()]
     guard = examined(sources)
-    with progress() as tick:
+    with stages() as tick:
         found = learned(
             sources,
             output,

@@ -71,7 +71,6 @@ class Training:
     checkpoint_minutes: float = 10.0
     guard: bool | None = None
     resume: bool = False
-    progress: bool = True
     trainer: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -267,7 +266,7 @@ def _finish(
             "settings": {
                 key: value
                 for key, value in asdict(settings).items()
-                if key not in ("data_dir", "output_dir", "trainer", "resume", "progress")
+                if key not in ("data_dir", "output_dir", "trainer", "resume")
             },
         },
     }

@@ -63,7 +63,6 @@ def settings(shapes: Path, tmp_path: Path) -> Callable[..., GanTraining]:
             "batch_size": 8,
             "max_steps": 8,
             "seed": 4,
-            "progress": False,
             "trainer": {"accelerator": "cpu", "devices": 1},
         }
         return GanTraining(name, output_dir=tmp_path / output, **{**defaults, **options})

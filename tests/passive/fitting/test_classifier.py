@@ -125,7 +125,6 @@ def test_images_of_another_source_are_told_by_their_traits(tmp_path: Path) -> No
         tmp_path / "out",
         Design("compact", 32),
         max_steps=15,
-        progress=False,
         mirror=False,
         trainer={"accelerator": "cpu", "devices": 1},
     )
@@ -158,7 +157,6 @@ def test_immunised_networks_are_calibrated_for_perturbed_images(tmp_path: Path) 
         Design("compact", 32),
         max_steps=15,
         immunise=("noise", "jpeg"),
-        progress=False,
         mirror=False,
         trainer={"accelerator": "cpu", "devices": 1},
     )

@@ -54,7 +54,7 @@ def untrained() -> tuple[VisNet, torch.Tensor]:
 
 def test_an_attributor_that_can_be_read_again(material: Material, tmp_path: Path) -> None:
     settings = VisNetTraining(
-        tmp_path, width=2, max_steps=25, batch_size=8, progress=False,
+        tmp_path, width=2, max_steps=25, batch_size=8,
         trainer={"accelerator": "cpu"},
     )  # fmt: skip
     found, seen = fit_visnet(material, settings, name="mine")

@@ -62,7 +62,6 @@ def settings(tmp_path: Path) -> Make:
             "batch_size": 9,
             "look_every": 3,
             "seed": 4,
-            "progress": False,
             "trainer": {"accelerator": "cpu", "devices": 1},
         }
         return AttributorTraining(tmp_path / output, **{**defaults, **options})

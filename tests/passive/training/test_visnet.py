@@ -35,7 +35,7 @@ def planted(count: int, seed: int) -> Labelled:
 
 def settings(folder: Path, steps: int, **more: object) -> VisNetTraining:
     recipe = VisNetRecipe(rate=2e-3, mirror=bool(more.pop("mirror", False)))
-    given = {"width": 4, "batch_size": 12, "look_every": 100, "progress": False, **more}
+    given = {"width": 4, "batch_size": 12, "look_every": 100, **more}
     trainer = {"accelerator": "cpu"}
     return VisNetTraining(folder, recipe, max_steps=steps, trainer=trainer, **given)  # type: ignore[arg-type]
 

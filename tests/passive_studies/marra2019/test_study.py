@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from artfp.passive_studies.marra2019.measure import Measured, Wanted, measure, s
 from artfp.passive_studies.marra2019.passive_analyses import ANALYSES
 from artfp.passive_studies.marra2019.passive_groups import read_facts
 from artfp.passive_studies.marra2019.study import Study, run
+from tests.progress import recorded_progress
 
 SIDE, COUNT, ESTIMATE = 24, 30, 16
 NAMES = ("dcgan.a", "dcgan.b", "progan", "real")
@@ -143,16 +143,10 @@ def test_split() -> None:
 def output(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """The output of a study with all analyses, and its JSON."""
     output = tmp_path_factory.mktemp("study")
-    told: list[int] = []
-    totals: list[int] = []
-
-    def start(total: int) -> Callable[[int], None]:
-        totals.append(total)
-        return told.append
-
-    done = run(Study(folder, output, "gaussian", ESTIMATE, seed=3), start)
+    with recorded_progress() as lines:
+        done = run(Study(folder, output, "gaussian", ESTIMATE, seed=3))
     assert list(done.parts) == list(ANALYSES) and not done.left_out and not done.failed
-    assert totals == [sum(told)] == [4 * COUNT]
+    assert [(line.done, line.total) for line in lines] == [(4 * COUNT, 4 * COUNT)]
     return output, json.loads((output / "study.json").read_text())
 
 

@@ -23,7 +23,6 @@ def settings(photo_folder: Path, tmp_path: Path) -> Callable[..., Training]:
             "num_workers": 0,
             "max_steps": 12,
             "seed": 4,
-            "progress": False,
             "trainer": {"accelerator": "cpu", "devices": 1},
         }
         return Training(str(photo_folder), tmp_path / output, **{**defaults, **options})
