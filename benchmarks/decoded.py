@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from artfp.core.errors import UserError
 from artfp.data import ImageError, decode_image, fit, open_source
-from artfp.data.bundle import file_hash, locate
+from artfp.data.bundle import locate
+from artfp.data.files import file_hash
 from artfp.data.pixels import to_unit
 from artfp.watermark import Decoder
 from artfp.watermark.measure import batches, perturb

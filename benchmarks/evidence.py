@@ -36,7 +36,8 @@ from tallies import Tally, rows, table
 from artfp.core.command import run
 from artfp.core.console import console
 from artfp.core.errors import UserError
-from artfp.data.bundle import file_hash, locate
+from artfp.data.bundle import locate
+from artfp.data.files import file_hash
 from artfp.watermark import load_decoder
 
 

@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from rich.table import Table
 from torch import Tensor
 
+from artfp.data.files import write_atomic
 from artfp.data.tables import csv_line
-from artfp.data.writing import write_atomic
 from artfp.passive.residuals.extras import Extras
 from artfp.passive.residuals.prnu import grey
 from artfp.passive.residuals.source_fingerprint import SourceFingerprint, correlation

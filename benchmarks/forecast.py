@@ -24,11 +24,8 @@ from scipy import stats
 from artfp.core.command import run
 from artfp.core.console import console
 from artfp.core.errors import UserError
-from artfp.data.bundle import (
-    file_hash,
-    locate,
-    partner,
-)
+from artfp.data.bundle import locate, partner
+from artfp.data.files import file_hash
 from artfp.data.geometry import Geometry
 from artfp.data.images import stacked
 from artfp.data.sources import open_source

@@ -28,7 +28,8 @@ from rich.table import Table
 from artfp.core.command import run
 from artfp.core.console import console
 from artfp.core.errors import UserError
-from artfp.data.bundle import file_hash, locate
+from artfp.data.bundle import locate
+from artfp.data.files import file_hash
 from artfp.data.pixels import to_bytes
 from artfp.generators import Generator
 from artfp.generators.weights import load_generator

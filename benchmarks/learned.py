@@ -40,13 +40,13 @@ from rich.table import Table
 
 from artfp.core.command import run
 from artfp.core.console import console, quiet_libraries
+from artfp.data.files import write_atomic
 from artfp.data.pixels import to_unit
 from artfp.data.sources import (
     sources_in,
 )
 from artfp.data.subset import parted
 from artfp.data.tables import significant
-from artfp.data.writing import write_atomic
 from artfp.passive.attributors.bundle import FittedAttributor, load_attributor, save_attributor
 from artfp.passive.attributors.classifier import NetworkAttributor
 from artfp.passive.attributors.score_model import log_loss

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from artfp.reporting.colours import CHANCE, OKABE_ITO
+from artfp.reporting.figure import CHANCE_LINE, OKABE_ITO
 
 _PANELS = (
     ("energy", "energy of the mean residual / planted"),
@@ -40,7 +40,7 @@ def write(path: str, rows: Sequence[dict[str, Any]], title: str) -> None:
         else:
             panel.set_ylim(-0.02 if name == "correlation" else 0.48, 1.02)
         if name == "auc":
-            panel.axhline(0.5, **CHANCE)
+            panel.axhline(0.5, **CHANCE_LINE)
         panel.set_title(label, fontsize=9.5)
         panel.set_xlabel("images of the fingerprint", fontsize=9)
         panel.grid(axis="y", color="#dddddd", linewidth=0.6)

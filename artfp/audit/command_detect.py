@@ -135,7 +135,8 @@ def _run(args: Any, argv: list[str], stack: ExitStack) -> int:
     source = open_source(args.data_dir)
     geometry = Geometry(args.image_resolution, args.use_celeba_preprocessing)
 
-    from artfp.data.bundle import file_hash, locate
+    from artfp.data.bundle import locate
+    from artfp.data.files import file_hash
     from artfp.ownership.assignment import given_word
     from artfp.watermark import load_decoder
     from artfp.watermark.decode import COMPARED, OWNED, Detection, detect

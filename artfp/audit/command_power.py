@@ -93,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         needs_table,
         plot_power,
     )
-    from artfp.data.writing import write_atomic
+    from artfp.data.files import write_atomic
 
     question = Question(
         bits=args.bits,

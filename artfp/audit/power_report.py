@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,7 +16,7 @@ from rich.table import Table
 
 from artfp import __version__
 from artfp.data.tables import csv_line
-from artfp.reporting.colours import CHANCE, OKABE_ITO
+from artfp.reporting.figure import CHANCE_LINE, OKABE_ITO, encode_figure
 from artfp.stats import minimum_matches, power_table, required_images
 from artfp.stats.power import Method
 
@@ -129,9 +128,7 @@ def plot_power(question: Question) -> bytes:
     how = {"soft": "by weighed logits", "majority": "by majority"}[question.method]
     picture.suptitle(f"{question.bits} bits, {how}; errors independent", fontsize=11)
     picture.tight_layout(w_pad=2.2)
-    file = io.BytesIO()
-    picture.savefig(file, format="png", metadata={"Software": None})
-    return file.getvalue()
+    return encode_figure(picture)
 
 
 def _power_panel(panel: Axes, question: Question) -> None:
@@ -152,7 +149,7 @@ def _power_panel(panel: Axes, question: Question) -> None:
                    markevery=dots)  # fmt: skip
         panel.annotate(f"{accuracy:g}", (end, 1.0), (0, 4), textcoords="offset points",
                        ha="center", fontsize=8, color=colour)  # fmt: skip
-    panel.axhline(question.power, **CHANCE)
+    panel.axhline(question.power, **CHANCE_LINE)
     panel.set_xscale("log")
     panel.set_xlim(0.9, 1.2 * most)
     panel.set_ylim(-0.02, 1.0)

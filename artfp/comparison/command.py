@@ -93,7 +93,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from artfp.comparison import report
     from artfp.comparison.study import compare
-    from artfp.data.bundle import file_hash, locate
+    from artfp.data.bundle import locate
+    from artfp.data.files import file_hash
     from artfp.data.sources import (
         sources_in,
     )

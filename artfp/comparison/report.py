@@ -15,8 +15,8 @@ import numpy as np
 from artfp.comparison.measure import Row
 from artfp.comparison.scores import FPR, SURE
 from artfp.comparison.study import Comparison
+from artfp.data.files import write_atomic
 from artfp.data.tables import significant
-from artfp.data.writing import write_atomic
 from artfp.perturbations.conditions import IDENTITY, Condition
 from artfp.robustness.plots import Contestant, plot_figure
 

@@ -5,6 +5,8 @@ from .decode import MAX_PIXELS as MAX_PIXELS
 from .decode import ImageError as ImageError
 from .decode import Picture as Picture
 from .decode import decode_image as decode_image
+from .files import remove_leftovers as remove_leftovers
+from .files import write_atomic as write_atomic
 from .geometry import Geometry as Geometry
 from .geometry import fit as fit
 from .naming import output_names as output_names
@@ -18,6 +20,4 @@ from .writing import FORMATS as FORMATS
 from .writing import Format as Format
 from .writing import encode_image as encode_image
 from .writing import pack_zip as pack_zip
-from .writing import remove_leftovers as remove_leftovers
 from .writing import suffix_of as suffix_of
-from .writing import write_atomic as write_atomic

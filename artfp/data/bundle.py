@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from artfp.core.errors import UserError
-from artfp.data.writing import write_atomic
+from artfp.data.files import write_atomic
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 """Where the shipped weights lie."""
@@ -53,15 +52,6 @@ def partner(encoder: str | Path) -> str | Path:
         return encoder
     path = Path(encoder)
     return path.with_name(path.name.replace("encoder", "decoder"))
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal: the name by which weights are known."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def write_bundle(network: nn.Module, path: Path, card: Card) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from artfp.core.errors import UserError
-from artfp.data.writing import write_atomic
+from artfp.data.files import write_atomic
 
 __all__ = ["Journal", "Manifest"]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from artfp.core.errors import one_line
-from artfp.data.writing import write_atomic
+from artfp.data.files import write_atomic
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import filecmp
 import io
 import json
-import os
 import re
-import secrets
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -22,6 +18,7 @@ from PIL import Image
 from artfp.core.errors import UserError
 from artfp.data.decode import ImageError
 from artfp.data.entries import DATASET_JSON
+from artfp.data.files import replacing
 from artfp.data.naming import renamed_dataset_json
 
 __all__ = [
@@ -29,12 +26,8 @@ __all__ = [
     "Format",
     "encode_image",
     "pack_zip",
-    "remove_leftovers",
     "suffix_of",
-    "write_atomic",
 ]
-
-_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
 
 
 @dataclass(frozen=True)
@@ -92,18 +85,6 @@ def encode_image(
     return buffer.getvalue()
 
 
-def write_atomic(path: Path, data: bytes | str, keep_equal: bool = False) -> None:
-    """Write a file so that it is whole whenever it is there; makes its folder; text is UTF-8.
-
-    With ``keep_equal``, a file that holds the same already is left alone, its time too.
-
-    Raises UserError: the file cannot be written (no space, no permission, a folder in its place).
-    """
-    encoded = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
-    with _replacing(path, keep_equal) as file:
-        file.write(encoded)
-
-
 def pack_zip(
     folder: Path,
     names: Sequence[str],
@@ -121,22 +102,12 @@ def pack_zip(
     members = {name: _zip_name(name) for name in names}
     if len(set(members.values())) != len(names):
         raise UserError(f"{destination}: two of the images would have one name in the archive")
-    with _replacing(destination, True) as file, zipfile.ZipFile(file, "w") as archive:
+    with replacing(destination, True) as file, zipfile.ZipFile(file, "w") as archive:
         if dataset_json is not None:
             text = json.dumps(renamed_dataset_json(dataset_json, members))
             archive.writestr(_member(DATASET_JSON), text)
         for name, member in members.items():
             archive.writestr(_member(member), (folder / name).read_bytes())
-
-
-def remove_leftovers(folder: Path, deep: bool = False) -> None:
-    """Delete the temporary files that killed runs left in a folder, or below it too if ``deep``."""
-    for path, folders, files in os.walk(folder):
-        for name in filter(_TEMPORARY.fullmatch, files):
-            with suppress(OSError):
-                os.unlink(os.path.join(path, name))
-        if not deep:
-            folders.clear()
 
 
 def _format(name: str) -> Format:
@@ -154,31 +125,3 @@ def _member(name: str) -> zipfile.ZipInfo:
     member.create_system = 3  # Unix, wherever it is made
     member.external_attr = 0o644 << 16
     return member
-
-
-@contextmanager
-def _replacing(path: Path, keep_equal: bool) -> Iterator[BinaryIO]:
-    """Open a hidden file beside ``path`` that takes its place on success and else goes away.
-
-    With ``keep_equal`` it also goes away where ``path`` holds the same.
-    """
-    temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "xb") as file:
-                yield file
-            if keep_equal and path.is_file() and filecmp.cmp(temporary, path, shallow=False):
-                temporary.unlink()
-            else:
-                os.replace(temporary, path)
-        except BaseException:
-            with suppress(OSError):
-                temporary.unlink()
-            raise
-    except OSError as error:
-        about = f" ({error.filename})" if error.filename not in (None, str(temporary)) else ""
-        raise UserError(
-            f"{path}: cannot be written: {error.strerror or error}{about}; "
-            "mend that or choose another place"
-        ) from None

@@ -16,17 +16,15 @@ from artfp.core.progress import track
 from artfp.data.background_writer import (
     Writer,
 )
-from artfp.data.bundle import (
-    Card,
-    file_hash,
-)
+from artfp.data.bundle import Card
+from artfp.data.files import file_hash, remove_leftovers, write_atomic
 from artfp.data.geometry import Geometry
 from artfp.data.naming import output_names
 from artfp.data.pixels import to_bytes, to_unit
 from artfp.data.predict_module import PredictionData
 from artfp.data.resume import Manifest
 from artfp.data.sources import ImageSource
-from artfp.data.writing import encode_image, pack_zip, remove_leftovers, suffix_of, write_atomic
+from artfp.data.writing import encode_image, pack_zip, suffix_of
 from artfp.generators import find
 from artfp.generators.base import Generator
 from artfp.generators.weights import load_generator

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from artfp.core.errors import UserError
-from artfp.data.bundle import (
-    file_hash,
-)
+from artfp.data.files import file_hash
 from artfp.data.resume import Manifest
 from artfp.generators.perturb_weights import Alteration
 from artfp.generators.weights import load_generator, save_generator

@@ -123,7 +123,7 @@ def _report(args: Any, places: list[str], sets: list[Any], names: tuple[str, str
     """Measure, print the table, write the files."""
     from rich.console import Console
 
-    from artfp.data.writing import write_atomic
+    from artfp.data.files import write_atomic
     from artfp.metrics import report
     from artfp.metrics.frechet_kernel import (
         LEAST_FOR_LIMIT,

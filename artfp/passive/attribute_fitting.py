@@ -66,10 +66,10 @@ def fit_and_save(
     if args.limit < 1:
         raise UserError(f"--limit: found {args.limit}, expected 1 or more")
 
+    from artfp.data.files import write_atomic
     from artfp.data.sources import (
         sources_in,
     )
-    from artfp.data.writing import write_atomic
     from artfp.passive.attributors.bundle import save_attributor
     from artfp.passive.attributors.verdicts import Rules
     from artfp.passive.attributors.window import ALIGNED

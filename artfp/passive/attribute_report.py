@@ -52,11 +52,11 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     if args.limit is not None and args.limit < 1:
         raise UserError(f"--limit: found {args.limit}, expected 1 or more")
 
+    from artfp.data.files import write_atomic
     from artfp.data.sources import (
         sources_in,
     )
     from artfp.data.subset import limited
-    from artfp.data.writing import write_atomic
     from artfp.passive import report
     from artfp.passive.assess import assess
     from artfp.passive.attributors.bundle import load_attributor

@@ -65,8 +65,8 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
 
     from rich.console import Console
 
+    from artfp.data.files import write_atomic
     from artfp.data.sources import open_source
-    from artfp.data.writing import write_atomic
     from artfp.passive import attribution_table as report
     from artfp.passive.attributors.bundle import load_attributor
     from artfp.passive.predict import attribute, together

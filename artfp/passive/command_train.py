@@ -209,9 +209,7 @@ def _material(args: Any, sources: Any, init: Any, tick: Any) -> tuple[Any, Any]:
 
 
 def _settings(args: Any, design: Any, immunise: tuple[str, ...], init: Any) -> Any:
-    from artfp.data.bundle import (
-        file_hash,
-    )
+    from artfp.data.files import file_hash
     from artfp.passive.attributors.bundle import FILE
     from artfp.passive.training.classifier_fit import AttributorTraining
 

@@ -19,7 +19,7 @@ from artfp.core.errors import one_line
 from artfp.data.tables import markdown_table, significant
 from artfp.passive.assess import Assessment, FolderFigures
 from artfp.passive.attributors.score_model import Values
-from artfp.reporting.figure import style, tidy, to_png
+from artfp.reporting.figure import encode_figure, format_axes, series_style
 
 CONFUSION, ROC = "confusion.png", "roc.png"
 
@@ -154,7 +154,7 @@ def plot_shares(
     bar = picture.colorbar(image, ax=panel, shrink=0.8)
     bar.ax.tick_params(labelsize=7)
     bar.set_label("share of the images", fontsize=8)
-    return to_png(picture)
+    return encode_figure(picture)
 
 
 def plot_roc(found: Assessment) -> bytes:
@@ -178,7 +178,7 @@ def plot_curves(
     picture = Figure(figsize=(5.6, 3.9), dpi=_DPI, layout="constrained")
     panel = picture.subplots()
     for number, (name, (false, true)) in enumerate(curves.items()):
-        looks = style(number) | {"marker": ""}
+        looks = series_style(number) | {"marker": ""}
         text = f"AUC {areas[name]:.4f}, {_label(name)}"
         panel.step(np.maximum(false, _LEAST_RATE), true, where="post", label=text, **looks)
     line = np.geomspace(_LEAST_RATE, 1.0, 60)
@@ -190,9 +190,9 @@ def plot_curves(
     panel.set_xlim(_LEAST_RATE, 1.0)
     panel.set_ylim(0.0, 1.02)
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    tidy(panel, across, down)
+    format_axes(panel, across, down)
     picture.legend(loc="outside right upper", fontsize=8, frameon=False)
-    return to_png(picture)
+    return encode_figure(picture)
 
 
 def _folder_row(folder: FolderFigures) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from artfp.reporting.figure import (
-    amplified,
-    to_png,
+    amplify_residual,
+    encode_figure,
 )
 
 _DPI = 130
@@ -30,14 +30,14 @@ def plot_models(sources: Sequence[str], models: Tensor) -> bytes:
     picture = Figure(figsize=(1.7 * across, 2.05 * down), dpi=_DPI, layout="constrained")
     panels = picture.subplots(down, across, squeeze=False).flatten()
     for panel, name, model in zip(panels, sources, models, strict=False):
-        shown, factor = amplified(model)
+        shown, factor = amplify_residual(model)
         panel.imshow(shown, interpolation="nearest")
         panel.set_title(_short(name), fontsize=9, pad=3)
         panel.set_xlabel(f"x {factor:.3g}", fontsize=7, labelpad=2)
         _bare(panel)
     for panel in panels[len(sources) :]:
         panel.set_visible(False)
-    return to_png(picture)
+    return encode_figure(picture)
 
 
 def plot_images(sources: Sequence[str], examples: Tensor, fingerprints: Tensor) -> bytes:
@@ -52,7 +52,8 @@ def plot_images(sources: Sequence[str], examples: Tensor, fingerprints: Tensor) 
     panels = picture.subplots(len(sources), 2 * count, squeeze=False)
     for name, row, xs, found in zip(sources, panels, examples, fingerprints, strict=True):
         for place, (x, fingerprint) in enumerate(zip(xs, found, strict=True)):
-            shown, factor = amplified(fingerprint / 2.0)  # a fingerprint's pixels go from -1 to 1
+            # A fingerprint's pixels go from -1 to 1.
+            shown, factor = amplify_residual(fingerprint / 2.0)
             row[2 * place].imshow(x.permute(1, 2, 0).numpy(), interpolation="nearest")
             row[2 * place + 1].imshow(shown, interpolation="nearest")
             row[2 * place + 1].set_xlabel(f"x {factor:.1f}", fontsize=6, labelpad=1)
@@ -60,7 +61,7 @@ def plot_images(sources: Sequence[str], examples: Tensor, fingerprints: Tensor) 
         for panel in row:
             _bare(panel)
     picture.subplots_adjust(label / size[0], 0.02, 0.995, 0.995, 0.05, 0.2)
-    return to_png(picture)
+    return encode_figure(picture)
 
 
 def plot_responses(sources: Sequence[str], responses: Tensor) -> bytes:
@@ -101,7 +102,7 @@ def plot_responses(sources: Sequence[str], responses: Tensor) -> bytes:
     bar.set_label("part of a pixel in the score (numbers: all pixels)", fontsize=8)
     picture.supxlabel("fingerprint of", fontsize=9)
     picture.supylabel("held out images of", fontsize=9)
-    return to_png(picture)
+    return encode_figure(picture)
 
 
 def responses_csv(sources: Sequence[str], scores: Tensor) -> str:

@@ -1,112 +1,213 @@
-"""What the plots of a passive study share."""
+"""One style of figures, one way to write them, and parts that several figures have."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import NDArray
-from torch import Tensor
 
-from artfp.reporting.colours import OKABE_ITO
+from artfp.data.files import FIGURE_SUFFIXES, check_suffix, write_atomic
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Parameters = ParamSpec("Parameters")
+Drawn = TypeVar("Drawn")
+
+STYLE: Any = {
+    "figure.dpi": 130,
+    "figure.titlesize": 11,
+    "axes.titlesize": 10,
+    "axes.labelsize": 9,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "xtick.major.size": 2,
+    "ytick.major.size": 2,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "legend.fontsize": 8,
+    "legend.title_fontsize": 8,
+    "legend.frameon": False,
+    "lines.markersize": 3.6,
+    "lines.linewidth": 1.2,
+    "errorbar.capsize": 2,
+    "image.interpolation": "nearest",
+}
+"""Settings of matplotlib for all figures, see `figure_style`."""
+
+OKABE_ITO = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#000000",
+    "#999999",
+)
+"""Colours that colour-blind readers can tell apart as well (Okabe and Ito 2008)."""
+
+CHANCE_LINE: dict[str, Any] = {
+    "color": "#888888",
+    "linewidth": 0.8,
+    "linestyle": (0, (1, 2)),
+    "zorder": 1,
+}
+"""Dotted line of what guessing reaches."""
 
 _COLOURS = tuple("#882255" if colour == "#000000" else colour for colour in OKABE_ITO)
-"""Of sources; black is for all of them together."""
+"""Colours of series; black is for all of them together."""
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-_LINES = ("-", "--", "-.", ":")
-_ROW = 0.3  # inches for a label of `dots`
+_DASHES = ("-", "--", "-.", ":")
+_ROW = 0.3  # inches for a label of `plot_intervals`
+
+# Without these a figure would hold the time, and be another file with each run.
+_METADATA: dict[str, dict[str, Any]] = {
+    "png": {"Software": None},
+    "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
+    "svg": {"Creator": None, "Date": None},
+}
 
 
-@dataclass(frozen=True)
-class Estimates:
-    """A series of `dots`: for each label a value and its interval, or None."""
+def figure_style(draw: Callable[Parameters, Drawn]) -> Callable[Parameters, Drawn]:
+    """Return a function that draws in the style of all figures.
 
-    name: str
-    values: Sequence[tuple[float, float, float] | None]
-    """Value, low, high."""
+    Args:
+        draw: Function that makes and fills a `Figure`.
+
+    Example:
+        >>> @figure_style
+        ... def plot_squares(count: int) -> Figure:
+        ...     figure = Figure(figsize=(3.0, 2.0), layout="constrained")
+        ...     figure.subplots().plot([k * k for k in range(count)])
+        ...     return figure
+        >>> encode_figure(plot_squares(4))[1:4]
+        b'PNG'
+    """
+
+    @wraps(draw)
+    def drawn(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Drawn:
+        with mpl.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return drawn
 
 
-def to_png(picture: Figure) -> bytes:
-    """A figure as a PNG file."""
+def encode_figure(figure: Figure, form: str = "png") -> bytes:
+    """Return a figure as a file, the same bytes for the same figure.
+
+    Args:
+        figure: What is to be written, with its margins cut off.
+        form: Format: "png", "pdf" or "svg".
+    """
     file = io.BytesIO()
-    picture.savefig(
-        file, format="png", metadata={"Software": None}, bbox_inches="tight", pad_inches=0.08
-    )
+    with mpl.rc_context({"svg.hashsalt": "artfp"}):
+        figure.savefig(
+            file, format=form, metadata=_METADATA[form], bbox_inches="tight", pad_inches=0.08
+        )
     return file.getvalue()
 
 
-def style(number: int) -> dict[str, Any]:
-    """Colour and marker of the line of a source; after eight the dashes change."""
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure in the format that the ending of the file's name says, whole or not at all.
+
+    Args:
+        figure: What is to be written.
+        path: Name that ends in .png, .pdf or .svg.
+
+    Raises:
+        UserError: another ending, or the file cannot be written.
+    """
+    check_suffix(path, "figure", FIGURE_SUFFIXES)
+    write_atomic(path, encode_figure(figure, path.suffix[1:].lower()))
+
+
+def series_style(number: int) -> dict[str, Any]:
+    """Return colour and marker of the line of a series; after eight the dashes change."""
     return {
         "color": _COLOURS[number % len(_COLOURS)],
         "marker": _MARKERS[number % len(_MARKERS)],
-        "linestyle": _LINES[number // len(_COLOURS) % len(_LINES)],
+        "linestyle": _DASHES[number // len(_COLOURS) % len(_DASHES)],
         "markersize": 3.6,
         "linewidth": 1.1,
     }
 
 
-def tidy(panel: Axes, across: str = "", down: str = "", grid: str = "both") -> None:
-    """Labels, a light grid, no box."""
-    panel.set_xlabel(across, fontsize=9)
-    panel.set_ylabel(down, fontsize=9)
+def format_axes(panel: Axes, xlabel: str = "", ylabel: str = "", grid: str = "both") -> None:
+    """Set the labels of a panel and draw a light grid; `grid` is "both", "x", "y" or ""."""
+    panel.set_xlabel(xlabel, fontsize=9)
+    panel.set_ylabel(ylabel, fontsize=9)
     panel.tick_params(labelsize=8, length=2)
-    panel.grid(axis=grid, color="#dddddd", linewidth=0.6)  # type: ignore[arg-type]
+    if grid:
+        panel.grid(axis=grid, color="#dddddd", linewidth=0.6)  # type: ignore[arg-type]
     panel.set_axisbelow(True)
     panel.spines[["top", "right"]].set_visible(False)
 
 
-def doublings(panel: Axes, counts: Sequence[int]) -> None:
-    """A logarithmic axis of numbers of images, with these as its ticks."""
+def use_log2_axis(panel: Axes, counts: Sequence[int]) -> None:
+    """Make the x axis one of doublings, with ticks at these numbers of images."""
     panel.set_xscale("log", base=2)
     panel.xaxis.set_major_locator(FixedLocator([float(count) for count in counts]))
     panel.xaxis.set_minor_locator(NullLocator())
     panel.xaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:g}"))
 
 
-def height_of_dots(labels: Sequence[str], series: Sequence[Estimates]) -> float:
-    """Inches that `dots` wants for its panel."""
+@dataclass(frozen=True)
+class IntervalSeries:
+    """A series of `plot_intervals`: (value, low, high) for each label, or None."""
+
+    name: str
+    values: Sequence[tuple[float, float, float] | None]
+
+
+def intervals_height(labels: Sequence[str], series: Sequence[IntervalSeries]) -> float:
+    """Return the inches that the panel of `plot_intervals` takes."""
     return 1.0 + _ROW * len(labels) * max(1.0, 0.75 * len(series))
 
 
-def dots(panel: Axes, labels: Sequence[str], series: Sequence[Estimates]) -> None:
-    """Values with intervals, a row for each label from the top on, series beside each other."""
+def plot_intervals(panel: Axes, labels: Sequence[str], series: Sequence[IntervalSeries]) -> None:
+    """Plot values with intervals, a row for each label from the top on, series side by side."""
     for number, each in enumerate(series):
         shift = 0.0 if len(series) == 1 else 0.5 * (number / (len(series) - 1) - 0.5)
         shown = [(row, found) for row, found in enumerate(each.values) if found is not None]
-        kept = [found for _, found in shown]
-        looks = {**style(number), "linestyle": "none"}
         panel.errorbar(
-            [value for value, _, _ in kept],
+            [value for _, (value, _, _) in shown],
             [row + shift for row, _ in shown],
             xerr=[
-                [max(0.0, value - low) for value, low, _ in kept],
-                [max(0.0, high - value) for value, _, high in kept],
+                [max(0.0, value - low) for _, (value, low, _) in shown],
+                [max(0.0, high - value) for _, (value, _, high) in shown],
             ],
             capsize=2,
             elinewidth=1.0,
             label=each.name,
-            **looks,
+            **{**series_style(number), "linestyle": "none"},
         )
     panel.set_yticks(range(len(labels)), labels)
     panel.set_ylim(len(labels) - 0.4, -0.6)
 
 
 _SPREAD = 3.0
-"""Standard deviations of a fingerprint that the range from black to white has on either side."""
+"""Standard deviations of a residual that the range from black to white has on either side."""
 
 
-def amplified(fingerprint: Tensor) -> tuple[NDArray[np.float64], float]:
-    """A fingerprint (3, H, W) as a picture (H, W, 3) in [0, 1], and by how much it is amplified."""
-    x = fingerprint.cpu().double().numpy()
+def amplify_residual(residual: Tensor) -> tuple[NDArray[np.float64], float]:
+    """Return a residual (3, H, W) as a picture (H, W, 3) in [0, 1] about gray, and the factor."""
+    x = residual.cpu().double().numpy()
     x = x - x.mean()
-    spread = float(x.std())
-    factor = 0.5 / (_SPREAD * spread) if spread > 0 else 1.0
+    deviation = float(x.std())
+    factor = 0.5 / (_SPREAD * deviation) if deviation > 0 else 1.0
     return np.clip(0.5 + factor * x, 0.0, 1.0).transpose(1, 2, 0), factor

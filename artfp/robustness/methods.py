@@ -11,7 +11,8 @@ from pathlib import Path
 from numpy.typing import ArrayLike
 
 from artfp.core.errors import UserError
-from artfp.data.bundle import file_hash, locate, partner, shipped
+from artfp.data.bundle import locate, partner, shipped
+from artfp.data.files import file_hash
 from artfp.passive.attributors.base import Embedder
 from artfp.robustness.matching import MatchingBits, Read
 from artfp.robustness.proactive import ArtfpEmbedder, read_bits

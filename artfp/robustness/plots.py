@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from artfp.perturbations.conditions import IDENTITY, Condition, arms
-from artfp.reporting.colours import CHANCE, OKABE_ITO
+from artfp.reporting.figure import CHANCE_LINE, OKABE_ITO, encode_figure
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _DASHES = ("-", "--", "-.", ":")
@@ -115,9 +114,7 @@ def plot_figure(
         frameon=False,
     )
     picture.tight_layout(rect=(0.0, 0.0, 1.0, 1.0 - head / height), h_pad=0.9, w_pad=0.6)
-    file = io.BytesIO()
-    picture.savefig(file, format="png", metadata={"Software": None})
-    return file.getvalue()
+    return encode_figure(picture)
 
 
 def _places(conditions: Sequence[Condition], name: str) -> list[float | None]:
@@ -163,7 +160,7 @@ def _decorate(
     panel.set_axisbelow(True)
     panel.spines[["top", "right"]].set_visible(False)
     if chance:
-        panel.axhline(0.5, **CHANCE)
+        panel.axhline(0.5, **CHANCE_LINE)
 
 
 def _line(panel: Axes, rows: Sequence[Point], figure: str, number: int, count: int) -> None:

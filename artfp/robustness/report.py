@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from artfp.data.files import write_atomic
 from artfp.data.reading import stacked
-from artfp.data.writing import write_atomic
 from artfp.perturbations.conditions import IDENTITY, Condition
-from artfp.reporting.strips import strip
+from artfp.reporting.image_grid import image_strip
 from artfp.robustness.plots import Contestant, plot_figure
 from artfp.robustness.sweep import Row, Sweep
 from artfp.robustness.working_range import LEAST, WorkingRange, has_figure, working_ranges
@@ -169,7 +169,7 @@ def _example(conditions: Sequence[Condition], name: str, example: np.ndarray, se
     pixels = stacked([example], [0])
     images = [c.apply(pixels, seed, "example")[0].permute(1, 2, 0).numpy() for c in chosen]
     captions = ["as it is", *(f"{c.strength:g}" for c in chosen[1:])]
-    return strip(images, captions, f"{name}, {chosen[-1].unit}")
+    return image_strip(images, captions, f"{name}, {chosen[-1].unit}")
 
 
 def _fpr(rows: Sequence[Row]) -> str:

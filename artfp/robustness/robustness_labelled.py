@@ -40,7 +40,7 @@ def attributed(args: Any, read: Callable[..., Any]) -> tuple[Any, list[tuple[str
 
     `read` makes images of a source: (source, reasons to refuse a size, what it is doing).
     """
-    from artfp.data.bundle import file_hash
+    from artfp.data.files import file_hash
     from artfp.data.sources import (
         sources_in,
     )

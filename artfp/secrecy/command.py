@@ -89,9 +89,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     prepare_terminal()
     sizes = _check(args)
 
+    from artfp.data.files import write_atomic
     from artfp.data.resume import Journal, Manifest
     from artfp.data.sources import open_source
-    from artfp.data.writing import write_atomic
     from artfp.secrecy.study import ATTACKERS, Cell, Row, attack, cells, gather
 
     attackers = list(ATTACKERS) if args.attackers is None else _listed(args.attackers)
@@ -161,7 +161,8 @@ def _check(args: Any) -> list[int]:
 
 def _suspects(args: Any) -> tuple[list[Any], dict[str, str]]:
     """The encoders to attack, each with the attacker's own; the hashes of all weights by name."""
-    from artfp.data.bundle import file_hash, locate
+    from artfp.data.bundle import locate
+    from artfp.data.files import file_hash
     from artfp.secrecy.study import Suspect
     from artfp.watermark import load_encoder
 

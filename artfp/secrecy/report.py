@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -16,7 +15,7 @@ from rich.table import Table
 
 from artfp import __version__
 from artfp.data.tables import csv_line
-from artfp.reporting.colours import CHANCE, OKABE_ITO
+from artfp.reporting.figure import CHANCE_LINE, OKABE_ITO, encode_figure
 from artfp.secrecy.study import Row
 
 COLUMNS = (
@@ -111,9 +110,7 @@ def plot_secrecy(rows: Sequence[Row]) -> bytes:
     picture.legend(handles=handles, loc="upper center", ncols=len(handles), fontsize=9,
                    frameon=False)  # fmt: skip
     picture.tight_layout(rect=(0.0, 0.0, 1.0, 1.0 - 0.35 / height))
-    file = io.BytesIO()
-    picture.savefig(file, format="png", metadata={"Software": None})
-    return file.getvalue()
+    return encode_figure(picture)
 
 
 def _panel(panel: Axes, rows: Sequence[Row], attackers: Sequence[str]) -> None:
@@ -129,7 +126,7 @@ def _panel(panel: Axes, rows: Sequence[Row], attackers: Sequence[str]) -> None:
             color=OKABE_ITO[number % 6], marker=_MARKERS[number % 6], markersize=4, linewidth=1.3,
             capsize=2,
         )  # fmt: skip
-    panel.axhline(0.5, **CHANCE)
+    panel.axhline(0.5, **CHANCE_LINE)
     panel.set_xscale("log")
     panel.xaxis.set_major_locator(FixedLocator(sorted({row.cell.images for row in rows})))
     panel.xaxis.set_minor_locator(NullLocator())

@@ -250,7 +250,7 @@ def _table(args: Any) -> int:
         ".json": transfer_table.to_json,
     }
     if args.output is not None:
-        from artfp.data.writing import write_atomic
+        from artfp.data.files import write_atomic
 
         form = forms.get(Path(args.output).suffix)
         if form is None:

@@ -12,20 +12,15 @@ from rich.table import Table
 from torch import Tensor
 
 from artfp import __version__
-from artfp.data.bundle import (
-    file_hash,
-    locate,
-    partner,
-    read_card,
-)
+from artfp.data.bundle import locate, partner, read_card
+from artfp.data.files import file_hash, write_atomic
 from artfp.data.geometry import Geometry
 from artfp.data.images import Failed, stacked
 from artfp.data.pixels import to_unit
 from artfp.data.sources import open_source
 from artfp.data.subset import limited
-from artfp.data.writing import write_atomic
 from artfp.ownership.assignment import Words
-from artfp.reporting.image_grid import to_png
+from artfp.reporting.image_grid import encode_picture
 from artfp.transfer import transfer as pages
 from artfp.transfer.decoded import REGISTERED, InData, Row, decode_source, transferred
 from artfp.transfer.distances import Distances, distances_of, study_distances
@@ -62,7 +57,7 @@ def report(study: Study, decoder: str | None = None, distances: bool = True) -> 
     write_atomic(output / "transfer.csv", pages.to_csv(rows))
     write_atomic(output / "transfer.md", pages.to_markdown(data, rows, about, lines))
     write_atomic(output / "progress.png", pages.plot_progress(rows, title))
-    write_atomic(output / "samples.png", to_png(_samples(study)))
+    write_atomic(output / "samples.png", encode_picture(_samples(study)))
     write_atomic(
         output / "transfer.json",
         json.dumps(_facts(study, decoder, data, rows, apart), indent=2) + "\n",

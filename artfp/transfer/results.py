@@ -12,14 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from artfp.core.errors import UserError
-from artfp.data.bundle import (
-    file_hash,
-    locate,
-    partner,
-)
+from artfp.data.bundle import locate, partner
+from artfp.data.files import file_hash, write_atomic
 from artfp.data.sources import ImageSource, open_source
 from artfp.data.subset import limited
-from artfp.data.writing import write_atomic
 from artfp.ownership.assignment import Words
 from artfp.transfer.decoded import InData, Row, Transferred, VerdictOn, decode_source, transferred
 from artfp.transfer.study import FINGERPRINTED, Study

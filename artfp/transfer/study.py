@@ -20,11 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from artfp.core.errors import UserError
-from artfp.data.bundle import (
-    file_hash,
-    locate,
-    read_card,
-)
+from artfp.data.bundle import locate, read_card
+from artfp.data.files import file_hash
 from artfp.data.geometry import Geometry
 from artfp.data.resume import Manifest
 from artfp.data.sources import ImageSource, open_source

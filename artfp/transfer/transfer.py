@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +13,7 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from artfp.data.tables import csv_line
-from artfp.reporting.colours import CHANCE, OKABE_ITO
+from artfp.reporting.figure import CHANCE_LINE, OKABE_ITO, encode_figure
 from artfp.transfer.decoded import COUNTS, InData, Row
 
 COLUMNS = (
@@ -126,7 +125,7 @@ def plot_progress(rows: Sequence[Row], title: str) -> bytes:
         panel.plot(steps, [row.read.bit_accuracy for row in of], label=group, **style)
         bounds = [row.read.low for row in of], [row.read.high for row in of]
         panel.fill_between(steps, *bounds, color=colour, alpha=0.13, linewidth=0)
-    panel.axhline(0.5, **CHANCE)
+    panel.axhline(0.5, **CHANCE_LINE)
     panel.set_ylim(min(0.35, panel.get_ylim()[0]), 1.005)
     panel.set_xlim(left=0)
     panel.set_xlabel("steps of the generator's training", fontsize=9)
@@ -138,9 +137,7 @@ def plot_progress(rows: Sequence[Row], title: str) -> bytes:
     panel.spines[["top", "right"]].set_visible(False)
     panel.legend(title="trained on", fontsize=8, title_fontsize=8, frameon=False)
     picture.tight_layout()
-    file = io.BytesIO()
-    picture.savefig(file, format="png", metadata={"Software": None})
-    return file.getvalue()
+    return encode_figure(picture)
 
 
 def side_by_side(groups: Sequence[Tensor]) -> Tensor:

@@ -8,16 +8,12 @@ from pathlib import Path
 
 from artfp import __version__
 from artfp.core.errors import UserError
-from artfp.data.bundle import (
-    file_hash,
-    locate,
-    partner,
-)
+from artfp.data.bundle import locate, partner
+from artfp.data.files import file_hash, write_atomic
 from artfp.data.geometry import Geometry
 from artfp.data.images import Failed, stacked
 from artfp.data.sources import open_source
 from artfp.data.subset import limited
-from artfp.data.writing import write_atomic
 from artfp.transfer.forecast import LEAST, forecast
 from artfp.watermark import load_decoder, load_encoder
 

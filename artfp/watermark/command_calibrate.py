@@ -99,9 +99,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(f"--keys: found {keys}, expected 2 to 10000")
 
     from artfp.data import Geometry
-    from artfp.data.bundle import file_hash, locate
+    from artfp.data.bundle import locate
     from artfp.data.files import (
         check_output,
+        file_hash,
     )
     from artfp.watermark import load_decoder
     from artfp.watermark.calibrate import Calibrator, Gathered, calibrate_decoder

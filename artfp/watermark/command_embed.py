@@ -94,11 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     source = open_source(args.data_dir)
     geometry = Geometry(args.image_resolution, args.use_celeba_preprocessing)
 
-    from artfp.data.bundle import (
-        file_hash,
-        locate,
-        partner,
-    )
+    from artfp.data.bundle import locate, partner
+    from artfp.data.files import file_hash
     from artfp.watermark import load_decoder, load_encoder
     from artfp.watermark.check import check
     from artfp.watermark.embed import Embedding, embed

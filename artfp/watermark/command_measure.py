@@ -93,11 +93,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.limit is not None and args.limit < 1:
         raise UserError(f"--limit: found {args.limit}, expected 1 or more")
 
-    from artfp.data.bundle import (
-        file_hash,
-        locate,
-        partner,
-    )
+    from artfp.data.bundle import locate, partner
+    from artfp.data.files import file_hash
     from artfp.metrics.perceptual import installed
     from artfp.watermark import load_decoder, load_encoder
 
@@ -124,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _print_figures(at_size)
     (_print_frontier if strengths else _print_figures)(results)
     if args.output:
-        from artfp.data.writing import write_atomic
+        from artfp.data.files import write_atomic
 
         whole = {
             "encoder": file_hash(locate(args.encoder_path, "encoder")),

@@ -11,13 +11,13 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
+from artfp.data.files import remove_leftovers
 from artfp.data.geometry import Geometry
 from artfp.data.pixels import to_unit
 from artfp.data.predict_module import Batch, PredictionData
 from artfp.data.resume import Journal, Manifest
 from artfp.data.sources import ImageSource
 from artfp.data.tables import error_record, write_tables
-from artfp.data.writing import remove_leftovers
 from artfp.ownership.assignment import Words
 from artfp.ownership.key import to_text
 from artfp.stats import format_p, log_p_value

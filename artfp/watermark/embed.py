@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 
 from artfp.core.errors import UserError
+from artfp.data.files import remove_leftovers, write_atomic
 from artfp.data.geometry import Geometry
 from artfp.data.naming import output_names, renamed_dataset_json
 from artfp.data.pixels import to_unit
@@ -21,7 +22,7 @@ from artfp.data.predict_module import Batch, PredictionData
 from artfp.data.resume import Journal, Manifest
 from artfp.data.sources import ImageSource
 from artfp.data.tables import error_record, write_tables
-from artfp.data.writing import encode_image, pack_zip, remove_leftovers, suffix_of, write_atomic
+from artfp.data.writing import encode_image, pack_zip, suffix_of
 from artfp.ownership.assignment import Words
 from artfp.ownership.key import to_text
 from artfp.watermark import Encoder, add_residual, weaken

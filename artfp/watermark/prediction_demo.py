@@ -11,15 +11,16 @@ import torch
 from PIL import Image
 
 from artfp.core.errors import UserError
-from artfp.data.bundle import file_hash, locate
+from artfp.data.bundle import locate
 from artfp.data.decode import decode_image
+from artfp.data.files import file_hash, write_atomic
 from artfp.data.pixels import as_batch
 from artfp.data.sources import open_source
-from artfp.data.writing import encode_image, write_atomic
+from artfp.data.writing import encode_image
 from artfp.metrics.fidelity import psnr, ssim
 from artfp.ownership.assignment import KEY_FILE, drawn_words
 from artfp.ownership.key import Key
-from artfp.reporting.image_grid import fingerprint_grid, to_png
+from artfp.reporting.image_grid import encode_picture, fingerprint_grid
 from artfp.stats import log_p_value
 from artfp.watermark import Decoder, load_decoder, load_encoder, read_image
 from artfp.watermark.embed import IMAGES, Embedding, embed
@@ -75,7 +76,7 @@ def demo(output: Path, weights: str = "photo128") -> tuple[list[Row], int, Path]
         pairs.append((_square(before), _square(after)))
     originals, marked = (torch.stack(side) for side in zip(*pairs, strict=True))
     picture = output / "grid.png"
-    write_atomic(picture, to_png(fingerprint_grid(originals, marked)))
+    write_atomic(picture, encode_picture(fingerprint_grid(originals, marked)))
     return rows, card["bits"], picture
 
 

@@ -14,7 +14,7 @@ from skimage import data as samples
 from artfp.core.errors import UserError
 from artfp.data.decode import ImageError, decode_image
 from artfp.data.sources import open_source
-from artfp.data.writing import FORMATS, encode_image, pack_zip, suffix_of, write_atomic
+from artfp.data.writing import FORMATS, encode_image, pack_zip, suffix_of
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -42,47 +42,6 @@ def test_unknown_format_and_too_large() -> None:
         suffix_of("gif")
     with pytest.raises(ImageError, match="17000x1 cannot be written as webp"):
         encode_image(np.zeros((1, 17000, 3), np.uint8), "webp")
-
-
-def test_write_atomic_makes_folders_and_replaces(tmp_path: Path) -> None:
-    path = tmp_path / "a" / "b" / "c.txt"
-    write_atomic(path, "first \udcff")
-    assert path.read_bytes() == b"first \xff"
-    write_atomic(path, b"second")
-    assert path.read_bytes() == b"second"
-    assert os.listdir(path.parent) == ["c.txt"]
-    umask = os.umask(0)
-    os.umask(umask)
-    assert path.stat().st_mode & 0o777 == 0o666 & ~umask
-
-
-def test_a_failed_write_leaves_the_old_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "c.png"
-    path.write_bytes(b"old")
-
-    def full(*args: object) -> None:
-        assert len(os.listdir(tmp_path)) == 2
-        hidden = next(name for name in os.listdir(tmp_path) if name != "c.png")
-        assert hidden.startswith(".")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(UserError, match=r"c\.png: cannot be written: No space left"):
-        write_atomic(path, b"new")
-    assert os.listdir(tmp_path) == ["c.png"]
-    assert path.read_bytes() == b"old"
-
-
-def test_a_file_where_a_folder_should_be(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"")
-    with pytest.raises(UserError, match="cannot be written"):
-        write_atomic(tmp_path / "a" / "b.png", b"")
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(UserError, match="cannot be written"):
-        write_atomic(tmp_path / "folder", b"")
-    assert sorted(os.listdir(tmp_path)) == ["a", "folder"]
 
 
 def test_pack_zip_is_stored_and_deterministic(picture_folder: Path, tmp_path: Path) -> None:

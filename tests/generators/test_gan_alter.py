@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from artfp.core.errors import UserError
-from artfp.data.bundle import file_hash
+from artfp.data.files import file_hash
 from artfp.generators import build
 from artfp.generators.perturb_weights import Alteration
 from artfp.generators.training_gan_alter import write_altered

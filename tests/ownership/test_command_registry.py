@@ -11,10 +11,8 @@ from pathlib import Path
 import pytest
 
 from artfp.cli.main import main
-from artfp.data.bundle import (
-    file_hash,
-    locate,
-)
+from artfp.data.bundle import locate
+from artfp.data.files import file_hash
 from artfp.ownership.key import Key, context_of, to_hex, to_text
 from artfp.ownership.registry import Registry
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from artfp.reporting.image_grid import fingerprint_grid, to_png
+from artfp.reporting.image_grid import encode_picture, fingerprint_grid
 
 
 def test_three_rows() -> None:
@@ -33,7 +33,7 @@ def test_three_rows() -> None:
 def test_png_holds_the_pixels() -> None:
     picture = torch.rand(3, 5, 7, generator=torch.Generator().manual_seed(0))
     kept = picture.clone()
-    image = Image.open(io.BytesIO(to_png(picture)))
+    image = Image.open(io.BytesIO(encode_picture(picture)))
     assert image.format == "PNG" and image.size == (7, 5) and image.mode == "RGB"
     expected = np.rint(picture.numpy() * 255).astype(np.uint8).transpose(1, 2, 0)
     np.testing.assert_array_equal(np.asarray(image), expected)

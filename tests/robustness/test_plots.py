@@ -13,7 +13,7 @@ from PIL import Image
 
 from artfp.perturbations import PERTURBATIONS
 from artfp.perturbations.conditions import Condition, choose
-from artfp.reporting.strips import TALLEST, strip
+from artfp.reporting.image_grid import TALLEST, image_strip
 from artfp.robustness import plots
 from artfp.robustness.plots import Contestant, plot_figure
 from artfp.robustness.report import COLUMNS, Report, cell, ranges_markdown, table_csv, write_report
@@ -127,7 +127,7 @@ def test_many_contestants_and_low_values(count: int) -> None:
 def test_strip_shows_the_pixels() -> None:
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (100, 80, 3), np.uint8) for _ in range(3)]
-    with Image.open(io.BytesIO(strip(images, ["a", "b", "c"], "title"))) as picture:
+    with Image.open(io.BytesIO(image_strip(images, ["a", "b", "c"], "title"))) as picture:
         pixels = np.asarray(picture)
     for image in images:
         corner = np.argwhere((pixels[:, :, :] == image[0, 0]).all(axis=2))
@@ -139,11 +139,11 @@ def test_strip_shows_the_pixels() -> None:
 @pytest.mark.parametrize(("height", "shown"), [(2000, TALLEST), (5, 65), (100, 100)])
 def test_strip_of_other_sizes(height: int, shown: int) -> None:
     image = np.zeros((height, height, 3), np.uint8)
-    with Image.open(io.BytesIO(strip([image], ["x"]))) as picture:
+    with Image.open(io.BytesIO(image_strip([image], ["x"]))) as picture:
         dark = (np.asarray(picture.convert("L")) == 0).sum(axis=0)
     assert dark.max() in range(shown, shown + 12)  # the caption's letter may add to it
 
 
 def test_strip_refuses() -> None:
     with pytest.raises(ValueError, match="captions"):
-        strip([np.zeros((4, 4, 3), np.uint8)], [])
+        image_strip([np.zeros((4, 4, 3), np.uint8)], [])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from artfp.data import open_source
-from artfp.data.bundle import file_hash
+from artfp.data.files import file_hash
 from artfp.watermark import Pair
 from artfp.watermark.embed import Embedding
 from artfp.watermark.prediction_loop import make_trainer

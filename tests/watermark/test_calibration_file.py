@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from artfp.core.errors import UserError
-from artfp.data.bundle import file_hash, locate, shipped
+from artfp.data.bundle import locate, shipped
+from artfp.data.files import file_hash
 from artfp.stats import calibrate
 from artfp.watermark.calibration_file import calibration_beside, read_calibration, write_calibration
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from artfp.core.errors import UserError
 from artfp.data import open_source
-from artfp.data.bundle import file_hash
+from artfp.data.files import file_hash
 from artfp.ownership.assignment import Words
 from artfp.ownership.key import Key, to_text
 from artfp.watermark import Pair

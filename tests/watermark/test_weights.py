@@ -15,13 +15,8 @@ from safetensors.torch import load_file, save_file
 
 import artfp
 from artfp.core.errors import UserError
-from artfp.data.bundle import (
-    file_hash,
-    locate,
-    partner,
-    read_card,
-    shipped,
-)
+from artfp.data.bundle import locate, partner, read_card, shipped
+from artfp.data.files import file_hash
 from artfp.watermark import (
     MirroringDecoder,
     RealigningDecoder,

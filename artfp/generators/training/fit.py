@@ -23,14 +23,11 @@ from artfp.core.lightning import (
     precision_of,
     resumed,
 )
-from artfp.data.bundle import (
-    Card,
-    file_hash,
-)
+from artfp.data.bundle import Card
+from artfp.data.files import file_hash, write_atomic
 from artfp.data.resume import Manifest
 from artfp.data.sources import open_source
 from artfp.data.subset import limited
-from artfp.data.writing import write_atomic
 from artfp.generators import build, configured, find
 from artfp.generators.base import Batch, GenerativeModel
 from artfp.generators.training.callbacks import SHOWN, Samples, gallery
@@ -38,7 +35,7 @@ from artfp.generators.training.data import GanData, labels_of
 from artfp.generators.training.module import GanModule
 from artfp.generators.training.resume_from import GENERATOR, Origin
 from artfp.generators.weights import load_generator, save_generator
-from artfp.reporting.image_grid import to_png
+from artfp.reporting.image_grid import encode_picture
 
 SNAPSHOTS = "snapshots"
 
@@ -172,7 +169,9 @@ def _finish(output: Path, module: GanModule, card: Card, inputs: Batch | None) -
     load_generator(path)  # what was written can be read
     whole["sha256"] = file_hash(path)
     write_atomic(output / "card.json", json.dumps(whole, indent=2) + "\n")
-    write_atomic(output / "sample.png", to_png(gallery(module.model, module.average, inputs)))
+    write_atomic(
+        output / "sample.png", encode_picture(gallery(module.model, module.average, inputs))
+    )
     return path
 
 

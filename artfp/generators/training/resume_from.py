@@ -12,10 +12,8 @@ from torch import Tensor
 
 from artfp.core.errors import UserError
 from artfp.core.lightning import last_checkpoint
-from artfp.data.bundle import (
-    Card,
-    file_hash,
-)
+from artfp.data.bundle import Card
+from artfp.data.files import file_hash
 from artfp.generators.base import Generator
 from artfp.generators.training.module import GanModule, Sequel
 from artfp.generators.weights import load_generator

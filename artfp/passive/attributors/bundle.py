@@ -26,7 +26,7 @@ from artfp.data.bundle import (
     read_card,
     read_state,
 )
-from artfp.data.writing import write_atomic
+from artfp.data.files import write_atomic
 from artfp.passive.attributors.base import Attributor
 from artfp.passive.attributors.classifier import NetworkAttributor
 from artfp.passive.attributors.correlation import ResidualCorrelation

@@ -55,10 +55,10 @@ def describe(prog: str) -> Any:
 
 def act(args: Any, parser: Any, words: list[str]) -> int:
     """Run the action; the exit code."""
+    from artfp.data.files import write_atomic
     from artfp.data.pixels import as_batch
     from artfp.data.sources import open_source
     from artfp.data.tables import csv_line
-    from artfp.data.writing import write_atomic
     from artfp.passive.attributors.read_fingerprint import cut_images
     from artfp.passive.residuals.extractor import load_extractor
     from artfp.passive.residuals.extras import Extras

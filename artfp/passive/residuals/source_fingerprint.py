@@ -31,7 +31,7 @@ from artfp.data.bundle import (
     read_card,
     read_state,
 )
-from artfp.data.writing import write_atomic
+from artfp.data.files import write_atomic
 
 KIND = "source fingerprint"
 """`kind` in the card of a fingerprint's file."""

@@ -22,7 +22,7 @@ from artfp.core.lightning import (
     precision_of,
     resumed,
 )
-from artfp.data.writing import write_atomic
+from artfp.data.files import write_atomic
 from artfp.passive.networks.classifier import AttributorNetwork, Design
 from artfp.passive.training.classifier import (
     IMMUNITIES,

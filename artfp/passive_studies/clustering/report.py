@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from artfp.core.errors import one_line
 from artfp.data.tables import csv_line
 from artfp.passive_studies.clustering.cluster import Agreement, Clusters, Settings
 from artfp.passive_studies.clustering.fusion import Fused
+from artfp.reporting.figure import encode_figure
 
 _MOST = 700
 """Rows and columns of the matrix of images in the picture, at most."""
@@ -153,9 +153,7 @@ def plot_clusters(report: Report) -> bytes:
     else:
         _counts(right, report)
     picture.tight_layout(w_pad=2.0)
-    file = io.BytesIO()
-    picture.savefig(file, format="png", metadata={"Software": None})
-    return file.getvalue()
+    return encode_figure(picture)
 
 
 def _matrix(panel: Axes, found: Clusters, picture: Figure) -> None:

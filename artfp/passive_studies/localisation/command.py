@@ -54,10 +54,10 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     from rich.table import Table
 
     import artfp
+    from artfp.data.files import write_atomic
     from artfp.data.naming import output_names
     from artfp.data.sources import open_source
     from artfp.data.tables import csv_line
-    from artfp.data.writing import write_atomic
     from artfp.passive.attributors.read_fingerprint import Failed, read_print
     from artfp.passive_studies.localisation.localise import localised
     from artfp.passive_studies.localisation.report import (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ from matplotlib.lines import Line2D
 from artfp.data.tables import csv_line
 from artfp.passive_studies.localisation.localise import Located
 from artfp.passive_studies.localisation.study import Detection
-from artfp.reporting.colours import CHANCE, OKABE_ITO
+from artfp.reporting.figure import CHANCE_LINE, OKABE_ITO, encode_figure
 
 COLUMNS = ("file", "row", "column", "window", "correlation")
 """Of the table of windows: row and column are of the upper left pixel."""
@@ -55,9 +54,7 @@ def heat_map(located: Located, source: str, threshold: float | None = None) -> b
     if bar.solids is not None:
         bar.solids.set_alpha(1.0)
     bar.ax.tick_params(labelsize=8)
-    file = io.BytesIO()
-    picture.savefig(file, format="png", metadata={"Software": None})
-    return file.getvalue()
+    return encode_figure(picture)
 
 
 def window_lines(located: Located) -> str:
@@ -103,7 +100,7 @@ def plot_windows(found: Mapping[str, Mapping[int, Detection]], everything: float
                 linewidth=1.4,
                 label=name,
             )
-        panel.axhline(chance, **CHANCE)
+        panel.axhline(chance, **CHANCE_LINE)
         panel.set_title(f"{title} of pixels", fontsize=10)
         panel.set_xlabel("pixels a side of a window", fontsize=9)
         panel.set_xticks(sides)
@@ -113,6 +110,4 @@ def plot_windows(found: Mapping[str, Mapping[int, Detection]], everything: float
         panel.tick_params(labelsize=8, length=2)
     panels[0].legend(fontsize=8, frameon=False)
     picture.tight_layout()
-    file = io.BytesIO()
-    picture.savefig(file, format="png", metadata={"Software": None})
-    return file.getvalue()
+    return encode_figure(picture)

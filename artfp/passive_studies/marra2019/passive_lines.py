@@ -10,8 +10,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from artfp.passive_studies.marra2019.energy import Energy
-from artfp.reporting.colours import CHANCE
-from artfp.reporting.figure import doublings, style, tidy, to_png
+from artfp.reporting.figure import (
+    CHANCE_LINE,
+    encode_figure,
+    format_axes,
+    series_style,
+    use_log2_axis,
+)
 
 _FITS = (("averaging", "-", "a + b / N"), ("halving", ":", "a + b · 2⁻ᴺ"))
 _LETTER = 0.075  # inches
@@ -26,7 +31,7 @@ def plot_energy(energies: Sequence[Energy]) -> bytes:
     grid = picture.add_gridspec(2, 2, width_ratios=(1.25, 1.0))
     left = picture.add_subplot(grid[:, 0])
     for number, each in enumerate(energies):
-        looks = style(number)
+        looks = series_style(number)
         counts, found = list(each.energies), np.asarray(list(each.energies.values()))
         left.plot(counts, found, **{**looks, "linestyle": "none"}, label=each.source)
         fine = np.geomspace(counts[0], counts[-1], 200)
@@ -38,8 +43,8 @@ def plot_energy(energies: Sequence[Energy]) -> bytes:
     left.set_yscale("log")
     left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     left.yaxis.set_minor_formatter(NullFormatter())
-    doublings(left, list(energies[0].energies))
-    tidy(left, "residuals averaged, N", "energy of their mean, grey levels² a pixel")
+    use_log2_axis(left, list(energies[0].energies))
+    format_axes(left, "residuals averaged, N", "energy of their mean, grey levels² a pixel")
     left.set_title("points: measured", fontsize=9)
     handles = [Line2D([], [], color="black", ls=line, lw=0.9, label=t) for _, line, t in _FITS]
     left.legend(handles=handles, fontsize=8, frameon=False, loc="lower left")
@@ -48,13 +53,13 @@ def plot_energy(energies: Sequence[Energy]) -> bytes:
         for number, each in enumerate(energies):
             counts = list(each.energies)
             off = each.fit(shape).at(counts) / np.asarray(list(each.energies.values())) - 1.0
-            panel.plot(counts, 100.0 * off, **style(number))
-        panel.axhline(0.0, **CHANCE)
-        doublings(panel, list(energies[0].energies))
-        tidy(panel, "residuals averaged, N" if row else "", "off by, %")
+            panel.plot(counts, 100.0 * off, **series_style(number))
+        panel.axhline(0.0, **CHANCE_LINE)
+        use_log2_axis(panel, list(energies[0].energies))
+        format_axes(panel, "residuals averaged, N" if row else "", "off by, %")
         panel.set_title(f"the fit {text} against what was measured", fontsize=9)
     _legend(picture, [each.source for each in energies])
-    return to_png(picture)
+    return encode_figure(picture)
 
 
 def plot_accuracy(
@@ -71,29 +76,29 @@ def plot_accuracy(
     picture = Figure(figsize=(7.2, 4.2), dpi=130)
     panel = picture.subplots()
     for number, values in enumerate(by_source.values()):
-        panel.plot(places, values, **{**style(number), "linewidth": 0.8, "markersize": 3})
+        panel.plot(places, values, **{**series_style(number), "linewidth": 0.8, "markersize": 3})
     values, low, high = (list(each) for each in zip(*overall, strict=True))
     panel.plot(places, values, color="black", linewidth=2.2, zorder=4)
     panel.fill_between(places, low, high, color="black", alpha=0.15, linewidth=0, zorder=3)
-    panel.axhline(1.0 / len(by_source), **CHANCE)
+    panel.axhline(1.0 / len(by_source), **CHANCE_LINE)
     panel.set_ylim(-0.02, 1.02)
     if images:
-        doublings(panel, [int(place) for place in places])
+        use_log2_axis(panel, [int(place) for place in places])
     else:
         panel.set_xticks(places)
-    tidy(panel, across, "share of test images attributed to their source")
+    format_axes(panel, across, "share of test images attributed to their source")
     handle = Line2D([], [], color="black", lw=2.2, label="all sources")
-    panel.legend(handles=[handle, Line2D([], [], label="chance", **CHANCE)], fontsize=8,
+    panel.legend(handles=[handle, Line2D([], [], label="chance", **CHANCE_LINE)], fontsize=8,
                  frameon=False, loc="lower right" if images else "best")  # fmt: skip
     _legend(picture, list(by_source))
-    return to_png(picture)
+    return encode_figure(picture)
 
 
 def _legend(picture: Figure, names: Sequence[str]) -> None:
     """The sources' names above the panels, which are set below it."""
     width, height = picture.get_size_inches()
     across = max(1, min(len(names), int((width - 0.3) / (_LETTER * max(map(len, names)) + 0.5))))
-    handles = [Line2D([], [], label=name, **style(i)) for i, name in enumerate(names)]
+    handles = [Line2D([], [], label=name, **series_style(i)) for i, name in enumerate(names)]
     rows = -(-len(names) // across)
     picture.legend(handles=handles, loc="upper center", ncols=across, fontsize=8, frameon=False)
     picture.tight_layout(rect=(0.0, 0.0, 1.0, 1.0 - (0.06 + 0.17 * rows) / height))

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from artfp.reporting.figure import amplified, to_png
+from artfp.reporting.figure import amplify_residual, encode_figure
 
 _LEAST_INCHES, _MOST_INCHES, _DPI = 1.15, 2.2, 130
 _ACROSS = 4
@@ -33,7 +33,7 @@ def plot_fingerprints(fingerprints: Mapping[str, Mapping[int, Tensor]]) -> bytes
     panels = picture.subplots(len(names), len(counts), squeeze=False)
     for row, name in zip(panels, names, strict=True):
         for panel, count in zip(row, counts, strict=True):
-            shown, factor = amplified(fingerprints[name][count])
+            shown, factor = amplify_residual(fingerprints[name][count])
             panel.imshow(shown, interpolation="nearest")
             panel.set_xlabel(f"x {factor:.0f}", fontsize=7, labelpad=2)
             _bare(panel)
@@ -42,7 +42,7 @@ def plot_fingerprints(fingerprints: Mapping[str, Mapping[int, Tensor]]) -> bytes
         panel.set_title(f"{count} image{'s' if count > 1 else ''}", fontsize=9, pad=4)
     left, top = label / size[0], 1.0 - 0.28 / size[1]
     picture.subplots_adjust(left, 0.18 / size[1], 1.0 - 0.06 / size[0], top, 0.06, 0.22 / inches)
-    return to_png(picture)
+    return encode_figure(picture)
 
 
 def plot_autocorrelation(surfaces: Mapping[str, NDArray[np.float64]], apart: int) -> bytes:
@@ -74,7 +74,7 @@ def plot_autocorrelation(surfaces: Mapping[str, NDArray[np.float64]], apart: int
     bar.set_label("autocorrelation", fontsize=8)
     picture.supxlabel("shift across, pixels", fontsize=9)
     picture.supylabel("shift down, pixels", fontsize=9)
-    return to_png(picture)
+    return encode_figure(picture)
 
 
 def _far(surface: NDArray[np.float64], apart: int) -> NDArray[np.float64]:
@@ -106,7 +106,7 @@ def plot_matrix(matrix: NDArray[np.float64], sources: Sequence[str]) -> bytes:
     bar = picture.colorbar(image, ax=panel, shrink=0.8)
     bar.ax.tick_params(labelsize=7)
     bar.set_label("mean correlation", fontsize=8)
-    return to_png(picture)
+    return encode_figure(picture)
 
 
 def _bare(panel: Axes) -> None:

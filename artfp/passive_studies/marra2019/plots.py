@@ -12,8 +12,16 @@ from matplotlib.lines import Line2D
 from artfp.passive.roc import Accuracy, Area, Scores, own_areas, pooled_area, roc
 from artfp.passive_studies.marra2019.dependence import Kind
 from artfp.passive_studies.marra2019.passive_real import RealAgainst
-from artfp.reporting.colours import CHANCE, OKABE_ITO
-from artfp.reporting.figure import Estimates, dots, height_of_dots, style, tidy, to_png
+from artfp.reporting.figure import (
+    CHANCE_LINE,
+    OKABE_ITO,
+    IntervalSeries,
+    encode_figure,
+    format_axes,
+    intervals_height,
+    plot_intervals,
+    series_style,
+)
 
 _ACROSS = 3
 _BINS = 48
@@ -49,7 +57,7 @@ def plot_histograms(scores: Scores) -> bytes:
             panel.hist(shown, edges, weights=weights, color=colour, histtype="step", linewidth=1.1)
         panel.set_title(f"{name}: AUC {found.value:.3f}", fontsize=9, pad=3)
         lowest = number + across >= len(panels_of)
-        tidy(
+        format_axes(
             panel, "correlation" if lowest else "", "share of images" if not number % across else ""
         )
         panel.tick_params(labelbottom=True)
@@ -61,23 +69,23 @@ def plot_histograms(scores: Scores) -> bytes:
     ]
     picture.legend(handles=handles, loc="upper center", ncols=2, fontsize=9, frameon=False)
     picture.tight_layout(rect=(0.0, 0.0, 1.0, 1.0 - 0.3 / picture.get_figheight()))
-    return to_png(picture)
+    return encode_figure(picture)
 
 
 def plot_jpeg(before: Accuracy, after: Mapping[int, Accuracy], sources: Sequence[str]) -> bytes:
     """Accuracy on test images as they are, and after JPEG of each quality, as a PNG file."""
     labels = ["all sources", *sources]
-    series = [Estimates("as they are", _shares(before))]
-    series += [Estimates(f"after JPEG {q}", _shares(found)) for q, found in after.items()]
-    picture = Figure(figsize=(6.6, height_of_dots(labels, series)), dpi=130)
+    series = [IntervalSeries("as they are", _shares(before))]
+    series += [IntervalSeries(f"after JPEG {q}", _shares(found)) for q, found in after.items()]
+    picture = Figure(figsize=(6.6, intervals_height(labels, series)), dpi=130)
     panel = picture.subplots()
-    dots(panel, labels, series)
-    panel.axvline(1.0 / len(sources), **CHANCE)
+    plot_intervals(panel, labels, series)
+    panel.axvline(1.0 / len(sources), **CHANCE_LINE)
     panel.axhline(0.5, color="#bbbbbb", linewidth=0.6)
     panel.set_xlim(-0.02, 1.02)
-    tidy(panel, "share of test images attributed to their source (dotted: chance)", grid="x")
+    format_axes(panel, "share of test images attributed to their source (dotted: chance)", grid="x")
     _above(picture, len(series))
-    return to_png(picture)
+    return encode_figure(picture)
 
 
 def _shares(found: Accuracy) -> list[tuple[float, float, float] | None]:
@@ -93,30 +101,30 @@ def plot_real(found: RealAgainst) -> bytes:
     unknown = [_bounds(found.unknown(i)) for i in range(len(names))]
     labels = ["all generators", *names]
     series = [
-        Estimates("its fingerprint known", [_bounds(found.known()), *known]),
-        Estimates("only the others' known", [None, *unknown]),
+        IntervalSeries("its fingerprint known", [_bounds(found.known()), *known]),
+        IntervalSeries("only the others' known", [None, *unknown]),
     ]
     if not any(unknown):
         series = series[:1]
-    picture = Figure(figsize=(9.4, max(4.1, height_of_dots(labels, series))), dpi=130)
+    picture = Figure(figsize=(9.4, max(4.1, intervals_height(labels, series))), dpi=130)
     left, right = picture.subplots(1, 2)
     everything = np.concatenate([each.known for each in found.generated])
     for number, each in enumerate(found.generated):
-        looks = {**style(number), "marker": "", "linewidth": 1.0}
+        looks = {**series_style(number), "marker": "", "linewidth": 1.0}
         left.plot(*roc(found.real, each.known), label=each.source, **looks)
     left.plot(*roc(found.real, everything), color="black", linewidth=2.0, label="all generators")
-    left.plot([0, 1], [0, 1], **CHANCE)
+    left.plot([0, 1], [0, 1], **CHANCE_LINE)
     left.set_aspect("equal")
-    tidy(left, "share of real images called generated", "share of generated images found")
+    format_axes(left, "share of real images called generated", "share of generated images found")
     left.legend(fontsize=8, frameon=False, loc="lower right")
     left.set_title("largest correlation with any generator's fingerprint", fontsize=9)
-    dots(right, labels, series)
-    right.axvline(0.5, **CHANCE)
+    plot_intervals(right, labels, series)
+    right.axvline(0.5, **CHANCE_LINE)
     right.set_xlim(right=1.01)
-    tidy(right, "AUC, real against generated (dotted: chance)", grid="x")
+    format_axes(right, "AUC, real against generated (dotted: chance)", grid="x")
     right.legend(fontsize=8, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     picture.tight_layout()
-    return to_png(picture)
+    return encode_figure(picture)
 
 
 def _bounds(found: Area | None) -> tuple[float, float, float] | None:
@@ -128,24 +136,24 @@ def plot_dependence(kinds: Sequence[Kind], titles: Sequence[str]) -> bytes:
 
     Crosses are pairs, the dot is their mean with its interval.
     """
-    series = [Estimates("mean", [(kind.mean, kind.low, kind.high) for kind in kinds])]
-    picture = Figure(figsize=(7.4, 0.4 + height_of_dots(titles, series)), dpi=130)
+    series = [IntervalSeries("mean", [(kind.mean, kind.low, kind.high) for kind in kinds])]
+    picture = Figure(figsize=(7.4, 0.4 + intervals_height(titles, series)), dpi=130)
     panel = picture.subplots()
     for row, kind in enumerate(kinds):
         panel.plot(
             list(kind.pairs.values()), [row + 0.22] * len(kind.pairs), "x", color="#777777", ms=4
         )
-    dots(panel, titles, series)
-    panel.axvline(0.0, **CHANCE)
-    tidy(panel, "mean correlation of test images with a fingerprint", grid="x")
+    plot_intervals(panel, titles, series)
+    panel.axvline(0.0, **CHANCE_LINE)
+    format_axes(panel, "mean correlation of test images with a fingerprint", grid="x")
     handles = [
-        Line2D([], [], **{**style(0), "linestyle": "none"}, label="mean, 95% interval"),
+        Line2D([], [], **{**series_style(0), "linestyle": "none"}, label="mean, 95% interval"),
         Line2D([], [], ls="none", marker="x", color="#777777", ms=4, label="a pair"),
     ]
     panel.legend(handles=handles, fontsize=8, frameon=False, ncols=2, loc="lower center",
                  bbox_to_anchor=(0.5, 1.0))  # fmt: skip
     picture.tight_layout()
-    return to_png(picture)
+    return encode_figure(picture)
 
 
 def _above(picture: Figure, columns: int) -> None:

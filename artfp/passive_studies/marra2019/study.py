@@ -14,13 +14,13 @@ import torch
 from artfp import __version__
 from artfp.core.errors import UserError
 from artfp.core.progress import Progress
+from artfp.data.files import write_atomic
 from artfp.data.images import Failed
 from artfp.data.resume import Manifest
 from artfp.data.sources import (
     sources_in,
 )
 from artfp.data.tables import csv_table, markdown_table, significant
-from artfp.data.writing import write_atomic
 from artfp.passive.fitting.leakage import examine
 from artfp.passive.residuals.extractor import load_extractor
 from artfp.passive_studies.marra2019.analyses import Kinship, Part

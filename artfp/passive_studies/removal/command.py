@@ -53,10 +53,11 @@ def describe(prog: str) -> Any:
 def act(args: Any, parser: Any, words: list[str]) -> int:
     """Run the action; the exit code."""
     import artfp
+    from artfp.data.files import write_atomic
     from artfp.data.naming import output_names
     from artfp.data.sources import open_source
     from artfp.data.tables import csv_line
-    from artfp.data.writing import encode_image, write_atomic
+    from artfp.data.writing import encode_image
     from artfp.passive.attributors.read_fingerprint import Failed, read_print
     from artfp.passive_studies.removal.removal import Attack, attacked
     from artfp.passive_studies.removal.report import (

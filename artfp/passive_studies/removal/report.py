@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from matplotlib.figure import Figure
 
 from artfp.data.tables import csv_line
 from artfp.passive_studies.removal.removal import Attacked
-from artfp.reporting.colours import CHANCE, OKABE_ITO
+from artfp.reporting.figure import CHANCE_LINE, OKABE_ITO, encode_figure
 
 COLUMNS = ("file", "psnr", "correlation_before", "correlation_after")
 
@@ -57,7 +56,7 @@ def plot_attacked(found: Sequence[tuple[float, float, float]], source: str) -> b
     bins = np.linspace(low - room, high + room, _BINS).tolist()
     for column, (name, colour) in enumerate(zip(("before", "after"), OKABE_ITO, strict=False)):
         panel.hist(values[:, column + 1], bins, color=colour, alpha=0.6, label=name)
-    panel.axvline(0.0, **CHANCE)
+    panel.axvline(0.0, **CHANCE_LINE)
     panel.set_xlabel(f"correlation with {source}", fontsize=9)
     panel.set_ylabel("images", fontsize=9)
     panel.set_title(f"{len(values)} images, PSNR {values[:, 0].mean():.1f} dB", fontsize=10)
@@ -87,7 +86,7 @@ def plot_removal(lines: Mapping[str, Sequence[Point]], chance: float) -> bytes:
                 capsize=2,
                 label=name,
             )
-        panel.axhline(chance, **CHANCE)
+        panel.axhline(chance, **CHANCE_LINE)
         panel.grid(axis="y", color="#dddddd", linewidth=0.6)
         panel.spines[["top", "right"]].set_visible(False)
         panel.tick_params(labelsize=8, length=2)
@@ -102,6 +101,4 @@ def plot_removal(lines: Mapping[str, Sequence[Point]], chance: float) -> bytes:
 
 
 def _png(picture: Figure) -> bytes:
-    file = io.BytesIO()
-    picture.savefig(file, format="png", metadata={"Software": None})
-    return file.getvalue()
+    return encode_figure(picture)

@@ -12,16 +12,22 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from artfp.core.errors import one_line
+from artfp.data.files import write_atomic
 from artfp.data.tables import csv_table, markdown_table, significant
-from artfp.data.writing import write_atomic
 from artfp.passive.report import plot_curves, plot_shares
 from artfp.passive.roc import CONFIDENCE
 from artfp.passive_studies.yu2019.measure import Features, OpenSet, Row, identity
 from artfp.passive_studies.yu2019.study import LEARNED, Learned
 from artfp.passive_studies.yu2019.tsne import plot_embedding
 from artfp.perturbations.conditions import IDENTITY
-from artfp.reporting.colours import CHANCE
-from artfp.reporting.figure import Estimates, dots, height_of_dots, tidy, to_png
+from artfp.reporting.figure import (
+    CHANCE_LINE,
+    IntervalSeries,
+    encode_figure,
+    format_axes,
+    intervals_height,
+    plot_intervals,
+)
 
 PERTURBED, ROC = "perturbed.png", "roc.png"
 
@@ -130,16 +136,16 @@ def plot_perturbed(rows: Sequence[Row]) -> bytes:
     series = []
     for name in _attributors(rows):
         own = [row.accuracy for row in rows if row.attributor == name]
-        series.append(Estimates(name, [(each.overall, *each.interval()) for each in own]))
-    picture = Figure(figsize=(6.4, height_of_dots(labels, series)), dpi=130, layout="constrained")
+        series.append(IntervalSeries(name, [(each.overall, *each.interval()) for each in own]))
+    picture = Figure(figsize=(6.4, intervals_height(labels, series)), dpi=130, layout="constrained")
     panel = picture.subplots()
     shown = ["none" if each == IDENTITY else each.replace("_", " ") for each in labels]
-    dots(panel, shown, series)
-    panel.axvline(1.0 / len(rows[0].images), **CHANCE, label="chance")
+    plot_intervals(panel, shown, series)
+    panel.axvline(1.0 / len(rows[0].images), **CHANCE_LINE, label="chance")
     panel.set_xlim(-0.02, 1.02)
-    tidy(panel, "share of test images whose source has the largest logit", "")
+    format_axes(panel, "share of test images whose source has the largest logit", "")
     picture.legend(loc="outside right upper", fontsize=8, frameon=False)
-    return to_png(picture)
+    return encode_figure(picture)
 
 
 def plot_open(open_sets: Sequence[OpenSet], alpha: float) -> bytes:

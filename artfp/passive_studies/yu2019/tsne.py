@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-from artfp.reporting.figure import style, to_png
+from artfp.reporting.figure import encode_figure, series_style
 
 PERPLEXITY = 30.0
 """Neighbours of a point that count, or a third of the points where these are few."""
@@ -57,12 +57,12 @@ def plot_embedding(points: ArrayLike, labels: ArrayLike, sources: Sequence[str])
     for layer in range(8):
         for k in range(len(sources)):
             chosen = places[(own == k) & (layers == layer)]
-            looks = style(k)
+            looks = series_style(k)
             panel.scatter(chosen[:, 0], chosen[:, 1], size, color=looks["color"],
                           marker=looks["marker"], linewidths=0.2, edgecolors="white",
                           alpha=0.85, zorder=2 + layer)  # fmt: skip
     for k, name in enumerate(sources):
-        looks = style(k)
+        looks = series_style(k)
         short = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
         panel.scatter([], [], 26, color=looks["color"], marker=looks["marker"], label=short)
     panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False,
@@ -72,4 +72,4 @@ def plot_embedding(points: ArrayLike, labels: ArrayLike, sources: Sequence[str])
     panel.set_aspect("equal", "datalim")
     for spine in panel.spines.values():
         spine.set_color("#bbbbbb")
-    return to_png(picture)
+    return encode_figure(picture)

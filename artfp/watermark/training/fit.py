@@ -23,12 +23,12 @@ from artfp.core.lightning import (
     new_trainer,
     resumed,
 )
-from artfp.data.bundle import Card, file_hash, locate, partner
+from artfp.data.bundle import Card, locate, partner
+from artfp.data.files import file_hash, write_atomic
 from artfp.data.geometry import Geometry
 from artfp.data.sources import open_source
 from artfp.data.train_module import TrainingData
-from artfp.data.writing import write_atomic
-from artfp.reporting.image_grid import to_png
+from artfp.reporting.image_grid import encode_picture
 from artfp.watermark import load_decoder, load_encoder, realigning, save_network
 from artfp.watermark.measure import measure
 from artfp.watermark.training.callbacks import ImageGrids, Milestones, picture
@@ -278,7 +278,7 @@ def _finish(
     whole = save_network(module.decoder, decoder, card)
     load_encoder(encoder), load_decoder(decoder)  # what was written can be read
     write_atomic(output / "card.json", json.dumps(whole, indent=2) + "\n")
-    write_atomic(output / "sample.png", to_png(picture(module, next(iter(loader)))))
+    write_atomic(output / "sample.png", encode_picture(picture(module, next(iter(loader)))))
     return Result(encoder, decoder, card["measured"], reached)
 
 

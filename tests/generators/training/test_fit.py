@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from artfp import generators as gans
 from artfp.core.errors import UserError
-from artfp.data.bundle import file_hash
+from artfp.data.files import file_hash
 from artfp.generators import Batch, Config, GenerativeModel, Generator, Player, build
 from artfp.generators.base import Moment, to_signed
 from artfp.generators.training import fit as gan_fit

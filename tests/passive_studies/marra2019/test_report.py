@@ -30,10 +30,10 @@ from artfp.passive_studies.marra2019.plots import (
 )
 from artfp.passive_studies.marra2019.study import section
 from artfp.reporting.figure import (
-    Estimates,
-    amplified,
-    dots,
-    style,
+    IntervalSeries,
+    amplify_residual,
+    plot_intervals,
+    series_style,
 )
 
 
@@ -58,11 +58,11 @@ def scores(sources: int) -> Scores:
 
 def test_amplified_about_its_mean() -> None:
     x = torch.from_numpy(np.random.default_rng(0).normal(0.2, 0.01, (3, 16, 16)))
-    shown, factor = amplified(x)
+    shown, factor = amplify_residual(x)
     assert factor == pytest.approx(0.5 / (3 * float(x.std(correction=0))))
     expected = 0.5 + factor * (x - x.mean())
     np.testing.assert_allclose(shown.transpose(2, 0, 1), expected.clamp(0, 1), atol=1e-12)
-    flat, factor = amplified(torch.full((3, 4, 4), 0.3))
+    flat, factor = amplify_residual(torch.full((3, 4, 4), 0.3))
     assert factor == 1.0 and (flat == 0.5).all()
 
 
@@ -111,10 +111,10 @@ def test_other_pictures_are_drawn() -> None:
 def test_dots_have_a_row_for_each_label_and_gaps_for_none() -> None:
     panel = Figure().subplots()
     series = [
-        Estimates("one", [(0.5, 0.4, 0.6), None]),
-        Estimates("two", [(0.1, 0.1, 0.2), (0.9, 0.8, 0.9)]),
+        IntervalSeries("one", [(0.5, 0.4, 0.6), None]),
+        IntervalSeries("two", [(0.1, 0.1, 0.2), (0.9, 0.8, 0.9)]),
     ]
-    dots(panel, ["a", "b"], series)
+    plot_intervals(panel, ["a", "b"], series)
     assert [label.get_text() for label in panel.get_yticklabels()] == ["a", "b"]
     first, second = (each[0] for each in panel.containers)
     np.testing.assert_allclose(first.get_xydata(), [[0.5, -0.25]])
@@ -122,9 +122,9 @@ def test_dots_have_a_row_for_each_label_and_gaps_for_none() -> None:
 
 
 def test_sources_look_different() -> None:
-    looks = [tuple(style(number).values()) for number in range(22)]
+    looks = [tuple(series_style(number).values()) for number in range(22)]
     assert len(set(looks)) == 22
-    assert "#000000" not in {style(number)["color"] for number in range(22)}
+    assert "#000000" not in {series_style(number)["color"] for number in range(22)}
 
 
 ROWS = [

@@ -18,7 +18,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import artfp
 from artfp.core.errors import UserError
-from artfp.data.bundle import file_hash, read_card
+from artfp.data.bundle import read_card
+from artfp.data.files import file_hash
 from artfp.perturbations import training_mixture
 from artfp.watermark import load_decoder, load_encoder
 from artfp.watermark.training import fit
