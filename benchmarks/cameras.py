@@ -35,7 +35,7 @@ from artfp.data.pixels import as_batch
 from artfp.data.sources import ImageSource, open_source
 from artfp.data.subset import Subset
 from artfp.passive.residuals import Extractor, load_extractor
-from artfp.passive.residuals.estimate import estimate
+from artfp.passive.residuals.estimate import estimate_fingerprint
 from artfp.passive.residuals.prnu import pce
 from artfp.stats.auc import auc_interval
 
@@ -78,7 +78,7 @@ def _measured(
     prints = []
     for unit in units:
         chosen = [i for i, name in enumerate(flat.names) if _unit(name) == unit]
-        prints.append(estimate(Subset(flat, chosen), extractor, unit, weighted=True)[0])
+        prints.append(estimate_fingerprint(Subset(flat, chosen), extractor, unit, weighted=True)[0])
     estimated = time.process_time()
     x = torch.cat([as_batch(decode_image(natural.read(i)).pixels) for i in range(len(natural))])
     decoded = time.process_time()

@@ -32,8 +32,8 @@ from artfp.data.pixels import as_batch
 from artfp.data.sources import ImageSource, open_source
 from artfp.data.subset import Subset
 from artfp.passive.residuals import Extractor, load_extractor
-from artfp.passive.residuals.estimate import estimate
-from artfp.passive.residuals.extras import Extras
+from artfp.passive.residuals.estimate import estimate_fingerprint
+from artfp.passive.residuals.prnu import PrnuOptions
 from artfp.stats.auc import auc
 
 EXTRACTORS = (
@@ -49,7 +49,7 @@ EXTRACTORS = (
     "learned:sigma=5",
     "learned:sigma=10",
 )
-SCORES = {"correlation": Extras(), "less common": Extras(less_common=True)}
+SCORES = {"correlation": PrnuOptions(), "less common": PrnuOptions(less_common=True)}
 RESAMPLES = 200
 _BATCH = 250
 
@@ -117,7 +117,9 @@ def _generators(folder: str, fitted: int, tested: int) -> Sources:
 
 def _measured(extractor: Extractor, sources: Sources) -> dict[str, Any]:
     start = time.process_time()
-    prints = [estimate(known, extractor, name)[0] for name, (known, _) in sources.items()]
+    prints = [
+        estimate_fingerprint(known, extractor, name)[0] for name, (known, _) in sources.items()
+    ]
     references = {score: extras.references(prints) for score, extras in SCORES.items()}
     parts: dict[str, list[torch.Tensor]] = {score: [] for score in SCORES}
     truth = []

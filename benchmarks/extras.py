@@ -30,9 +30,8 @@ from torch import Tensor
 
 from artfp.data.files import write_atomic
 from artfp.data.tables import csv_line
-from artfp.passive.residuals.extras import Extras
-from artfp.passive.residuals.prnu import grey
-from artfp.passive.residuals.source_fingerprint import SourceFingerprint, correlation
+from artfp.passive.residuals.prnu import PrnuOptions, grey
+from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint, correlation
 from artfp.stats.auc import auc
 
 Array = NDArray[np.float64]
@@ -59,9 +58,9 @@ class Way:
     clean: str = "none"
 
     @property
-    def extras(self) -> Extras:
+    def extras(self) -> PrnuOptions:
         """The same in the library's words."""
-        return Extras(
+        return PrnuOptions(
             grey=self.colour == "grey",
             zero_mean=self.clean in ("zero mean", "both"),
             wiener=self.clean in ("wiener", "both"),
@@ -82,7 +81,7 @@ def ways() -> Iterator[Way]:
 
 
 def scores(
-    fingerprints: Sequence[SourceFingerprint], images: Tensor, residuals: Tensor, batch: int
+    fingerprints: Sequence[ResidualFingerprint], images: Tensor, residuals: Tensor, batch: int
 ) -> dict[Way, Array]:
     """Scores (N, K) of images (N, 3, H, W) by their residuals, in every way."""
     found: dict[Way, list[Tensor]] = {way: [] for way in ways()}

@@ -26,7 +26,7 @@ from memory import links
 
 from artfp.data.sources import open_source
 from artfp.passive.residuals import load_extractor
-from artfp.passive.residuals.estimate import estimate
+from artfp.passive.residuals.estimate import estimate_fingerprint
 
 
 def main() -> None:
@@ -66,7 +66,7 @@ def _measured(data: str, text: str) -> dict[str, Any]:
     source = open_source(data)
     names = _resident() - before
     wall, cpu = time.perf_counter(), time.process_time()
-    found, failed = estimate(source, extractor, "links")
+    found, failed = estimate_fingerprint(source, extractor, "links")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {
         "images": found.count,

@@ -28,7 +28,7 @@ from artfp.data.pixels import to_unit
 from artfp.data.sources import ImageSource, open_source
 from artfp.data.subset import Subset
 from artfp.passive.residuals import load_extractor
-from artfp.passive.residuals.estimate import estimate
+from artfp.passive.residuals.estimate import estimate_fingerprint
 
 RESAMPLES = 100
 
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for text in args.extractors:
         extractor = load_extractor(text)
         prints = [
-            estimate(_part(source, 0, args.estimate), extractor, name, weighted=True)[0]
+            estimate_fingerprint(_part(source, 0, args.estimate), extractor, name, weighted=True)[0]
             for source, name in zip(sources, names, strict=True)
         ]
         residuals = torch.cat([extractor(part) for part in x.split(256)])

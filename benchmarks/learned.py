@@ -50,14 +50,14 @@ from artfp.data.tables import significant
 from artfp.passive.attributors.bundle import FittedAttributor, load_attributor, save_attributor
 from artfp.passive.attributors.classifier import NetworkAttributor
 from artfp.passive.attributors.score_model import log_loss
-from artfp.passive.attributors.verdicts import NONE, judge
+from artfp.passive.attributors.verdicts import NONE, predict_images
 from artfp.passive.attributors.visnet import VISNET, VisNetAttributor
 from artfp.passive.fitting.baselines import BASELINES, fit_baseline, pixels_of
 from artfp.passive.fitting.classifier import side_for, train
 from artfp.passive.fitting.image_set import Material
 from artfp.passive.fitting.leakage import examine
 from artfp.passive.fitting.visnet import fit_visnet
-from artfp.passive.networks.classifier import Design
+from artfp.passive.networks.classifier import ClassifierDesign
 from artfp.passive.roc import Accuracy
 from artfp.passive.training.classifier import AttributorModule
 from artfp.passive.training.classifier_fit import AttributorTraining
@@ -168,7 +168,7 @@ def row(what: str, known: Material, test: Material, args: argparse.Namespace) ->
     figures = {
         "network": what,
         "parameters": _parameters(attributor),
-        "steps": attributor.facts.get("training", {}).get("steps"),
+        "steps": attributor.metadata.get("training", {}).get("steps"),
         "curve": json.loads(curve.read_text()) if curve.is_file() else [],
         "tests": tests(attributor, test, [int(part) for part in args.jpeg.split(",")]),
     }
@@ -183,7 +183,7 @@ def network(
     pairs = [part.split("=") for part in parts if "=" in part]
     settings = AttributorTraining(
         folder,
-        Design(name, side_for(known.policy), **{key: int(value) for key, value in pairs}),
+        ClassifierDesign(name, side_for(known.policy), **{key: int(value) for key, value in pairs}),
         max_steps=args.max_steps or sys.maxsize,
         immunise=tuple(part for part in parts if "=" not in part),
         seed=args.seed,
@@ -226,13 +226,17 @@ def tests(
         changed = pixels
         if quality is not None:
             changed = PERTURBATIONS["jpeg"].true(pixels, float(quality), torch.Generator())
-        vectors = np.concatenate([attributor.vectors(to_unit(part)) for part in changed.split(256)])
+        vectors = np.concatenate(
+            [attributor.score_vectors(to_unit(part)) for part in changed.split(256)]
+        )
         logs, fits = attributor.log_likelihoods(vectors), attributor.p_values(vectors)
         logits = vectors[:, : len(attributor.sources)]
         hits = [int((logits[labels == k].argmax(1) == k).sum()) for k in np.unique(labels)]
         accuracy = Accuracy(tuple(hits), tuple(np.bincount(labels).tolist()))
         low, high = accuracy.interval()
-        verdicts = [x.verdict for x in judge(logs, fits, attributor.sources, attributor.rules)]
+        verdicts = [
+            x.verdict for x in predict_images(logs, fits, attributor.sources, attributor.rule)
+        ]
         found["as they are" if quality is None else f"JPEG {quality}"] = {
             "largest": accuracy.overall,
             "low": low,

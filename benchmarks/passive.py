@@ -41,10 +41,14 @@ from artfp.data.sources import (
 )
 from artfp.data.subset import parted
 from artfp.data.tables import significant
-from artfp.passive.attributors.bundle import Part, vectors
-from artfp.passive.attributors.correlation import MATCHED, PLAIN, CorrelationOptions
+from artfp.passive.attributors.bundle import AttributorPart, score_vectors
+from artfp.passive.attributors.correlation import (
+    MATCHED_FILTER,
+    PLAIN_CORRELATION,
+    CorrelationOptions,
+)
 from artfp.passive.attributors.score_model import ScoreModel, log_loss
-from artfp.passive.attributors.verdicts import NONE, Rules, judge
+from artfp.passive.attributors.verdicts import NONE, DecisionRule, predict_images
 from artfp.passive.attributors.window import ALIGNED
 from artfp.passive.fitting.cross_validation import (
     Trial,
@@ -64,10 +68,10 @@ Row = dict[str, Any]
 
 CORRELATIONS = {
     "plain, gray": CorrelationOptions(gray=True, grand_mean=False, whitening="none"),
-    "plain (Marra et al.), RGB": PLAIN,
+    "plain (Marra et al.), RGB": PLAIN_CORRELATION,
     "... less the grand mean": CorrelationOptions(whitening="none"),
     "... whitened, each colour": CorrelationOptions(whitening="each"),
-    "... whitened, colours jointly: matched": MATCHED,
+    "... whitened, colours jointly: matched": MATCHED_FILTER,
 }
 """Each adds a step to the one before."""
 
@@ -83,7 +87,7 @@ SPECTRUM_NAME, FUSION_NAME = "spectrum", "fusion of matched and spectrum"
 class Way:
     """A way with its parts and what images score: held out ones (N, D) and test images (M, D)."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[AttributorPart, ...]
     held: Values
     test: Values
     tried: tuple[Trial, ...] = ()
@@ -177,7 +181,9 @@ def row(name: str, way: Way, train: Material, test: Material, alpha: float) -> R
     hits = [int((ratios[labels == k].argmax(1) == k).sum()) for k in range(count)]
     found = Accuracy(tuple(hits), tuple(np.bincount(labels).tolist()))
     low, high = found.interval()
-    verdicts = [each.verdict for each in judge(logs, fits, test.sources, Rules(alpha))]
+    verdicts = [
+        each.verdict for each in predict_images(logs, fits, test.sources, DecisionRule(alpha))
+    ]
     return {
         "way": name,
         "extractor": way.tried[0].what if way.tried else None,
@@ -210,7 +216,7 @@ def add_unknown(
         kept = {name: source for name, source in fitted.items() if name != left}
         train = material(kept, args.seed)
         test = material({left: tested[left]}, args.seed, 1)
-        correlation, held = correlate(train, MATCHED, extractor, "cpu", _tick)
+        correlation, held = correlate(train, MATCHED_FILTER, extractor, "cpu", _tick)
         matched = Way((correlation,), held, score((correlation,), test))
         found, held = discriminate(train, SPECTRA[SPECTRUM_NAME], "cpu", _tick)
         spectra = Way(found, held, score(found, test))
@@ -221,7 +227,9 @@ def add_unknown(
         ):
             model = ScoreModel.fit(way.held, train.labels)
             logs = model.limited(model.log_likelihoods(way.test))
-            said = judge(logs, model.p_values(way.test), train.sources, Rules(args.alpha))
+            said = predict_images(
+                logs, model.p_values(way.test), train.sources, DecisionRule(args.alpha)
+            )
             rates[name][left] = float(np.mean([each.verdict == NONE for each in said]))
     for each in rows:
         if each["way"] in rates:
@@ -229,11 +237,11 @@ def add_unknown(
             each["unknown_rejected"] = {"mean": float(np.mean(list(own.values()))), **own}
 
 
-def score(parts: Sequence[Part], material: Material) -> Values:
+def score(parts: Sequence[AttributorPart], material: Material) -> Values:
     """Scores (M, D) of all images of a material."""
     found = np.empty((len(material), sum(len(part.sources) for part in parts)))
     for rows, x in material.batches(np.arange(len(material))):
-        found[rows] = vectors(parts, x)
+        found[rows] = score_vectors(parts, x)
     return found
 
 

@@ -36,10 +36,14 @@ from artfp.data.sources import (
 )
 from artfp.data.subset import parted
 from artfp.data.tables import significant
-from artfp.passive.attributors.bundle import Part, vectors
-from artfp.passive.attributors.correlation import MATCHED, PLAIN, CorrelationOptions
+from artfp.passive.attributors.bundle import AttributorPart, score_vectors
+from artfp.passive.attributors.correlation import (
+    MATCHED_FILTER,
+    PLAIN_CORRELATION,
+    CorrelationOptions,
+)
 from artfp.passive.attributors.score_model import ScoreModel
-from artfp.passive.attributors.verdicts import NONE, Rules, judge
+from artfp.passive.attributors.verdicts import NONE, DecisionRule, predict_images
 from artfp.passive.attributors.window import ALIGNED
 from artfp.passive.fitting.cross_validation import correlate, discriminate
 from artfp.passive.fitting.image_set import LEAST_IMAGES, QUALITIES, Material
@@ -103,7 +107,7 @@ def rows_of(group: str, sources: Images, args: argparse.Namespace) -> list[Row]:
     rows: list[Row] = []
     for copies in (False, True):
         train = _material(fitted, args.seed, LEAST_IMAGES, copies)
-        ways = {} if copies else {"plain": _correlation(train, PLAIN, args.extractor)}
+        ways = {} if copies else {"plain": _correlation(train, PLAIN_CORRELATION, args.extractor)}
         ways |= _robust_ways(train, args.extractor)
         scored = {
             name: {what: _scores(way.parts, batches) for what, batches in conditions.items()}
@@ -120,7 +124,9 @@ def rows_of(group: str, sources: Images, args: argparse.Namespace) -> list[Row]:
             for what, scores in scored[name].items():
                 logs = model.limited(model.log_likelihoods(scores))
                 ranks = scores if name == "plain" else model.log_likelihoods(scores)
-                said = judge(logs, model.p_values(scores), test.sources, Rules(args.alpha))
+                said = predict_images(
+                    logs, model.p_values(scores), test.sources, DecisionRule(args.alpha)
+                )
                 row[what] = {
                     "right": float((ranks.argmax(1) == test.labels).mean()),
                     "rejected": float(np.mean([each.verdict == NONE for each in said])),
@@ -144,7 +150,9 @@ def unknown(left: str, sources: Images, args: argparse.Namespace) -> list[Row]:
         for quality in (None, *args.jpeg):
             scores = _scores(way.parts, _coded(test, quality))
             logs = model.limited(model.log_likelihoods(scores))
-            said = judge(logs, model.p_values(scores), train.sources, Rules(args.alpha))
+            said = predict_images(
+                logs, model.p_values(scores), train.sources, DecisionRule(args.alpha)
+            )
             what = AS_THEY_ARE if quality is None else f"JPEG {quality}"
             row[what] = float(np.mean([each.verdict == NONE for each in said]))
         rows.append(row)
@@ -156,14 +164,14 @@ def unknown(left: str, sources: Images, args: argparse.Namespace) -> list[Row]:
 class Fitted:
     """A way with what held out images score (N, D) and the processor time that it took."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[AttributorPart, ...]
     held: Values
     seconds: float
 
 
 def _robust_ways(train: Material, extractor: str) -> dict[str, Fitted]:
     """The ways that `artfp attribute fit` compares."""
-    one = _correlation(train, MATCHED, extractor)
+    one = _correlation(train, MATCHED_FILTER, extractor)
     started = time.process_time()
     spectra, held = discriminate(train, TAPER, "cpu", _tick)
     other = Fitted(spectra, held, time.process_time() - started)
@@ -196,11 +204,11 @@ def _coded(material: Material, quality: int | None) -> Batches:
     return found
 
 
-def _scores(parts: Sequence[Part], batches: Batches) -> Values:
+def _scores(parts: Sequence[AttributorPart], batches: Batches) -> Values:
     """Scores (M, D) of all images."""
     found = np.empty((sum(len(rows) for rows, _ in batches), sum(len(p.sources) for p in parts)))
     for rows, pixels in batches:
-        found[rows] = vectors(parts, to_unit(pixels))
+        found[rows] = score_vectors(parts, to_unit(pixels))
     return found
 
 

@@ -52,7 +52,7 @@ from artfp.data.images import stacked
 from artfp.data.sources import open_source
 from artfp.data.subset import limited
 from artfp.passive.residuals import Extractor, load_extractor
-from artfp.passive.residuals.source_fingerprint import SourceFingerprint, correlation
+from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint, correlation
 from artfp.stats.auc import auc
 
 BATCH = 64
@@ -126,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _host(estimate: Tensor, test: Tensor, extractor: Extractor) -> Host:
     residuals = torch.cat([extractor(x) for x in _planted(estimate, None, 0)])
-    found = SourceFingerprint.empty(residuals.shape[1:], extractor.text, "unmarked")
+    found = ResidualFingerprint.empty(residuals.shape[1:], extractor.text, "unmarked")
     found.add(residuals)
     count = len(estimate)
     single = _energy(residuals)
@@ -147,7 +147,7 @@ def _recovered(
     pattern = torch.randn(estimate.shape[1:], generator=draw)
     estimate = estimate[torch.randperm(len(estimate), generator=draw)]
     planted = torch.cat([extractor(x) for x in _planted(test, pattern * strength, 1 + seed)])
-    found = SourceFingerprint.empty(pattern.shape, extractor.text, "planted")
+    found = ResidualFingerprint.empty(pattern.shape, extractor.text, "planted")
     means: dict[int, Tensor] = {}
     residuals = torch.cat(
         [extractor(x) for x in _planted(estimate, pattern * strength, 2000 + seed)]

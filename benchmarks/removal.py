@@ -41,8 +41,8 @@ from artfp.data.sources import (
 from artfp.data.subset import Subset
 from artfp.metrics.fidelity import psnr
 from artfp.passive.residuals import Extractor, load_extractor
-from artfp.passive.residuals.estimate import estimate
-from artfp.passive.residuals.source_fingerprint import correlation
+from artfp.passive.residuals.estimate import estimate_fingerprint
+from artfp.passive.residuals.residual_fingerprint import correlation
 from artfp.passive_studies.removal.report import Point, plot_removal
 from artfp.passive_studies.removal.study import quantised, subtracted
 from artfp.stats.intervals import clopper_pearson
@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, source in sources.items():
         parts = [_part(source, i * args.estimate, (i + 1) * args.estimate) for i in (0, 1)]
         for prints, part in zip((analyst, attacker), parts, strict=True):
-            prints.append(estimate(part, extractor, name)[0].mean)
+            prints.append(estimate_fingerprint(part, extractor, name)[0].mean)
         rest = _part(source, 2 * args.estimate, least)
         pixels = [as_batch(decode_image(rest.read(i)).pixels) for i in range(args.images)]
         images.append(torch.cat(pixels))

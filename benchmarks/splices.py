@@ -37,7 +37,7 @@ from artfp.data.pixels import as_batch
 from artfp.data.sources import ImageSource, open_source
 from artfp.data.subset import Subset
 from artfp.passive.residuals import load_extractor
-from artfp.passive.residuals.estimate import estimate
+from artfp.passive.residuals.estimate import estimate_fingerprint
 from artfp.passive_studies.localisation.report import plot_windows
 from artfp.passive_studies.localisation.study import (
     Detection,
@@ -89,7 +89,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         references = {name: _part(source, 0, args.estimate) for name, source in suspects.items()}
         suspects = {name: _part(source, args.estimate) for name, source in suspects.items()}
     extractor = load_extractor(args.extractor)
-    prints = {name: estimate(s, extractor, name)[0].mean for name, s in references.items()}
+    prints = {
+        name: estimate_fingerprint(s, extractor, name)[0].mean for name, s in references.items()
+    }
     if len(set(prints) - set(args.donors)) < 3:
         raise UserError(f"{args.data_dir}: it takes three sources with a fingerprint or more")
     if missing := sorted(set(suspects) - set(prints)):

@@ -39,7 +39,7 @@ class Contestant(Protocol):
         """Names of the sources."""
         ...
 
-    def vectors(self, x: Tensor) -> Values:
+    def score_vectors(self, x: Tensor) -> Values:
         """All that it sees in images (N, 3, H, W) in [0, 1], as (N, D)."""
         ...
 
@@ -59,9 +59,9 @@ class PassiveContestant:
         self._attributor = attributor
         self.name, self.sources = name or attributor.name, attributor.sources
 
-    def vectors(self, x: Tensor) -> Values:
+    def score_vectors(self, x: Tensor) -> Values:
         """See Contestant."""
-        return self._attributor.vectors(x)
+        return self._attributor.score_vectors(x)
 
     def scores(self, vectors: Values) -> Values:
         """Log-likelihood ratios of each source against the mean of the others."""
@@ -108,7 +108,7 @@ class ProactiveContestant:
         self._log_level = float(np.log(level / len(words)))
 
     @torch.inference_mode()
-    def vectors(self, x: Tensor) -> Values:
+    def score_vectors(self, x: Tensor) -> Values:
         """Logits (N, bits)."""
         return clip_logits(read_logits(self._decoder, x).double().cpu().numpy())
 

@@ -71,12 +71,12 @@ def fit_and_save(
         sources_in,
     )
     from artfp.passive.attributors.bundle import save_attributor
-    from artfp.passive.attributors.verdicts import Rules
+    from artfp.passive.attributors.verdicts import DecisionRule
     from artfp.passive.attributors.window import ALIGNED
     from artfp.passive.fitting.card import facts_of_fit
     from artfp.passive.fitting.image_set import Material
 
-    rules = Rules(args.alpha, args.confidence)
+    rules = DecisionRule(args.alpha, args.confidence)
     sources, output = sources_in(Path(args.folder)), Path(args.output_dir)
     guard = examined(sources)
 
@@ -105,7 +105,7 @@ def fit_and_save(
         with stages() as tick:
             found = fit(material, rules, output.resolve().name, tick)
         asked = {"window": args.window, "limit": args.limit, "seed": args.seed, **asked}
-        found.attributor.facts.update(facts_of_fit(material, found, guard, asked, about))
+        found.attributor.metadata.update(facts_of_fit(material, found, guard, asked, about))
         files = save_attributor(found.attributor, output)
         for name, content in pictures().items():
             write_atomic(output / name, content)

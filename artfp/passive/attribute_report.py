@@ -80,10 +80,10 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     about = {
         "images_of": Path(args.folder).name,
         "attributor": attributor.name,
-        "way": attributor.facts.get("way", "attributor"),
+        "way": attributor.metadata.get("way", "attributor"),
         "policy": attributor.policy.describe(),
-        "alpha": attributor.rules.alpha,
-        "confidence": attributor.rules.confidence,
+        "alpha": attributor.rule.alpha,
+        "confidence": attributor.rule.confidence,
         "seed": args.seed,
     }
     output = Path(args.output_dir)

@@ -13,7 +13,13 @@ from rich.text import Text
 from artfp import __version__
 from artfp.core.errors import one_line
 from artfp.data.tables import csv_line, significant
-from artfp.passive.attributors.verdicts import NONE, SOURCE, GroupJudgement, Judgement, Rules
+from artfp.passive.attributors.verdicts import (
+    NONE,
+    SOURCE,
+    DecisionRule,
+    GroupPrediction,
+    SourcePrediction,
+)
 from artfp.passive.predict import Attributed
 
 COLUMNS = (
@@ -52,7 +58,7 @@ def judgements_csv(found: Attributed) -> str:
 
 
 def judgements_json(
-    found: Attributed, group: GroupJudgement | None, about: Mapping[str, Any]
+    found: Attributed, group: GroupPrediction | None, about: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What was asked, each image, and the judgement of all together, as JSON values."""
     return {
@@ -87,7 +93,7 @@ def judgements_table(found: Attributed) -> Table:
     return table
 
 
-def in_words(group: GroupJudgement, rules: Rules) -> str:
+def in_words(group: GroupPrediction, rules: DecisionRule) -> str:
     """The judgement of images of one source, with what it rests on."""
     if group.verdict == NONE:
         said = (
@@ -108,5 +114,5 @@ def in_words(group: GroupJudgement, rules: Rules) -> str:
     )
 
 
-def _figures(each: Judgement) -> tuple[str, str, str]:
+def _figures(each: SourcePrediction) -> tuple[str, str, str]:
     return f"{each.log_ratio:.1f}", f"{each.posterior:.3f}", f"{each.p_value:.3f}"

@@ -92,13 +92,13 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
         sources_in,
     )
     from artfp.passive.attributors.bundle import save_attributor
-    from artfp.passive.attributors.verdicts import Rules
+    from artfp.passive.attributors.verdicts import DecisionRule
     from artfp.passive.fitting.attribute_resume import Memory
     from artfp.passive.fitting.card import facts_of_fit
     from artfp.passive.fitting.image_set import AS_IS, Material
     from artfp.passive.fitting.select import PLAIN_WAY, Options, fit
 
-    device, rules = torch_device(args), Rules(args.alpha, args.confidence)
+    device, rules = torch_device(args), DecisionRule(args.alpha, args.confidence)
     options = Options(args.way, args.extractor, rules, device)
     sources, output = sources_in(Path(args.folder)), Path(args.output_dir)
     asked = {
@@ -121,7 +121,7 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
         print(f"{count_images(originals)} of {len(sources)} sources; {material.policy.describe()}")
         memory = Memory(output, {"sources": material.digest, **asked})
         found = fit(material, options, output.resolve().name, tick, memory)
-    found.attributor.facts.update(facts_of_fit(material, found, guard, asked))
+    found.attributor.metadata.update(facts_of_fit(material, found, guard, asked))
     files = save_attributor(found.attributor, output)
     memory.forget()
     material.close()

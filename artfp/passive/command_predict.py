@@ -83,8 +83,8 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
         "attributor": attributor.name,
         "sources": list(attributor.sources),
         "policy": attributor.policy.describe(),
-        "alpha": attributor.rules.alpha,
-        "confidence": attributor.rules.confidence,
+        "alpha": attributor.rule.alpha,
+        "confidence": attributor.rule.confidence,
     }
     out = sys.stderr if _STDOUT in (args.json, args.csv) else sys.stdout
     shown = Console(file=out, width=console().width, highlight=False, soft_wrap=True)
@@ -94,7 +94,7 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     votes = ", ".join(f"{one_line(v)} {n}" for v, n in report.verdicts_of(found).items())
     shown.print(f"{count_images(len(found.names))}: {votes}", markup=False)
     if group is not None:
-        shown.print(one_line(report.in_words(group, attributor.rules)), markup=False)
+        shown.print(one_line(report.in_words(group, attributor.rule)), markup=False)
     content = {
         args.json: lambda: json.dumps(report.judgements_json(found, group, about), indent=1) + "\n",
         args.csv: lambda: report.judgements_csv(found),

@@ -105,11 +105,11 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
         sources_in,
     )
     from artfp.passive.attributors.bundle import save_attributor
-    from artfp.passive.attributors.verdicts import Rules
+    from artfp.passive.attributors.verdicts import DecisionRule
     from artfp.passive.fitting.card import facts_of_fit
     from artfp.passive.fitting.classifier import GROUPS, train
 
-    rules, output = Rules(args.alpha, args.confidence), Path(args.output_dir)
+    rules, output = DecisionRule(args.alpha, args.confidence), Path(args.output_dir)
     sources = sources_in(Path(args.folder))
     immunise, init = immunities(args.immunise), _init(args, tuple(sources))
     guard = examined(sources)
@@ -128,9 +128,9 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
             return 0
         asked = {key: getattr(args, key) for key in ("window", "limit", "seed", "held_out")}
         about = f"{design.network} network, after Yu et al. 2019"
-        found.attributor.facts.update(facts_of_fit(material, found, guard, asked, about))
-        found.attributor.facts["way"] = f"network {design.network}"
-        found.attributor.facts["validation"]["folds"] = GROUPS
+        found.attributor.metadata.update(facts_of_fit(material, found, guard, asked, about))
+        found.attributor.metadata["way"] = f"network {design.network}"
+        found.attributor.metadata["validation"]["folds"] = GROUPS
         files = save_attributor(found.attributor, output)
     finally:
         material.close()
@@ -165,7 +165,7 @@ def _material(args: Any, sources: Any, init: Any, tick: Any) -> tuple[Any, Any]:
     from artfp.passive.attributors.window import ALIGNED
     from artfp.passive.fitting.classifier import side_for
     from artfp.passive.fitting.image_set import Material
-    from artfp.passive.networks.classifier import Design
+    from artfp.passive.networks.classifier import ClassifierDesign
 
     def design(side: int) -> Any:
         before = {} if init is None else init.design.card()
@@ -176,7 +176,7 @@ def _material(args: Any, sources: Any, init: Any, tick: Any) -> tuple[Any, Any]:
             "convolve_from": args.convolve_from,
         }
         asked = {key: value for key, value in given.items() if value is not None}
-        return Design(**{**before, "resolution": side, **asked})
+        return ClassifierDesign(**{**before, "resolution": side, **asked})
 
     def read(side: int | None) -> Any:
         return Material(
@@ -210,13 +210,13 @@ def _material(args: Any, sources: Any, init: Any, tick: Any) -> tuple[Any, Any]:
 
 def _settings(args: Any, design: Any, immunise: tuple[str, ...], init: Any) -> Any:
     from artfp.data.files import file_hash
-    from artfp.passive.attributors.bundle import FILE
+    from artfp.passive.attributors.bundle import ATTRIBUTOR_FILE
     from artfp.passive.training.classifier_fit import AttributorTraining
 
     origin = None
     if init is not None:
         place = Path(args.init)
-        origin = file_hash(place / FILE if place.is_dir() else place)
+        origin = file_hash(place / ATTRIBUTOR_FILE if place.is_dir() else place)
     return AttributorTraining(
         Path(args.output_dir),
         design,
@@ -238,7 +238,7 @@ def _settings(args: Any, design: Any, immunise: tuple[str, ...], init: Any) -> A
 def _tell(found: Any) -> None:
     """How well the network does on held out images."""
     trial, valid = found.ways[0], found.validation
-    training = found.attributor.facts["training"]
+    training = found.attributor.metadata["training"]
     console().print(
         f"{training['steps']} steps; {training['held_out']} held out images: accuracy "
         f"{trial.largest:.2%} by the largest logit, {valid.accuracy:.2%} by likelihoods, log loss "

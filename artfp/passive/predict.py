@@ -16,8 +16,13 @@ from artfp.data.pixels import to_unit
 from artfp.data.sources import ImageSource
 from artfp.passive.attributors.bundle import FittedAttributor
 from artfp.passive.attributors.score_model import Values
-from artfp.passive.attributors.verdicts import GroupJudgement, Judgement, judge, judge_group
-from artfp.passive.attributors.window import middle
+from artfp.passive.attributors.verdicts import (
+    GroupPrediction,
+    SourcePrediction,
+    predict_group,
+    predict_images,
+)
+from artfp.passive.attributors.window import central_window
 
 _BATCH_PIXELS = 1 << 18
 _MOST = 256
@@ -34,7 +39,7 @@ class Attributed:
     names: list[str]
     sizes: list[tuple[int, int]]
     vectors: Values
-    judgements: list[Judgement]
+    judgements: list[SourcePrediction]
     failed: Failed
 
 
@@ -53,7 +58,7 @@ def attribute(
     sizes: list[tuple[int, int]] = []
     found = []
     for batch, about in _batches(attributor, source, failed, tick):
-        found.append(attributor.vectors(batch.to(device)))
+        found.append(attributor.score_vectors(batch.to(device)))
         for name, size in about:
             names.append(name)
             sizes.append(size)
@@ -62,14 +67,14 @@ def attribute(
         raise UserError(f"{source.location}: none of {len(source)} images can be used{reason}")
     vectors = np.concatenate(found)
     logs, fits = attributor.log_likelihoods(vectors), attributor.p_values(vectors)
-    judgements = judge(logs, fits, attributor.sources, attributor.rules)
+    judgements = predict_images(logs, fits, attributor.sources, attributor.rule)
     return Attributed(names, sizes, vectors, judgements, failed)
 
 
-def together(attributor: FittedAttributor, vectors: Values) -> GroupJudgement:
+def together(attributor: FittedAttributor, vectors: Values) -> GroupPrediction:
     """The judgement of images (N, D) that have one source."""
     logs, fits = attributor.log_likelihoods(vectors), attributor.p_values(vectors)
-    return judge_group(logs, fits, attributor.sources, attributor.rules, attributor.model.images)
+    return predict_group(logs, fits, attributor.sources, attributor.rule, attributor.model.images)
 
 
 def _batches(
@@ -93,7 +98,7 @@ def _batches(
             failed.append((name, str(error)))
             tick(1)
             continue
-        batch.append(middle(pixels, window, (0, 1)))
+        batch.append(central_window(pixels, window, (0, 1)))
         about.append((name, (height, width)))
         if len(batch) == step:
             yield _stacked(batch), about

@@ -27,7 +27,7 @@ class Scorer(Protocol):
         """What it is called."""
         ...
 
-    def vectors(self, x: Tensor) -> Values:
+    def score_vectors(self, x: Tensor) -> Values:
         """All that it sees in images (N, 3, H, W) in [0, 1], as (N, D)."""
         ...
 
@@ -48,7 +48,7 @@ def vectors_of(
         x = to_unit(condition.apply(pixels, seed, str(number)).to(device))
         for one in scorers:
             start = time.perf_counter()
-            vectors[one.name].append(one.vectors(x))
+            vectors[one.name].append(one.score_vectors(x))
             spent[one.name] += time.perf_counter() - start
         order.append(rows)
         tick(condition.name, len(rows))

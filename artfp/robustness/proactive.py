@@ -71,9 +71,9 @@ class ArtfpEmbedder:
         self._encoder, self._strength = encoder, strength
         self.bits = encoder.bits
 
-    def embed(self, pixels: np.ndarray, word: NDArray[np.uint8]) -> np.ndarray:
+    def embed(self, pixels: np.ndarray, message: NDArray[np.uint8]) -> np.ndarray:
         """See Embedder."""
-        return fingerprint_image(self._encoder, pixels, word, self._strength)
+        return fingerprint_image(self._encoder, pixels, message, self._strength)
 
     def refuses(self, height: int, width: int) -> str | None:
         """None: images of any size can be marked."""

@@ -44,7 +44,7 @@ def attributed(args: Any, read: Callable[..., Any]) -> tuple[Any, list[tuple[str
     from artfp.data.sources import (
         sources_in,
     )
-    from artfp.passive.attributors.bundle import FILE, load_attributor
+    from artfp.passive.attributors.bundle import ATTRIBUTOR_FILE, load_attributor
     from artfp.robustness.evaluation_robustness_labelled import labelled
 
     attributors = {}
@@ -54,7 +54,7 @@ def attributed(args: Any, read: Callable[..., Any]) -> tuple[Any, list[tuple[str
             label, place = "", part
         attributor = load_attributor(place.strip(), label.strip() or None)
         path = Path(place.strip())
-        attributors[file_hash(path / FILE if path.is_dir() else path)] = attributor
+        attributors[file_hash(path / ATTRIBUTOR_FILE if path.is_dir() else path)] = attributor
     if not attributors:
         raise UserError("--attributor: found no name")
 

@@ -35,7 +35,7 @@ class Peer:
     bits = 0
     settings: dict[str, object]
 
-    def embed(self, pixels: np.ndarray, word: NDArray[np.uint8]) -> np.ndarray:
+    def embed(self, pixels: np.ndarray, message: NDArray[np.uint8]) -> np.ndarray:
         """See Embedder."""
         raise NotImplementedError
 
@@ -67,10 +67,10 @@ class InvisibleWatermark(Peer):
             self._package.WatermarkEncoder.loadModel()
         self.settings = {"package": f"invisible-watermark {version('invisible-watermark')}"}
 
-    def embed(self, pixels: np.ndarray, word: NDArray[np.uint8]) -> np.ndarray:
+    def embed(self, pixels: np.ndarray, message: NDArray[np.uint8]) -> np.ndarray:
         """See Embedder."""
         encoder = self._package.WatermarkEncoder()
-        encoder.set_watermark("bits", [int(bit) for bit in word])
+        encoder.set_watermark("bits", [int(bit) for bit in message])
         return _swapped(encoder.encode(_swapped(pixels), self._method))
 
     def read_image(self, pixels: np.ndarray) -> NDArray[np.uint8]:
@@ -95,11 +95,11 @@ class BlindWatermark(Peer):
         self._package.bw_notes.close()
         self.settings = {"package": f"blind-watermark {version('blind-watermark')}"}
 
-    def embed(self, pixels: np.ndarray, word: NDArray[np.uint8]) -> np.ndarray:
+    def embed(self, pixels: np.ndarray, message: NDArray[np.uint8]) -> np.ndarray:
         """See Embedder."""
         mark = self._mark()
         mark.read_img(img=_swapped(pixels))
-        mark.read_wm(word.astype(bool), mode="bit")
+        mark.read_wm(message.astype(bool), mode="bit")
         return _swapped(np.rint(mark.embed()).astype(np.uint8))  # rounded, as its files are
 
     def read_image(self, pixels: np.ndarray) -> NDArray[np.uint8]:

@@ -33,7 +33,7 @@ def test_marked_images_go_to_their_fingerprint(proactive: ProactiveContestant) -
             for image in noise
         ]
         x = torch.from_numpy(np.stack(marked)).permute(0, 3, 1, 2) / 255.0
-        vectors = proactive.vectors(x)
+        vectors = proactive.score_vectors(x)
         best = proactive.scores(vectors).argmax(1)
         assert (best == proactive.sources.index(name)).mean() > 0.9
         assert proactive.pooled(vectors).argmax() == proactive.sources.index(name)
@@ -90,7 +90,7 @@ def test_passive(proactive: ProactiveContestant) -> None:
     x = torch.zeros(3, 3, 32, 32)
     for k in range(3):
         x[k, k] = 0.1
-    vectors = passive.vectors(x)
+    vectors = passive.score_vectors(x)
     assert passive.scores(vectors).argmax(1).tolist() == [0, 1, 2]
     assert passive.scores(vectors) == pytest.approx(attributor.scores(x).numpy())
     assert passive.pooled(vectors[[1, 1, 0]]).argmax() == 1

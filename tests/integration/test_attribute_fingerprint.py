@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from artfp.cli.main import main
-from artfp.passive.residuals.source_fingerprint import SourceFingerprint
+from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint
 
 SOURCES = ("nikon", "canon")
 
@@ -66,7 +66,7 @@ def test_merging_is_as_estimating_at_once(
     assert main([*given, "--source", "all"]) == 0
     assert "all: 60 images, 32x32" in capsys.readouterr().out
     assert _make(folder, "canon", added, "--merge", str(files[0]), "--weighted") == 0
-    one, two = SourceFingerprint.load(merged), SourceFingerprint.load(added)
+    one, two = ResidualFingerprint.load(merged), ResidualFingerprint.load(added)
     assert (one.source, one.count, two.source) == ("all", 60, "added")
     assert one.total.equal(two.total) and one.codecs == {"PNG": 60}
 

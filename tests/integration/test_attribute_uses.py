@@ -17,11 +17,11 @@ from artfp.data.pixels import as_batch
 from artfp.metrics.fidelity import psnr
 from artfp.passive.attributors.bundle import FittedAttributor, save_attributor
 from artfp.passive.attributors.correlation import ResidualCorrelation
-from artfp.passive.attributors.read_fingerprint import read_print
+from artfp.passive.attributors.mean_residual import read_mean_residual
 from artfp.passive.attributors.score_model import ScoreModel
-from artfp.passive.attributors.window import ALIGNED, Policy
+from artfp.passive.attributors.window import ALIGNED, WindowPolicy
 from artfp.passive.residuals import load_extractor
-from artfp.passive.residuals.source_fingerprint import SourceFingerprint
+from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint
 from artfp.passive_studies.removal.removal import Attack
 
 Call = Callable[..., tuple[int, list[str], list[str]]]
@@ -48,7 +48,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def fingerprint(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of the first generator, from half of its images."""
     extractor = load_extractor("gaussian:sigma=1")
-    found = SourceFingerprint.empty((3, SIDE, SIDE), extractor.text, "one")
+    found = ResidualFingerprint.empty((3, SIDE, SIDE), extractor.text, "one")
     for path in sorted((sources / "one").iterdir())[: EACH // 2]:
         found.add(extractor(as_batch(pixels_of(path))))
     path = tmp_path_factory.mktemp("prints") / "one.safetensors"
@@ -173,7 +173,7 @@ def attributor(tmp_path: Path) -> tuple[Path, torch.Tensor]:
     part = ResidualCorrelation(names, load_extractor("gaussian:sigma=1"), prints, power, size)
     labels = np.repeat([0, 1], 30)
     model = ScoreModel.fit(rng.normal(size=(60, 2)) + np.eye(2)[labels], labels)
-    fitted = FittedAttributor("fitted", [part], model, Policy(ALIGNED, size, size))
+    fitted = FittedAttributor("fitted", [part], model, WindowPolicy(ALIGNED, size, size))
     save_attributor(fitted, tmp_path)
     return tmp_path, prints
 
@@ -182,7 +182,7 @@ def test_fingerprints_of_an_attributor(
     call: Call, attributor: tuple[Path, torch.Tensor], sources: Path
 ) -> None:
     place, prints = attributor
-    found = read_print(place, "two")
+    found = read_mean_residual(place, "two")
     assert (found.source, found.size, found.exact) == ("two", (SIDE, SIDE), True)
     assert found.extractor.text == "gaussian:sigma=1" and torch.equal(found.mean, prints[1])
     for source, said in ((None, "no source was named"), ("three", "no source 'three'")):

@@ -1,4 +1,4 @@
-"""The protocols: what attributes images to sources, and what writes a word into an image."""
+"""The protocols: what attributes images to sources, and what writes a message into an image."""
 
 from __future__ import annotations
 
@@ -58,15 +58,15 @@ class ExactAttributor(Attributor, Protocol):
 
 @runtime_checkable
 class Embedder(Protocol):
-    """Whatever writes a word into an image."""
+    """Writer of messages into images."""
 
     @property
     def bits(self) -> int:
-        """Length of the words."""
+        """Length of the messages."""
         ...
 
-    def embed(self, pixels: np.ndarray, word: NDArray[np.uint8]) -> np.ndarray:
-        """An 8-bit RGB image (H, W, 3) with a word (bits,) of {0, 1} in it, of the same shape."""
+    def embed(self, pixels: np.ndarray, message: NDArray[np.uint8]) -> np.ndarray:
+        """Return the 8-bit RGB image (H, W, 3) with a message (bits,) of {0, 1} in it."""
         ...
 
     def refuses(self, height: int, width: int) -> str | None:

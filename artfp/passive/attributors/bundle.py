@@ -34,20 +34,20 @@ from artfp.passive.attributors.eigenface import EIGENFACE, Eigenface
 from artfp.passive.attributors.nearest_neighbour import NEAREST, NearestNeighbour
 from artfp.passive.attributors.score_model import ScoreModel, Values, likelihood_ratios
 from artfp.passive.attributors.spectrum import SpectrumLDA
-from artfp.passive.attributors.verdicts import Rules
+from artfp.passive.attributors.verdicts import DecisionRule
 from artfp.passive.attributors.visnet import VISNET, VisNetAttributor
-from artfp.passive.attributors.window import Policy
+from artfp.passive.attributors.window import WindowPolicy
 
-KIND = "attributor"
+ATTRIBUTOR_KIND = "attributor"
 """`kind` in the card of an attributor's file."""
 
-FILE, CARD_FILE = "attributor.safetensors", "attributor.json"
+ATTRIBUTOR_FILE, ATTRIBUTOR_CARD_FILE = "attributor.safetensors", "attributor.json"
 """What is in an attributor's folder: all of it, and its card for people."""
 
 _MODEL, _TYPICAL = "model", "typical"
 
 
-class Part(Attributor, Protocol):
+class AttributorPart(Attributor, Protocol):
     """An attributor that can be written to a file and read again; `load` is a class method."""
 
     def card(self) -> dict[str, Any]:
@@ -61,12 +61,12 @@ class Part(Attributor, Protocol):
     @classmethod
     def load(
         cls, sources: Sequence[str], card: Mapping[str, Any], tensors: Mapping[str, Tensor]
-    ) -> Part:
+    ) -> AttributorPart:
         """What `card` and `tensors` gave. Raises KeyError, TypeError, ValueError: anything else."""
         ...
 
 
-PARTS: dict[str, type[Part]] = {
+PARTS: dict[str, type[AttributorPart]] = {
     "correlation": ResidualCorrelation,
     "spectrum": SpectrumLDA,
     NEAREST: NearestNeighbour,
@@ -89,72 +89,73 @@ class FittedAttributor:
     def __init__(
         self,
         name: str,
-        parts: Sequence[Part],
+        parts: Sequence[AttributorPart],
         model: ScoreModel,
-        policy: Policy,
-        rules: Rules | None = None,
-        facts: Card | None = None,
-        typical: ScoreModel | None = None,
+        policy: WindowPolicy,
+        rule: DecisionRule | None = None,
+        metadata: Card | None = None,
+        ood_model: ScoreModel | None = None,
     ) -> None:
-        """Take parts that know the same sources; `facts` are what else the card tells."""
+        """Take parts that know the same sources; `metadata` is what else the card holds."""
         if not parts or len({part.sources for part in parts}) != 1:
             raise ValueError("the parts of an attributor must know the same sources")
         self.name, self.parts, self.model, self.policy = name, tuple(parts), model, policy
         self.sources = parts[0].sources
-        self.rules, self.facts = rules or Rules(), dict(facts or {})
+        self.rule, self.metadata = rule or DecisionRule(), dict(metadata or {})
         if model.shape != (len(self.sources), len(parts) * len(self.sources)):
             raise ValueError(f"a model of {model.shape} for {len(self.sources)} sources")
-        self.typical = typical
-        if typical is not None and typical.shape != (len(self.sources), len(self.sources)):
-            raise ValueError(f"traits of {typical.shape} for {len(self.sources)} sources")
+        self.ood_model = ood_model
+        if ood_model is not None and ood_model.shape != (len(self.sources), len(self.sources)):
+            raise ValueError(f"traits of {ood_model.shape} for {len(self.sources)} sources")
 
-    def vectors(self, x: Tensor) -> Values:
+    def score_vectors(self, x: Tensor) -> Values:
         """All scores of all parts, then of traits (N, D), of images (N, 3, H, W) in [0, 1]."""
-        return vectors(self.parts, self.policy.cut(x))
+        return score_vectors(self.parts, self.policy.crop(x))
 
-    def log_likelihoods(self, vectors: Values) -> Values:
+    def log_likelihoods(self, score_vectors: Values) -> Values:
         """Natural log-likelihoods (N, sources) of `vectors`, limited (see `ScoreModel`)."""
-        return self.model.limited(self.model.log_likelihoods(self._fused(vectors)))
+        return self.model.limited(self.model.log_likelihoods(self._fused(score_vectors)))
 
-    def log_ratios(self, vectors: Values) -> Values:
+    def log_ratios(self, score_vectors: Values) -> Values:
         """Natural log-likelihood ratios (N, sources) of `vectors`, without limit: see `scores`."""
-        return likelihood_ratios(self.model.log_likelihoods(self._fused(vectors)))
+        return likelihood_ratios(self.model.log_likelihoods(self._fused(score_vectors)))
 
-    def p_values(self, vectors: Values) -> Values:
+    def p_values(self, score_vectors: Values) -> Values:
         """(N, sources): the share of each source's images that fit it as badly as `vectors` do."""
-        if self.typical is None:
-            return self.model.p_values(self._fused(vectors))
-        return self.typical.p_values(vectors[:, self.model.shape[1] :])
+        if self.ood_model is None:
+            return self.model.p_values(self._fused(score_vectors))
+        return self.ood_model.p_values(score_vectors[:, self.model.shape[1] :])
 
     def scores(self, x: Tensor) -> Tensor:
         """See Attributor."""
-        return torch.from_numpy(self.log_ratios(self.vectors(x)))
+        return torch.from_numpy(self.log_ratios(self.score_vectors(x)))
 
-    def _fused(self, vectors: Values) -> Values:
-        return vectors[:, : self.model.shape[1]]
+    def _fused(self, score_vectors: Values) -> Values:
+        return score_vectors[:, : self.model.shape[1]]
 
     def card(self) -> Card:
         """Everything but the tensors, as JSON values."""
         return {
-            "kind": KIND,
+            "kind": ATTRIBUTOR_KIND,
             "version": artfp.__version__,
             "sources": list(self.sources),
             "policy": self.policy.card(),
             "parts": [part.card() for part in self.parts],
-            "alpha": self.rules.alpha,
-            "confidence": self.rules.confidence,
-            **self.facts,
+            "alpha": self.rule.alpha,
+            "confidence": self.rule.confidence,
+            **self.metadata,
         }
 
 
 @torch.inference_mode()
-def vectors(parts: Sequence[Attributor], x: Tensor) -> Values:
+def score_vectors(parts: Sequence[Attributor], x: Tensor) -> Values:
     """Scores of several attributors, side by side (N, D), of images (N, 3, H, W) in [0, 1].
 
     A network's are its `columns`.
     """
     found = [
-        part.columns(x) if isinstance(part, NetworkAttributor) else part.scores(x) for part in parts
+        part.score_columns(x) if isinstance(part, NetworkAttributor) else part.scores(x)
+        for part in parts
     ]
     return torch.cat([each.double().cpu() for each in found], 1).numpy()
 
@@ -163,7 +164,7 @@ def save_attributor(attributor: FittedAttributor, folder: Path) -> list[str]:
     """Write FILE and CARD_FILE into a folder; their names. Raises UserError: it cannot be."""
     tensors = {
         f"{prefix}.{name}": torch.from_numpy(np.ascontiguousarray(array))
-        for prefix, model in ((_MODEL, attributor.model), (_TYPICAL, attributor.typical))
+        for prefix, model in ((_MODEL, attributor.model), (_TYPICAL, attributor.ood_model))
         if model is not None
         for name, array in model.tensors().items()
     }
@@ -171,9 +172,9 @@ def save_attributor(attributor: FittedAttributor, folder: Path) -> list[str]:
         for name, tensor in part.tensors().items():
             tensors[f"{number}.{name}"] = tensor.detach().cpu().contiguous()
     card = attributor.card()
-    write_atomic(folder / FILE, save(tensors, metadata={CARD: json.dumps(card)}))
-    write_atomic(folder / CARD_FILE, json.dumps(card, indent=1) + "\n")
-    return [FILE, CARD_FILE]
+    write_atomic(folder / ATTRIBUTOR_FILE, save(tensors, metadata={CARD: json.dumps(card)}))
+    write_atomic(folder / ATTRIBUTOR_CARD_FILE, json.dumps(card, indent=1) + "\n")
+    return [ATTRIBUTOR_FILE, ATTRIBUTOR_CARD_FILE]
 
 
 def load_attributor(place: str | Path, name: str | None = None) -> FittedAttributor:
@@ -182,12 +183,12 @@ def load_attributor(place: str | Path, name: str | None = None) -> FittedAttribu
     Raises UserError: there is none, or it is damaged or of another kind.
     """
     path = Path(place)
-    path = path / FILE if path.is_dir() else path
+    path = path / ATTRIBUTOR_FILE if path.is_dir() else path
     if not path.is_file():
         raise UserError(f"no attributor at {path}; make one with: artfp attribute fit FOLDER")
     card = read_card(path)
-    if card.get("kind") != KIND:
-        raise UserError(f"{path} holds the {card.get('kind')}, not an {KIND}")
+    if card.get("kind") != ATTRIBUTOR_KIND:
+        raise UserError(f"{path} holds the {card.get('kind')}, not an {ATTRIBUTOR_KIND}")
     state = read_state(path)
     try:
         sources = [str(source) for source in card["sources"]]
@@ -207,8 +208,8 @@ def load_attributor(place: str | Path, name: str | None = None) -> FittedAttribu
             name or path.resolve().parent.name,
             parts,
             ScoreModel.from_tensors(model),
-            Policy.load(card["policy"]),
-            Rules(card["alpha"], card["confidence"]),
+            WindowPolicy.load(card["policy"]),
+            DecisionRule(card["alpha"], card["confidence"]),
             {key: value for key, value in card.items() if key not in _OWN},
             ScoreModel.from_tensors(typical) if typical else None,
         )

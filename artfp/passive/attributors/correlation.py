@@ -18,7 +18,7 @@ from torch import Tensor
 
 from artfp.core.errors import UserError
 from artfp.passive.residuals.extractor import Extractor, load_extractor
-from artfp.passive.residuals.source_fingerprint import SourceFingerprint, centred_rows
+from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint, centred_rows
 
 WHITENINGS = ("none", "each", "joint")
 """`each` colour by itself; `joint`, the three colours with their cross-spectra."""
@@ -36,10 +36,10 @@ class CorrelationOptions:
     whitening: str = "joint"
 
 
-PLAIN = CorrelationOptions(grand_mean=False, whitening="none")
+PLAIN_CORRELATION = CorrelationOptions(grand_mean=False, whitening="none")
 """The correlation of Marra et al. 2019, on all three colours."""
 
-MATCHED = CorrelationOptions()
+MATCHED_FILTER = CorrelationOptions()
 """The matched filter."""
 
 
@@ -57,7 +57,7 @@ class ResidualCorrelation:
         fingerprints: Tensor,
         power: Tensor,
         window: tuple[int, int],
-        options: CorrelationOptions = MATCHED,
+        options: CorrelationOptions = MATCHED_FILTER,
         name: str = "correlation",
     ) -> None:
         """Take fingerprints (sources, 3, H, W) and the power within sources.
@@ -83,7 +83,7 @@ class ResidualCorrelation:
         prints = _gray(self.fingerprints) if options.gray else self.fingerprints
         self._grand = prints.mean(0) if options.grand_mean else torch.zeros_like(prints[0])
         self._prints = prints - self._grand
-        self._filter = whitener(power, options)
+        self._filter = whitening_matrices(power, options)
         white = self._white(self._prints[..., :rows, :columns])
         self._rows = centred_rows(white)
         self._norms = centred_rows(white, False).norm(dim=1)
@@ -128,7 +128,7 @@ class ResidualCorrelation:
         """Residuals (N, C, h, w) of the window's size, whitened so many times."""
         if self._filter is None:
             return residuals
-        return filtered(residuals, self._filter.to(residuals.device), times)
+        return filter_spectrum(residuals, self._filter.to(residuals.device), times)
 
     def _searched(self, residuals: Tensor) -> Tensor:
         """Largest over the places of <residual, print> / (|residual| |print|), all whitened.
@@ -170,7 +170,7 @@ class ResidualSums:
         self._sources, self._extractor = tuple(sources), extractor
         self._counts, self._window = counts, window
         self._prints = [
-            [SourceFingerprint.empty(shape, extractor.text, source) for _ in parts]
+            [ResidualFingerprint.empty(shape, extractor.text, source) for _ in parts]
             for source, parts in zip(sources, counts, strict=True)
         ]
         rows, columns = window[0], window[1] // 2 + 1
@@ -193,7 +193,7 @@ class ResidualSums:
         parts = [part for part in range(len(self._power)) if part != without]
         prints, share = [], 0.0
         for source, own in zip(self._sources, self._prints, strict=True):
-            whole = SourceFingerprint.empty(own[0].shape, self._extractor.text, source)
+            whole = ResidualFingerprint.empty(own[0].shape, self._extractor.text, source)
             for part in parts:
                 whole.merge(own[part])
             prints.append(whole.mean)
@@ -208,7 +208,7 @@ class ResidualSums:
         )
 
 
-def whitener(power: Tensor, options: CorrelationOptions) -> Tensor | None:
+def whitening_matrices(power: Tensor, options: CorrelationOptions) -> Tensor | None:
     """Inverse square roots (h, w // 2 + 1, C, C), complex64, of a residual's power; None: of one.
 
     Scaled so that white noise keeps its order of magnitude. C is 1 if `options` are gray, else 3.
@@ -232,7 +232,7 @@ def whitener(power: Tensor, options: CorrelationOptions) -> Tensor | None:
     return ((vectors * inverse[..., None, :]) @ vectors.mH).to(torch.complex64)
 
 
-def filtered(x: Tensor, matrices: Tensor, times: int = 1) -> Tensor:
+def filter_spectrum(x: Tensor, matrices: Tensor, times: int = 1) -> Tensor:
     """x (N, C, h, w), its spectrum multiplied by matrices (h, w // 2 + 1, C, C) so many times."""
     spectra = torch.fft.rfft2(x)
     for _ in range(times):

@@ -33,7 +33,7 @@ from sklearn.covariance import ledoit_wolf
 
 Values = NDArray[np.float64]
 
-LEAST = 3
+MIN_HELD_OUT = 3
 """Held out images of a source, at least. A p-value is not under 1 / (images + 1)."""
 
 _COLDEST, _HOTTEST = 1e-3, 1.0
@@ -48,7 +48,7 @@ class ScoreModel:
     """Mean scores (S, K, D)."""
     precision: Values
     """Inverse covariances within sources (S, D, D)."""
-    temper: Values
+    inverse_temperature: Values
     """Factors on log-likelihoods (S,)."""
     distances: tuple[tuple[Values, ...], ...]
     """Squared distances of each source's held out images, sorted, in each state."""
@@ -60,7 +60,7 @@ class ScoreModel:
         """From held out scores (N, D) of images of sources `labels` (N,), 0 to K - 1.
 
         `states` (N,), 0 to S - 1, default all 0. Raises ValueError: scores that are not finite, or
-        a source with fewer than LEAST images in a state.
+        a source with fewer than MIN_HELD_OUT images in a state.
         """
         z, own = np.asarray(scores, np.float64), np.asarray(labels)
         if z.ndim != 2 or len(z) != len(own) or not np.isfinite(z).all():
@@ -96,7 +96,7 @@ class ScoreModel:
         return {
             "means": self.means,
             "precision": self.precision,
-            "temper": self.temper,
+            "temper": self.inverse_temperature,
             "counts": np.array([list(map(len, each)) for each in self.distances], np.float64),
             "distances": np.concatenate([known for each in self.distances for known in each]),
         }
@@ -119,7 +119,7 @@ class ScoreModel:
     def log_likelihoods(self, scores: ArrayLike) -> Values:
         """Natural log-likelihoods (N, K) of scores (N, D), tempered, up to a constant; no limit."""
         z = np.asarray(scores, np.float64)
-        tempered = self.temper[:, None, None] * self.precision
+        tempered = self.inverse_temperature[:, None, None] * self.precision
         volumes = 0.5 * np.linalg.slogdet(tempered)[1]
         logs = [
             volume - 0.5 * _distances(z, means, precision)
@@ -181,8 +181,8 @@ def _fit(
 ) -> tuple[Values, Values, float, tuple[Values, ...]]:
     """Means, precision, temper and sorted distances of scores in one state; see ScoreModel."""
     counts = np.bincount(own, minlength=count)
-    if count < 2 or counts.min() < LEAST:
-        raise ValueError(f"held out images of sources: {counts}; each takes {LEAST}")
+    if count < 2 or counts.min() < MIN_HELD_OUT:
+        raise ValueError(f"held out images of sources: {counts}; each takes {MIN_HELD_OUT}")
     means = np.stack([z[own == k].mean(0) for k in range(count)])
     precision = _precision(z - means[own], len(z) - count)
     squared = _distances(z, means, precision)

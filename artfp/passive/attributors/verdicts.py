@@ -26,7 +26,7 @@ SOURCE, NONE, UNDECIDED = "source", "none of these", "undecided"
 
 
 @dataclass(frozen=True)
-class Rules:
+class DecisionRule:
     """`alpha`, share of the known sources' images called none of these; `confidence` of a source.
 
     Raises UserError: out of range.
@@ -42,7 +42,7 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class SourcePrediction:
     """What is said of an image or a group.
 
     `source`, the likeliest one; `log_ratio`, its natural log-likelihood ratio against the mean of
@@ -58,16 +58,16 @@ class Judgement:
 
 
 @dataclass(frozen=True)
-class GroupJudgement(Judgement):
+class GroupPrediction(SourcePrediction):
     """Of several images together; `votes` has how many alone got which verdict or source."""
 
     images: int
     votes: dict[str, int]
 
 
-def judge(
-    log_likelihoods: ArrayLike, p_values: ArrayLike, sources: Sequence[str], rules: Rules
-) -> list[Judgement]:
+def predict_images(
+    log_likelihoods: ArrayLike, p_values: ArrayLike, sources: Sequence[str], rules: DecisionRule
+) -> list[SourcePrediction]:
     """Judgements of N images from limited log-likelihoods and p-values, (N, sources) each."""
     values, fits = np.asarray(log_likelihoods), np.asarray(p_values)
     if not len(values):
@@ -77,17 +77,17 @@ def judge(
     for row, k in enumerate(values.argmax(1)):
         posterior, fit = float(shares[row, k]), float(fits[row, k])
         verdict = _verdict(posterior, fit, rules)
-        found.append(Judgement(sources[k], float(ratios[row, k]), posterior, fit, verdict))
+        found.append(SourcePrediction(sources[k], float(ratios[row, k]), posterior, fit, verdict))
     return found
 
 
-def judge_group(
+def predict_group(
     log_likelihoods: ArrayLike,
     p_values: ArrayLike,
     sources: Sequence[str],
-    rules: Rules,
+    rules: DecisionRule,
     calibrated: int,
-) -> GroupJudgement:
+) -> GroupPrediction:
     """The judgement of one or more images of one source; arguments as of `judge`.
 
     `calibrated`: how many held out images of each source the p-values come from. The group's is
@@ -106,10 +106,10 @@ def judge_group(
         fit = max(fit, 1.0 / (calibrated + 1.0))
     posterior = float(posteriors(summed)[0, k])
     votes: dict[str, int] = {}
-    for alone in judge(values, fits, sources, rules):
+    for alone in predict_images(values, fits, sources, rules):
         vote = alone.source if alone.verdict == SOURCE else alone.verdict
         votes[vote] = votes.get(vote, 0) + 1
-    return GroupJudgement(
+    return GroupPrediction(
         source=sources[k],
         log_ratio=float(likelihood_ratios(summed)[0, k]),
         posterior=posterior,
@@ -120,7 +120,7 @@ def judge_group(
     )
 
 
-def _verdict(posterior: float, p_value: float, rules: Rules) -> str:
+def _verdict(posterior: float, p_value: float, rules: DecisionRule) -> str:
     if p_value <= rules.alpha:
         return NONE
     return SOURCE if posterior >= rules.confidence else UNDECIDED

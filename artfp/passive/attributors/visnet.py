@@ -8,17 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from artfp.passive.attributors.classifier import load_weights, network_batches
 from artfp.passive.networks.visnet import VisNet
 
 VISNET = "visnet"
 """`kind` in the card."""
 
-_BATCH_PIXELS = 1 << 20
-"""Height times width of all images that the network sees at once, at most."""
-
 
 class VisNetAttributor:
-    """An Attributor; scores are logits less their mean over the sources.
+    """Attributor by a VisNet; scores are logits less their mean over the sources.
 
     The network sees images at full precision, in evaluation mode, on the device that they are on.
     """
@@ -34,13 +32,11 @@ class VisNetAttributor:
 
     def scores(self, x: Tensor) -> Tensor:
         """See Attributor; images are of the network's size. Raises ValueError: they are not."""
-        self.network.to(x.device)
-        step = max(1, _BATCH_PIXELS // (x.shape[-1] * x.shape[-2]))
-        logits = torch.cat([self.network(part) for part in x.float().split(step)])
+        logits = torch.cat([self.network(part) for part in network_batches(self.network, x)])
         return logits - logits.mean(1, keepdim=True)
 
     def card(self) -> dict[str, Any]:
-        """All but the tensors, as JSON values."""
+        """Return all but the tensors, as JSON values."""
         return {
             "kind": VISNET,
             "resolution": self.network.resolution,
@@ -48,17 +44,14 @@ class VisNetAttributor:
         }
 
     def tensors(self) -> dict[str, Tensor]:
-        """The weights; `fingerprints` are the sources'."""
+        """Return the weights by name; `fingerprints` are the sources'."""
         return dict(self.network.state_dict())
 
     @classmethod
     def load(
         cls, sources: Sequence[str], card: Mapping[str, Any], tensors: Mapping[str, Tensor]
     ) -> VisNetAttributor:
-        """What `card` and `tensors` gave. Raises KeyError, TypeError, ValueError: anything else."""
+        """See AttributorPart."""
         network = VisNet(len(sources), int(card["resolution"]), int(card["width"]))
-        try:
-            network.load_state_dict(dict(tensors))
-        except RuntimeError as error:
-            raise ValueError(str(error)) from error
+        load_weights(network, tensors)
         return cls(sources, network)

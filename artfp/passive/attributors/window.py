@@ -27,10 +27,10 @@ POLICIES = {
 }
 """What can be done, and what it means."""
 
-LEAST_SIDE = 8
+MIN_WINDOW = 8
 """Pixels of the shorter side of a window, at least."""
 
-MOST_SIDE = 256
+MAX_WINDOW = 256
 """Pixels a side of a window that nobody asked for, at most: memory and time grow with its area."""
 
 _LEFT_OUT = 0.05  # share of a source's images that may be smaller than the window
@@ -40,7 +40,7 @@ _GRID = 16
 
 
 @dataclass(frozen=True)
-class Policy:
+class WindowPolicy:
     """`size` that sources' images are cut to and `window` that is judged, (height, width).
 
     Where they differ, windows that are fitted or validated come from anywhere in the images.
@@ -50,14 +50,14 @@ class Policy:
     size: tuple[int, int]
     window: tuple[int, int]
 
-    def cut(self, x: Tensor) -> Tensor:
+    def crop(self, x: Tensor) -> Tensor:
         """The window (N, 3, h, w) of images (N, 3, H, W).
 
         Raises ValueError: images that `refuses` refuses.
         """
         if reason := self.refuses(*x.shape[-2:]):
             raise ValueError(reason)
-        return middle(x, self.window)
+        return central_window(x, self.window)
 
     def refuses(self, height: int, width: int) -> str | None:
         """Why images of a height and a width cannot be attributed; None if they can."""
@@ -78,7 +78,7 @@ class Policy:
         return {"kind": self.kind, "size": list(self.size), "window": list(self.window)}
 
     @classmethod
-    def load(cls, card: Mapping[str, Any]) -> Policy:
+    def load(cls, card: Mapping[str, Any]) -> WindowPolicy:
         """What `card` gave. Raises KeyError, TypeError, ValueError: anything else."""
         (height, width), (rows, columns) = card["size"], card["window"]
         if card["kind"] not in POLICIES:
@@ -89,7 +89,7 @@ class Policy:
 Pixels = TypeVar("Pixels", Tensor, NDArray[np.uint8])
 
 
-def middle(x: Pixels, size: tuple[int, int], spatial: tuple[int, int] = (-2, -1)) -> Pixels:
+def central_window(x: Pixels, size: tuple[int, int], spatial: tuple[int, int] = (-2, -1)) -> Pixels:
     """The piece of a size (h, w) near the middle of x, at multiples of 16 of its `spatial` axes."""
     index = [slice(None)] * x.ndim
     for axis, side in zip(spatial, size, strict=True):
@@ -102,7 +102,7 @@ def choose_policy(
     sizes: Mapping[str, Sequence[tuple[int, int]]],
     kind: str | None = None,
     window: int | None = None,
-) -> Policy:
+) -> WindowPolicy:
     """The policy for sources whose images have these sizes, (height, width) for each image.
 
     By default `aligned` where all have one size, else `spectrum`. The window, unless a side is
@@ -119,21 +119,21 @@ def choose_policy(
     height, width = (int(side) for side in np.min(least, axis=0))
     size = (height, width)
     if window is not None:
-        if window < LEAST_SIDE:
-            raise UserError(f"window is {window}; it must be {LEAST_SIDE} pixels or more")
+        if window < MIN_WINDOW:
+            raise UserError(f"window is {window}; it must be {MIN_WINDOW} pixels or more")
         if window > min(size):
             raise UserError(f"window is {window}, but a source has images of {_text(size)}")
         cut = (window, window)
     elif chosen == SHIFT:
         cut = (_part(height), _part(width))
     else:
-        cut = (min(height, MOST_SIDE), min(width, MOST_SIDE))
-    if min(cut) < LEAST_SIDE:
+        cut = (min(height, MAX_WINDOW), min(width, MAX_WINDOW))
+    if min(cut) < MIN_WINDOW:
         raise UserError(
-            f"images of {_text(size)} leave a window of {_text(cut)}; {LEAST_SIDE} a side is least"
+            f"images of {_text(size)} leave a window of {_text(cut)}; {MIN_WINDOW} a side is least"
         )
     whole = chosen == SHIFT or (chosen == SPECTRUM and window is not None)
-    return Policy(chosen, size if whole else cut, cut)
+    return WindowPolicy(chosen, size if whole else cut, cut)
 
 
 def _part(side: int) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artfp.passive.attributors.score_model import Values, log_loss
-from artfp.passive.attributors.verdicts import NONE, SOURCE, UNDECIDED, Rules, judge
+from artfp.passive.attributors.verdicts import NONE, SOURCE, UNDECIDED, DecisionRule, predict_images
 from artfp.passive.fitting.cross_validation import balanced
 
 
@@ -31,11 +31,15 @@ class Validation:
 
 
 def validated(
-    logs: Values, fits: Values, labels: NDArray[np.int64], sources: Sequence[str], rules: Rules
+    logs: Values,
+    fits: Values,
+    labels: NDArray[np.int64],
+    sources: Sequence[str],
+    rules: DecisionRule,
 ) -> Validation:
     """Figures from limited log-likelihoods and p-values (N, K) of images of sources `labels`."""
     count = len(sources)
-    verdicts = np.array([each.verdict for each in judge(logs, fits, sources, rules)])
+    verdicts = np.array([each.verdict for each in predict_images(logs, fits, sources, rules)])
     named = logs.argmax(1)
     confusion = np.zeros((count, count), np.int64)
     np.add.at(confusion, (labels, named), 1)

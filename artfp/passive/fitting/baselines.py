@@ -12,11 +12,11 @@ from torch import Tensor
 
 from artfp.core.errors import UserError
 from artfp.data.pixels import to_bytes
-from artfp.passive.attributors.bundle import FittedAttributor, Part
+from artfp.passive.attributors.bundle import AttributorPart, FittedAttributor
 from artfp.passive.attributors.eigenface import EIGENFACE, EUCLIDEAN, MAHALANOBIS, Eigenfaces
 from artfp.passive.attributors.nearest_neighbour import NEAREST, NearestNeighbour
 from artfp.passive.attributors.score_model import ScoreModel, Values
-from artfp.passive.attributors.verdicts import Rules
+from artfp.passive.attributors.verdicts import DecisionRule
 from artfp.passive.fitting.attribute_validation import validated
 from artfp.passive.fitting.cross_validation import Trial, held_out, trial_of
 from artfp.passive.fitting.image_set import Material, Tick
@@ -37,7 +37,7 @@ def fit_baseline(
     kind: str,
     *,
     components: int | None = None,
-    rules: Rules | None = None,
+    rules: DecisionRule | None = None,
     name: str = "attributor",
     device: torch.device | str = "cpu",
     tick: Tick = lambda what, images: None,
@@ -50,9 +50,9 @@ def fit_baseline(
     if kind not in BASELINES:
         raise UserError(f"baseline {kind!r}: choose from {', '.join(BASELINES)}")
     numbers = _numbers(material, components) if kind == EIGENFACE else []
-    rules, pixels = rules or Rules(), pixels_of(material, tick)
+    rules, pixels = rules or DecisionRule(), pixels_of(material, tick)
     trials: dict[str, list[Trial]] = {}
-    part: Part
+    part: AttributorPart
     if kind == NEAREST:
         part, scores = _nearest(material, pixels.to(device))
     else:
@@ -83,7 +83,7 @@ def _nearest(material: Material, pixels: Tensor) -> tuple[NearestNeighbour, Valu
 
 def _eigenface(
     material: Material, pixels: Tensor, numbers: list[int], tick: Tick
-) -> tuple[Part, Values, list[Trial]]:
+) -> tuple[AttributorPart, Values, list[Trial]]:
     """The attributor, its held out scores, and what was tried, the best first."""
     faces = Eigenfaces(pixels, material.labels, max(numbers))
     found = []

@@ -14,15 +14,15 @@ from typing import Any
 import torch
 
 from artfp.passive.attributors.bundle import (
-    FILE,
+    ATTRIBUTOR_FILE,
     FittedAttributor,
     load_attributor,
     save_attributor,
 )
-from artfp.passive.attributors.verdicts import Rules
+from artfp.passive.attributors.verdicts import DecisionRule
 from artfp.passive.fitting.classifier import network_of, train
 from artfp.passive.fitting.image_set import Material
-from artfp.passive.networks.classifier import Design
+from artfp.passive.networks.classifier import ClassifierDesign
 from artfp.passive.training.classifier_fit import AttributorTraining
 
 ATTRIBUTORS = "attributors"
@@ -48,13 +48,13 @@ class Settings:
     precision: str = "32-true"
     seed: int = 0
     device: torch.device | str = "cpu"
-    rules: Rules = field(default_factory=Rules)
+    rules: DecisionRule = field(default_factory=DecisionRule)
 
     def __post_init__(self) -> None:
         for steps in (self.steps, self.immunise_steps):
-            self.training("", Design(self.network), max_steps=steps)
+            self.training("", ClassifierDesign(self.network), max_steps=steps)
 
-    def training(self, name: str, design: Design, **more: Any) -> AttributorTraining:
+    def training(self, name: str, design: ClassifierDesign, **more: Any) -> AttributorTraining:
         """The settings of a training in the folder `name`, with more of them."""
         return AttributorTraining(
             self.folder / name,
@@ -80,16 +80,16 @@ def kept(
 
     `origin`, the folder of what it goes on from, whose seconds come to its own.
     """
-    if not (folder / FILE).is_file():
+    if not (folder / ATTRIBUTOR_FILE).is_file():
         start = time.perf_counter()
         made = make()
         seconds = time.perf_counter() - start
         if origin is not None:
-            seconds += load_attributor(origin).facts[SECONDS]
-        made.facts[SECONDS] = seconds
+            seconds += load_attributor(origin).metadata[SECONDS]
+        made.metadata[SECONDS] = seconds
         save_attributor(made, folder)
     found = load_attributor(folder)
-    return found, float(found.facts[SECONDS])
+    return found, float(found.metadata[SECONDS])
 
 
 def trained(
@@ -106,7 +106,7 @@ def trained(
     """
     training = settings.training(
         name,
-        Design(settings.network, material.policy.window[0]),
+        ClassifierDesign(settings.network, material.policy.window[0]),
         max_steps=settings.steps if origin is None else settings.immunise_steps,
         immunise=immunise,
         init=None if origin is None else network_of(settings.folder / origin, material.sources),

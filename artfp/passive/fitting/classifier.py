@@ -3,7 +3,7 @@
 Whole folds of the images, by names, are held out from the training. What these images score gives
 the model of the scores, with its p-values, so the result is calibrated as a fitted attributor is:
 the network has seen none of the images that say how far it can be believed. P-values are those of
-traits (`artfp.passive.attributors.traits`):
+traits (`artfp.passive.attributors.classifier`):
 what is usual is told by images that train, how far images of a
 source may be from it by those held out. A network that was immunised is calibrated for perturbed
 images as well: by copies of the held out images, perturbed as those in the training, whose scores
@@ -27,18 +27,17 @@ from artfp.core.errors import UserError
 from artfp.data.pixels import to_bytes, to_unit
 from artfp.data.tables import significant
 from artfp.nn.random_draws import mixed
-from artfp.passive.attributors.bundle import FittedAttributor, Part, load_attributor
-from artfp.passive.attributors.classifier import NetworkAttributor
+from artfp.passive.attributors.bundle import AttributorPart, FittedAttributor, load_attributor
+from artfp.passive.attributors.classifier import FeatureGaussians, NetworkAttributor
 from artfp.passive.attributors.score_model import ScoreModel, Values
-from artfp.passive.attributors.traits import Traits
-from artfp.passive.attributors.verdicts import Rules
-from artfp.passive.attributors.window import Policy
+from artfp.passive.attributors.verdicts import DecisionRule
+from artfp.passive.attributors.window import WindowPolicy
 from artfp.passive.fitting.attribute_validation import validated
 from artfp.passive.fitting.baselines import pixels_of
 from artfp.passive.fitting.cross_validation import trial_of
 from artfp.passive.fitting.image_set import AS_IS, FOLDS, Material, Tick
 from artfp.passive.fitting.select import Fit
-from artfp.passive.networks.classifier import LARGEST, SMALLEST, AttributorNetwork
+from artfp.passive.networks.classifier import MAX_RESOLUTION, MIN_RESOLUTION, SourceClassifier
 from artfp.passive.training.classifier import Immunisation
 from artfp.passive.training.classifier_fit import AttributorTraining, train_network
 from artfp.passive.training.labelled import Labelled
@@ -53,18 +52,18 @@ GROUPS = 5
 """Into which held out images are dealt, for figures by models that never saw them."""
 
 
-def side_for(policy: Policy) -> int:
+def side_for(policy: WindowPolicy) -> int:
     """The largest side that networks take of images of a policy's window.
 
     Raises UserError: it is too small for any.
     """
     least = min(policy.window)
-    if least < SMALLEST:
+    if least < MIN_RESOLUTION:
         raise UserError(
             f"images of {policy.window[1]}x{policy.window[0]} are too small: networks take "
-            f"{SMALLEST} pixels a side or more; artfp attribute fit takes smaller ones"
+            f"{MIN_RESOLUTION} pixels a side or more; artfp attribute fit takes smaller ones"
         )
-    return int(min(LARGEST, 2 ** (least.bit_length() - 1)))
+    return int(min(MAX_RESOLUTION, 2 ** (least.bit_length() - 1)))
 
 
 def held_out_rows(material: Material, share: float = SHARE) -> NDArray[np.bool_]:
@@ -106,7 +105,7 @@ def facts_of(
     }
 
 
-def network_of(folder: str | Path, sources: Sequence[str]) -> AttributorNetwork:
+def network_of(folder: str | Path, sources: Sequence[str]) -> SourceClassifier:
     """The network of a trained attributor for the same sources, to go on from.
 
     Raises UserError: it is none, or of other sources.
@@ -126,7 +125,7 @@ def network_of(folder: str | Path, sources: Sequence[str]) -> AttributorNetwork:
 def train(
     material: Material,
     settings: AttributorTraining,
-    rules: Rules | None = None,
+    rules: DecisionRule | None = None,
     name: str = "attributor",
     share: float = SHARE,
     config: str = "",
@@ -139,13 +138,13 @@ def train(
     done = train_network(settings, material.sources, training, known, config)
     if done is None:
         return None
-    immunity, rules = settings.immunity(), rules or Rules()
+    immunity, rules = settings.immunity(), rules or DecisionRule()
     part, seen = looking(done.network, material.sources, training)
     count, labels, states = len(material.sources), known.labels.numpy(), np.full(len(known), AS_IS)
-    columns = _of(part.columns, known)
+    columns = _of(part.score_columns, known)
     if immunity is not None:
         changed = perturbed(known, immunity, settings.seed)
-        columns = np.concatenate([columns, _of(part.columns, changed)])
+        columns = np.concatenate([columns, _of(part.score_columns, changed)])
         states = np.repeat((AS_IS, PERTURBED), len(known))
     every, scores = np.resize(labels, len(states)), columns[:, :count]
     # Images that say what is usual are nearer to it than others of their source: one more state.
@@ -172,15 +171,15 @@ def train(
 
 
 def looking(
-    network: AttributorNetwork, sources: Sequence[str], images: Labelled
+    network: SourceClassifier, sources: Sequence[str], images: Labelled
 ) -> tuple[NetworkAttributor, Values]:
     """The network with what is usual in images that trained it, and their own scores of that."""
-    seen = torch.from_numpy(_of(NetworkAttributor(sources, network).observed, images))
-    traits = Traits.fit(seen, images.labels.numpy())
+    seen = torch.from_numpy(_of(NetworkAttributor(sources, network).feature_statistics, images))
+    traits = FeatureGaussians.fit(seen, images.labels.numpy())
     return NetworkAttributor(sources, network, traits), traits.scores(seen).double().numpy()
 
 
-def scores_of(part: Part, images: Labelled) -> Values:
+def scores_of(part: AttributorPart, images: Labelled) -> Values:
     """Scores (N, sources) of 8-bit images."""
     return _of(part.scores, images)
 

@@ -17,9 +17,9 @@ from artfp.passive.attributors.correlation import (
     ResidualCorrelation,
     ResidualSums,
 )
-from artfp.passive.attributors.discriminants import Discriminants
 from artfp.passive.attributors.score_model import ScoreModel, Values, log_loss
 from artfp.passive.attributors.spectrum import (
+    Discriminants,
     SpectrumLDA,
     SpectrumOptions,
     spectrum_features,

@@ -26,7 +26,7 @@ from artfp.data.pixels import to_unit
 from artfp.data.reading import Spool, stacked
 from artfp.data.sources import ImageSource
 from artfp.data.subset import fraction_of, limited
-from artfp.passive.attributors.window import choose_policy, middle
+from artfp.passive.attributors.window import central_window, choose_policy
 from artfp.passive.residuals.estimate import codec_of
 from artfp.perturbations import PERTURBATIONS
 
@@ -183,7 +183,7 @@ class Material:
             else:
                 label = f"{name}/{image}".encode("utf-8", "surrogateescape") + b"\0"
                 self._digest.update(hashlib.sha256(label + hashlib.sha256(data).digest()).digest())
-                piece = middle(pixels, self.policy.size, (0, 1))
+                piece = central_window(pixels, self.policy.size, (0, 1))
                 self._spool.append(piece)
                 if self._recompress:
                     drawn = fraction_of(f"quality {self._seed} {name}/{image}")

@@ -25,11 +25,15 @@ import torch
 from numpy.typing import NDArray
 
 from artfp.core.errors import UserError
-from artfp.passive.attributors.bundle import FittedAttributor, Part
-from artfp.passive.attributors.correlation import MATCHED, PLAIN, CorrelationOptions
+from artfp.passive.attributors.bundle import AttributorPart, FittedAttributor
+from artfp.passive.attributors.correlation import (
+    MATCHED_FILTER,
+    PLAIN_CORRELATION,
+    CorrelationOptions,
+)
 from artfp.passive.attributors.score_model import ScoreModel, Values
 from artfp.passive.attributors.spectrum import SpectrumOptions
-from artfp.passive.attributors.verdicts import Rules
+from artfp.passive.attributors.verdicts import DecisionRule
 from artfp.passive.attributors.window import ALIGNED, SPECTRUM
 from artfp.passive.fitting.attribute_resume import Memory
 from artfp.passive.fitting.attribute_validation import Validation, validated
@@ -75,7 +79,7 @@ class Options:
 
     way: str | None = None
     extractor: str | None = None
-    rules: Rules = field(default_factory=Rules)
+    rules: DecisionRule = field(default_factory=DecisionRule)
     device: torch.device | str = "cpu"
 
     def __post_init__(self) -> None:
@@ -113,8 +117,8 @@ def fit(
     options = options or Options()
     wanted = _wanted(options.way, material.policy.kind)
     trials: dict[str, list[Trial]] = {}
-    made: dict[str, tuple[tuple[Part, ...], Values]] = {}
-    for way, how in ((PLAIN_WAY, PLAIN), (MATCHED_WAY, MATCHED)):
+    made: dict[str, tuple[tuple[AttributorPart, ...], Values]] = {}
+    for way, how in ((PLAIN_WAY, PLAIN_CORRELATION), (MATCHED_WAY, MATCHED_FILTER)):
         if way in wanted or (way == MATCHED_WAY and FUSION in wanted):
             trials[way] = choose_extractor(material, how, options, tick, memory)
             part, scores = correlate(material, how, trials[way][0].what, options.device, tick)

@@ -10,7 +10,7 @@ from torch import Tensor
 from artfp.data.pixels import to_unit
 from artfp.passive.attributors.bundle import FittedAttributor
 from artfp.passive.attributors.score_model import ScoreModel
-from artfp.passive.attributors.verdicts import Rules
+from artfp.passive.attributors.verdicts import DecisionRule
 from artfp.passive.attributors.visnet import VISNET, VisNetAttributor
 from artfp.passive.fitting.attribute_validation import validated
 from artfp.passive.fitting.classifier import SHARE, cross_fitted, divided, facts_of, scores_of
@@ -55,7 +55,7 @@ class Evidence:
 def fit_visnet(
     material: Material,
     settings: VisNetTraining,
-    rules: Rules | None = None,
+    rules: DecisionRule | None = None,
     name: str = "attributor",
     share: float = SHARE,
     tick: Tick = lambda what, images: None,
@@ -70,7 +70,7 @@ def fit_visnet(
     part = VisNetAttributor(material.sources, network)
     own, scores = known.labels.numpy(), scores_of(part, known)
     logs, fits = cross_fitted(scores, own)
-    rules, model = rules or Rules(), ScoreModel.fit(scores, own)
+    rules, model = rules or DecisionRule(), ScoreModel.fit(scores, own)
     facts = {"training": facts_of(settings.told(), steps, training, known)}
     fit = Fit(
         FittedAttributor(name, [part], model, material.policy, rules, facts),

@@ -1,8 +1,8 @@
 """Networks that tell sources of images apart: the published one, and a smaller one.
 
-`PublishedAttributor` is the classifier of Yu, Davis and Fritz (ICCV 2019, arXiv 1811.08180), built
+`PublishedClassifier` is the classifier of Yu, Davis and Fritz (ICCV 2019, arXiv 1811.08180), built
 from its description, with the settings of their two studies: what band of frequencies it is shown,
-and how large the patches are that it convolves. `CompactAttributor` needs far fewer images and far
+and how large the patches are that it convolves. `CompactClassifier` needs far fewer images and far
 less time. Both take squares with a side that is a power of two; images of other sizes are cut, not
 resized (`artfp.passive.attributors.window`).
 """
@@ -26,16 +26,16 @@ from artfp.nn.blocks import (
 )
 from artfp.nn.equalised import EqualConv, EqualLinear
 
-SMALLEST, LARGEST = 32, 256
+MIN_RESOLUTION, MAX_RESOLUTION = 32, 256
 """Sides in pixels."""
 
-LAST = 4
+FINAL_SIDE = 4
 """Side of the last maps."""
 
-FACTORS = (1, 2, 4, 8, 16, 32)
+LOW_PASS_FACTORS = (1, 2, 4, 8, 16, 32)
 """Of the frequency study."""
 
-MOST_TRAITS = 256
+MAX_STATISTICS = 256
 """Numbers that `seen` tells of an image's maps, at most."""
 
 _MOST_CHANNELS = 512
@@ -43,7 +43,7 @@ _CHANNELS_TIMES_SIDE = 2048
 
 
 @dataclass(frozen=True)
-class Design:
+class ClassifierDesign:
     """All that decides a network but for its weights and the number of its sources.
 
     `network`: see NETWORKS. `resolution`: side of the images. `low_pass`: the factor by which they
@@ -58,28 +58,30 @@ class Design:
     resolution: int = 128
     low_pass: int = 1
     residual: int | None = None
-    convolve_from: int = LAST
+    convolve_from: int = FINAL_SIDE
 
     def __post_init__(self) -> None:
         if self.network not in NETWORKS:
             raise UserError(f"network {self.network!r}: choose from {', '.join(NETWORKS)}")
-        if self.resolution not in _powers(SMALLEST, LARGEST):
+        if self.resolution not in _powers(MIN_RESOLUTION, MAX_RESOLUTION):
             raise UserError(
-                f"resolution is {self.resolution}; take a power of two from {SMALLEST} to {LARGEST}"
+                f"resolution is {self.resolution}; take a power of two from {MIN_RESOLUTION} "
+                f"to {MAX_RESOLUTION}"
             )
-        if self.low_pass not in FACTORS:
-            raise UserError(f"low_pass is {self.low_pass}; choose from {_listed(FACTORS)}")
-        if self.residual is not None and self.residual not in FACTORS[1:]:
-            raise UserError(f"residual is {self.residual}; choose from {_listed(FACTORS[1:])}")
+        if self.low_pass not in LOW_PASS_FACTORS:
+            raise UserError(f"low_pass is {self.low_pass}; choose from {_listed(LOW_PASS_FACTORS)}")
+        if self.residual is not None and self.residual not in LOW_PASS_FACTORS[1:]:
+            known = _listed(LOW_PASS_FACTORS[1:])
+            raise UserError(f"residual is {self.residual}; choose from {known}")
         if self.low_pass > 1 and self.residual is not None:
             raise UserError("low_pass and residual exclude each other; give one")
-        sides = _powers(LAST, self.resolution)
+        sides = _powers(FINAL_SIDE, self.resolution)
         if self.convolve_from not in sides:
             raise UserError(
                 f"convolve_from is {self.convolve_from}; at {self.resolution} px choose from "
                 f"{_listed(sides)}"
             )
-        if self.convolve_from != LAST and self.network != "published":
+        if self.convolve_from != FINAL_SIDE and self.network != "published":
             raise UserError("convolve_from is a setting of the published network alone")
 
     def card(self) -> dict[str, Any]:
@@ -87,24 +89,24 @@ class Design:
         return asdict(self)
 
     @classmethod
-    def load(cls, card: Mapping[str, Any]) -> Design:
+    def load(cls, card: Mapping[str, Any]) -> ClassifierDesign:
         """What `card` gave. Raises KeyError, TypeError, UserError: anything else."""
         return cls(**{name: card[name] for name in cls.__dataclass_fields__})
 
-    def build(self, sources: int) -> AttributorNetwork:
+    def build(self, sources: int) -> SourceClassifier:
         """The network for so many sources, two or more, with new weights."""
         if sources < 2:
             raise UserError(f"an attributor tells two sources or more apart; found {sources}")
         return NETWORKS[self.network](self, sources)
 
-    def shown(self, x: Tensor) -> Tensor:
+    def input_band(self, x: Tensor) -> Tensor:
         """The band of images (N, 3, R, R) in [0, 1] that the network sees, around 0, in +-1."""
         if self.residual is not None:
-            return 2.0 * (x - low_passed(x, self.residual))
-        return 2.0 * low_passed(x, self.low_pass) - 1.0
+            return 2.0 * (x - low_pass_filter(x, self.residual))
+        return 2.0 * low_pass_filter(x, self.low_pass) - 1.0
 
 
-def low_passed(x: Tensor, factor: int) -> Tensor:
+def low_pass_filter(x: Tensor, factor: int) -> Tensor:
     """Images (N, C, H, W), sides multiples of `factor`: means of its squares, enlarged linearly."""
     if factor == 1:
         return x
@@ -112,18 +114,18 @@ def low_passed(x: Tensor, factor: int) -> Tensor:
     return F.interpolate(F.avg_pool2d(x, factor), size, mode="bilinear", align_corners=False)
 
 
-class AttributorNetwork(nn.Module):
+class SourceClassifier(nn.Module):
     """Base of the networks: a trunk that makes features, and a linear layer that makes logits.
 
     Attributes: `design`; `sources`, how many; `trunk` and `head`, which a subclass provides;
-    `LOOKED_AT`, the modules of the trunk whose maps give traits.
+    `STATISTICS_OF`, the modules of the trunk whose maps give traits.
     """
 
-    LOOKED_AT: ClassVar[tuple[type[nn.Module], ...]]
+    STATISTICS_OF: ClassVar[tuple[type[nn.Module], ...]]
     trunk: nn.Sequential
     head: nn.Linear
 
-    def __init__(self, design: Design, sources: int) -> None:
+    def __init__(self, design: ClassifierDesign, sources: int) -> None:
         super().__init__()
         self.design, self.sources = design, sources
 
@@ -135,31 +137,36 @@ class AttributorNetwork(nn.Module):
         side = self.design.resolution
         if tuple(x.shape[1:]) != (3, side, side):
             raise ValueError(f"images {tuple(x.shape)}, expected (N, 3, {side}, {side})")
-        return cast(Tensor, self.trunk(self.design.shown(x)))
+        return cast(Tensor, self.trunk(self.design.input_band(x)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, sources) of images (N, 3, R, R) in [0, 1]."""
         return cast(Tensor, self.head(self.features(x)))
 
-    def seen(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (N, sources), and traits (N, T) of the maps in between, T at most MOST_TRAITS.
+    def logits_and_statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits (N, sources) and feature statistics (N, T), T at most MAX_STATISTICS.
 
-        Traits are means and standard deviations over the places of the first maps of LOOKED_AT that
-        are larger than the last ones. Logits only tell the sources apart that the network learned;
-        early maps still know what else is in an image, so they tell when it has another source.
+        Feature statistics are means and standard deviations, over all places, of the first feature
+        maps of STATISTICS_OF that are larger than the last ones. Logits only distinguish the
+        sources that the network learned; early maps still hold what else is in an image, and so
+        reveal that it has another source.
         """
-        maps, told = self.design.shown(x), 0
+        maps, told = self.design.input_band(x), 0
         traits: list[Tensor] = []
         for module in self.trunk:
             maps = module(maps)
-            if isinstance(module, self.LOOKED_AT) and maps.ndim == 4 and maps.shape[-1] > LAST:
+            if (
+                isinstance(module, self.STATISTICS_OF)
+                and maps.ndim == 4
+                and maps.shape[-1] > FINAL_SIDE
+            ):
                 told += 2 * maps.shape[1]
-                if told <= MOST_TRAITS:
+                if told <= MAX_STATISTICS:
                     traits += [maps.mean((2, 3)), maps.std((2, 3))]
         return self.head(maps), torch.cat(traits, 1)
 
 
-class PublishedAttributor(AttributorNetwork):
+class PublishedClassifier(SourceClassifier):
     """The classifier of Yu et al. 2019, which is ProGAN's discriminator without its normalisation.
 
     From R to 8 pixels a side two 3x3 convolutions each, and 2x2 average pooling; at 4x4 one more,
@@ -170,9 +177,9 @@ class PublishedAttributor(AttributorNetwork):
     With `convolve_from` above 4 there is one convolution at that side, and pooling from there on.
     """
 
-    LOOKED_AT = (nn.LeakyReLU,)
+    STATISTICS_OF = (nn.LeakyReLU,)
 
-    def __init__(self, design: Design, sources: int) -> None:
+    def __init__(self, design: ClassifierDesign, sources: int) -> None:
         super().__init__(design, sources)
         layers: list[nn.Module] = []
         channels, side = 3, design.resolution
@@ -184,10 +191,10 @@ class PublishedAttributor(AttributorNetwork):
                 channels = _channels(side // 2)
                 layers.append(nn.AvgPool2d(2))
             side //= 2
-        if design.convolve_from > LAST:
-            layers.append(nn.AvgPool2d(design.convolve_from // LAST))
-        width = _channels(LAST)
-        dense = EqualLinear(channels * LAST**2, width, gain=2.0**0.5)
+        if design.convolve_from > FINAL_SIDE:
+            layers.append(nn.AvgPool2d(design.convolve_from // FINAL_SIDE))
+        width = _channels(FINAL_SIDE)
+        dense = EqualLinear(channels * FINAL_SIDE**2, width, gain=2.0**0.5)
         self.trunk = nn.Sequential(*layers, nn.Flatten(), dense, nn.LeakyReLU(0.2))
         self.head = EqualLinear(width, sources)
 
@@ -205,7 +212,7 @@ class PublishedAttributor(AttributorNetwork):
         return min(field + 2 * apart, self.design.resolution)
 
 
-class CompactAttributor(AttributorNetwork):
+class CompactClassifier(SourceClassifier):
     """A small residual network for few images: batch normalisation, and a high-pass at its input.
 
     It looks for traces as a steganalyser does (`artfp.secrecy.network`): it is shown the image
@@ -213,16 +220,16 @@ class CompactAttributor(AttributorNetwork):
     nor stride. Blocks that each halve the sides follow, to 4x4 pixels, of 16 to 64 channels.
     """
 
-    LOOKED_AT = (Layer, Unpooled, Pooled)
+    STATISTICS_OF = (Layer, Unpooled, Pooled)
     WIDTH = 16
 
-    def __init__(self, design: Design, sources: int) -> None:
+    def __init__(self, design: ClassifierDesign, sources: int) -> None:
         super().__init__(design, sources)
         width, widest = self.WIDTH, 4 * self.WIDTH
         blocks: list[nn.Module] = []
         side, outputs = design.resolution, width
         channels = width
-        while side > LAST:
+        while side > FINAL_SIDE:
             blocks.append(Pooled(channels, outputs))
             channels, outputs, side = outputs, min(2 * outputs, widest), side // 2
         self.trunk = nn.Sequential(
@@ -246,9 +253,9 @@ class _Traces(nn.Module):
         return torch.cat([2.0 * shown, 32.0 * high_pass(shown)], dim=1)
 
 
-NETWORKS: dict[str, type[AttributorNetwork]] = {
-    "published": PublishedAttributor,
-    "compact": CompactAttributor,
+NETWORKS: dict[str, type[SourceClassifier]] = {
+    "published": PublishedClassifier,
+    "compact": CompactClassifier,
 }
 """Networks by name."""
 

@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-LATENT = 4
+LATENT_SIDE = 4
 """Side of the latent in pixels."""
 
-SMALLEST = 16
+VISNET_MIN_RESOLUTION = 16
 """Side of images in pixels, a power of two, at least."""
 
 _SLOPE = 0.2
@@ -37,8 +37,10 @@ class VisNet(nn.Module):
 
     def __init__(self, sources: int, resolution: int, width: int = 16) -> None:
         super().__init__()
-        if resolution < SMALLEST or resolution & (resolution - 1):
-            raise ValueError(f"resolution {resolution}: take a power of two from {SMALLEST} on")
+        if resolution < VISNET_MIN_RESOLUTION or resolution & (resolution - 1):
+            raise ValueError(
+                f"resolution {resolution}: take a power of two from {VISNET_MIN_RESOLUTION} on"
+            )
         if sources < 2 or width < 1:
             raise ValueError(f"{sources} sources and a width of {width}; take 2 and 1 or more")
         self.sources, self.resolution, self.width = sources, resolution, width
@@ -90,7 +92,7 @@ class Critic(nn.Module):
     def __init__(self, resolution: int, width: int = 16) -> None:
         super().__init__()
         self.trunk = _down(_sides(resolution), width)
-        self.head = nn.Linear(_channels(LATENT, width) * LATENT**2, 1)
+        self.head = nn.Linear(_channels(LATENT_SIDE, width) * LATENT_SIDE**2, 1)
 
     def forward(self, images: Tensor) -> Tensor:
         """See the class."""
@@ -100,7 +102,7 @@ class Critic(nn.Module):
 def _sides(resolution: int) -> list[int]:
     """Sides from the images' down to twice the latent's."""
     sides = []
-    while resolution > LATENT:
+    while resolution > LATENT_SIDE:
         sides.append(resolution)
         resolution //= 2
     return sides

@@ -59,17 +59,17 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     from artfp.data.pixels import as_batch
     from artfp.data.sources import open_source
     from artfp.data.tables import csv_line
-    from artfp.passive.attributors.read_fingerprint import cut_images
+    from artfp.passive.attributors.mean_residual import cropped_images
     from artfp.passive.residuals.extractor import load_extractor
-    from artfp.passive.residuals.extras import Extras
-    from artfp.passive.residuals.source_fingerprint import SourceFingerprint
+    from artfp.passive.residuals.prnu import PrnuOptions
+    from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint
 
     places = [part.strip() for part in args.fingerprints.split(",") if part.strip()]
-    known = [SourceFingerprint.load(place) for place in places]
+    known = [ResidualFingerprint.load(place) for place in places]
     names = [each.source for each in known]
     if len(set(names)) < len(names):
         raise UserError(f"--fingerprints: sources {', '.join(names)}; each takes its own name")
-    extras = Extras(**{name: getattr(args, name) for name in _EXTRAS})
+    extras = PrnuOptions(**{name: getattr(args, name) for name in _EXTRAS})
     if extras.less_common and len(known) < 2:
         raise UserError("--less_common takes two fingerprints or more")
     device = torch_device(args)
@@ -78,7 +78,7 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     failed: list[tuple[str, str]] = []
     lines = [csv_line(["image", "highest", *names])]
     with stages() as tick:
-        for cut in cut_images(source, known[0].shape[1:], failed):
+        for cut in cropped_images(source, known[0].shape[1:], failed):
             scores = extras.scores(extractor(as_batch(cut.pixels).to(device)), references)[0]
             best = names[int(scores.argmax())]
             lines.append(csv_line([cut.name, best, *(f"{each:.6g}" for each in scores.tolist())]))

@@ -57,11 +57,11 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
         raise UserError(f"--output {args.output}: end it with .safetensors")
 
     from artfp.data.sources import open_source
-    from artfp.passive.residuals.estimate import estimate
+    from artfp.passive.residuals.estimate import estimate_fingerprint
     from artfp.passive.residuals.extractor import load_extractor
-    from artfp.passive.residuals.source_fingerprint import SourceFingerprint
+    from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint
 
-    whole: list[SourceFingerprint] = [SourceFingerprint.load(part) for part in parts]
+    whole: list[ResidualFingerprint] = [ResidualFingerprint.load(part) for part in parts]
     failed: list[tuple[str, str]] = []
     if args.images is not None:
         source, extractor = open_source(args.images), load_extractor(args.extractor)
@@ -75,7 +75,7 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
                 seen = done
 
             name = args.source or output.stem
-            made, failed = estimate(
+            made, failed = estimate_fingerprint(
                 source, extractor, name, size, args.weighted, None, torch_device(args), told
             )
         whole.append(made)

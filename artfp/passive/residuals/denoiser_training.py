@@ -26,13 +26,13 @@ from artfp.data.subset import Subset, limited
 from artfp.data.train_module import split
 from artfp.passive.residuals.denoiser import Denoiser, save_denoiser
 from artfp.passive.residuals.extractor import Extractor, load_extractor
-from artfp.passive.residuals.filters import mirror
+from artfp.passive.residuals.filters import mirror_padded
 from artfp.passive.residuals.settings import DenoiserSettings
 
-SIGMAS = (1.0, 10.0)
+TRAINING_SIGMAS = (1.0, 10.0)
 """Grey levels of noise that a training draws from, each ratio alike."""
 
-MEASURED = (2.0, 5.0, 10.0)
+MEASURED_SIGMAS = (2.0, 5.0, 10.0)
 """Grey levels of noise that a training's figures are of."""
 
 _PATCH = 96
@@ -131,12 +131,12 @@ class DenoiserModule(pl.LightningModule):
     def _loss(self, batch: Tensor, seed: int) -> Tensor:
         draws = torch.Generator().manual_seed(seed)
         planes = batch.flatten(0, 1)
-        low, high = SIGMAS
+        low, high = TRAINING_SIGMAS
         exponent = torch.rand(len(planes), generator=draws)
         sigma = (low * (high / low) ** exponent / 255.0).to(planes)
         unit = torch.randn(planes.shape, generator=draws).to(planes)
         noisy = planes + unit * sigma[:, None, None]
-        found = self.network(mirror(noisy[:, None], self.network.reach)[:, 0], sigma)
+        found = self.network(mirror_padded(noisy[:, None], self.network.reach)[:, 0], sigma)
         wrong = found / sigma[:, None, None] - unit
         return wrong.square().mean()
 
@@ -181,7 +181,7 @@ def train_denoiser(settings: DenoiserSettings) -> Card:
             "command": settings.command_line("artfp denoiser", names_only=True),
             "data": [Path(path).name for path in settings.data_dir],
             "images": [len(source) for source in training],
-            "sigmas": list(SIGMAS),
+            "sigmas": list(TRAINING_SIGMAS),
             "settings": {
                 key: value
                 for key, value in settings.to_mapping().items()
@@ -205,7 +205,7 @@ def measure_denoising(source: ImageSource, learned: str) -> dict[str, Any]:
     """
     images = [as_batch(decode_image(source.read(i)).pixels) for i in range(len(source))]
     found: dict[str, Any] = {"images": len(images)}
-    for sigma in MEASURED:
+    for sigma in MEASURED_SIGMAS:
         draws = torch.Generator().manual_seed(0)
         noise = [torch.randn(x.shape, generator=draws) * (sigma / 255.0) for x in images]
         gaussians = [load_extractor(f"gaussian:sigma={i / 10}") for i in range(2, 11)]

@@ -11,15 +11,11 @@ from torch import Tensor
 
 from artfp.core.errors import UserError
 from artfp.data.decode import ImageError, decode_image
+from artfp.data.images import Failed
 from artfp.data.pixels import to_unit
 from artfp.data.sources import ImageSource
 from artfp.passive.residuals.extractor import Extractor
-from artfp.passive.residuals.source_fingerprint import SourceFingerprint
-
-__all__ = ["Failed", "codec_of", "estimate"]
-
-Failed = list[tuple[str, str]]
-"""Names of images that could not be used, with the reasons."""
+from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint
 
 _BATCH_PIXELS = 1 << 18
 """Height times width of all images of a batch, at most, but for single images."""
@@ -42,7 +38,7 @@ class _Image(NamedTuple):
     size: str
 
 
-def estimate(
+def estimate_fingerprint(
     source: ImageSource,
     extractor: Extractor,
     name: str,
@@ -51,7 +47,7 @@ def estimate(
     prepare: Callable[[Tensor], Tensor] | None = None,
     device: torch.device | str = "cpu",
     progress: Callable[[int], None] | None = None,
-) -> tuple[SourceFingerprint, Failed]:
+) -> tuple[ResidualFingerprint, Failed]:
     """The fingerprint of a source's images, and those that could not be used.
 
     Images are never resized. `size` is the fingerprint's (height, width), by default that of the
@@ -66,7 +62,7 @@ def estimate(
     Raises UserError: no image can be used.
     """
     failed: Failed = []
-    found: SourceFingerprint | None = None
+    found: ResidualFingerprint | None = None
     for batch in _batches(_images(source, size, failed)):
         pixels = torch.from_numpy(np.stack([image.pixels for image in batch]))
         x = to_unit(pixels.to(device).permute(0, 3, 1, 2))
@@ -74,7 +70,7 @@ def estimate(
         residuals = extractor(x)
         if found is None:
             shape = residuals.shape[1:]
-            found = SourceFingerprint.empty(shape, extractor.text, name, weighted)
+            found = ResidualFingerprint.empty(shape, extractor.text, name, weighted)
         found.add(residuals, x if weighted else None)
         found.codecs.update(image.codec for image in batch)
         found.sizes.update(image.size for image in batch)

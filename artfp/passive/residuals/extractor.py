@@ -10,21 +10,25 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from artfp.core.errors import UserError
-from artfp.passive.residuals.filters import gaussian, median, wiener
-from artfp.passive.residuals.learned import learned
-from artfp.passive.residuals.nonlocal_means import nonlocal_means
-from artfp.passive.residuals.wavelet import wavelet
+from artfp.passive.residuals.denoiser import learned_residual
+from artfp.passive.residuals.filters import (
+    gaussian_residual,
+    median_residual,
+    nonlocal_means_residual,
+    wiener_residual,
+)
+from artfp.passive.residuals.wavelet import wavelet_residual
 
-Residual = Callable[[Tensor], Tensor]
+ResidualFunction = Callable[[Tensor], Tensor]
 """Images (N, C, H, W) in [0, 1] to their residuals (N, C, H, W), float32, in the same units."""
 
-EXTRACTORS: dict[str, Callable[..., Residual]] = {
-    "gaussian": gaussian,
-    "learned": learned,
-    "median": median,
-    "nonlocal_means": nonlocal_means,
-    "wavelet": wavelet,
-    "wiener": wiener,
+EXTRACTORS: dict[str, Callable[..., ResidualFunction]] = {
+    "gaussian": gaussian_residual,
+    "learned": learned_residual,
+    "median": median_residual,
+    "nonlocal_means": nonlocal_means_residual,
+    "wavelet": wavelet_residual,
+    "wiener": wiener_residual,
 }
 """What makes an extractor from its settings, which are numbers or texts with defaults."""
 
@@ -35,7 +39,7 @@ class Extractor:
 
     name: str
     settings: dict[str, float | str]
-    residual: Residual
+    residual: ResidualFunction
 
     def __call__(self, x: Tensor) -> Tensor:
         """Residuals (N, C, H, W), float32, of images (N, C, H, W) in [0, 1], on their device.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +16,7 @@ _IN_CACHE = {"cpu": 1 << 17, "cuda": 1 << 26}
 """The same where a filter takes many passes over little memory."""
 
 
-def gaussian(sigma: float = 1.0) -> Callable[[Tensor], Tensor]:
+def gaussian_residual(sigma: float = 1.0) -> Callable[[Tensor], Tensor]:
     """What a Gaussian of `sigma` pixels, cut at four of them, takes away.
 
     Raises UserError: sigma not over 0.
@@ -28,7 +29,7 @@ def gaussian(sigma: float = 1.0) -> Callable[[Tensor], Tensor]:
     middle, *side = (kernel / kernel.sum()).tolist()[reach:]
 
     def noise(planes: Tensor) -> Tensor:
-        low = mirror(planes, reach)
+        low = mirror_padded(planes, reach)
         for dim in (2, 3):
             size = planes.shape[dim]
             padded = low
@@ -41,7 +42,7 @@ def gaussian(sigma: float = 1.0) -> Callable[[Tensor], Tensor]:
     return lambda x: by_planes(noise, x, _IN_CACHE)
 
 
-def wiener(side: int = 3, sigma: float = 5.0) -> Callable[[Tensor], Tensor]:
+def wiener_residual(side: int = 3, sigma: float = 5.0) -> Callable[[Tensor], Tensor]:
     """What the adaptive Wiener filter of `side` x `side` pixels takes for noise of `sigma`.
 
     With the mean m and the variance s of a window, and the noise's variance v, the residual of its
@@ -59,7 +60,7 @@ def wiener(side: int = 3, sigma: float = 5.0) -> Callable[[Tensor], Tensor]:
 
     def noise(planes: Tensor) -> Tensor:
         # A variance that is a difference of means takes the digits of float64.
-        padded = mirror(planes.double(), side // 2)
+        padded = mirror_padded(planes.double(), side // 2)
         mean = _box(padded, side)
         spread = (_box(padded.square(), side) - mean.square()).clamp_(min=0.0)
         least = spread.mean((2, 3), keepdim=True) if sigma == 0 else variance
@@ -69,7 +70,7 @@ def wiener(side: int = 3, sigma: float = 5.0) -> Callable[[Tensor], Tensor]:
     return lambda x: by_planes(noise, x)
 
 
-def median(side: int = 3) -> Callable[[Tensor], Tensor]:
+def median_residual(side: int = 3) -> Callable[[Tensor], Tensor]:
     """An image less its median over `side` x `side` pixels.
 
     Raises UserError: a side that is even or under 3.
@@ -77,7 +78,7 @@ def median(side: int = 3) -> Callable[[Tensor], Tensor]:
     _check_side("median", side)
 
     def noise(planes: Tensor) -> Tensor:
-        padded = mirror(planes, side // 2)
+        padded = mirror_padded(planes, side // 2)
         height, width = planes.shape[2:]
         offsets = [(i, j) for i in range(side) for j in range(side)]
         shifted = [padded[..., i : i + height, j : j + width] for i, j in offsets]
@@ -138,10 +139,41 @@ def _order(values: list[Tensor], low: int, high: int) -> None:
     values[low], values[high] = torch.minimum(one, other), torch.maximum(one, other)
 
 
-def mirror(planes: Tensor, reach: int) -> Tensor:
+def mirror_padded(planes: Tensor, reach: int) -> Tensor:
     """Planes (N, 1, H, W) extended by `reach` on each side, the border's pixels doubled."""
     for dim in (2, 3):
         size = planes.shape[dim]
         at = torch.arange(-reach, size + reach, device=planes.device) % (2 * size)
         planes = planes.index_select(dim, torch.where(at < size, at, 2 * size - 1 - at))
     return planes
+
+
+def nonlocal_means_residual(
+    sigma: float = 5.0, strength: float = 0.8, patch: int = 5, distance: int = 6
+) -> Callable[[Tensor], Tensor]:
+    """What scikit-image's non-local means (Buades et al. 2005) takes for noise of `sigma`.
+
+    In its fast mode, plane by plane, on the CPU whatever the device of the images. `sigma` is in
+    grey levels, `strength` times `sigma` is the cut-off h of a patch's distance, `patch` the side
+    of a patch, `distance` how far away in pixels the patches may be that are compared with it.
+
+    Raises UserError: sigma or strength not over 0, a patch or a distance under 1.
+    """
+    for name, value in (("sigma", sigma), ("strength", strength)):
+        if not value > 0:
+            raise UserError(f"extractor nonlocal_means: {name} is {value:g}; it must be over 0")
+    for name, pixels in (("patch", patch), ("distance", distance)):
+        if pixels < 1:
+            raise UserError(f"extractor nonlocal_means: {name} is {pixels}; it must be 1 or more")
+    level = sigma / 255.0
+
+    def residual(x: Tensor) -> Tensor:
+        from skimage.restoration import denoise_nl_means
+
+        planes = x.detach().flatten(0, 1).cpu().double().numpy()
+        found = np.empty(planes.shape, np.float32)
+        for plane, out in zip(planes, found, strict=True):
+            out[:] = plane - denoise_nl_means(plane, patch, distance, strength * level, True, level)
+        return torch.from_numpy(found).to(x.device).view_as(x)
+
+    return residual

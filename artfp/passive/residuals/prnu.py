@@ -8,13 +8,15 @@ fingerprint.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from artfp.core.errors import UserError
-from artfp.passive.residuals.source_fingerprint import SourceFingerprint
+from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint, correlation
 
 LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in `grey` (ITU-R BT.601)."""
@@ -78,7 +80,7 @@ def wiener_dft(x: Tensor, sigma: float | None = None) -> Tensor:
     return torch.fft.ifft2(spectrum * gain).real
 
 
-def maximum_likelihood(fingerprint: SourceFingerprint) -> Tensor:
+def maximum_likelihood(fingerprint: ResidualFingerprint) -> Tensor:
     """Maximum-likelihood estimate (C, H, W) of K in image (1 + K) + noise: sum W I / sum I^2.
 
     W are the residuals and I the images in [0, 1] (Chen et al. 2008). K is a factor: in an
@@ -176,3 +178,57 @@ def _within(side: int, reach: int | None, device: torch.device) -> Tensor:
 
 def _signed(at: Tensor, side: int) -> Tensor:
     return torch.where(at > side // 2, at - side, at)
+
+
+@dataclass(frozen=True)
+class PrnuOptions:
+    """By default the plain correlation of residuals with mean residuals (Marra et al. 2019)."""
+
+    grey: bool = False
+    """Compare luminance, not the three colours."""
+    zero_mean: bool = False
+    """Take means of rows and columns off each parity (`zero_mean`)."""
+    wiener: bool = False
+    """Take peaks of the spectrum away (`wiener_dft`), after zero mean if both."""
+    maximum_likelihood: bool = False
+    """Weight the residuals of a fingerprint by their images (`maximum_likelihood`)."""
+    less_common: bool = False
+    """Take the mean over the sources off their fingerprints."""
+    pce: bool = False
+    """Peak-to-correlation energy instead of correlation (`pce`)."""
+    reach: int | None = 0
+    """Shifts that PCE searches, in pixels each way; None: all."""
+
+    def references(self, fingerprints: Sequence[ResidualFingerprint]) -> Tensor:
+        """What residuals are compared with, (K, C, H, W), one for each of K fingerprints.
+
+        Raises UserError: no fingerprint, several sizes or extractors, one without images, or, for
+        maximum likelihood, one that was estimated without `weighted`.
+        """
+        for what in ("shape", "extractor"):
+            found = {getattr(each, what) for each in fingerprints}
+            if len(found) != 1:
+                told = ", ".join(sorted(map(str, found))) or "none"
+                raise UserError(f"fingerprints to compare with: one {what} expected, found {told}")
+        estimates = [
+            maximum_likelihood(each) if self.maximum_likelihood else each.mean
+            for each in fingerprints
+        ]
+        cleaned = self.cleaned(torch.stack(estimates))
+        return cleaned - cleaned.mean(0) if self.less_common else cleaned
+
+    def cleaned(self, x: Tensor) -> Tensor:
+        """Residuals or estimates (N, C, H, W) as they are compared; (N, 1, H, W) if grey."""
+        x = grey(x) if self.grey else x
+        x = zero_mean(x) if self.zero_mean else x
+        return wiener_dft(x) if self.wiener else x
+
+    def scores(self, residuals: Tensor, references: Tensor) -> Tensor:
+        """Scores (N, K) of residuals (N, C, H, W), on their device; higher is more likely."""
+        return self.compared(self.cleaned(residuals), references)
+
+    def compared(self, cleaned: Tensor, references: Tensor) -> Tensor:
+        """Scores (N, K) of what `cleaned` gave."""
+        if self.pce:
+            return pce(cleaned, references, self.reach).pce
+        return correlation(cleaned, references)

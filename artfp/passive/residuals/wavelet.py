@@ -28,10 +28,10 @@ from artfp.passive.residuals.wavelet_transform import (
     SCRATCH,
     TAPS,
     WIDEST,
-    Blocks,
-    Windows,
-    matrices,
-    mirrored,
+    BlockTransform,
+    WindowMeans,
+    block_matrices,
+    mirrored_indices,
 )
 
 _AT_WORK = {"cpu": 1 << 18, "cuda": 1 << 23}
@@ -40,7 +40,7 @@ _IN_CACHE = {"cpu": 1 << 17, "cuda": 1 << 23}
 """How many numbers go through several steps at once; few on a CPU, for its cache."""
 
 
-def wavelet(sigma: float = 5.0, levels: int = 4) -> Callable[[Tensor], Tensor]:
+def wavelet_residual(sigma: float = 5.0, levels: int = 4) -> Callable[[Tensor], Tensor]:
     """The wavelet-Wiener residual for noise of `sigma` grey levels, with `levels` of db4.
 
     5 is the PRNU literature's sigma; generated images want less. An image whose shorter side is n
@@ -56,7 +56,7 @@ def wavelet(sigma: float = 5.0, levels: int = 4) -> Callable[[Tensor], Tensor]:
     if levels < 1:
         raise UserError(f"extractor wavelet: levels is {levels}; it must be 1 or more")
     variance = (sigma / 255.0) ** 2
-    kept = _Kept()
+    kept = _Memory()
 
     @torch.no_grad()
     def residual(x: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ def wavelet(sigma: float = 5.0, levels: int = 4) -> Callable[[Tensor], Tensor]:
     return residual
 
 
-class _Kept(threading.local):
+class _Memory(threading.local):
     """Working memory of each thread, for two numbers of planes: whole parts, and the last one."""
 
     def __init__(self) -> None:
@@ -127,8 +127,8 @@ class _Level:
         self.inside = self.each[:, LEAD : LEAD + self.height, LEAD : LEAD + self.width]
         self.outside = [self.each[:, LEAD + self.height :], self.each[:, :, LEAD + self.width :]]
         self.outside.append(buffer[-LEAD:])
-        self.mirrored = [mirrored(size, own.device) for size in (self.height, self.width)]
-        self.blocks = Blocks(buffer, self.step, shared)
+        self.mirrored = [mirrored_indices(size, own.device) for size in (self.height, self.width)]
+        self.blocks = BlockTransform(buffer, self.step, shared)
         self.found = self.each[:, : self.height, : self.width]
         rows, columns = self.bands
         band = [
@@ -145,7 +145,7 @@ class _Level:
         self.gain = list(flat[:size].view(self.square_shape)[:, :, :rows, :columns])
         scratch = shared[self.squares :][: SCRATCH * (self.stripe + 2 * self.reach)]
         self.windows = [
-            Windows(flat[first:][: self.stripe + 2 * self.reach], squares.shape[3], scratch)
+            WindowMeans(flat[first:][: self.stripe + 2 * self.reach], squares.shape[3], scratch)
             for first in range(0, self.stripes * self.stripe, self.stripe)
         ]
 
@@ -159,7 +159,7 @@ class _Level:
         torch.sub(planes, planes.mean((1, 2), keepdim=True), out=self.inside)
         for dim, (to, origin) in enumerate(self.mirrored, 1):
             self.each.index_copy_(dim, to, self.each.index_select(dim, origin))
-        self.blocks.times(matrices()[0])
+        self.blocks.times(block_matrices()[0])
 
     def attenuate(self, variance: float) -> None:
         """Leaves of the details their noise."""
@@ -178,7 +178,7 @@ class _Level:
             self.approximation.zero_()
         else:
             self.approximation.copy_(approximation)
-        self.blocks.times(matrices()[1])
+        self.blocks.times(block_matrices()[1])
         return self.found
 
 

@@ -30,7 +30,7 @@ SCRATCH = 6
 """How many vectors the sums over windows take."""
 
 
-class Blocks:
+class BlockTransform:
     """A buffer in blocks of rows and columns, `step` rows at a time, and memory for as much."""
 
     def __init__(self, buffer: Tensor, step: int, memory: Tensor) -> None:
@@ -54,7 +54,7 @@ class Blocks:
             out_but_last.addmm_(next_blocks, ahead)
 
 
-class Windows:
+class WindowMeans:
     """Windows of 3, 5, 7 and 9 around flat values, in rows of `wide`.
 
     They are around those that have half the largest window on both sides.
@@ -102,7 +102,7 @@ class Windows:
         torch.reciprocal(self.least.clamp_(min=1.0), out=self.out)
 
 
-def mirrored(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def mirrored_indices(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Where in a buffer the samples outside of a signal are, and where those they equal."""
     outer = [*range(-LEAD, 0), *range(size, 2 * ((size + TAPS - 1) // 2))]
     inner = [min(at % (2 * size), -(at + 1) % (2 * size)) for at in outer]
@@ -111,7 +111,7 @@ def mirrored(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 @functools.cache
-def matrices() -> tuple[Tensor, Tensor]:
+def block_matrices() -> tuple[Tensor, Tensor]:
     """Analysis and synthesis of a block, each (`BLOCK`, `BLOCK` + `LEAD`); bands interleaved."""
     low = torch.tensor(LOW, dtype=torch.float64)
     high = low.flip(0) * torch.tensor([1.0, -1.0]).repeat(TAPS // 2)

@@ -19,7 +19,7 @@ from artfp.core.errors import UserError
 from artfp.data.pixels import to_bytes, to_unit
 from artfp.nn.ema import average_into, averaged_copy
 from artfp.nn.random_draws import mixed
-from artfp.passive.networks.classifier import AttributorNetwork
+from artfp.passive.networks.classifier import SourceClassifier
 from artfp.passive.training.looks import HeldOutLooks
 from artfp.perturbations.chains import Combination
 
@@ -91,11 +91,11 @@ class AttributorModule(HeldOutLooks):
     Args: `recipe`; `mirror` half of the images at random; `immunity`, what perturbs them; `seed`.
     """
 
-    average: AttributorNetwork
+    average: SourceClassifier
 
     def __init__(
         self,
-        network: AttributorNetwork,
+        network: SourceClassifier,
         recipe: Recipe,
         mirror: bool = True,
         immunity: Immunisation | None = None,

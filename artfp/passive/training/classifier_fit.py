@@ -23,7 +23,7 @@ from artfp.core.lightning import (
     resumed,
 )
 from artfp.data.files import write_atomic
-from artfp.passive.networks.classifier import AttributorNetwork, Design
+from artfp.passive.networks.classifier import ClassifierDesign, SourceClassifier
 from artfp.passive.training.classifier import (
     IMMUNITIES,
     RECIPES,
@@ -51,13 +51,13 @@ class AttributorTraining:
     """
 
     output_dir: Path
-    design: Design
+    design: ClassifierDesign
     max_steps: int | None = None
     batch_size: int = 32
     rate: float | None = None
     mirror: bool = True
     immunise: Sequence[str] = ()
-    init: AttributorNetwork | None = None
+    init: SourceClassifier | None = None
     origin: str | None = None
     seed: int = 0
     look_every: int = 100
@@ -106,7 +106,7 @@ class AttributorTraining:
 class TrainedNetwork:
     """The mean of a network's weights after so many steps, on the CPU, in evaluation mode."""
 
-    network: AttributorNetwork
+    network: SourceClassifier
     steps: int
 
 
@@ -182,7 +182,7 @@ def confusion_picture(counts: Tensor, sources: Sequence[str]) -> Figure:
     return picture
 
 
-def _network(settings: AttributorTraining, sources: int) -> AttributorNetwork:
+def _network(settings: AttributorTraining, sources: int) -> SourceClassifier:
     """New weights, or those that the training goes on from."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from artfp.core.errors import UserError
+from artfp.data.images import Failed
 from artfp.data.pixels import to_unit
 from artfp.data.sources import ImageSource
-from artfp.passive.attributors.read_fingerprint import Cut, Failed, cut_images
+from artfp.passive.attributors.mean_residual import CroppedImage, cropped_images
 from artfp.passive.residuals.extractor import Extractor
 from artfp.passive_studies.clustering.fusion import Fused
 from artfp.stats.auc import auc
@@ -49,7 +50,7 @@ def gathered(
         )
     names: list[str] = []
     found: list[Tensor] = []
-    batch: list[Cut] = []
+    batch: list[CroppedImage] = []
 
     def work() -> None:
         pixels = torch.from_numpy(np.stack([image.pixels for image in batch])).permute(0, 3, 1, 2)
@@ -59,7 +60,7 @@ def gathered(
         if progress:
             progress(len(names) + len(failed))
 
-    for image in cut_images(source, size, failed):
+    for image in cropped_images(source, size, failed):
         height, width = image.pixels.shape[:2]
         if not found and not batch and 3 * height * width * len(source) > MOST_VALUES:
             side = int(math.sqrt(MOST_VALUES / (3 * len(source))))

@@ -55,10 +55,11 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
 
     import artfp
     from artfp.data.files import write_atomic
+    from artfp.data.images import Failed
     from artfp.data.naming import output_names
     from artfp.data.sources import open_source
     from artfp.data.tables import csv_line
-    from artfp.passive.attributors.read_fingerprint import Failed, read_print
+    from artfp.passive.attributors.mean_residual import read_mean_residual
     from artfp.passive_studies.localisation.localise import localised
     from artfp.passive_studies.localisation.report import (
         COLUMNS,
@@ -67,7 +68,10 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
         window_lines,
     )
 
-    source, fingerprint = open_source(args.images), read_print(args.fingerprint, args.source)
+    source, fingerprint = (
+        open_source(args.images),
+        read_mean_residual(args.fingerprint, args.source),
+    )
     output, failed = Path(args.output_dir), Failed()
     pictures = dict(zip(source.names, output_names(source.names, ".png"), strict=True))
     lines, told = [csv_line(COLUMNS)], []

@@ -10,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from artfp.core.errors import UserError
+from artfp.data.images import Failed
 from artfp.data.pixels import as_batch
 from artfp.data.sources import ImageSource
-from artfp.passive.attributors.read_fingerprint import Failed, Print, cut_images
-from artfp.passive.residuals.source_fingerprint import correlation
+from artfp.passive.attributors.mean_residual import MeanResidual, cropped_images
+from artfp.passive.residuals.residual_fingerprint import correlation
 from artfp.passive_studies.localisation.study import LEAST, pixel_map, windowed_correlation
 
 Array = NDArray[np.float32]
@@ -62,7 +63,7 @@ def usual_window(size: tuple[int, int]) -> int:
 
 def localised(
     source: ImageSource,
-    fingerprint: Print,
+    fingerprint: MeanResidual,
     failed: Failed,
     window: int | None = None,
     device: torch.device | str = "cpu",
@@ -75,7 +76,7 @@ def localised(
     mean = fingerprint.mean[None].to(device)
     windowed_correlation(mean, mean, window)  # refuses the window before images are read
     done = False
-    for image in cut_images(source, fingerprint.size, failed, fingerprint.exact):
+    for image in cropped_images(source, fingerprint.size, failed, fingerprint.exact):
         residual = fingerprint.extractor(as_batch(image.pixels).to(device))
         maps = windowed_correlation(residual, mean, window)
         yield Located(

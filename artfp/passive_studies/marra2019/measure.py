@@ -13,7 +13,7 @@ from torch import Tensor
 from artfp.core.errors import UserError
 from artfp.data.pixels import to_unit
 from artfp.passive.residuals.extractor import Extractor
-from artfp.passive.residuals.source_fingerprint import SourceFingerprint, centred_rows
+from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint, centred_rows
 from artfp.passive.roc import Scores, right
 from artfp.passive_studies.marra2019.energy import Blocks, block_means
 from artfp.passive_studies.marra2019.images import Images
@@ -54,7 +54,7 @@ class Measured:
     sources: tuple[str, ...]
     size: tuple[int, int]
     """Height and width of all images."""
-    fingerprints: tuple[SourceFingerprint, ...]
+    fingerprints: tuple[ResidualFingerprint, ...]
     blocks: tuple[Blocks, ...]
     """Of each source's residuals that made the fingerprint, in the order in which they came."""
     scores: Scores
@@ -166,9 +166,9 @@ def _estimate(
     count: int,
     device: torch.device | str,
     advance: Callable[[int], None],
-) -> tuple[SourceFingerprint, Blocks]:
+) -> tuple[ResidualFingerprint, Blocks]:
     """A source's fingerprint, from its next images, with the means of blocks of them."""
-    prints: list[SourceFingerprint] = []
+    prints: list[ResidualFingerprint] = []
 
     def residuals() -> Iterator[Tensor]:
         for pixels in images.take(name, count):
@@ -180,7 +180,7 @@ def _estimate(
                         f"{name}: images of {width}x{batch.shape[-2]} pixels; expected "
                         f"{LEAST_SIDE} a side or more"
                     )
-                prints.append(SourceFingerprint.empty(batch.shape[1:], extractor.text, name))
+                prints.append(ResidualFingerprint.empty(batch.shape[1:], extractor.text, name))
             prints[0].add(batch)
             advance(len(batch))
             yield batch

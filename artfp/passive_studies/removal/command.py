@@ -54,11 +54,12 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     """Run the action; the exit code."""
     import artfp
     from artfp.data.files import write_atomic
+    from artfp.data.images import Failed
     from artfp.data.naming import output_names
     from artfp.data.sources import open_source
     from artfp.data.tables import csv_line
     from artfp.data.writing import encode_image
-    from artfp.passive.attributors.read_fingerprint import Failed, read_print
+    from artfp.passive.attributors.mean_residual import read_mean_residual
     from artfp.passive_studies.removal.removal import Attack, attacked
     from artfp.passive_studies.removal.report import (
         COLUMNS,
@@ -68,7 +69,10 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     )
 
     attack = Attack(args.strength, args.mode, args.rounding, args.seed)
-    source, fingerprint = open_source(args.images), read_print(args.fingerprint, args.source)
+    source, fingerprint = (
+        open_source(args.images),
+        read_mean_residual(args.fingerprint, args.source),
+    )
     output, failed = Path(args.output_dir), Failed()
     names = dict(zip(source.names, output_names(source.names, ".png"), strict=True))
     lines, found = [csv_line(COLUMNS)], []

@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from artfp.core.errors import UserError
+from artfp.data.images import Failed
 from artfp.data.pixels import as_batch, to_unit
 from artfp.data.sources import ImageSource
 from artfp.metrics.fidelity import psnr
-from artfp.passive.attributors.read_fingerprint import Failed, Print, cut_images
-from artfp.passive.residuals.source_fingerprint import correlation
+from artfp.passive.attributors.mean_residual import MeanResidual, cropped_images
+from artfp.passive.residuals.residual_fingerprint import correlation
 from artfp.passive_studies.removal.study import MODES, quantised, subtracted
 
 ROUNDINGS = ("random", "nearest")
@@ -59,7 +60,7 @@ class Attacked:
 
 def attacked(
     source: ImageSource,
-    fingerprint: Print,
+    fingerprint: MeanResidual,
     attack: Attack,
     failed: Failed,
     device: torch.device | str = "cpu",
@@ -71,7 +72,7 @@ def attacked(
     mean = fingerprint.mean.to(device)
     generator = torch.Generator().manual_seed(attack.seed)
     done = False
-    for image in cut_images(source, fingerprint.size, failed, whole=True):
+    for image in cropped_images(source, fingerprint.size, failed, whole=True):
         x = as_batch(image.pixels).to(device)
         residual = fingerprint.extractor(x)
         held = residual if attack.mode == "projection" else None

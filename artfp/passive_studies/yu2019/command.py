@@ -85,12 +85,12 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     from artfp.data.sources import (
         sources_in,
     )
-    from artfp.passive.attributors.verdicts import Rules
+    from artfp.passive.attributors.verdicts import DecisionRule
     from artfp.passive_studies.yu2019.report import write_learned
     from artfp.passive_studies.yu2019.study import learned
 
     output = Path(args.output_dir)
-    settings = kept_settings(args, rules=Rules(args.alpha))
+    settings = kept_settings(args, rules=DecisionRule(args.alpha))
     immunise, sources = immunities(args.immunise), sources_in(Path(args.folder))
     left_out = [part.strip() for part in (args.left_out or "").split(",") if part.strip()]
     guard = examined(sources)

@@ -16,7 +16,7 @@ from artfp.metrics.features import extract
 from artfp.passive.attributors.bundle import FittedAttributor
 from artfp.passive.attributors.classifier import NetworkAttributor
 from artfp.passive.attributors.score_model import Values, posteriors
-from artfp.passive.attributors.verdicts import NONE, judge
+from artfp.passive.attributors.verdicts import NONE, predict_images
 from artfp.passive.fitting.image_set import Material, Tick
 from artfp.passive.roc import Accuracy, Area, area, roc
 from artfp.passive.scoring import (
@@ -269,5 +269,5 @@ def identity(rows: Sequence[Row], attributor: str) -> Row:
 def _judged(attributor: FittedAttributor, vectors: Values) -> tuple[Values, NDArray[np.bool_]]:
     """Limited log-likelihoods (N, K), and which images are called none of these (N,)."""
     logs, fits = attributor.log_likelihoods(vectors), attributor.p_values(vectors)
-    said = judge(logs, fits, attributor.sources, attributor.rules)
+    said = predict_images(logs, fits, attributor.sources, attributor.rule)
     return logs, np.array([each.verdict == NONE for each in said])

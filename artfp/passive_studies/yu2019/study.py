@@ -146,7 +146,7 @@ def learned(
 
         before = None if origin is None else settings.folder / origin
         found, seconds = kept(settings.folder / name, make, before)
-        training[name] = {**found.facts["training"], "seconds": seconds}
+        training[name] = {**found.metadata["training"], "seconds": seconds}
         return found
 
     networks = [attributor(LEARNED)]

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from scipy.spatial.distance import mahalanobis
+from sklearn.covariance import LedoitWolf
 
 from artfp.core.errors import UserError
 from artfp.data.bundle import (
@@ -18,22 +20,22 @@ from artfp.data.bundle import (
 )
 from artfp.passive.attributors.base import Attributor
 from artfp.passive.attributors.bundle import (
-    FILE,
+    ATTRIBUTOR_FILE,
     FittedAttributor,
     load_attributor,
     save_attributor,
 )
-from artfp.passive.attributors.classifier import NetworkAttributor
+from artfp.passive.attributors.classifier import MIN_IMAGES, FeatureGaussians, NetworkAttributor
 from artfp.passive.attributors.score_model import ScoreModel
-from artfp.passive.attributors.window import ALIGNED, Policy
-from artfp.passive.networks.classifier import Design
+from artfp.passive.attributors.window import ALIGNED, WindowPolicy
+from artfp.passive.networks.classifier import ClassifierDesign
 
 SOURCES = ("a", "b", "c")
 
 
 def part_of(**design: Any) -> NetworkAttributor:
     torch.manual_seed(0)
-    network = Design(**{"resolution": 32, **design}).build(3)
+    network = ClassifierDesign(**{"resolution": 32, **design}).build(3)
     network(torch.rand(8, 3, 32, 32))  # moves the means of batch normalisation
     return NetworkAttributor(SOURCES, network)
 
@@ -42,7 +44,7 @@ def attributor_of(part: NetworkAttributor) -> FittedAttributor:
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(3), 20)
     scores = rng.standard_normal((60, 3)) + 3.0 * np.eye(3)[labels]
-    policy = Policy(ALIGNED, (32, 32), (32, 32))
+    policy = WindowPolicy(ALIGNED, (32, 32), (32, 32))
     return FittedAttributor("it", [part], ScoreModel.fit(scores, labels), policy)
 
 
@@ -84,7 +86,7 @@ def test_scores_are_logits_less_their_mean(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_bad_bundles(tmp_path: Path) -> None:
     save_attributor(attributor_of(part_of()), tmp_path)
-    path = tmp_path / FILE
+    path = tmp_path / ATTRIBUTOR_FILE
     card, state = read_card(path), load_file(path)
 
     def refused(match: str, **design: Any) -> None:
@@ -99,7 +101,7 @@ def test_bad_bundles(tmp_path: Path) -> None:
     refused("is damaged", resolution=64)
     refused("choose from published, compact", network="other")
     with pytest.raises(ValueError, match="a network of 3 for 2 sources"):
-        NetworkAttributor(("a", "b"), Design(resolution=32).build(3))
+        NetworkAttributor(("a", "b"), ClassifierDesign(resolution=32).build(3))
 
 
 @pytest.mark.gpu
@@ -109,3 +111,51 @@ def test_scores_on_a_gpu() -> None:
     there = part.scores(x.cuda())
     assert there.device.type == "cuda"
     assert torch.allclose(there.cpu(), part.scores(x), atol=1e-3)
+
+
+def drawn(count: int, seed: int) -> tuple[torch.Tensor, np.ndarray]:
+    """FeatureGaussians of two sources, of which the second spreads three times as far."""
+    rng = np.random.default_rng(seed)
+    labels = np.tile([0, 1], count)
+    values = rng.standard_normal((2 * count, 5)) * (1.0 + 2.0 * labels[:, None]) + labels[:, None]
+    return torch.from_numpy(values), labels
+
+
+def test_scores_are_logarithms_of_distances() -> None:
+    known, labels = drawn(60, 0)
+    gaussians = FeatureGaussians.fit(known, labels)
+    fresh, _ = drawn(4, 1)
+    scores = gaussians.scores(fresh)
+    assert scores.shape == (8, 2) and scores.dtype == torch.float32
+    for k in range(2):
+        model = LedoitWolf().fit(known[labels == k].numpy())
+        for row, image in enumerate(fresh.numpy()):
+            far = mahalanobis(image, model.location_, model.get_precision())
+            assert float(scores[row, k]) == pytest.approx(-np.log(far**2), abs=1e-4)
+    again = FeatureGaussians.from_tensors(gaussians.tensors(), 2)
+    assert torch.equal(again.scores(fresh), scores)
+
+
+def test_what_never_varies_is_no_obstacle() -> None:
+    known, labels = drawn(30, 2)
+    known[:, 3] = 7.0
+    gaussians = FeatureGaussians.fit(known, labels)
+    assert torch.isfinite(gaussians.scores(known)).all()
+    same = torch.ones(2 * MIN_IMAGES, 4)
+    assert torch.isfinite(FeatureGaussians.fit(same, labels[: 2 * MIN_IMAGES]).scores(same)).all()
+
+
+def test_what_cannot_be_fitted_or_read() -> None:
+    known, labels = drawn(MIN_IMAGES, 3)
+    with pytest.raises(ValueError, match=f"{MIN_IMAGES - 1} images of a source"):
+        FeatureGaussians.fit(known[1:], labels[1:])
+    known[3, 2] = torch.nan
+    with pytest.raises(ValueError, match="not finite"):
+        FeatureGaussians.fit(known, labels)
+    good = FeatureGaussians.fit(*drawn(MIN_IMAGES, 4)).tensors()
+    with pytest.raises(ValueError, match="for 3 sources"):
+        FeatureGaussians.from_tensors(good, 3)
+    with pytest.raises(ValueError, match="for 2 sources"):
+        FeatureGaussians.from_tensors({**good, "precision": good["precision"][:, :4]}, 2)
+    with pytest.raises(KeyError):
+        FeatureGaussians.from_tensors({"means": good["means"]}, 2)

@@ -11,13 +11,13 @@ from torch import Tensor
 from artfp.core.errors import UserError
 from artfp.passive.attributors.base import Attributor
 from artfp.passive.attributors.correlation import (
-    MATCHED,
-    PLAIN,
+    MATCHED_FILTER,
+    PLAIN_CORRELATION,
     CorrelationOptions,
     ResidualCorrelation,
     ResidualSums,
-    filtered,
-    whitener,
+    filter_spectrum,
+    whitening_matrices,
 )
 from artfp.passive.residuals import load_extractor
 from artfp.passive.residuals.extractor import Extractor
@@ -66,7 +66,7 @@ def test_plain_correlation_is_that_of_numpy() -> None:
     sources = Sources()
     images = [sources.images(k, 20) for k in range(3)]
     extractor = load_extractor("gaussian:sigma=1")
-    found = _summed(sources, images, extractor).correlation(PLAIN)
+    found = _summed(sources, images, extractor).correlation(PLAIN_CORRELATION)
     assert isinstance(found, Attributor) and found.sources == ("s0", "s1", "s2")
     fresh = sources.images(1, 4)
     means = [extractor(x).double().mean(0).reshape(-1).numpy() for x in images]
@@ -81,7 +81,7 @@ def test_matched_filter_is_that_of_the_full_covariance() -> None:
     """Whitening by spectra is whitening by the covariance of noise that does not know its place."""
     sources = Sources(side=6)
     images = [sources.images(k, 4000) for k in range(3)]
-    found = _summed(sources, images).correlation(MATCHED)
+    found = _summed(sources, images).correlation(MATCHED_FILTER)
     fresh = sources.images(0, 50)
     # One generator of the same noise makes the covariance over all places, 108 x 108.
     flat = torch.cat([x - x.mean(0) for x in images])
@@ -103,16 +103,16 @@ def test_whitened_noise_is_white(whitening: str, side: int) -> None:
     x = sources.images(0, 3000) - sources.shared - sources.patterns[0] - 0.5
     spectra = torch.fft.rfft2(x)
     power = torch.einsum("nchw,ndhw->hwcd", spectra, spectra.conj()).to(torch.complex128) / 3000
-    matrices = whitener(power, CorrelationOptions(whitening=whitening))
+    matrices = whitening_matrices(power, CorrelationOptions(whitening=whitening))
     assert matrices is not None
-    white = torch.fft.rfft2(filtered(x, matrices))
+    white = torch.fft.rfft2(filter_spectrum(x, matrices))
     found = torch.einsum("nchw,ndhw->hwcd", white, white.conj()).numpy() / 3000
     diagonal = np.einsum("hwcc->hwc", found).real
     assert diagonal.std() / diagonal.mean() < 0.02
     across = np.abs(found[..., 0, 1]).mean() / diagonal.mean()
     assert across < 0.02 if whitening == "joint" else across > 0.3
-    twice = filtered(filtered(x, matrices), matrices)
-    assert torch.allclose(filtered(x, matrices, 2), twice, atol=1e-4)
+    twice = filter_spectrum(filter_spectrum(x, matrices), matrices)
+    assert torch.allclose(filter_spectrum(x, matrices, 2), twice, atol=1e-4)
 
 
 def test_each_step_is_better() -> None:
@@ -122,10 +122,10 @@ def test_each_step_is_better() -> None:
         _accuracy(sums.correlation(options), sources)
         for options in (
             CorrelationOptions(gray=True, grand_mean=False, whitening="none"),
-            PLAIN,
+            PLAIN_CORRELATION,
             CorrelationOptions(whitening="none"),
             CorrelationOptions(whitening="each"),
-            MATCHED,
+            MATCHED_FILTER,
         )
     ]
     assert found == sorted(found) and found[0] < 0.6 and found[-1] > 0.97
@@ -134,16 +134,16 @@ def test_each_step_is_better() -> None:
 def test_a_part_that_is_left_out_has_no_say() -> None:
     sources = Sources()
     images = [sources.images(k, 20) for k in range(3)]
-    one = _summed(sources, images).correlation(MATCHED, without=1)
+    one = _summed(sources, images).correlation(MATCHED_FILTER, without=1)
     other = [x.clone() for x in images]
     for x in other:
         x[1::2] = torch.rand(10, 3, SIDE, SIDE)
-    two = _summed(sources, other).correlation(MATCHED, without=1)
+    two = _summed(sources, other).correlation(MATCHED_FILTER, without=1)
     assert torch.equal(one.fingerprints, two.fingerprints)
     assert torch.allclose(one.power, two.power)
     # And what is left is what images of that part alone make.
     alone = _summed(sources, [x[0::2].repeat_interleave(2, 0) for x in images])
-    three = alone.correlation(MATCHED)
+    three = alone.correlation(MATCHED_FILTER)
     assert torch.allclose(one.fingerprints, three.fingerprints, atol=1e-7)
     assert torch.allclose(one.power, three.power)
 
@@ -152,8 +152,8 @@ def test_sources_count_alike() -> None:
     """A source of which there are more images has no more say in what noise is."""
     sources = Sources()
     images = [sources.images(k, 10) for k in range(2)]
-    one = _summed(sources, images).correlation(MATCHED)
-    two = _summed(sources, [images[0], images[1].repeat(4, 1, 1, 1)]).correlation(MATCHED)
+    one = _summed(sources, images).correlation(MATCHED_FILTER)
+    two = _summed(sources, [images[0], images[1].repeat(4, 1, 1, 1)]).correlation(MATCHED_FILTER)
     assert torch.allclose(one.power, two.power, rtol=1e-3)
     assert torch.allclose(one.fingerprints, two.fingerprints, atol=1e-7)
 
@@ -165,7 +165,7 @@ def test_crops_are_searched_for() -> None:
     sums = ResidualSums([[200]] * 3, ["a", "b", "c"], RAW, (32, 32), (24, 24))
     for k, x in enumerate(images):
         sums.add(x, k, 0, x[..., 4:28, 4:28])
-    found = sums.correlation(MATCHED)
+    found = sums.correlation(MATCHED_FILTER)
     assert found.search
     fresh = [sources.images(k, 40) for k in range(3)]
 
@@ -215,7 +215,7 @@ def test_what_does_not_fit_is_refused() -> None:
         options = CorrelationOptions(whitening="much")
         ResidualCorrelation(("a", "b"), RAW, prints, power, (8, 8), options)
     with pytest.raises(UserError, match="constant"):
-        whitener(torch.zeros_like(power), MATCHED)
-    found = ResidualCorrelation(("a", "b"), RAW, prints, power, (8, 8), PLAIN)
+        whitening_matrices(torch.zeros_like(power), MATCHED_FILTER)
+    found = ResidualCorrelation(("a", "b"), RAW, prints, power, (8, 8), PLAIN_CORRELATION)
     with pytest.raises(ValueError, match="the window is"):
         found.scores(torch.rand(1, 3, 8, 9))

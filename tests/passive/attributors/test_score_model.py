@@ -10,13 +10,20 @@ from sklearn.covariance import LedoitWolf
 
 from artfp.core.errors import UserError
 from artfp.passive.attributors.score_model import (
-    LEAST,
+    MIN_HELD_OUT,
     ScoreModel,
     likelihood_ratios,
     log_loss,
     posteriors,
 )
-from artfp.passive.attributors.verdicts import NONE, SOURCE, UNDECIDED, Rules, judge, judge_group
+from artfp.passive.attributors.verdicts import (
+    NONE,
+    SOURCE,
+    UNDECIDED,
+    DecisionRule,
+    predict_group,
+    predict_images,
+)
 
 NAMES = ("a", "b", "c")
 Array = NDArray[np.float64]
@@ -44,7 +51,7 @@ def test_likelihoods_are_the_normal_ones() -> None:
         [stats.multivariate_normal(m, scores.mixing.T @ scores.mixing).logpdf(fresh)
          for m in scores.means], 1,
     )  # fmt: skip
-    assert model.temper == pytest.approx(1.0, abs=0.2)
+    assert model.inverse_temperature == pytest.approx(1.0, abs=0.2)
     found, expected = posteriors(model.log_likelihoods(fresh)), posteriors(truth)
     assert np.abs(found - expected).max() < 0.1 and np.abs(found - expected).mean() < 0.02
     # And the distances exactly those of the shrunk covariance within sources.
@@ -55,7 +62,7 @@ def test_likelihoods_are_the_normal_ones() -> None:
     inverse = np.linalg.inv(shrunk / (len(z) - 3) * np.outer(scale, scale))
     expected = np.stack([((fresh - m) @ inverse * (fresh - m)).sum(1) for m in own], 1)
     np.testing.assert_allclose(
-        model.log_likelihoods(fresh), -0.5 * model.temper * expected, rtol=1e-6
+        model.log_likelihoods(fresh), -0.5 * model.inverse_temperature * expected, rtol=1e-6
     )
 
 
@@ -105,10 +112,10 @@ def test_unknown_sources_do_not_fit() -> None:
     scores = Scores(apart=2.0)
     model = ScoreModel.fit(*scores.draw((200, 200, 200)))
     away = scores.rng.standard_normal((100, 5)) @ scores.mixing - scores.means.sum(0)
-    found = judge(model.log_likelihoods(away), model.p_values(away), NAMES, Rules())
+    found = predict_images(model.log_likelihoods(away), model.p_values(away), NAMES, DecisionRule())
     assert np.mean([each.verdict == NONE for each in found]) > 0.9
     z, labels = scores.draw((200, 200, 200))
-    found = judge(model.log_likelihoods(z), model.p_values(z), NAMES, Rules())
+    found = predict_images(model.log_likelihoods(z), model.p_values(z), NAMES, DecisionRule())
     assert np.mean([each.verdict == NONE for each in found]) == pytest.approx(0.05, abs=0.03)
     sure = [(each, k) for each, k in zip(found, labels, strict=True) if each.verdict == SOURCE]
     assert np.mean([each.source == NAMES[k] for each, k in sure]) > 0.97
@@ -136,7 +143,7 @@ def test_several_images_prove_more_than_one() -> None:
         for _ in range(20):
             z = scores.draw(tuple(30 if j == k else 0 for j in range(3)))[0]
             logs, fits = model.log_likelihoods(z), model.p_values(z)
-            group = judge_group(logs, fits, NAMES, Rules(), model.images)
+            group = predict_group(logs, fits, NAMES, DecisionRule(), model.images)
             alone.append(np.mean(logs.argmax(1) == k))
             together.append(group.source == NAMES[k])
             rejected.append(group.verdict == NONE)
@@ -146,8 +153,8 @@ def test_several_images_prove_more_than_one() -> None:
     # A slight misfit shows in many images together.
     off = scores.draw((60, 0, 0))[0] + 0.7 * np.random.default_rng(9).choice((-1, 1), 5)
     off = off + 1.2 * (off - scores.means[0])
-    group = judge_group(
-        model.log_likelihoods(off), model.p_values(off), NAMES, Rules(), model.images
+    group = predict_group(
+        model.log_likelihoods(off), model.p_values(off), NAMES, DecisionRule(), model.images
     )
     assert group.verdict == NONE
 
@@ -158,20 +165,20 @@ def test_no_image_decides_alone() -> None:
     assert model.images == 50 and model.limit == pytest.approx(np.log(101))
     logs = model.limited(np.array([[-2.0, 0.0, -9.0]] * 9 + [[-7.0, -507.0, -507.0]]))
     assert logs.max(1).tolist() == [0.0] * 10
-    found = judge_group(logs, np.full((10, 3), 0.5), NAMES, Rules(), model.images)
+    found = predict_group(logs, np.full((10, 3), 0.5), NAMES, DecisionRule(), model.images)
     assert found.source == "b" and found.votes == {UNDECIDED: 9, "a": 1}
     assert found.log_ratio == pytest.approx(18 - np.log(101) + np.log(2), abs=1e-3)
-    (alone,) = judge(logs[9:], np.full((1, 3), 0.5), NAMES, Rules())
+    (alone,) = predict_images(logs[9:], np.full((1, 3), 0.5), NAMES, DecisionRule())
     assert alone.log_ratio == pytest.approx(model.limit) and alone.posterior < 1
 
 
 def test_one_image_is_judged_as_alone() -> None:
     logs, fits = np.array([[-4.0, -0.5, -2.0]]), np.array([[0.1, 0.04, 0.3]])
-    (alone,) = judge(logs, fits, NAMES, Rules())
-    group = judge_group(logs, fits, NAMES, Rules(), 1000)
+    (alone,) = predict_images(logs, fits, NAMES, DecisionRule())
+    group = predict_group(logs, fits, NAMES, DecisionRule(), 1000)
     assert alone.verdict == group.verdict == NONE and alone.p_value == group.p_value == 0.04
     assert alone.log_ratio == pytest.approx(group.log_ratio)
-    assert judge(np.empty((0, 3)), np.empty((0, 3)), NAMES, Rules()) == []
+    assert predict_images(np.empty((0, 3)), np.empty((0, 3)), NAMES, DecisionRule()) == []
 
 
 def in_states(counts: tuple[int, ...], shift: float = 4.0) -> tuple[Array, Array, Array]:
@@ -190,7 +197,7 @@ def test_a_state_that_is_not_known_is_averaged_over() -> None:
     densities, fits = [], []
     for s in range(2):
         alone = ScoreModel.fit(z[states == s], labels[states == s])
-        covariance = np.linalg.inv(alone.precision[0]) / alone.temper[0]
+        covariance = np.linalg.inv(alone.precision[0]) / alone.inverse_temperature[0]
         densities.append([stats.multivariate_normal(mean, covariance).pdf(fresh)
                           for mean in alone.means[0]])  # fmt: skip
         fits.append(alone.p_values(fresh))
@@ -225,11 +232,11 @@ def test_tensors_and_back() -> None:
 
 
 def test_refused() -> None:
-    z, labels = Scores().draw((40, LEAST - 1, 50))
+    z, labels = Scores().draw((40, MIN_HELD_OUT - 1, 50))
     with pytest.raises(ValueError, match="each takes 3"):
         ScoreModel.fit(z, labels)
     with pytest.raises(ValueError, match="finite"):
         ScoreModel.fit(z * np.nan, labels)
     for rules in ({"alpha": 0.0}, {"confidence": 1.0}, {"alpha": float("nan")}):
         with pytest.raises(UserError, match="above 0 and below 1"):
-            Rules(**rules)
+            DecisionRule(**rules)

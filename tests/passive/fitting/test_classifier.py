@@ -16,7 +16,7 @@ from artfp.data.sources import (
 )
 from artfp.passive.attributors.bundle import load_attributor, save_attributor
 from artfp.passive.attributors.score_model import ScoreModel
-from artfp.passive.attributors.window import ALIGNED, Policy
+from artfp.passive.attributors.window import ALIGNED, WindowPolicy
 from artfp.passive.fitting.classifier import (
     cross_fitted,
     held_out_rows,
@@ -26,7 +26,7 @@ from artfp.passive.fitting.classifier import (
     train,
 )
 from artfp.passive.fitting.image_set import Material
-from artfp.passive.networks.classifier import Design
+from artfp.passive.networks.classifier import ClassifierDesign
 from artfp.passive.training.classifier import Immunisation
 from artfp.passive.training.classifier_fit import AttributorTraining
 from artfp.passive.training.labelled import Labelled
@@ -34,9 +34,9 @@ from artfp.passive.training.labelled import Labelled
 
 def test_side_for() -> None:
     for window, side in (((32, 32), 32), ((63, 90), 32), ((64, 300), 64), ((256, 256), 256)):
-        assert side_for(Policy(ALIGNED, window, window)) == side
+        assert side_for(WindowPolicy(ALIGNED, window, window)) == side
     with pytest.raises(UserError, match="images of 40x31 are too small: networks take 32"):
-        side_for(Policy(ALIGNED, (31, 40), (31, 40)))
+        side_for(WindowPolicy(ALIGNED, (31, 40), (31, 40)))
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +123,7 @@ def test_images_of_another_source_are_told_by_their_traits(tmp_path: Path) -> No
     _write(planted(100, 0), tmp_path / "sources")
     settings = AttributorTraining(
         tmp_path / "out",
-        Design("compact", 32),
+        ClassifierDesign("compact", 32),
         max_steps=15,
         mirror=False,
         trainer={"accelerator": "cpu", "devices": 1},
@@ -134,17 +134,17 @@ def test_images_of_another_source_are_told_by_their_traits(tmp_path: Path) -> No
     attributor = load_attributor(tmp_path)
     fresh = planted(100, 1)
     x, rows, labels = to_unit(fresh.pixels), np.arange(200), fresh.labels.numpy()
-    vectors = attributor.vectors(x)
-    assert np.allclose(vectors, found.attributor.vectors(x))
+    vectors = attributor.score_vectors(x)
+    assert np.allclose(vectors, found.attributor.score_vectors(x))
     assert vectors.shape == (200, 4) and (attributor.scores(x).numpy().argmax(1) == labels).all()
     own = attributor.p_values(vectors)[rows, labels]
     assert float((own <= 0.1).mean()) < 0.25
     known = planted(100, 0)  # half of them trained the network and say what is usual
-    vectors, labels = attributor.vectors(to_unit(known.pixels)), known.labels.numpy()
+    vectors, labels = attributor.score_vectors(to_unit(known.pixels)), known.labels.numpy()
     assert float((attributor.p_values(vectors)[rows, labels] <= 0.1).mean()) < 0.2
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(3))
     rougher = (x + 0.04 * noise).clamp(0, 1)
-    other = attributor.p_values(attributor.vectors(rougher)).max(1)
+    other = attributor.p_values(attributor.score_vectors(rougher)).max(1)
     assert float((other <= 0.1).mean()) > 0.9
 
 
@@ -154,7 +154,7 @@ def test_immunised_networks_are_calibrated_for_perturbed_images(tmp_path: Path) 
     material = Material(sources_in(tmp_path / "sources"))
     settings = AttributorTraining(
         tmp_path / "out",
-        Design("compact", 32),
+        ClassifierDesign("compact", 32),
         max_steps=15,
         immunise=("noise", "jpeg"),
         mirror=False,
@@ -162,7 +162,7 @@ def test_immunised_networks_are_calibrated_for_perturbed_images(tmp_path: Path) 
     )
     found = train(material, settings, share=0.5)
     assert found is not None
-    model, facts = found.attributor.typical, found.attributor.facts
+    model, facts = found.attributor.ood_model, found.attributor.metadata
     assert model is not None and found.attributor.model.means.shape[0] == 2
     assert model.means.shape[0] == 3 and facts["perturbed_validation"]["accuracy"] > 0.8
     fresh = planted(100, 1)
@@ -171,13 +171,15 @@ def test_immunised_networks_are_calibrated_for_perturbed_images(tmp_path: Path) 
     assert torch.equal(changed.pixels, again.pixels)
     assert not torch.equal(changed.pixels, fresh.pixels)
     labels = fresh.labels.numpy()
-    traits = found.attributor.vectors(to_unit(changed.pixels))[:, 2:]
+    traits = found.attributor.score_vectors(to_unit(changed.pixels))[:, 2:]
     rows = np.arange(len(labels))
-    plain = ScoreModel(model.means[:1], model.precision[:1], model.temper[:1], model.distances[:1])
+    plain = ScoreModel(
+        model.means[:1], model.precision[:1], model.inverse_temperature[:1], model.distances[:1]
+    )
     unfit, before = (float((m.p_values(traits)[rows, labels] <= 0.1).mean())
                      for m in (model, plain))  # fmt: skip
     assert unfit < 0.2 < before  # 0.1 is meant; unperturbed images alone do not know of it
-    clean = found.attributor.vectors(to_unit(fresh.pixels))
+    clean = found.attributor.score_vectors(to_unit(fresh.pixels))
     fits = found.attributor.p_values(clean)
     assert np.array_equal(fits, model.p_values(clean[:, 2:]))
     assert float((fits[rows, labels] <= 0.1).mean()) < 0.2

@@ -20,12 +20,12 @@ from artfp.data.sources import ImageSource, open_source
 from artfp.data.subset import fraction_of
 from artfp.passive.attributors.base import Attributor
 from artfp.passive.attributors.bundle import (
-    FILE,
+    ATTRIBUTOR_FILE,
     FittedAttributor,
     load_attributor,
     save_attributor,
 )
-from artfp.passive.attributors.verdicts import NONE, Rules, judge, judge_group
+from artfp.passive.attributors.verdicts import NONE, DecisionRule, predict_group, predict_images
 from artfp.passive.fitting import select as attribute_fit
 from artfp.passive.fitting.cross_validation import correlate, discriminate
 from artfp.passive.fitting.image_set import Material
@@ -151,7 +151,7 @@ def test_scores_are_held_out(material: Material, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(mixed, "batches", shuffled)
     nothing = lambda what, count: None  # noqa: E731
-    _, scores = correlate(mixed, attribute_fit.MATCHED, "gaussian:sigma=1", "cpu", nothing)
+    _, scores = correlate(mixed, attribute_fit.MATCHED_FILTER, "gaussian:sigma=1", "cpu", nothing)
     assert (scores.argmax(1) == mixed.labels).mean() < 0.5
     _, scores = discriminate(mixed, "image, hann", "cpu", nothing)
     assert (scores.argmax(1) == mixed.labels).mean() < 0.5
@@ -159,16 +159,16 @@ def test_scores_are_held_out(material: Material, monkeypatch: pytest.MonkeyPatch
 
 def test_verdicts_on_images_that_nobody_has_seen(fitted: FittedAttributor) -> None:
     attributor = fitted
-    vectors = attributor.vectors(to_unit(images(COUNT, 60, 3)))
+    vectors = attributor.score_vectors(to_unit(images(COUNT, 60, 3)))
     logs, fits = attributor.log_likelihoods(vectors), attributor.p_values(vectors)
-    found = judge(logs, fits, NAMES, attributor.rules)
+    found = predict_images(logs, fits, NAMES, attributor.rule)
     assert np.mean([each.verdict == NONE for each in found]) > 0.4
-    group = judge_group(logs, fits, NAMES, attributor.rules, attributor.model.images)
+    group = predict_group(logs, fits, NAMES, attributor.rule, attributor.model.images)
     assert group.verdict == NONE and group.p_value < 0.02
     for k, name in enumerate(NAMES):
-        vectors = attributor.vectors(to_unit(images(k, 30, 4)))
+        vectors = attributor.score_vectors(to_unit(images(k, 30, 4)))
         logs, fits = attributor.log_likelihoods(vectors), attributor.p_values(vectors)
-        group = judge_group(logs, fits, NAMES, attributor.rules, attributor.model.images)
+        group = predict_group(logs, fits, NAMES, attributor.rule, attributor.model.images)
         assert group.source == name and group.posterior > 0.999
 
 
@@ -244,9 +244,9 @@ def test_recompressed_copies_make_it_robust(stronger: Folders, policy: str) -> N
     for both, each in found.items():
         attributor = each.attributor
         for jpeg in (False, True):
-            vectors = attributor.vectors(recompressed(x) if jpeg else x)
+            vectors = attributor.score_vectors(recompressed(x) if jpeg else x)
             logs, fits = attributor.log_likelihoods(vectors), attributor.p_values(vectors)
-            verdicts = [each.verdict for each in judge(logs, fits, NAMES, attributor.rules)]
+            verdicts = [each.verdict for each in predict_images(logs, fits, NAMES, attributor.rule)]
             rejected = np.mean([verdict == NONE for verdict in verdicts])
             figures[both, jpeg] = ((logs.argmax(1) == truth).mean(), rejected)
     assert figures[True, True][0] > figures[False, True][0] + 0.05
@@ -264,24 +264,32 @@ def test_recompressed_copies_make_it_robust(stronger: Folders, policy: str) -> N
 
 def test_file_and_back(fitted: FittedAttributor, tmp_path: Path) -> None:
     found = FittedAttributor(
-        "any", fitted.parts, fitted.model, fitted.policy, Rules(0.1, 0.8), {"guard": ["nothing"]}
+        "any",
+        fitted.parts,
+        fitted.model,
+        fitted.policy,
+        DecisionRule(0.1, 0.8),
+        {"guard": ["nothing"]},
     )
     assert save_attributor(found, tmp_path / "model") == [
         "attributor.safetensors", "attributor.json"]  # fmt: skip
     again = load_attributor(tmp_path / "model")
-    assert again.name == "model" and load_attributor(tmp_path / "model" / FILE, "x").name == "x"
-    assert again.sources == NAMES and again.rules == Rules(0.1, 0.8)
-    assert again.card() == found.card() and again.facts == {"guard": ["nothing"]}
+    assert (
+        again.name == "model"
+        and load_attributor(tmp_path / "model" / ATTRIBUTOR_FILE, "x").name == "x"
+    )
+    assert again.sources == NAMES and again.rule == DecisionRule(0.1, 0.8)
+    assert again.card() == found.card() and again.metadata == {"guard": ["nothing"]}
     assert json.loads((tmp_path / "model" / "attributor.json").read_text()) == again.card()
     x = to_unit(images(1, 8, 9))
     assert torch.allclose(again.scores(x), found.scores(x), atol=1e-3, rtol=1e-3)
-    vectors = found.vectors(x)
+    vectors = found.score_vectors(x)
     assert np.array_equal(again.p_values(vectors), found.p_values(vectors))
 
 
 def test_damaged_files(fitted: FittedAttributor, tmp_path: Path) -> None:
     save_attributor(fitted, tmp_path)
-    path = tmp_path / FILE
+    path = tmp_path / ATTRIBUTOR_FILE
     with safe_open(path, framework="pt") as file:
         state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         card = json.loads(file.metadata()["artfp"])

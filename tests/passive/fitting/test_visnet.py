@@ -58,7 +58,7 @@ def test_an_attributor_that_can_be_read_again(material: Material, tmp_path: Path
         trainer={"accelerator": "cpu"},
     )  # fmt: skip
     found, seen = fit_visnet(material, settings, name="mine")
-    training = found.attributor.facts["training"]
+    training = found.attributor.metadata["training"]
     assert training["images"] + training["held_out"] == 2 * COUNT and training["steps"] == 25
     assert found.validation.accuracy > 0.9 and seen.sources == NAMES
     save_attributor(found.attributor, tmp_path)

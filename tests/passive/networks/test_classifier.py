@@ -11,18 +11,18 @@ from torch import nn
 
 from artfp.core.errors import UserError
 from artfp.passive.networks.classifier import (
-    MOST_TRAITS,
-    CompactAttributor,
-    Design,
-    PublishedAttributor,
-    low_passed,
+    MAX_STATISTICS,
+    ClassifierDesign,
+    CompactClassifier,
+    PublishedClassifier,
+    low_pass_filter,
 )
 
 
 @pytest.mark.parametrize("side", [32, 64, 128, 256])
 @pytest.mark.parametrize(("name", "width"), [("published", 512), ("compact", 64)])
 def test_shapes(name: str, width: int, side: int) -> None:
-    network = Design(name, side).build(5).eval()
+    network = ClassifierDesign(name, side).build(5).eval()
     x = torch.rand(2, 3, side, side)
     with torch.inference_mode():
         features, logits = network.features(x), network(x)
@@ -46,24 +46,24 @@ def test_shapes(name: str, width: int, side: int) -> None:
 )
 def test_seen(side: int, settings: dict[str, Any], layers: dict[int, tuple[int, ...]]) -> None:
     """Logits as without a look at the maps, and their moments over places, from hooks."""
-    network = Design(resolution=side, **settings).build(3).eval()
+    network = ClassifierDesign(resolution=side, **settings).build(3).eval()
     x = torch.rand(2, 3, side, side)
     maps: dict[int, torch.Tensor] = {}
     for number, module in enumerate(network.trunk):
         module.register_forward_hook(lambda m, i, out, n=number: maps.__setitem__(n, out))
     with torch.inference_mode():
-        logits, traits = network.seen(x)
+        logits, traits = network.logits_and_statistics(x)
         assert torch.allclose(network(x), logits, atol=1e-5)
     expected = []
     for number in layers[side]:
         values = maps[number].flatten(2).double().numpy()
         expected += [values.mean(2), values.std(2, ddof=1)]
     assert np.allclose(np.concatenate(expected, 1), traits.numpy(), atol=1e-4)
-    assert traits.shape[1] <= MOST_TRAITS
+    assert traits.shape[1] <= MAX_STATISTICS
 
 
 def test_published_layers() -> None:
-    network = Design("published", 128).build(5)
+    network = ClassifierDesign("published", 128).build(5)
     convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
     assert [(c.in_channels, c.out_channels) for c in convolutions] == [
         (3, 16), (16, 32), (32, 32), (32, 64), (64, 64), (64, 128), (128, 128), (128, 256),
@@ -79,7 +79,7 @@ def test_published_layers() -> None:
 
 def test_published_network_against_a_formula() -> None:
     """Convolutions, dense layers and pooling by hand, in float64, with He's factors in use."""
-    network = Design("published", 32).build(3).double()
+    network = ClassifierDesign("published", 32).build(3).double()
     x = torch.rand(1, 3, 32, 32, dtype=torch.float64)
     found = network(x).detach().numpy()
     maps = 2.0 * x.numpy()[0] - 1.0
@@ -112,8 +112,8 @@ def test_published_network_against_a_formula() -> None:
      (32, 16, 10)],
 )  # fmt: skip
 def test_receptive_field_by_gradient(side: int, convolve_from: int, field: int) -> None:
-    network = Design("published", side, convolve_from=convolve_from).build(2)
-    assert isinstance(network, PublishedAttributor) and network.receptive_field == field
+    network = ClassifierDesign("published", side, convolve_from=convolve_from).build(2)
+    assert isinstance(network, PublishedClassifier) and network.receptive_field == field
     last = max(number for number, layer in enumerate(network.trunk) if isinstance(layer, nn.Conv2d))
     x = torch.rand(1, 3, side, side, requires_grad=True)
     maps = nn.Sequential(*list(network.trunk)[: last + 1])(x)
@@ -130,8 +130,8 @@ def test_receptive_field_by_gradient(side: int, convolve_from: int, field: int) 
 def test_published_receptive_fields() -> None:
     fields = []
     for side in (128, 64, 32, 16, 8, 4):
-        network = Design("published", 128, convolve_from=side).build(2)
-        assert isinstance(network, PublishedAttributor)
+        network = ClassifierDesign("published", 128, convolve_from=side).build(2)
+        assert isinstance(network, PublishedClassifier)
         fields.append(network.receptive_field)
         assert network(torch.rand(1, 3, 128, 128)).shape == (1, 2)
     assert fields == [3, 10, 24, 52, 108, 128]
@@ -140,22 +140,25 @@ def test_published_receptive_fields() -> None:
 @pytest.mark.parametrize("factor", [2, 4, 8, 16, 32])
 def test_bands(factor: int) -> None:
     x = torch.rand(2, 3, 64, 64)
-    low, rest = Design("compact", 64, low_pass=factor), Design("compact", 64, residual=factor)
-    whole = low.shown(x) + rest.shown(x)
+    low, rest = (
+        ClassifierDesign("compact", 64, low_pass=factor),
+        ClassifierDesign("compact", 64, residual=factor),
+    )
+    whole = low.input_band(x) + rest.input_band(x)
     assert torch.allclose(whole, 2.0 * x - 1.0, atol=1e-6)
     means = x.reshape(2, 3, 64 // factor, factor, 64 // factor, factor).mean((3, 5))
     enlarged = nn.functional.interpolate(means, (64, 64), mode="bilinear")
-    assert torch.allclose(low_passed(x, factor), enlarged, atol=1e-6)
+    assert torch.allclose(low_pass_filter(x, factor), enlarged, atol=1e-6)
     # Nothing of what the means leave out is seen by the one, and little else by the other.
     checks = ((torch.arange(64)[:, None] + torch.arange(64)) % 2).float().expand(1, 3, 64, 64)
-    assert float(low.shown(checks).abs().max()) < 1e-6
+    assert float(low.input_band(checks).abs().max()) < 1e-6
     flat = torch.full((1, 3, 64, 64), 0.7)
-    assert float(rest.shown(flat).abs().max()) < 1e-4
+    assert float(rest.input_band(flat).abs().max()) < 1e-4
 
 
 def test_compact_does_not_pool_at_first() -> None:
-    network = Design("compact", 64).build(4)
-    assert isinstance(network, CompactAttributor)
+    network = ClassifierDesign("compact", 64).build(4)
+    assert isinstance(network, CompactClassifier)
     x = torch.rand(2, 3, 64, 64)
     sides = []
     for layer in network.trunk:
@@ -178,13 +181,13 @@ def test_compact_does_not_pool_at_first() -> None:
 )
 def test_bad_designs(wrong: dict[str, Any], match: str) -> None:
     with pytest.raises(UserError, match=match):
-        Design(**wrong)
+        ClassifierDesign(**wrong)
 
 
 def test_a_card_makes_the_design_again() -> None:
-    design = Design("published", 64, residual=4, convolve_from=16)
-    assert Design.load(design.card()) == design
+    design = ClassifierDesign("published", 64, residual=4, convolve_from=16)
+    assert ClassifierDesign.load(design.card()) == design
     with pytest.raises(KeyError):
-        Design.load({"network": "compact"})
+        ClassifierDesign.load({"network": "compact"})
     with pytest.raises(UserError, match="two sources"):
         design.build(1)

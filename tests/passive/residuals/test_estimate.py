@@ -13,7 +13,7 @@ from PIL import Image
 from artfp.core.errors import UserError
 from artfp.data.sources import open_source
 from artfp.passive.residuals import load_extractor
-from artfp.passive.residuals.estimate import codec_of, estimate
+from artfp.passive.residuals.estimate import codec_of, estimate_fingerprint
 from artfp.passive.residuals.prnu import grey
 
 EXTRACTOR = load_extractor("gaussian")
@@ -35,7 +35,9 @@ def _unit(pixels: np.ndarray) -> torch.Tensor:
 def test_mean_of_the_residuals_of_all_files(tmp_path: Path) -> None:
     pixels = _files(tmp_path / "a", 9)
     told: list[int] = []
-    found, failed = estimate(open_source(tmp_path / "a"), EXTRACTOR, "noise", progress=told.append)
+    found, failed = estimate_fingerprint(
+        open_source(tmp_path / "a"), EXTRACTOR, "noise", progress=told.append
+    )
     expected = EXTRACTOR(_unit(pixels)).double().mean(0)
     torch.testing.assert_close(found.mean.double(), expected, atol=1e-7, rtol=0)
     assert found.count == 9 and not failed and told[-1] == 9
@@ -45,10 +47,10 @@ def test_mean_of_the_residuals_of_all_files(tmp_path: Path) -> None:
 
 def test_many_small_batches_give_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _files(tmp_path / "a", 7)
-    whole, _ = estimate(open_source(tmp_path / "a"), EXTRACTOR, "noise", weighted=True)
+    whole, _ = estimate_fingerprint(open_source(tmp_path / "a"), EXTRACTOR, "noise", weighted=True)
     monkeypatch.setattr("artfp.passive.residuals.estimate._BATCH_PIXELS", 24 * 20 * 2)
     told: list[int] = []
-    parts, _ = estimate(
+    parts, _ = estimate_fingerprint(
         open_source(tmp_path / "a"), EXTRACTOR, "noise", weighted=True, progress=told.append
     )
     assert told == [2, 4, 6, 7]
@@ -64,20 +66,20 @@ def test_larger_images_are_cut_and_what_cannot_be_used_is_named(tmp_path: Path) 
     Image.fromarray(wide).save(folder / "wide.bmp")
     Image.fromarray(wide[:, :19]).save(folder / "narrow.jpg")
     (folder / "broken.png").write_bytes(b"no image")
-    found, failed = estimate(open_source(folder), EXTRACTOR, "noise")
+    found, failed = estimate_fingerprint(open_source(folder), EXTRACTOR, "noise")
     expected = EXTRACTOR(_unit(np.concatenate([pixels, wide[None, :24, :20]]))).double().mean(0)
     torch.testing.assert_close(found.mean.double(), expected, atol=1e-7, rtol=0)
     assert found.codecs == Counter(PNG=4, BMP=1)
     assert found.sizes == Counter({"20x24": 4, "50x30": 1})
     assert [name for name, _ in failed] == ["broken.png", "narrow.jpg"]
     assert failed[1][1] == "19x30 is smaller than the fingerprint, 20x24"
-    small, failed = estimate(open_source(folder), EXTRACTOR, "noise", size=(16, 12))
+    small, failed = estimate_fingerprint(open_source(folder), EXTRACTOR, "noise", size=(16, 12))
     assert small.shape == (3, 16, 12) and small.count == 6 and len(failed) == 1
 
 
 def test_grey(tmp_path: Path) -> None:
     pixels = _files(tmp_path / "a", 3)
-    found, _ = estimate(
+    found, _ = estimate_fingerprint(
         open_source(tmp_path / "a"), EXTRACTOR, "noise", prepare=grey, weighted=True
     )
     x = grey(_unit(pixels))
@@ -89,7 +91,7 @@ def test_grey(tmp_path: Path) -> None:
 def test_nothing_to_use(tmp_path: Path) -> None:
     _files(tmp_path / "a", 2)
     with pytest.raises(UserError, match=r"no image can be used \(000.png: 20x24 is smaller"):
-        estimate(open_source(tmp_path / "a"), EXTRACTOR, "noise", size=(64, 64))
+        estimate_fingerprint(open_source(tmp_path / "a"), EXTRACTOR, "noise", size=(64, 64))
 
 
 @pytest.mark.parametrize("codec", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])

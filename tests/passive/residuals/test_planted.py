@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from artfp.passive.residuals.source_fingerprint import SourceFingerprint, correlation
+from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint, correlation
 from artfp.stats.auc import auc
 
 SHAPE = (3, 24, 24)
@@ -24,7 +24,7 @@ def _residuals(count: int, pattern: torch.Tensor, seed: int) -> torch.Tensor:
 def test_energy_and_correlation_follow_theory(count: int) -> None:
     strength = 0.003
     pattern = strength * torch.randn(SHAPE, generator=torch.Generator().manual_seed(9))
-    found = SourceFingerprint.empty(SHAPE, "none", "planted")
+    found = ResidualFingerprint.empty(SHAPE, "none", "planted")
     for part in _residuals(count, pattern, count).split(50):
         found.add(part)
     planted = float(pattern.double().square().mean())
@@ -45,7 +45,7 @@ def test_areas_under_the_curve_follow_theory(count: int, strength: float) -> Non
     for seed in range(patterns):
         draw = torch.Generator().manual_seed(seed)
         pattern = strength * torch.randn(SHAPE, generator=draw)
-        found = SourceFingerprint.empty(SHAPE, "none", "planted")
+        found = ResidualFingerprint.empty(SHAPE, "none", "planted")
         found.add(_residuals(count, pattern, 100 + seed))
         marked = correlation(_residuals(tests, pattern, 200 + seed), found.mean[None])[:, 0]
         clean = correlation(_residuals(tests, 0 * pattern, 300 + seed), found.mean[None])[:, 0]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
+from torch import Tensor
 
 from artfp.core.errors import UserError
 from artfp.passive.residuals import prnu
-from artfp.passive.residuals.source_fingerprint import SourceFingerprint, correlation
+from artfp.passive.residuals.prnu import PrnuOptions
+from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint, correlation
 
 Array = NDArray[np.float64]
 
@@ -89,7 +93,7 @@ def test_maximum_likelihood_is_the_formula_and_finds_k() -> None:
     images = rng.uniform(0.0, 1.0, (400, 3, 16, 16))
     images[:, :, 0, 0] = 0.0
     residuals = images * k + rng.normal(size=images.shape) * 0.3
-    fingerprint = SourceFingerprint.empty((3, 16, 16), "gaussian", "a", weighted=True)
+    fingerprint = ResidualFingerprint.empty((3, 16, 16), "gaussian", "a", weighted=True)
     fingerprint.add(_tensor(residuals), _tensor(images))
     found = prnu.maximum_likelihood(fingerprint)
     square = (images**2).sum(0)
@@ -102,7 +106,7 @@ def test_maximum_likelihood_is_the_formula_and_finds_k() -> None:
         theory = (1.0 + 0.3**2 / (400 * 0.02**2 * gain)) ** -0.5
         assert float(correlation(estimate[None], truth)) == pytest.approx(theory, abs=0.025)
     with pytest.raises(UserError, match="weighted=True"):
-        prnu.maximum_likelihood(SourceFingerprint.empty((3, 16, 16), "gaussian", "a"))
+        prnu.maximum_likelihood(ResidualFingerprint.empty((3, 16, 16), "gaussian", "a"))
 
 
 def _pce_by_hand(a: Array, b: Array, reach: int | None) -> tuple[float, float, tuple[int, int]]:
@@ -166,3 +170,81 @@ def test_pce_of_what_does_not_fit() -> None:
         prnu.pce(torch.rand(1, 3, 11, 9), torch.rand(1, 3, 8, 8))
     empty = prnu.pce(torch.rand(0, 3, 16, 16), torch.rand(2, 3, 16, 16))
     assert empty.pce.shape == (0, 2) and empty.shift.shape == (0, 2, 2)
+
+
+SHAPE = (3, 16, 18)
+
+
+def _print(seed: int, extractor: str = "gaussian", weighted: bool = True) -> ResidualFingerprint:
+    draw = torch.Generator().manual_seed(seed)
+    found = ResidualFingerprint.empty(SHAPE, extractor, f"source {seed}", weighted)
+    found.add(torch.randn(5, *SHAPE, generator=draw), torch.rand(5, *SHAPE, generator=draw))
+    return found
+
+
+@pytest.fixture
+def prints() -> list[ResidualFingerprint]:
+    return [_print(seed) for seed in range(3)]
+
+
+@pytest.fixture
+def residuals() -> Tensor:
+    return torch.randn(4, *SHAPE, generator=torch.Generator().manual_seed(7))
+
+
+def test_by_default_it_is_plain_correlation(
+    prints: list[ResidualFingerprint], residuals: Tensor
+) -> None:
+    means = torch.stack([each.mean for each in prints])
+    plain = PrnuOptions()
+    assert torch.equal(plain.references(prints), means)
+    found = plain.scores(residuals, plain.references(prints))
+    assert torch.equal(found, correlation(residuals, means))
+
+
+def _peaks(reach: int | None) -> Callable[[Tensor, Tensor], Tensor]:
+    return lambda a, b: prnu.pce(a, b, reach).pce
+
+
+@pytest.mark.parametrize(
+    ("extras", "clean", "compare"),
+    [
+        (PrnuOptions(grey=True), prnu.grey, correlation),
+        (PrnuOptions(zero_mean=True), prnu.zero_mean, correlation),
+        (PrnuOptions(wiener=True), prnu.wiener_dft, correlation),
+        (
+            PrnuOptions(grey=True, zero_mean=True, wiener=True),
+            lambda x: prnu.wiener_dft(prnu.zero_mean(prnu.grey(x))),
+            correlation,
+        ),
+        (PrnuOptions(pce=True), lambda x: x, _peaks(0)),
+        (PrnuOptions(pce=True, reach=None), lambda x: x, _peaks(None)),
+        (PrnuOptions(less_common=True), lambda x: x, lambda a, b: correlation(a, b - b.mean(0))),
+    ],
+)
+def test_each_extra_is_its_function(
+    prints: list[ResidualFingerprint],
+    residuals: Tensor,
+    extras: PrnuOptions,
+    clean: Callable[[Tensor], Tensor],
+    compare: Callable[[Tensor, Tensor], Tensor],
+) -> None:
+    means = torch.stack([each.mean for each in prints])
+    found = extras.scores(residuals, extras.references(prints))
+    torch.testing.assert_close(found, compare(clean(residuals), clean(means)))
+    plain = PrnuOptions()
+    assert not torch.allclose(found, plain.scores(residuals, plain.references(prints)))
+
+
+def test_maximum_likelihood(prints: list[ResidualFingerprint]) -> None:
+    found = PrnuOptions(maximum_likelihood=True).references(prints)
+    assert torch.equal(found, torch.stack([prnu.maximum_likelihood(each) for each in prints]))
+
+
+def test_fingerprints_that_cannot_be_compared(prints: list[ResidualFingerprint]) -> None:
+    with pytest.raises(UserError, match="one extractor expected, found gaussian, wavelet"):
+        PrnuOptions().references([*prints, _print(3, "wavelet")])
+    with pytest.raises(UserError, match="one shape expected, found none"):
+        PrnuOptions().references([])
+    with pytest.raises(UserError, match="weighted=True"):
+        PrnuOptions(maximum_likelihood=True).references([_print(1, weighted=False)])

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from artfp.core.errors import UserError
 from artfp.data.pixels import to_unit
-from artfp.passive.networks.classifier import Design
+from artfp.passive.networks.classifier import ClassifierDesign
 from artfp.passive.training.classifier import (
     AVERAGE,
     IMMUNITIES,
@@ -57,7 +57,7 @@ def settings(tmp_path: Path) -> Make:
 
     def make(output: str = "out", **options: Any) -> AttributorTraining:
         defaults: dict[str, Any] = {
-            "design": Design("compact", SIDE),
+            "design": ClassifierDesign("compact", SIDE),
             "max_steps": 6,
             "batch_size": 9,
             "look_every": 3,
@@ -128,7 +128,7 @@ def test_going_on_from_another_network(settings: Make) -> None:
     assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in after)
     assert equal(before, first.network.state_dict())
     with pytest.raises(UserError, match="init holds the network"):
-        settings("third", init=first.network, design=Design("compact", SIDE, residual=2))
+        settings("third", init=first.network, design=ClassifierDesign("compact", SIDE, residual=2))
 
 
 def test_average_against_a_loop(settings: Make) -> None:
@@ -145,7 +145,7 @@ def test_average_against_a_loop(settings: Make) -> None:
     mean = torch.zeros_like(seen[0])
     with torch.random.fork_rng():
         torch.manual_seed(4)
-        mean += Design("compact", SIDE).build(3).head.weight.detach().double()
+        mean += ClassifierDesign("compact", SIDE).build(3).head.weight.detach().double()
     for step, weight in enumerate(seen, 1):
         decay = min(AVERAGE, step / (step + 9))
         mean = decay * mean + (1 - decay) * weight
@@ -154,7 +154,7 @@ def test_average_against_a_loop(settings: Make) -> None:
 
 
 def test_published_recipe() -> None:
-    module = AttributorModule(Design("published", SIDE).build(2), RECIPES["published"])
+    module = AttributorModule(ClassifierDesign("published", SIDE).build(2), RECIPES["published"])
     (group,) = module.configure_optimizers().param_groups
     assert (group["lr"], group["betas"], group["weight_decay"]) == (1e-3, (0.0, 0.99), 0.0)
     assert AVERAGE == 0.999
@@ -181,7 +181,7 @@ def test_batches_are_balanced_and_shared_by_processes() -> None:
 
 
 def test_mirroring_and_immunity_depend_on_seed_and_step() -> None:
-    network = Design("compact", SIDE).build(2)
+    network = ClassifierDesign("compact", SIDE).build(2)
     x = to_unit(images(4, 3).pixels)
     recipe = RECIPES["compact"]
     plain = AttributorModule(network, recipe, mirror=False)
@@ -239,7 +239,7 @@ def test_bad_settings(wrong: dict[str, Any], match: str, settings: Make) -> None
 
 
 def test_a_loss_that_is_no_number(settings: Make) -> None:
-    broken = Design("compact", SIDE).build(3)
+    broken = ClassifierDesign("compact", SIDE).build(3)
     torch.nn.init.constant_(broken.head.bias, float("nan"))
     with pytest.raises(UserError, match="step 0: the loss is nan"):
         train_network(settings(init=broken), SOURCES, images(12, 0), images(6, 1))

@@ -8,7 +8,7 @@ import torch
 from sklearn import metrics
 
 from artfp.core.errors import UserError
-from artfp.passive.residuals.source_fingerprint import correlation
+from artfp.passive.residuals.residual_fingerprint import correlation
 from artfp.passive_studies.localisation.study import (
     best_threshold,
     detection,

@@ -23,7 +23,7 @@ from artfp.data.sources import (
     sources_in,
 )
 from artfp.passive.residuals import load_extractor
-from artfp.passive.residuals.source_fingerprint import SourceFingerprint
+from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint
 from artfp.passive_studies.marra2019.images import (
     Images,
 )
@@ -166,7 +166,7 @@ def test_every_analysis_leaves_a_picture_a_table_and_a_section(
         assert facts["analyses"][name]["text"] in page
     assert "4 sources of 24x24 pixels: fingerprints of 16 images each, 14 test images" in page
     assert str(folder) not in json.dumps(facts) and facts["files_tell"] == []
-    kept = SourceFingerprint.load(place / "fingerprints" / "progan.safetensors")
+    kept = ResidualFingerprint.load(place / "fingerprints" / "progan.safetensors")
     assert kept.count == ESTIMATE and kept.source == "progan" and kept.codecs == {"PNG": ESTIMATE}
 
 

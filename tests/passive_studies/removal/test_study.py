@@ -8,7 +8,7 @@ import torch
 
 from artfp.data.pixels import to_bytes, to_unit
 from artfp.passive.residuals import load_extractor
-from artfp.passive.residuals.source_fingerprint import correlation
+from artfp.passive.residuals.residual_fingerprint import correlation
 from artfp.passive_studies.removal.study import quantised, share_of, subtracted
 
 

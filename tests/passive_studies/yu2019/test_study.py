@@ -21,10 +21,10 @@ from artfp.data.sources import (
 from artfp.passive.attributors.bundle import FittedAttributor
 from artfp.passive.attributors.classifier import NetworkAttributor
 from artfp.passive.attributors.score_model import ScoreModel, Values
-from artfp.passive.attributors.window import ALIGNED, Policy
+from artfp.passive.attributors.window import ALIGNED, WindowPolicy
 from artfp.passive.fitting.cache import Settings, kept
 from artfp.passive.fitting.image_set import Material
-from artfp.passive.networks.classifier import Design
+from artfp.passive.networks.classifier import ClassifierDesign
 from artfp.passive_studies.yu2019.measure import (
     conditions,
     features,
@@ -57,7 +57,7 @@ def coloured(sources: tuple[str, ...], name: str = "colour") -> FittedAttributor
     rng = np.random.default_rng(3)
     labels = np.repeat(np.arange(len(sources)), 60)
     z = 0.3 * np.eye(len(sources))[labels] + 0.04 * rng.standard_normal((len(labels), len(sources)))
-    policy = Policy(ALIGNED, (SIDE, SIDE), (SIDE, SIDE))
+    policy = WindowPolicy(ALIGNED, (SIDE, SIDE), (SIDE, SIDE))
     part = Colour(sources)
     model = ScoreModel.fit(z - z.mean(1, keepdims=True), labels)
     return FittedAttributor(name, [part], model, policy)  # type: ignore[list-item]
@@ -121,9 +121,9 @@ def test_features(material: Material) -> None:
 
 
 def test_learned_features_against_the_network(material: Material) -> None:
-    network = Design("compact", SIDE).build(3)
+    network = ClassifierDesign("compact", SIDE).build(3)
     part = NetworkAttributor(NAMES, network)
-    policy = Policy(ALIGNED, (SIDE, SIDE), (SIDE, SIDE))
+    policy = WindowPolicy(ALIGNED, (SIDE, SIDE), (SIDE, SIDE))
     model = ScoreModel.fit(np.random.default_rng(0).standard_normal((30, 3)), np.arange(30) % 3)
     attributor = FittedAttributor("net", [part], model, policy)
     values, labels = learned_features(attributor, material)
@@ -136,14 +136,14 @@ def test_learned_features_against_the_network(material: Material) -> None:
 
 
 def test_kept_attributors_are_not_made_again(tmp_path: Path) -> None:
-    policy = Policy(ALIGNED, (SIDE, SIDE), (SIDE, SIDE))
+    policy = WindowPolicy(ALIGNED, (SIDE, SIDE), (SIDE, SIDE))
     made: list[str] = []
 
     def maker(name: str) -> Callable[[], FittedAttributor]:
         def make() -> FittedAttributor:
             made.append(name)
             scores: Values = np.random.default_rng(0).standard_normal((30, 3))
-            part = NetworkAttributor(NAMES, Design("compact", SIDE).build(3))
+            part = NetworkAttributor(NAMES, ClassifierDesign("compact", SIDE).build(3))
             return FittedAttributor(name, [part], ScoreModel.fit(scores, np.arange(30) % 3), policy)
 
         return make
@@ -154,7 +154,7 @@ def test_kept_attributors_are_not_made_again(tmp_path: Path) -> None:
     assert made == ["first", "second"] and seconds == same < longer
     x = to_unit(Tensor(np.random.default_rng(0).integers(0, 256, (2, 3, SIDE, SIDE))))
     assert again.name == first.name == "first"
-    assert np.allclose(again.vectors(x), first.vectors(x))
+    assert np.allclose(again.score_vectors(x), first.score_vectors(x))
 
 
 @pytest.mark.parametrize(

@@ -15,19 +15,17 @@ from artfp.data.bundle import (
     read_card,
 )
 from artfp.data.decode import ImageError, decode_image
+from artfp.data.images import Failed
 from artfp.data.sources import ImageSource
-from artfp.passive.attributors.bundle import FILE as ATTRIBUTOR
-from artfp.passive.attributors.bundle import KIND as ATTRIBUTOR_KIND
+from artfp.passive.attributors.bundle import ATTRIBUTOR_FILE as ATTRIBUTOR
+from artfp.passive.attributors.bundle import ATTRIBUTOR_KIND as ATTRIBUTOR_KIND
 from artfp.passive.attributors.bundle import load_attributor
 from artfp.passive.attributors.correlation import ResidualCorrelation
 from artfp.passive.residuals.extractor import Extractor, load_extractor
-from artfp.passive.residuals.source_fingerprint import SourceFingerprint
-
-Failed = list[tuple[str, str]]
-"""Names of images that could not be used, with the reasons."""
+from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint
 
 
-class Cut(NamedTuple):
+class CroppedImage(NamedTuple):
     """An image's name in its source and its pixels (H, W, 3) uint8."""
 
     name: str
@@ -35,7 +33,7 @@ class Cut(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Print:
+class MeanResidual:
     """The fingerprint of one source: its mean residual, and what makes residuals like it."""
 
     source: str
@@ -51,8 +49,8 @@ class Print:
         return self.mean.shape[1], self.mean.shape[2]
 
 
-def read_print(path: str | Path, source: str | None = None) -> Print:
-    """The fingerprint in a file of `SourceFingerprint.save`, or a source's in an attributor.
+def read_mean_residual(path: str | Path, source: str | None = None) -> MeanResidual:
+    """The fingerprint in a file of `ResidualFingerprint.save`, or a source's in an attributor.
 
     An attributor is a folder or file of `artfp attribute fit`; `source` names one of its sources.
 
@@ -61,15 +59,15 @@ def read_print(path: str | Path, source: str | None = None) -> Print:
     place = Path(path) / ATTRIBUTOR if Path(path).is_dir() else Path(path)
     if place.is_file() and read_card(place).get("kind") == ATTRIBUTOR_KIND:
         return _in_attributor(place, source)
-    found = SourceFingerprint.load(place)
+    found = ResidualFingerprint.load(place)
     if source is not None and source != found.source:
         raise UserError(f"{path} holds the fingerprint of {found.source}, not of {source}")
     if len(found.total) != 3:
         raise UserError(f"{path}: a fingerprint of {len(found.total)} channels; expected 3")
-    return Print(found.source, load_extractor(found.extractor), found.mean)
+    return MeanResidual(found.source, load_extractor(found.extractor), found.mean)
 
 
-def _in_attributor(place: Path, source: str | None) -> Print:
+def _in_attributor(place: Path, source: str | None) -> MeanResidual:
     attributor = load_attributor(place)
     parts = [part for part in attributor.parts if isinstance(part, ResidualCorrelation)]
     if not parts:
@@ -78,12 +76,12 @@ def _in_attributor(place: Path, source: str | None) -> Print:
         found = "no source was named" if source is None else f"no source {source!r}"
         raise UserError(f"{place}: {found}; --source: one of {', '.join(attributor.sources)}")
     mean = parts[0].fingerprints[attributor.sources.index(source)]
-    return Print(source, parts[0].extractor, mean, exact=True)
+    return MeanResidual(source, parts[0].extractor, mean, exact=True)
 
 
-def cut_images(
+def cropped_images(
     source: ImageSource, size: tuple[int, int] | None, failed: Failed, whole: bool = False
-) -> Iterator[Cut]:
+) -> Iterator[CroppedImage]:
     """Images of one (height, width), by default the first one's; `failed` gets the others.
 
     Larger images are cut at the right and the bottom, since fingerprints begin at the upper left;
@@ -100,4 +98,4 @@ def cut_images(
         if height < rows or width < columns or (whole and (height, width) != size):
             failed.append((name, f"{width}x{height}, not {columns}x{rows}"))
             continue
-        yield Cut(name, pixels[:rows, :columns])
+        yield CroppedImage(name, pixels[:rows, :columns])

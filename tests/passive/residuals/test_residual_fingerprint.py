@@ -17,7 +17,7 @@ from artfp.data.bundle import (
     CARD,
     read_card,
 )
-from artfp.passive.residuals.source_fingerprint import SourceFingerprint, correlation
+from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint, correlation
 
 SHAPE = (3, 12, 10)
 
@@ -26,8 +26,8 @@ def _residuals(count: int, seed: int = 0) -> Tensor:
     return torch.randn(count, *SHAPE, generator=torch.Generator().manual_seed(seed)) * 0.05
 
 
-def _of(residuals: Tensor, name: str = "a", batch: int = 7) -> SourceFingerprint:
-    found = SourceFingerprint.empty(SHAPE, "gaussian:sigma=1", name)
+def _of(residuals: Tensor, name: str = "a", batch: int = 7) -> ResidualFingerprint:
+    found = ResidualFingerprint.empty(SHAPE, "gaussian:sigma=1", name)
     for part in residuals.split(batch):
         found.add(part)
     return found
@@ -61,8 +61,8 @@ def test_order_batches_and_merging_make_no_difference_to_the_last_bit() -> None:
 
 def test_weighted_sums() -> None:
     residuals, images = _residuals(9), torch.rand(9, *SHAPE)
-    found = SourceFingerprint.empty(SHAPE, "gaussian", "a", weighted=True)
-    other = SourceFingerprint.empty(SHAPE, "gaussian", "b", weighted=True)
+    found = ResidualFingerprint.empty(SHAPE, "gaussian", "a", weighted=True)
+    other = ResidualFingerprint.empty(SHAPE, "gaussian", "b", weighted=True)
     found.add(residuals[:4], images[:4])
     other.add(residuals[4:], images[4:])
     found.merge(other)
@@ -75,14 +75,14 @@ def test_weighted_sums() -> None:
 @pytest.mark.parametrize("weighted", [False, True])
 def test_what_is_saved_is_loaded_and_goes_on(tmp_path: Path, weighted: bool) -> None:
     residuals, images = _residuals(8), torch.rand(8, *SHAPE)
-    whole = SourceFingerprint.empty(SHAPE, "gaussian:sigma=1", "Ümläut/1", weighted)
+    whole = ResidualFingerprint.empty(SHAPE, "gaussian:sigma=1", "Ümläut/1", weighted)
     whole.add(residuals, images)
-    half = SourceFingerprint.empty(SHAPE, "gaussian:sigma=1", "Ümläut/1", weighted)
+    half = ResidualFingerprint.empty(SHAPE, "gaussian:sigma=1", "Ümläut/1", weighted)
     half.codecs.update(JPEG=3, PNG=1)
     half.sizes.update({"10x12": 4})
     half.add(residuals[:4], images[:4])
     half.save(tmp_path / "a.safetensors")
-    again = SourceFingerprint.load(tmp_path / "a.safetensors")
+    again = ResidualFingerprint.load(tmp_path / "a.safetensors")
     assert again.card() == half.card()
     again.add(residuals[4:], images[4:])
     assert torch.equal(again.total, whole.total) and again.count == 8
@@ -131,10 +131,10 @@ def test_what_does_not_fit_is_refused_and_changes_nothing() -> None:
     ):
         with pytest.raises(UserError, match=message):
             found.add(wrong)
-    other = SourceFingerprint.empty(SHAPE, "gaussian:sigma=2", "b")
+    other = ResidualFingerprint.empty(SHAPE, "gaussian:sigma=2", "b")
     with pytest.raises(UserError, match="extractor is gaussian:sigma=1 and gaussian:sigma=2"):
         found.merge(other)
-    weighted = SourceFingerprint.empty(SHAPE, "gaussian:sigma=1", "b", weighted=True)
+    weighted = ResidualFingerprint.empty(SHAPE, "gaussian:sigma=1", "b", weighted=True)
     with pytest.raises(UserError, match="weighted is False and True"):
         found.merge(weighted)
     with pytest.raises(UserError, match="wants images"):
@@ -146,7 +146,7 @@ def test_what_does_not_fit_is_refused_and_changes_nothing() -> None:
         _ = other.mean
     for shape in ((3, 0, 4), (4, 4)):
         with pytest.raises(UserError, match="1 or more"):
-            SourceFingerprint.empty(shape, "gaussian", "a")
+            ResidualFingerprint.empty(shape, "gaussian", "a")
     with pytest.raises(UserError, match="expected"):
         correlation(_residuals(2), _residuals(2)[:, :, :5])
 
@@ -175,14 +175,14 @@ def test_files_that_are_no_fingerprints(
     state = {**load_file(path), **tensors}
     path.write_bytes(save(state, metadata={CARD: json.dumps(whole)}))
     with pytest.raises(UserError, match=message):
-        SourceFingerprint.load(path)
+        ResidualFingerprint.load(path)
 
 
 def test_files_that_are_damaged_or_not_there(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     with pytest.raises(UserError, match="not a readable"):
-        SourceFingerprint.load(path)
+        ResidualFingerprint.load(path)
     _of(_residuals(2)).save(path)
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(UserError, match="not a readable"):
-        SourceFingerprint.load(path)
+        ResidualFingerprint.load(path)

@@ -1,6 +1,6 @@
 """Fingerprint of a source: the mean of its images' residuals (Marra et al. 2019, 1812.11842).
 
-    print_of = SourceFingerprint.empty((3, 128, 128), extractor.text, "progan")
+    print_of = ResidualFingerprint.empty((3, 128, 128), extractor.text, "progan")
     for x in batches:                       # (N, 3, 128, 128) in [0, 1]
         print_of.add(extractor(x))
     correlation(extractor(suspects), print_of.mean[None])   # (N, 1)
@@ -33,7 +33,7 @@ from artfp.data.bundle import (
 )
 from artfp.data.files import write_atomic
 
-KIND = "source fingerprint"
+FINGERPRINT_KIND = "source fingerprint"
 """`kind` in the card of a fingerprint's file."""
 
 _GRID = 2.0**32
@@ -43,7 +43,7 @@ _WEIGHTING = ("product", "square")
 
 
 @dataclass(eq=False)
-class SourceFingerprint:
+class ResidualFingerprint:
     """Sums over the residuals of a source's images, and what is known of these images."""
 
     source: str
@@ -68,7 +68,7 @@ class SourceFingerprint:
     @classmethod
     def empty(
         cls, shape: Sequence[int], extractor: str, source: str, weighted: bool = False
-    ) -> SourceFingerprint:
+    ) -> ResidualFingerprint:
         """Of no image yet; `shape` is (C, H, W); `weighted` keeps what maximum likelihood needs.
 
         Raises UserError: not three sides, or one below 1.
@@ -138,7 +138,7 @@ class SourceFingerprint:
         self.power += power.sum(0, dtype=torch.float64).cpu()
         self.count += len(residuals)
 
-    def merge(self, other: SourceFingerprint) -> None:
+    def merge(self, other: ResidualFingerprint) -> None:
         """Take in all that another one has seen, as if it had been added here.
 
         Raises UserError: another shape or extractor, or only one of the two is weighted.
@@ -163,7 +163,7 @@ class SourceFingerprint:
     def card(self) -> Card:
         """Source, count, size, extractor, and the codecs and sizes seen, as JSON values."""
         return {
-            "kind": KIND,
+            "kind": FINGERPRINT_KIND,
             "source": self.source,
             "count": self.count,
             "size": list(self.shape),
@@ -183,15 +183,15 @@ class SourceFingerprint:
         write_atomic(Path(path), save(kept, metadata={CARD: json.dumps(self.card())}))
 
     @classmethod
-    def load(cls, path: str | Path) -> SourceFingerprint:
+    def load(cls, path: str | Path) -> ResidualFingerprint:
         """Read what `save` wrote; more can be added to it.
 
         Raises UserError: no such file, not a source's fingerprint, or not what its card says.
         """
         path = Path(path)
         card = read_card(path)
-        if card.get("kind") != KIND:
-            raise UserError(f"{path} holds a {card.get('kind')}, not a {KIND}")
+        if card.get("kind") != FINGERPRINT_KIND:
+            raise UserError(f"{path} holds a {card.get('kind')}, not a {FINGERPRINT_KIND}")
         state = read_state(path)
         problem = _problem(card, state)
         if problem:
