@@ -2,43 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import importlib
+from types import SimpleNamespace
 from typing import Any
 
+from artfp.core.command import Command, CommandGroup, Entry
 from artfp.core.legacy import parsed_action
-from artfp.passive import attribute_baseline, attribute_report, attribute_visnet
-from artfp.passive import command_fit as attribute_fit
-from artfp.passive import command_predict as attribute_predict
-from artfp.passive import command_train as attribute_train
-from artfp.passive.residuals import attribute_correlate, attribute_fingerprint
-from artfp.passive_studies.clustering import command as attribute_cluster
-from artfp.passive_studies.localisation import command as attribute_localise
-from artfp.passive_studies.marra2019 import command as attribute_study
-from artfp.passive_studies.removal import command as attribute_remove
-from artfp.passive_studies.yu2019 import command as attribute_learned
 
-HELP = """\
-usage: artfp attribute ACTION ...
-
+DESCRIPTION = """\
 Tell which of several generators, cameras or other sources made an image, by the traces that they
 leave without being asked to. Nothing was embedded, so this is evidence from statistics: it knows
-the sources that it was fitted to, and says "none of these" of what does not look like them.
+the sources that it was fitted to, and says "none of these" of what does not look like them."""
 
-actions:
-  fit          Learn sources from a folder with one subfolder of images for each
-  train        Train a network to tell them apart (Yu et al. 2019), also against perturbations
-  predict      Attribute images, each by itself or all of one source together
-  report       Measure an attributor on labelled images; also of sources that it does not know
-  study        Analyse the fingerprints of sources as Marra et al. 2019 do, with pictures
-  localise     Show where an image carries a source's fingerprint, and where it was spliced
-  cluster      Put unlabelled images into clusters by source, however many there are
-  fingerprint  Estimate one source's fingerprint as a file; add to it, merge it
-  correlate    Correlate images with such fingerprints, also as camera forensics does
-  remove       Subtract a fingerprint from images, to measure how robust attribution is
-  baseline     Learn sources by nearest neighbour or Eigenfaces, to compare with fit
-  learned      Study sources with such networks: perturbed, features, unknown sources (Yu et al.)
-  visnet       Train a network whose evidence can be looked at, with pictures (Yu et al. 2019)
-
+EPILOG = """\
 examples:
   artfp attribute fit dumps/
   artfp attribute predict suspects/
@@ -47,36 +23,82 @@ examples:
   artfp attribute study dumps/ --output_dir study/
   artfp attribute cluster unlabelled/ --output_dir clusters/
 
-artfp attribute ACTION --help tells an action's options.
 exit codes: 0 done, 1 some images could not be used, 2 bad input, 130 interrupted"""
 
-_MODULES: dict[str, Any] = {
-    "fit": attribute_fit,
-    "train": attribute_train,
-    "predict": attribute_predict,
-    "report": attribute_report,
-    "study": attribute_study,
-    "localise": attribute_localise,
-    "cluster": attribute_cluster,
-    "fingerprint": attribute_fingerprint,
-    "correlate": attribute_correlate,
-    "remove": attribute_remove,
-    "baseline": attribute_baseline,
-    "learned": attribute_learned,
-    "visnet": attribute_visnet,
+ACTIONS = {
+    "fit": Entry(
+        "artfp.passive.command_fit:COMMAND",
+        "Learn sources from a folder with one subfolder of images for each",
+    ),
+    "train": Entry(
+        "artfp.passive.command_train:COMMAND",
+        "Train a network to distinguish them (Yu et al. 2019), also against perturbations",
+    ),
+    "predict": Entry(
+        "artfp.passive.command_predict:COMMAND",
+        "Attribute images, each by itself or all of one source together",
+    ),
+    "report": Entry(
+        "artfp.passive.attribute_report:COMMAND",
+        "Measure an attributor on labelled images; also of sources that it does not know",
+    ),
+    "study": Entry(
+        "artfp.passive_studies.marra2019.command:COMMAND",
+        "Analyse the fingerprints of sources as Marra et al. 2019 do, with pictures",
+    ),
+    "localise": Entry(
+        "artfp.passive_studies.localisation.command:COMMAND",
+        "Show where an image carries a source's fingerprint, and where it was spliced",
+    ),
+    "cluster": Entry(
+        "artfp.passive_studies.clustering.command:COMMAND",
+        "Put unlabelled images into clusters by source, however many there are",
+    ),
+    "fingerprint": Entry(
+        "artfp.passive.residuals.attribute_fingerprint:COMMAND",
+        "Estimate one source's residual fingerprint as a file; add to it, merge it",
+    ),
+    "correlate": Entry(
+        "artfp.passive.residuals.attribute_correlate:COMMAND",
+        "Correlate images with residual fingerprints, also as camera forensics does",
+    ),
+    "remove": Entry(
+        "artfp.passive_studies.removal.command:COMMAND",
+        "Subtract a residual fingerprint from images, to measure how robust attribution is",
+    ),
+    "baseline": Entry(
+        "artfp.passive.attribute_baseline:COMMAND",
+        "Learn sources by nearest neighbour or Eigenfaces, to compare with fit",
+    ),
+    "learned": Entry(
+        "artfp.passive_studies.yu2019.command:COMMAND",
+        "Study sources with such networks: perturbed, features, unknown sources (Yu et al.)",
+    ),
+    "visnet": Entry(
+        "artfp.passive.attribute_visnet:COMMAND",
+        "Train a network whose evidence can be looked at, with pictures (Yu et al. 2019)",
+    ),
 }
 
-_Act = Callable[[Any, Any, list[str]], int]
 
-_ACTIONS: dict[str, tuple[Callable[[str], Any], _Act]] = {
-    name: (module.describe, module.act) for name, module in _MODULES.items()
-}
+class _Actions(CommandGroup):
+    """The group, with actions whose modules still have `describe` and `act`."""
+
+    def load(self, name: str) -> Command[Any] | CommandGroup:
+        target, _, attribute = self.entries[name].target.partition(":")
+        module = importlib.import_module(target)
+        if hasattr(module, attribute):
+            return super().load(name)
+
+        def main(argv: list[str], prog: str) -> int:
+            actions = {name: (module.describe, module.act)}
+            found = parsed_action(prog.rpartition(" ")[0], actions, [name, *argv], "")
+            assert found is not None
+            act, args, parser, words = found
+            return int(act(args, parser, words))
+
+        shim: Any = SimpleNamespace(main=main)
+        return shim
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; the exit code."""
-    found = parsed_action("artfp attribute", _ACTIONS, argv, HELP)
-    if found is None:
-        return 0
-    act, args, parser, words = found
-    return act(args, parser, words)
+COMMAND = _Actions(DESCRIPTION, ACTIONS, EPILOG)
