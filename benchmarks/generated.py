@@ -33,7 +33,7 @@ from artfp.data.files import file_hash
 from artfp.data.pixels import to_bytes
 from artfp.generators import Generator
 from artfp.generators.weights import load_generator
-from artfp.nn.random_draws import ImageDraws
+from artfp.nn.random_inputs import ImageRandomInputs
 from artfp.ownership.key import Key
 from artfp.stats import weigh_source
 from artfp.transfer.decoded import bit_accuracies
@@ -111,7 +111,7 @@ def _decoded(
     decoder: Decoder, generator: Generator, images: int, seed: int
 ) -> Iterator[NDArray[np.float32]]:
     for start in range(0, images, _BATCH):
-        draws = ImageDraws(seed, range(start, min(start + _BATCH, images)))
+        draws = ImageRandomInputs(seed, range(start, min(start + _BATCH, images)))
         yield logits_of(decoder, to_bytes(generator.sample(draws))).numpy()
 
 

@@ -1,10 +1,4 @@
-"""Generative models by name, one file each; see `artfp.generators.base` for what a model is.
-
-Example:
-    from artfp.generators import ImageDraws, build
-    model = build("dcgan", 32, seed=1)
-    images = model.generator.sample(ImageDraws(0, range(16)))  # (16, 3, 32, 32) in [0, 1]
-"""
+"""Generative models by name, one file each; see `artfp.generators.base` for what a model is."""
 
 import lazy_loader as lazy
 

@@ -1,10 +1,10 @@
-"""What a generative model is: a generator, and the players that train it.
+"""Base classes of generative models: a generator, and the networks and losses that train it.
 
-A model is one file. It holds a `Config` (a frozen dataclass of all its numbers), a `Generator`
-(what makes images: all that is averaged, saved and loaded) and a `GenerativeModel` (the other
-networks and the losses). The trainer knows none of them: it asks a model for its `Player`s and
-gives each its turns. Inside a model images lie in [-1, 1]; at its edge, in `Batch` and in what
-`sample` and `translate` return, in [0, 1].
+A model is one file. It holds a `ModelConfig` (a frozen dataclass of all its numbers), a `Generator`
+(the network that makes images: all that is averaged, saved and loaded) and a `GenerativeModel` (the
+other networks and the losses). The trainer knows none of them: it asks a model for its
+`TrainedNetwork`s and updates each by its loss. Inside a model images lie in [-1, 1]; at its edge,
+in `ImageBatch` and in the results of `sample` and `translate`, in [0, 1].
 """
 
 from __future__ import annotations
@@ -18,43 +18,52 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from artfp.nn.random_draws import Draws
+from artfp.nn.random_inputs import RandomInputs
 
-Figures = dict[str, Tensor]
-"""Scalars worth a plot, by name."""
+SIZES = ("small", "paper")
+"""Configurations of every model: for two CPU cores, and the paper's."""
+
+Scalars = dict[str, Tensor]
+"""Scalars for TensorBoard, by name."""
+
+Loss = tuple[Tensor, Scalars]
+"""A scalar to minimise, and what else is worth a plot."""
 
 
 @dataclass(frozen=True)
-class Config:
-    """The numbers of a model; each model adds its own.
+class ModelConfig:
+    """Numbers of a model; each model adds its own.
 
-    `batch` is in images a turn and process, `steps` in updates of the last player, both defaults
-    of a training; `average` is the decay of the running mean of the generator's weights a step, 0
-    for none; from the share `decay_from` of a training on, all players' rates fall in a straight
-    line to 0.
+    Args:
+        batch_size: Images in an update and process, by default.
+        steps: Training steps, by default.
+        ema_decay: Decay of the exponential moving average of the generator's weights, a step; 0
+            for none.
+        lr_decay_start: Fraction of the training from which on all learning rates fall linearly to
+            0.
     """
 
-    batch: int = 64
+    batch_size: int = 64
     steps: int = 10_000
-    average: float = 0.0
-    decay_from: float = 1.0
+    ema_decay: float = 0.0
+    lr_decay_start: float = 1.0
 
 
 @dataclass(frozen=True)
-class Moment:
-    """Where a training is: before `step`, counted from 0, of `total`."""
+class TrainingStep:
+    """A step of a training: its index, counted from 0, and the total."""
 
-    step: int
+    index: int
     total: int
 
     @property
-    def progress(self) -> float:
-        """Share of the training that is done, 0 to 1."""
-        return min(1.0, self.step / max(1, self.total))
+    def fraction(self) -> float:
+        """Fraction of the training that is done before the step, 0 to 1."""
+        return min(1.0, self.index / max(1, self.total))
 
 
 @dataclass
-class Batch:
+class ImageBatch:
     """Training images: (N, 3, R, R) of each domain in [0, 1], and labels (N,) int64 or None."""
 
     images: tuple[Tensor, ...]
@@ -69,125 +78,168 @@ class Batch:
         """Number of images of one domain."""
         return len(self.images[0])
 
-    def __getitem__(self, rows: slice) -> Batch:
+    def __getitem__(self, rows: slice) -> ImageBatch:
         """Some of the images."""
         labels = None if self.labels is None else self.labels[rows]
-        return Batch(tuple(images[rows] for images in self.images), labels)
+        return ImageBatch(tuple(images[rows] for images in self.images), labels)
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
-        """The batch on `device`; Lightning calls this to move it."""
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> ImageBatch:
+        """Return the batch on `device`; Lightning calls this to move it."""
         labels = self.labels
         if labels is not None:
             labels = labels.to(device, non_blocking=non_blocking)
-        return Batch(tuple(i.to(device, non_blocking=non_blocking) for i in self.images), labels)
+        images = tuple(i.to(device, non_blocking=non_blocking) for i in self.images)
+        return ImageBatch(images, labels)
 
 
-Loss = Callable[[Batch, Draws, Moment], tuple[Tensor, Figures]]
-"""A player's loss of a batch, a scalar to be lowered, and its figures. Penalties are part of it;
-one that is due every k-th step looks at `Moment.step`."""
+LossFunction = Callable[[ImageBatch, RandomInputs, TrainingStep], Loss]
+"""Loss of a batch. Penalties are part of it; one that is due every k-th step reads
+`TrainingStep.index`."""
 
 
 @dataclass(frozen=True)
-class Player:
-    """Who takes turns in a training: what it trains, by which loss, with which Adam.
+class TrainedNetwork:
+    """Modules that are updated together, with their loss and the settings of their Adam.
 
-    In its turn all parameters but those of its `modules` are frozen. A step of the training is one
-    round of all players in their order, each with `repeats` turns, each turn of a round with images
-    of its own (a player with fewer turns sees the first of them).
+    In its updates all parameters but those of its `modules` are frozen. A step of the training
+    updates all networks in their order, each `updates_per_step` times, each time with images of its
+    own (a network with fewer updates than others sees the first of them).
 
-    Args: `rate` of learning, with `betas` and `eps` of Adam; it rises in a straight line over the
-    first `warm_up` steps; `clip`, the L2 norm that the gradient is cut to, None for none.
+    Args:
+        name: Name in logs.
+        modules: What is trained.
+        loss: Loss that is minimised.
+        lr: Learning rate of Adam.
+        betas: Coefficients of Adam.
+        eps: Term of Adam's denominator.
+        updates_per_step: Updates in each step of the training.
+        warmup_steps: First steps in which the learning rate rises linearly.
+        max_grad_norm: L2 norm that the gradient is clipped to; None: no clipping.
     """
 
     name: str
     modules: tuple[nn.Module, ...]
-    loss: Loss
-    rate: float
+    loss: LossFunction
+    lr: float
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
-    repeats: int = 1
-    warm_up: int = 0
-    clip: float | None = None
+    updates_per_step: int = 1
+    warmup_steps: int = 0
+    max_grad_norm: float | None = None
 
     def parameters(self) -> list[nn.Parameter]:
-        """What it trains, each once."""
+        """Return the trained parameters, each once."""
         return list(dict.fromkeys(p for module in self.modules for p in module.parameters()))
 
-    def rate_at(self, moment: Moment, decay_from: float = 1.0) -> float:
-        """Learning rate of a step; see `Config` for `decay_from`."""
-        rate = self.rate
-        if moment.step < self.warm_up:
-            rate *= (moment.step + 1) / self.warm_up
-        if moment.progress > decay_from:
-            rate *= (1.0 - moment.progress) / (1.0 - decay_from)
-        return rate
+    def lr_at(self, step: TrainingStep, lr_decay_start: float = 1.0) -> float:
+        """Return the learning rate of a step; see `ModelConfig` for `lr_decay_start`."""
+        lr = self.lr
+        if step.index < self.warmup_steps:
+            lr *= (step.index + 1) / self.warmup_steps
+        if step.fraction > lr_decay_start:
+            lr *= (1.0 - step.fraction) / (1.0 - lr_decay_start)
+        return lr
 
 
 class Generator(nn.Module):
-    """What makes images. Subclasses write `_sample`, or `_translate`, or both.
+    """Network that makes images. Subclasses define `_sample`, or `_translate`, or both.
 
     Everything that they need must be in this module: parameters, and for the rest (a stage of
     growing, a mean latent) buffers. Weights are drawn by torch's global generator, in `__init__`.
 
-    Args: `resolution` in pixels a side, `config` of the model, `classes` (0: none).
-    Attributes: these, and `model`, the name of the model that it belongs to.
+    Args:
+        resolution: Side of the images in pixels.
+        config: Numbers of the model.
+        classes: Number of classes of a class-conditional generator, else 0.
+
+    Attributes:
+        model: Name of the model that the generator belongs to.
     """
 
     model = ""
 
     targets: tuple[int, ...] = (1,)
-    """What a translator can make: domains, counted from 0, or classes."""
+    """Domains, counted from 0, or classes that a translator can make."""
 
     def __init__(self, resolution: int, config: Any, classes: int = 0) -> None:
         super().__init__()
         self.resolution, self.config, self.classes = resolution, config, classes
 
-    def sample(self, draws: Draws, labels: Tensor | None = None) -> Tensor:
-        """Images (N, 3, R, R) in [0, 1], one for each row of `draws`, as if in evaluation mode.
+    def sample(self, rng: RandomInputs, labels: Tensor | None = None) -> Tensor:
+        """Generate an image for each row of `rng`, as if in evaluation mode.
 
-        Args: `labels` (N,) int64, for a class-conditional generator and for no other.
-        Raises ValueError: labels for a generator without classes, or none for one with.
+        Args:
+            rng: Random inputs of N images.
+            labels: Classes (N,) int64, for a class-conditional generator and for no other.
+
+        Returns:
+            Images (N, 3, R, R) in [0, 1].
+
+        Raises:
+            ValueError: labels for a generator without classes, or none for one with.
         """
         if (labels is None) != (self.classes == 0):
             raise ValueError(f"a generator of {self.classes} classes was given labels {labels}")
-        with torch.no_grad(), evaluating(self):
-            return to_unit(self._sample(draws, labels))
+        with torch.no_grad(), evaluation_mode(self):
+            return from_signed(self._sample(rng, labels))
 
     def translate(self, x: Tensor, target: int = 1) -> Tensor:
-        """Images as images of the domain or class `target`, as if in evaluation mode.
+        """Translate images to the domain or class `target`, as if in evaluation mode.
 
-        Args: `x` (N, 3, R, R) in [0, 1]. Returns the same shape and range.
-        Raises ValueError: none of `targets`.
+        Args:
+            x: Images (N, 3, R, R) in [0, 1].
+            target: One of `targets`.
+
+        Returns:
+            Images of the same shape and range.
+
+        Raises:
+            ValueError: `target` is none of `targets`.
         """
         if target not in self.targets:
             raise ValueError(f"target is {target}; this translator makes {self.targets}")
-        with torch.no_grad(), evaluating(self):
-            return to_unit(self._translate(to_signed(x), target))
+        with torch.no_grad(), evaluation_mode(self):
+            return from_signed(self._translate(to_signed(x), target))
 
-    def _sample(self, draws: Draws, labels: Tensor | None) -> Tensor:
-        """Images (N, 3, R, R) in [-1, 1]; what lies outside is cut off."""
+    def _sample(self, rng: RandomInputs, labels: Tensor | None) -> Tensor:
+        """Images (N, 3, R, R) in [-1, 1]; values outside are clipped."""
         raise NotImplementedError(f"{type(self).__name__} translates images; it makes none")
 
     def _translate(self, y: Tensor, target: int) -> Tensor:
-        """Images (N, 3, R, R) in [-1, 1] for such images."""
+        """Translations (N, 3, R, R) in [-1, 1] of such images."""
         raise NotImplementedError(f"{type(self).__name__} makes images; it translates none")
 
 
 class GenerativeModel(nn.Module, ABC):
-    """A generator and whatever trains it.
+    """A generator and everything that trains it.
 
-    Class attributes: `name` by which it is called; `source`, the paper; `departures`, where this
-    model is not the paper's; `resolutions` in pixels a side; `sizes`, a configuration for each of
-    `paper` and `small`; `generator_type`; `labelled`, whether batches have labels; `translates`,
-    whether the generator's work is `translate` and not `sample`; `domains`, the sets of images that
-    it is trained on.
+    Other packages add models as entry points of the group `artfp.generators`; the name of the entry
+    point must be `name`.
+
+    Args:
+        resolution: Side of the images in pixels.
+        config: Numbers of the model.
+        classes: Number of classes of a labelled model, else 0.
+
+    Attributes:
+        name: Name in commands.
+        reference: The paper.
+        departures: Where this model differs from the paper.
+        resolutions: Sides in pixels at which it works.
+        small: Configuration for two CPU cores.
+        paper: Configuration of the paper.
+        generator_type: Class of the generator.
+        labelled: True if batches have labels.
+        translates: True if the generator's work is `translate`, not `sample`.
+        domains: Number of sets of images that it is trained on.
     """
 
     name: ClassVar[str]
-    source: ClassVar[str]
+    reference: ClassVar[str]
     departures: ClassVar[str]
     resolutions: ClassVar[tuple[int, ...]]
-    sizes: ClassVar[dict[str, Config]]
+    small: ClassVar[ModelConfig]
+    paper: ClassVar[ModelConfig]
     generator_type: ClassVar[type[Generator]]
     labelled: ClassVar[bool] = False
     translates: ClassVar[bool] = False
@@ -195,56 +247,103 @@ class GenerativeModel(nn.Module, ABC):
     generator: Generator
 
     def __init__(self, resolution: int, config: Any, classes: int = 0) -> None:
-        """Build the generator; subclasses go on with their other networks."""
         super().__init__()
         self.resolution, self.config, self.classes = resolution, config, classes
         self.generator = self.generator_type(resolution, config, classes)
         self.generator.model = self.name
 
     @classmethod
-    def configure(cls, size: str, resolution: int) -> Config:
-        """The configuration of a size; override it where it depends on the resolution."""
-        return cls.sizes[size]
+    def configure(cls, size: str, resolution: int) -> ModelConfig:
+        """Return the configuration of a size; override it where it depends on the resolution."""
+        return cls.paper if size == "paper" else cls.small
 
     @classmethod
     def kind(cls) -> str:
-        """`unconditional`, `class-conditional` or `translator`."""
+        """Return `unconditional`, `class-conditional` or `translator`."""
         if cls.translates:
             return "translator"
         return "class-conditional" if cls.labelled else "unconditional"
 
     @abstractmethod
-    def players(self) -> list[Player]:
-        """Who takes turns, in order. A likelihood or diffusion model has one player."""
+    def trained_networks(self) -> list[TrainedNetwork]:
+        """Return the networks in the order of their updates; a likelihood model has one."""
 
-    def prepare(self, batch: Batch, draws: Draws) -> None:
-        """Set what the first batch decides, before step 0 and only then; by default nothing."""
+    def prepare(self, batch: ImageBatch, rng: RandomInputs) -> None:
+        """Initialise what depends on data from the first batch, before step 0; default: nothing."""
 
-    def begin_step(self, moment: Moment) -> None:
-        """Set what the step decides, such as a stage of growing, in buffers; by default nothing."""
+    def begin_step(self, step: TrainingStep) -> None:
+        """Set what the step decides, such as a stage of growing, in buffers; default: nothing."""
 
-    def decay(self, moment: Moment) -> float:
-        """How much of the averaged generator stays at the end of this step.
+    def ema_decay_at(self, step: TrainingStep) -> float:
+        """Return the decay of the generator's moving average at the end of this step.
 
-        That is `config.average`, but less in the beginning, lest the first weights linger.
+        That is `config.ema_decay`, but less in the beginning, lest the first weights linger.
         """
-        average: float = self.config.average
-        return min(average, (1 + moment.step) / (10 + moment.step))
+        ema_decay: float = self.config.ema_decay
+        return min(ema_decay, (1 + step.index) / (10 + step.index))
+
+
+@dataclass(frozen=True)
+class AdversarialConfig(ModelConfig):
+    """Numbers of a generator that is trained against a discriminator.
+
+    Args:
+        lr: Learning rate of both.
+        betas: Coefficients of both networks' Adam.
+        discriminator_steps: Updates of the discriminator for each of the generator.
+    """
+
+    lr: float = 2e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    discriminator_steps: int = 1
+
+
+class AdversarialModel(GenerativeModel):
+    """A generator trained against a discriminator (or critic), which is updated first."""
+
+    discriminator: nn.Module
+
+    @abstractmethod
+    def discriminator_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+        """Return the loss of the discriminator on real and generated images."""
+
+    @abstractmethod
+    def generator_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+        """Return the loss of the generator, by the discriminator's scores of its images."""
+
+    def trained_networks(self) -> list[TrainedNetwork]:
+        """Return the discriminator, then the generator."""
+        lr, betas, steps = self.config.lr, self.config.betas, self.config.discriminator_steps
+        return [
+            TrainedNetwork(
+                "discriminator",
+                (self.discriminator,),
+                self.discriminator_loss,
+                lr,
+                betas,
+                updates_per_step=steps,
+            ),
+            TrainedNetwork("generator", self.generator_modules(), self.generator_loss, lr, betas),
+        ]
+
+    def generator_modules(self) -> tuple[nn.Module, ...]:
+        """Return the modules that the generator's loss trains."""
+        return (self.generator,)
 
 
 def to_signed(x: Tensor) -> Tensor:
-    """[0, 1] to the [-1, 1] of a model's networks."""
+    """Map [0, 1] to the [-1, 1] of a model's networks."""
     return x * 2.0 - 1.0
 
 
-def to_unit(y: Tensor) -> Tensor:
-    """[-1, 1] of a model's networks to [0, 1]; what lies outside is cut off."""
+def from_signed(y: Tensor) -> Tensor:
+    """Map the [-1, 1] of a model's networks to [0, 1]; values outside are clipped."""
     return (y.float() * 0.5 + 0.5).clamp(0.0, 1.0)
 
 
 @contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside, as before outside."""
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """Put a module in evaluation mode, and afterwards back in its own."""
     training = module.training
     module.eval()
     try:

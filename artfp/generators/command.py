@@ -56,16 +56,16 @@ def _list_parser(prog: str) -> Any:
 def _list(args: Any, parser: Any, words: list[str]) -> int:
     from rich.table import Table
 
-    from artfp.generators import GANS
+    from artfp.generators import generative_models
 
     table = Table("name", "kind", "pixels a side", "parameters, small", "paper", "source")
-    for name, model in GANS.items():
+    for name, model in generative_models().items():
         sizes = [_parameters(name, size) for size in ("small", "paper")]
         sides = ", ".join(map(str, model.resolutions))
-        table.add_row(name, model.kind(), sides, *sizes, model.source)
+        table.add_row(name, model.kind(), sides, *sizes, model.reference)
     console().print(table)
     if args.departures:
-        for name, model in GANS.items():
+        for name, model in generative_models().items():
             console().print(f"{name}: {model.departures}", soft_wrap=True)
     return 0
 
@@ -74,13 +74,13 @@ def _parameters(name: str, size: str) -> str:
     """Number of a model's parameters; a dash where it needs a package that is not installed."""
     import torch
 
-    from artfp.generators import build, find
+    from artfp.generators import build_model, find_model
 
-    model = find(name)
+    model = find_model(name)
     side = 32 if 32 in model.resolutions else model.resolutions[0]
     try:
         with torch.device("meta"):  # neither drawn nor held
-            built = build(name, side, size, 0, 10 if model.labelled else 0)
+            built = build_model(name, side, size, 0, 10 if model.labelled else 0)
     except UserError:
         return "-"
     return f"{sum(p.numel() for p in built.parameters()) / 1e6:.1f}M"
@@ -107,7 +107,7 @@ def _train_parser(prog: str) -> Any:
         "anew.",
     )
     add(
-        "--hold",
+        "--freeze_steps",
         type=int | None,
         default=None,
         help="With --init: first steps in which the generator waits for the other networks; "
@@ -117,15 +117,17 @@ def _train_parser(prog: str) -> Any:
 
 
 def _train(args: Any, parser: Any, words: list[str]) -> int:
-    from artfp.generators.training.fit import train_gan
-    from artfp.generators.training.resume_from import open_origin
+    from artfp.generators.training.fit import train_generator
+    from artfp.generators.training.pretrained import load_pretrained
 
-    origin = None if args.init is None else open_origin(args.init)
-    settings = training_of(args, resume=args.resume, init=origin, hold=args.hold)
+    pretrained = None if args.init is None else load_pretrained(args.init)
+    settings = training_of(
+        args, resume=args.resume, init=pretrained, freeze_steps=args.freeze_steps
+    )
     # A card travels with the weights: it names the data, not where they lie on this machine.
     for path in filter(None, (*settings.data_dirs, args.output_dir, args.init)):
         words = [word.replace(path, Path(path).name) for word in words]
-    path = train_gan(settings, "artfp gan " + shlex.join(words), parser.dump(args))
+    path = train_generator(settings, "artfp gan " + shlex.join(words), parser.dump(args))
     if path is not None:
         console().print(f"wrote {path}", soft_wrap=True)
     return 0
@@ -169,7 +171,7 @@ def _generate_parser(prog: str) -> Any:
 
 def _generate(args: Any, parser: Any, words: list[str]) -> int:
     from artfp.data.sources import open_source
-    from artfp.generators.generate import Generation, generate
+    from artfp.generators.generate import Generation, generate_images
 
     job = Generation(
         Path(args.generator),
@@ -184,7 +186,7 @@ def _generate(args: Any, parser: Any, words: list[str]) -> int:
         target=args.target,
         device=torch_device(args),
     )
-    done = generate(job)
+    done = generate_images(job)
     before = f", {done.before} of them before" if done.before else ""
     console().print(f"{count_images(done.images)} in {done.folder}{before}", soft_wrap=True)
     return report_unusable(done.failed)

@@ -25,10 +25,10 @@ from artfp.data.predict_module import PredictionData
 from artfp.data.resume import Manifest
 from artfp.data.sources import ImageSource
 from artfp.data.writing import encode_image, pack_zip, suffix_of
-from artfp.generators import find
+from artfp.generators import find_model
 from artfp.generators.base import Generator
 from artfp.generators.weights import load_generator
-from artfp.nn.random_draws import ImageDraws
+from artfp.nn.random_inputs import ImageRandomInputs
 
 IMAGES, ARCHIVE = "images", "images.zip"
 
@@ -70,7 +70,7 @@ class Generation:
 
 
 @dataclass
-class Generated:
+class GeneratedImages:
     """How a run ended: images in the folder, those of them from before, unusable inputs."""
 
     folder: Path
@@ -79,7 +79,7 @@ class Generated:
     failed: list[tuple[str, str]] = field(default_factory=list)
 
 
-def generate(job: Generation) -> Generated:
+def generate_images(job: Generation) -> GeneratedImages:
     """Write the images, each whole or not at all; a run that was stopped goes on.
 
     Raises UserError: a generator that cannot be loaded or does not fit the job, or a folder that
@@ -87,7 +87,7 @@ def generate(job: Generation) -> Generated:
     """
     generator, card = load_generator(job.generator)
     _check(job, generator)
-    done = Generated(job.output / IMAGES)
+    done = GeneratedImages(job.output / IMAGES)
     if Manifest.claim(job.output, _settings(job), "generate"):
         remove_leftovers(done.folder, deep=True)
     generator.to(job.device)
@@ -127,15 +127,15 @@ def _sampled(job: Generation, generator: Generator, names: list[str]) -> Iterato
             if generator.classes:
                 chosen = [_label(job, generator, i) for i in images]
                 labels = torch.tensor(chosen, device=job.device)
-            x = generator.sample(ImageDraws(job.seed, images, job.device), labels)
-            made = dict(zip(names[start : start + size], _pixels(x), strict=False))
-            yield [(name, made[name], job.format) for name in missing]
+            x = generator.sample(ImageRandomInputs(job.seed, images, job.device), labels)
+            generated = dict(zip(names[start : start + size], _pixels(x), strict=False))
+            yield [(name, generated[name], job.format) for name in missing]
         else:
             yield []
 
 
 def _translated(
-    job: Generation, generator: Generator, names: list[str], done: Generated
+    job: Generation, generator: Generator, names: list[str], done: GeneratedImages
 ) -> Iterator[_Images]:
     """Batches of translated inputs, but for those that are there already."""
     assert job.inputs is not None
@@ -145,14 +145,14 @@ def _translated(
     side = generator.resolution
     data = PredictionData(job.inputs, Geometry(side), side, job.batch_size, done=before)
     for batch in data.predict_dataloader():
-        made = _pixels(generator.translate(to_unit(batch.small.to(job.device)), target))
+        generated = _pixels(generator.translate(to_unit(batch.small.to(job.device)), target))
         images: _Images = []
         for slot, position in enumerate(batch.positions):
             if batch.skipped[slot]:
                 continue
             error = batch.errors[slot]
             if error is None:
-                images.append((names[position], made[slot], job.format))
+                images.append((names[position], generated[slot], job.format))
             else:
                 done.failed.append((job.inputs.names[position], error))
         yield images
@@ -194,7 +194,7 @@ def _write(path: Path, pixels: np.ndarray, format: str) -> None:
 def _check(job: Generation, generator: Generator) -> None:
     """Raises UserError: inputs, a target or a label that do not fit the generator."""
     name = f"{job.generator} ({generator.model})"
-    if find(generator.model).translates:
+    if find_model(generator.model).translates:
         if job.inputs is None or job.label is not None:
             raise UserError(f"{name} translates images; give them with --data_dir, no --label")
         source = os.path.realpath(job.inputs.location)

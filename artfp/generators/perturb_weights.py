@@ -40,10 +40,10 @@ def noised(generator: Generator, strength: float, seed: int = 0) -> Generator:
     """
     if not 0.0 < strength < math.inf:
         raise UserError(f"noise is {strength:g}; it must be above 0, in deviations of the weights")
-    draws = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(seed)
 
     def add(weight: Tensor) -> Tensor:
-        noise = torch.randn(weight.shape, generator=draws).to(weight)
+        noise = torch.randn(weight.shape, generator=rng).to(weight)
         return weight + strength * weight.std(correction=0) * noise
 
     return _altered(generator, add)

@@ -1,21 +1,17 @@
-"""Generative models by name; see `artfp.generators.base` for what a model is.
-
-Example:
-    from artfp.generators import ImageDraws, build
-    model = build("dcgan", 32, seed=1)
-    images = model.generator.sample(ImageDraws(0, range(16)))  # (16, 3, 32, 32) in [0, 1]
-"""
+"""Generative models by name: artfp's own, and those that other packages add."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import torch
 
 from artfp.core.errors import UserError
-from artfp.generators.base import Config, GenerativeModel
+from artfp.core.plugins import with_plugins
+from artfp.generators.base import SIZES, GenerativeModel, ModelConfig
 from artfp.generators.models.biggan import BigGAN
 from artfp.generators.models.cramergan import CramerGAN
 from artfp.generators.models.cut import CUT
@@ -29,47 +25,80 @@ from artfp.generators.models.sngan import SNGAN
 from artfp.generators.models.stargan import StarGAN
 from artfp.generators.models.stylegan2 import StyleGAN2
 
-GANS: dict[str, type[GenerativeModel]] = {
-    model.name: model
-    for model in (
-        DCGAN,
-        SNGAN,
-        CramerGAN,
-        MMDGAN,
-        ProGAN,
-        StyleGAN2,
-        BigGAN,
-        Glow,
-        DDPM,
-        CycleGAN,
-        StarGAN,
-        CUT,
-    )
-}
-"""All models, in the order in which they are listed."""
+_OWN: tuple[type[GenerativeModel], ...] = (
+    DCGAN,
+    SNGAN,
+    CramerGAN,
+    MMDGAN,
+    ProGAN,
+    StyleGAN2,
+    BigGAN,
+    Glow,
+    DDPM,
+    CycleGAN,
+    StarGAN,
+    CUT,
+)
 
 
-def find(name: str, resolution: int | None = None) -> type[GenerativeModel]:
-    """The model of a name. Raises UserError: there is none, or not at this resolution."""
-    if name not in GANS:
-        raise UserError(f"no generative model is called {name!r}; choose from {', '.join(GANS)}")
-    model = GANS[name]
+@cache
+def generative_models() -> dict[str, type[GenerativeModel]]:
+    """Return all generative models by name.
+
+    Other packages add theirs as entry points of the group `artfp.generators`, each of which names a
+    `GenerativeModel` class under its `name`.
+
+    Returns:
+        The classes, artfp's own first.
+
+    Example:
+        >>> list(generative_models())[:3]
+        ['dcgan', 'sngan', 'cramergan']
+    """
+    return with_plugins("artfp.generators", {model.name: model for model in _OWN}, _model_class)
+
+
+def _model_class(found: Any) -> type[GenerativeModel] | None:
+    return found if isinstance(found, type) and issubclass(found, GenerativeModel) else None
+
+
+def find_model(name: str, resolution: int | None = None) -> type[GenerativeModel]:
+    """Return the class of a model.
+
+    Args:
+        name: Name of the model.
+        resolution: Side in pixels at which it has to work; None: any.
+
+    Returns:
+        The class.
+
+    Raises:
+        UserError: there is no such model, or it does not work at this resolution.
+
+    Example:
+        >>> find_model("glow").reference
+        'Kingma, Dhariwal, NeurIPS 2018, arXiv 1807.03039'
+    """
+    known = generative_models()
+    if name not in known:
+        raise UserError(f"no generative model is called {name!r}; choose from {', '.join(known)}")
+    model = known[name]
     if resolution is not None and resolution not in model.resolutions:
-        known = ", ".join(map(str, model.resolutions))
-        raise UserError(f"{name} works at {known} pixels a side, not at {resolution}")
+        sides = ", ".join(map(str, model.resolutions))
+        raise UserError(f"{name} works at {sides} pixels a side, not at {resolution}")
     return model
 
 
-def configured(
+def configure_model(
     name: str, resolution: int, size: str = "small", changes: Mapping[str, Any] | None = None
-) -> Config:
-    """The configuration of a model, with `changes` to its fields.
+) -> ModelConfig:
+    """Return the configuration of a model, with `changes` to its fields.
 
     Raises UserError: a name, resolution, size, field or value that does not exist.
     """
-    model = find(name, resolution)
-    if size not in model.sizes:
-        raise UserError(f"{name} comes in the sizes {', '.join(model.sizes)}, not {size!r}")
+    model = find_model(name, resolution)
+    if size not in SIZES:
+        raise UserError(f"{name} comes in the sizes {', '.join(SIZES)}, not {size!r}")
     config = model.configure(size, resolution)
     fields = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     for field, value in (changes or {}).items():
@@ -80,7 +109,7 @@ def configured(
 
 
 def _of_type(field: str, value: Any, like: Any) -> Any:
-    """A changed value in the type of the field's own; numbers may come as text."""
+    """Return a changed value in the type of the field's own; numbers may come as text."""
     wanted = type(like)
     try:
         if wanted is bool:
@@ -94,7 +123,7 @@ def _of_type(field: str, value: Any, like: Any) -> Any:
         raise UserError(f"{field} is {value!r}; it must be like {like!r}") from error
 
 
-def build(
+def build_model(
     name: str,
     resolution: int,
     size: str = "small",
@@ -102,14 +131,30 @@ def build(
     classes: int = 0,
     changes: Mapping[str, Any] | None = None,
 ) -> GenerativeModel:
-    """A new model; `seed` decides all its weights, and the caller's random state stays.
+    """Build an untrained model; the caller's random state stays.
 
-    Args: `resolution` in pixels a side, `size` paper or small, `classes` of the labels (labelled
-    models only), `changes` to the configuration.
-    Raises UserError: see `configured`; classes for a model without labels, or none for one with; a
-    package that the model needs is not installed.
+    Args:
+        name: Name of the model, see `generative_models`.
+        resolution: Side of its images in pixels.
+        size: Configuration: small, for two CPU cores, or paper.
+        seed: Seed of all weights.
+        classes: Number of classes of the labels, for a labelled model and no other.
+        changes: Numbers of the configuration to change, by name.
+
+    Returns:
+        The model.
+
+    Raises:
+        UserError: a name, resolution, size or number that does not exist; classes for a model
+            without labels, or none for one with; a package that the model needs is not installed.
+
+    Example:
+        >>> from artfp.nn import ImageRandomInputs
+        >>> model = build_model("dcgan", 32, seed=1, changes={"width": 8})
+        >>> model.generator.sample(ImageRandomInputs(0, range(4))).shape
+        torch.Size([4, 3, 32, 32])
     """
-    model, config = find(name), configured(name, resolution, size, changes)
+    model, config = find_model(name), configure_model(name, resolution, size, changes)
     if model.labelled and classes < 2:
         raise UserError(f"{name} needs labelled images of two classes or more; found {classes}")
     if not model.labelled and classes:

@@ -1,4 +1,4 @@
-"""Trained generators on disk: one `.safetensors` file with a card, as all of artfp's weights.
+"""Trained generators on disk: one `.safetensors` file with a card, like all of artfp's weights.
 
 The card is a JSON object: `kind` (generator), `model` (its name), `resolution`, `classes` (0 or
 the number of labels), `config` (all numbers of the model), `version` of artfp, and what the trainer
@@ -14,20 +14,21 @@ import torch
 
 import artfp
 from artfp.core.errors import UserError
-from artfp.data.bundle import (
-    Card,
-    read_card,
-    read_state,
-    write_bundle,
-)
-from artfp.generators import configured, find
+from artfp.data.bundle import Card, read_card, read_state, write_bundle
 from artfp.generators.base import Generator
+from artfp.generators.registry import configure_model, find_model
 
 
 def save_generator(generator: Generator, path: Path, card: Card | None = None) -> Card:
-    """Write a generator with its card; returns the card as written.
+    """Write a generator with its card.
 
-    `card` adds to what the generator says of itself.
+    Args:
+        generator: Trained generator.
+        path: File, `.safetensors`.
+        card: Entries that are added to those that describe the generator.
+
+    Returns:
+        The card as written.
     """
     whole: Card = {
         **(card or {}),
@@ -43,9 +44,26 @@ def save_generator(generator: Generator, path: Path, card: Card | None = None) -
 
 
 def load_generator(path: str | Path) -> tuple[Generator, Card]:
-    """A generator in evaluation mode, on the CPU, with its card; ready to `sample`.
+    """Load a generator.
 
-    Raises UserError: no such file, or it holds no generator that this version knows.
+    Args:
+        path: File of a training.
+
+    Returns:
+        The generator in evaluation mode, on the CPU, and its card.
+
+    Raises:
+        UserError: no such file, or it holds no generator that this version knows.
+
+    Example:
+        >>> import tempfile
+        >>> from artfp.generators import build_model
+        >>> model = build_model("dcgan", 16, changes={"width": 4})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = save_generator(model.generator, Path(folder, "dcgan.safetensors"))
+        ...     generator, card = load_generator(Path(folder, "dcgan.safetensors"))
+        >>> generator.resolution, card["model"]
+        (16, 'dcgan')
     """
     path = Path(path)
     if not path.is_file():
@@ -59,14 +77,15 @@ def load_generator(path: str | Path) -> tuple[Generator, Card]:
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: its card does not describe a generator ({error})") from error
     try:
-        model, config = find(name, resolution), configured(name, resolution, changes=numbers)
+        model = find_model(name, resolution)
+        config = configure_model(name, resolution, changes=numbers)
         missing = dataclasses.asdict(config).keys() - numbers.keys()
         if missing:
             raise UserError(f"its card lacks {', '.join(sorted(missing))}")
     except UserError as error:
         raise UserError(f"{path}: {error}; written by version {card.get('version')}") from error
     try:
-        with torch.random.fork_rng(devices=[]):  # the first weights are drawn, and replaced
+        with torch.random.fork_rng(devices=[]):  # initial weights are drawn, then replaced
             generator = model.generator_type(resolution, config, classes)
         generator.model = name
         generator.load_state_dict(read_state(path))
@@ -75,6 +94,6 @@ def load_generator(path: str | Path) -> tuple[Generator, Card]:
     except (ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{path} does not fit the generator that it claims to be: {reason}"
+            f"{path} does not fit the generator that its card describes: {reason}"
         ) from error
     return generator.eval().requires_grad_(False), card

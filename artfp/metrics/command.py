@@ -85,19 +85,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     _check(args)
 
     from artfp.data.sources import open_source
-    from artfp.metrics.features import EffnetFeatures, Network, extract
+    from artfp.metrics.features import EffnetFeatures, FeatureNetwork, extract_features
     from artfp.metrics.inception import load_inception
 
     places = [args.a, args.b] + ([] if args.versus is None else [args.versus])
     sources = [open_source(place) for place in places]
     device = torch_device(args)
     weights = args.inception_weights
-    network: Network = EffnetFeatures() if weights is None else load_inception(weights)
+    network: FeatureNetwork = EffnetFeatures() if weights is None else load_inception(weights)
     sets = []
     for source in sources:
         images = len(source) if args.limit is None else min(len(source), args.limit)
         with Progress(Path(source.location).name, images) as progress:
-            found = extract(
+            found = extract_features(
                 source,
                 network,
                 image_resolution=args.image_resolution,
@@ -126,25 +126,25 @@ def _report(args: Any, places: list[str], sets: list[Any], names: tuple[str, str
     from artfp.data.files import write_atomic
     from artfp.metrics import report
     from artfp.metrics.frechet_kernel import (
-        LEAST_FOR_LIMIT,
-        compare,
-        frechet,
-        frechet_limit,
-        kernel,
+        MIN_IMAGES_PER_FEATURE,
+        compare_distances,
+        frechet_distance,
+        frechet_distance_limit,
+        kernel_distance,
     )
 
     counts = [len(each.values) for each in sets]
     width = sets[0].values.shape[1]
     if args.versus is None:
         real, own = (each.values for each in sets)
-        found = {names[0]: frechet(real, own, args.confidence)}
-        if min(counts) >= LEAST_FOR_LIMIT * width:
-            found[f"{names[0]}_limit"] = frechet_limit(real, own, args.confidence)
-        found[names[1]] = kernel(real, own, args.confidence)
+        found = {names[0]: frechet_distance(real, own, args.confidence)}
+        if min(counts) >= MIN_IMAGES_PER_FEATURE * width:
+            found[f"{names[0]}_limit"] = frechet_distance_limit(real, own, args.confidence)
+        found[names[1]] = kernel_distance(real, own, args.confidence)
         rows = report.single_rows(found)
     else:
         real, b, c = (each.values for each in sets)
-        rows = report.compared_rows(compare(real, b, c, args.confidence), names)
+        rows = report.compared_rows(compare_distances(real, b, c, args.confidence), names)
     asked = {
         "sets": dict(zip("ABC", (Path(place).name for place in places), strict=False)),
         "images": dict(zip("ABC", counts, strict=False)),

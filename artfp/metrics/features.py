@@ -22,16 +22,23 @@ from artfp.data.geometry import Geometry
 from artfp.data.pixels import to_unit
 from artfp.data.predict_module import Batch, PredictionData
 from artfp.data.sources import ImageSource, open_source
-from artfp.metrics.effnet import load_effnet, normalised
+from artfp.metrics.perceptual import load_effnet, normalise_for_effnet
 
-__all__ = ["SIDE", "EffnetFeatures", "Extracted", "Network", "extract", "features_of"]
+__all__ = [
+    "EFFNET_SIDE",
+    "EffnetFeatures",
+    "FeatureNetwork",
+    "ImageFeatures",
+    "extract_features",
+    "features_of",
+]
 
-SIDE = 128
+EFFNET_SIDE = 128
 """Pixels a side to which EfficientNet-Lite0 gets every image: antialiased bicubic interpolation in
 8 bits, whatever its shape. For images of 32 px that is four times their side."""
 
 
-class Network(nn.Module):
+class FeatureNetwork(nn.Module):
     """What turns 8-bit images (N, 3, H, W) into features (N, D); in evaluation mode, frozen."""
 
     side: int | None = None
@@ -40,13 +47,13 @@ class Network(nn.Module):
     """What the Frechet and the kernel distance in these features are called."""
 
 
-class EffnetFeatures(Network):
+class EffnetFeatures(FeatureNetwork):
     """EfficientNet-Lite0 up to its global average: 1280 features, all in [0, 6].
 
     Raises UserError: the extra `features` is not installed, or its weights cannot be read.
     """
 
-    side = SIDE
+    side = EFFNET_SIDE
     names = ("frechet_effnet", "kernel_effnet")
 
     def __init__(self) -> None:
@@ -56,12 +63,12 @@ class EffnetFeatures(Network):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Features (N, 1280) of images (N, 3, H, W), uint8, of the side SIDE."""
-        features: Tensor = self.network.extract_features(normalised(to_unit(pixels)))
+        features: Tensor = self.network.extract_features(normalise_for_effnet(to_unit(pixels)))
         return features.mean(dim=(2, 3))
 
 
 @dataclass(frozen=True)
-class Extracted:
+class ImageFeatures:
     """Features of the images of a source that could be read."""
 
     values: NDArray[np.float64]
@@ -75,9 +82,9 @@ class Extracted:
 
 
 @torch.inference_mode()
-def extract(
+def extract_features(
     source: ImageSource | str | Path,
-    network: Network | None = None,
+    network: FeatureNetwork | None = None,
     *,
     image_resolution: int | None = None,
     batch_size: int = 32,
@@ -85,7 +92,7 @@ def extract(
     device: torch.device | str = "cpu",
     limit: int | None = None,
     tick: Callable[[int], None] | None = None,
-) -> Extracted:
+) -> ImageFeatures:
     """Features of all images of a source, or a place that `open_source` takes.
 
     Args: `network`, EffnetFeatures by default; `image_resolution`, cut the centre square of each
@@ -130,12 +137,12 @@ def extract(
         )
     order = sorted(values)
     stacked = np.stack([values[position] for position in order]).astype(np.float64)
-    return Extracted(stacked, [source.names[position] for position in order], failed, sizes)
+    return ImageFeatures(stacked, [source.names[position] for position in order], failed, sizes)
 
 
 def features_of(
     source: ImageSource | str | Path,
-    network: Network | None = None,
+    network: FeatureNetwork | None = None,
     *,
     image_resolution: int | None = None,
     batch_size: int = 32,
@@ -143,11 +150,11 @@ def features_of(
     device: torch.device | str = "cpu",
     limit: int | None = None,
 ) -> NDArray[np.float64]:
-    """Features (N, D) of all images of a source; the arguments are those of `extract`.
+    """Features (N, D) of all images of a source; the arguments are those of `extract_features`.
 
-    Raises UserError: as `extract`, or an image cannot be read.
+    Raises UserError: as `extract_features`, or an image cannot be read.
     """
-    found = extract(
+    found = extract_features(
         source,
         network,
         image_resolution=image_resolution,

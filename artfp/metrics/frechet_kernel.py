@@ -3,7 +3,8 @@
 Frechet distance (Heusel et al. 2017, arXiv 1706.08500, eq. 6): of two Gaussians with the means and
 covariances of the sets, squared. Its estimate is too large by about a constant over the number of
 images (Chong and Forsyth 2020, arXiv 1911.07023), so compare it only between sets of equal numbers;
-`frechet_limit` extrapolates to infinitely many. Kernel distance (KID, Binkowski et al. 2018,
+`frechet_distance_limit` extrapolates to infinitely many. Kernel distance (KID, Binkowski et al.
+2018,
 arXiv 1801.01401): squared maximum mean discrepancy with the kernel (x.y / d + 1)^3, unbiased,
 over all pairs of images rather than blocks of them, which has the smaller variance.
 
@@ -28,18 +29,18 @@ from numpy.typing import NDArray
 from scipy import linalg, stats
 
 __all__ = [
-    "LEAST_FOR_LIMIT",
-    "Comparison",
-    "Estimate",
-    "Versus",
-    "compare",
-    "frechet",
-    "frechet_limit",
-    "kernel",
+    "MIN_IMAGES_PER_FEATURE",
+    "DistanceComparison",
+    "DistanceContrast",
+    "DistanceEstimate",
+    "compare_distances",
+    "frechet_distance",
+    "frechet_distance_limit",
+    "kernel_distance",
 ]
 
-LEAST_FOR_LIMIT = 4
-"""Images of the smaller set for each feature, at least, for `frechet_limit`."""
+MIN_IMAGES_PER_FEATURE = 4
+"""Images of the smaller set for each feature, at least, for `frechet_distance_limit`."""
 
 Array = NDArray[np.float64]
 
@@ -50,7 +51,7 @@ _BLOCK = 1 << 24
 
 
 @dataclass(frozen=True)
-class Estimate:
+class DistanceEstimate:
     """A number with its standard error and interval; these are nan where images are too few."""
 
     value: float
@@ -60,30 +61,30 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Versus:
+class DistanceContrast:
     """The distances of a and of b to one real set; a minus b; a over b.
 
     The ratio's interval is Fieller's (1954); None where it would be unbounded, since b's distance
     may be 0.
     """
 
-    a: Estimate
-    b: Estimate
-    difference: Estimate
-    ratio: Estimate | None
+    a: DistanceEstimate
+    b: DistanceEstimate
+    difference: DistanceEstimate
+    ratio: DistanceEstimate | None
 
 
 @dataclass(frozen=True)
-class Comparison:
+class DistanceComparison:
     """All distances of a and b to one real set; `limit` is None with too few (see
-    `frechet_limit`)."""
+    `frechet_distance_limit`)."""
 
-    frechet: Versus
-    kernel: Versus
-    limit: Versus | None
+    frechet: DistanceContrast
+    kernel: DistanceContrast
+    limit: DistanceContrast | None
 
 
-def frechet(x: Array, y: Array, confidence: float = 0.95) -> Estimate:
+def frechet_distance(x: Array, y: Array, confidence: float = 0.95) -> DistanceEstimate:
     """Frechet distance, squared, of features (N, D) and (M, D); any N and M from 2 on.
 
     The interval is for the mean of what N and M images give, bias and all. Where N or M is at most
@@ -94,7 +95,9 @@ def frechet(x: Array, y: Array, confidence: float = 0.95) -> Estimate:
     return _estimate(_frechet(*_checked(x, y)), confidence)
 
 
-def frechet_limit(x: Array, y: Array, confidence: float = 0.95, seed: int = 0) -> Estimate:
+def frechet_distance_limit(
+    x: Array, y: Array, confidence: float = 0.95, seed: int = 0
+) -> DistanceEstimate:
     """Frechet distance of features (N, D) and (M, D) as if N and M were infinite.
 
     Chong and Forsyth's FID_infinity for both sets at once: a line in 1/N through the distance of
@@ -102,39 +105,43 @@ def frechet_limit(x: Array, y: Array, confidence: float = 0.95, seed: int = 0) -
     about N = 4 D on, for features that fill their D dimensions; of fewer images the result would
     still be too large, and its interval would not know it. It can fall below 0.
 
-    Raises ValueError: as `frechet`, or fewer than LEAST_FOR_LIMIT times D rows.
+    Raises ValueError: as `frechet_distance`, or fewer than MIN_IMAGES_PER_FEATURE times D rows.
     """
     x, y = _checked(x, y)
-    return _estimate(_limit(*_checked(x, y, LEAST_FOR_LIMIT * x.shape[1]), seed), confidence)
+    return _estimate(_limit(*_checked(x, y, MIN_IMAGES_PER_FEATURE * x.shape[1]), seed), confidence)
 
 
-def kernel(x: Array, y: Array, confidence: float = 0.95) -> Estimate:
+def kernel_distance(x: Array, y: Array, confidence: float = 0.95) -> DistanceEstimate:
     """Kernel distance of features (N, D) and (M, D); 0 on average for sets of one distribution.
 
-    Raises ValueError: as `frechet`.
+    Raises ValueError: as `frechet_distance`.
     """
     return _estimate(_kernel(*_checked(x, y)), confidence)
 
 
-def compare(real: Array, a: Array, b: Array, confidence: float = 0.95, seed: int = 0) -> Comparison:
+def compare_distances(
+    real: Array, a: Array, b: Array, confidence: float = 0.95, seed: int = 0
+) -> DistanceComparison:
     """Distances of features a (N, D) and b (M, D) to real ones (R, D), and their differences.
 
     Where N and M differ, the Frechet distances use equally many rows of both, at equal distances,
     since their bias depends on the number. That a and b are independent is taken for granted;
     if they come from the same latents, the intervals of the differences are too wide.
 
-    Raises ValueError: as `frechet`.
+    Raises ValueError: as `frechet_distance`.
     """
     a, b = _checked(a, b)
     real, _ = _checked(real, a)
     count = min(len(a), len(b))
     fewer = tuple(rows[np.arange(count) * len(rows) // count] for rows in (a, b))
 
-    def versus(statistic: Callable[[Array, Array], _Linear], pair: Sequence[Array]) -> Versus:
+    def versus(
+        statistic: Callable[[Array, Array], _Linear], pair: Sequence[Array]
+    ) -> DistanceContrast:
         return _versus(statistic(real, pair[0]), statistic(real, pair[1]), confidence)
 
-    limited = min(count, len(real)) >= LEAST_FOR_LIMIT * real.shape[1]
-    return Comparison(
+    limited = min(count, len(real)) >= MIN_IMAGES_PER_FEATURE * real.shape[1]
+    return DistanceComparison(
         frechet=versus(_frechet, fewer),
         kernel=versus(_kernel, (a, b)),
         limit=versus(lambda x, y: _limit(x, y, seed), fewer) if limited else None,
@@ -160,12 +167,12 @@ class _Linear:
         return float(stats.t.ppf(0.5 + confidence / 2.0, fewest - 1))
 
 
-def _estimate(found: _Linear, confidence: float) -> Estimate:
+def _estimate(found: _Linear, confidence: float) -> DistanceEstimate:
     error, half = found.error(), found.error() * found.quantile(confidence)
-    return Estimate(found.value, error, found.value - half, found.value + half)
+    return DistanceEstimate(found.value, error, found.value - half, found.value + half)
 
 
-def _versus(a: _Linear, b: _Linear, confidence: float) -> Versus:
+def _versus(a: _Linear, b: _Linear, confidence: float) -> DistanceContrast:
     """Both statistics are of (real, own); the real set is the same."""
 
     def combined(value: float, slope_a: float, slope_b: float) -> _Linear:
@@ -174,7 +181,7 @@ def _versus(a: _Linear, b: _Linear, confidence: float) -> Versus:
         return _Linear(value, (real, *own))
 
     difference = combined(a.value - b.value, 1.0, -1.0)
-    return Versus(
+    return DistanceContrast(
         _estimate(a, confidence),
         _estimate(b, confidence),
         _estimate(difference, confidence),
@@ -184,7 +191,7 @@ def _versus(a: _Linear, b: _Linear, confidence: float) -> Versus:
 
 def _ratio(
     a: float, b: float, combined: Callable[[float, float, float], _Linear], confidence: float
-) -> Estimate | None:
+) -> DistanceEstimate | None:
     """Quotient a / b, with all r for which (a - r b)^2 <= t^2 Var(a - r b): a quadratic in r."""
     t = combined(0.0, 1.0, -1.0).quantile(confidence)
     var_a, var_b, var_both = (
@@ -196,7 +203,9 @@ def _ratio(
         return None
     root = np.sqrt(max(0.0, first * first - second * (a * a - t * t * var_a)))
     error = combined(0.0, 1.0 / b, -a / (b * b)).error()
-    return Estimate(a / b, error, float((first - root) / second), float((first + root) / second))
+    return DistanceEstimate(
+        a / b, error, float((first - root) / second), float((first + root) / second)
+    )
 
 
 def _frechet(x: Array, y: Array) -> _Linear:

@@ -19,15 +19,15 @@ import torch
 from torch import Tensor, nn
 
 from artfp.core.errors import UserError
-from artfp.metrics.features import Network
+from artfp.metrics.features import FeatureNetwork
 
-__all__ = ["PUBLISHED_SHA256", "Inception", "load_inception"]
+__all__ = ["PUBLISHED_SHA256", "InceptionFeatures", "load_inception"]
 
 PUBLISHED_SHA256 = "6726825d"
 """How the SHA-256 of the published weights begins: it is the end of their file's name."""
 
 
-class Inception(Network):
+class InceptionFeatures(FeatureNetwork):
     """2048 pooled features of 8-bit images of any size; the network enlarges them to 299 itself.
 
     `published` tells whether the weights are those of the published FID.
@@ -45,7 +45,7 @@ class Inception(Network):
         return found
 
 
-def load_inception(path: str | Path) -> Inception:
+def load_inception(path: str | Path) -> InceptionFeatures:
     """The network with the weights of a file.
 
     Raises UserError: torch-fidelity is not installed, or the file is not a state of this network.
@@ -69,4 +69,4 @@ def load_inception(path: str | Path) -> Inception:
             f"(weights-inception-2015-12-05-{PUBLISHED_SHA256}.pth): {reason}"
         ) from error
     published = hashlib.sha256(content).hexdigest().startswith(PUBLISHED_SHA256)
-    return Inception(network, published).eval()
+    return InceptionFeatures(network, published).eval()

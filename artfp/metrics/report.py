@@ -11,15 +11,27 @@ from rich.table import Table
 
 from artfp import __version__
 from artfp.data.tables import csv_line
-from artfp.metrics.frechet_kernel import LEAST_FOR_LIMIT, Comparison, Estimate
+from artfp.metrics.frechet_kernel import (
+    MIN_IMAGES_PER_FEATURE,
+    DistanceComparison,
+    DistanceEstimate,
+)
 
-__all__ = ["Row", "about", "compared_rows", "rows_csv", "rows_json", "rows_table", "single_rows"]
+__all__ = [
+    "DistanceRow",
+    "about",
+    "compared_rows",
+    "rows_csv",
+    "rows_json",
+    "rows_table",
+    "single_rows",
+]
 
 COLUMNS = ("figure", "of", "value", "standard_error", "low", "high")
 
 
 @dataclass(frozen=True)
-class Row:
+class DistanceRow:
     """One figure: `of` is "B", "C", "B - C" or "B / C"; numbers are None where images are few."""
 
     figure: str
@@ -30,12 +42,12 @@ class Row:
     high: float | None
 
 
-def single_rows(found: Mapping[str, Estimate]) -> list[Row]:
+def single_rows(found: Mapping[str, DistanceEstimate]) -> list[DistanceRow]:
     """Rows of the distances of one set B by their names."""
     return [_row(name, "B", estimate) for name, estimate in found.items()]
 
 
-def compared_rows(found: Comparison, names: tuple[str, str]) -> list[Row]:
+def compared_rows(found: DistanceComparison, names: tuple[str, str]) -> list[DistanceRow]:
     """Rows of a comparison of B with C; `names` of the Frechet and the kernel distance."""
     frechet, kernel = names
     of = {frechet: found.frechet, f"{frechet}_limit": found.limit, kernel: found.kernel}
@@ -50,9 +62,11 @@ def compared_rows(found: Comparison, names: tuple[str, str]) -> list[Row]:
     return rows
 
 
-def _row(figure: str, of: str, found: Estimate) -> Row:
+def _row(figure: str, of: str, found: DistanceEstimate) -> DistanceRow:
     spread = (found.error, found.low, found.high)
-    return Row(figure, of, found.value, *(each if isfinite(each) else None for each in spread))
+    return DistanceRow(
+        figure, of, found.value, *(each if isfinite(each) else None for each in spread)
+    )
 
 
 def about(names: tuple[str, str], images: Sequence[int], features: int, confidence: float) -> str:
@@ -65,16 +79,16 @@ def about(names: tuple[str, str], images: Sequence[int], features: int, confiden
         parts.append("Features of EfficientNet-Lite0: do not compare with published FID and KID.")
     elif names[0].endswith("_inception"):
         parts.append("The weights are not the published ones: do not compare with published FID.")
-    if min(images) < LEAST_FOR_LIMIT * features:
+    if min(images) < MIN_IMAGES_PER_FEATURE * features:
         parts.append(
             f"{names[0]} grows as images get fewer, and is far too large below "
-            f"{LEAST_FOR_LIMIT * features} of each: compare it at equal numbers only. "
+            f"{MIN_IMAGES_PER_FEATURE * features} of each: compare it at equal numbers only. "
             f"{names[1]} has no such bias."
         )
     return " ".join(parts)
 
 
-def rows_table(rows: Sequence[Row], confidence: float) -> Table:
+def rows_table(rows: Sequence[DistanceRow], confidence: float) -> Table:
     """A table for the console."""
     table = Table("figure", "of")
     for header in ("value", "standard error", f"{confidence:.0%} interval"):
@@ -89,12 +103,12 @@ def rows_table(rows: Sequence[Row], confidence: float) -> Table:
     return table
 
 
-def rows_csv(rows: Sequence[Row]) -> str:
+def rows_csv(rows: Sequence[DistanceRow]) -> str:
     """A line for each row; None is empty."""
     return csv_line(COLUMNS) + "".join(csv_line(asdict(row).values()) for row in rows)
 
 
-def rows_json(rows: Sequence[Row], asked: Mapping[str, Any]) -> dict[str, Any]:
+def rows_json(rows: Sequence[DistanceRow], asked: Mapping[str, Any]) -> dict[str, Any]:
     """The question and the rows as JSON values."""
     return {
         "software": f"artfp {__version__}",

@@ -1,1 +1,5 @@
-"""Package."""
+"""Parts of neural networks that features share: random inputs, layers, losses, averages."""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -1,4 +1,4 @@
-"""Adversarial losses and penalties that several models share. Critics return (N,), not (N, 1)."""
+"""Adversarial losses and penalties shared by models. Scores and logits are (N,), not (N, 1)."""
 
 from __future__ import annotations
 
@@ -6,47 +6,47 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from artfp.nn.random_draws import Draws
+from artfp.nn.random_inputs import RandomInputs
 
 
-def logistic_critic(real: Tensor, fake: Tensor) -> Tensor:
-    """Cross-entropy of telling real from fake by logits (Goodfellow et al. 2014, equation 1)."""
+def logistic_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """Return the cross-entropy of real and fake logits (Goodfellow et al. 2014, equation 1)."""
     return F.softplus(-real).mean() + F.softplus(fake).mean()
 
 
-def logistic_generator(fake: Tensor) -> Tensor:
-    """The non-saturating loss, -log D(G(z)) (Goodfellow et al. 2014, section 3)."""
+def logistic_generator_loss(fake: Tensor) -> Tensor:
+    """Return the non-saturating loss, -log D(G(z)) (Goodfellow et al. 2014, section 3)."""
     return F.softplus(-fake).mean()
 
 
-def hinge_critic(real: Tensor, fake: Tensor) -> Tensor:
-    """The hinge loss of a critic (Miyato et al. 2018, equation 16, negated)."""
+def hinge_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """Return the hinge loss of a discriminator (Miyato et al. 2018, equation 16, negated)."""
     return F.relu(1.0 - real).mean() + F.relu(1.0 + fake).mean()
 
 
-def hinge_generator(fake: Tensor) -> Tensor:
-    """The generator's part of the hinge loss (Miyato et al. 2018, equation 17)."""
+def hinge_generator_loss(fake: Tensor) -> Tensor:
+    """Return the generator's hinge loss (Miyato et al. 2018, equation 17)."""
     return -fake.mean()
 
 
-def least_squares_critic(real: Tensor, fake: Tensor) -> Tensor:
-    """Half the squared misses of 1 for real and 0 for fake (Mao et al. 2017, equation 9)."""
+def least_squares_discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+    """Return half the mean squared errors from 1 for real, 0 for fake (Mao 2017, equation 9)."""
     return 0.5 * ((real - 1.0).square().mean() + fake.square().mean())
 
 
-def least_squares_generator(fake: Tensor) -> Tensor:
-    """Squared miss of 1, not halved, as Zhu et al. 2017 have it (section 4)."""
+def least_squares_generator_loss(fake: Tensor) -> Tensor:
+    """Return the mean squared error from 1, not halved, as in Zhu et al. 2017 (section 4)."""
     return (fake - 1.0).square().mean()
 
 
-def between(real: Tensor, fake: Tensor, draws: Draws) -> Tensor:
-    """A random point on the line between each two images (Gulrajani et al. 2017, algorithm 1)."""
-    share = draws.uniform(*[1] * (real.ndim - 1)).to(real)
-    return torch.lerp(real, fake.to(real), share)
+def interpolate_pairs(real: Tensor, fake: Tensor, rng: RandomInputs) -> Tensor:
+    """Return a random point between each two images (Gulrajani et al. 2017, algorithm 1)."""
+    fraction = rng.uniform(*[1] * (real.ndim - 1)).to(real)
+    return torch.lerp(real, fake.to(real), fraction)
 
 
-def gradients(values: Tensor, at: Tensor) -> Tensor:
-    """Gradient of each value (N,) by its own image in `at` (N, ...), as (N, numbers).
+def input_gradients(values: Tensor, at: Tensor) -> Tensor:
+    """Return the gradient of each value (N,) by its own image in `at` (N, ...), as (N, numbers).
 
     It can be differentiated again. `at` must require a gradient, and value i must depend on image
     i alone: a critic under a gradient penalty has no batch normalisation.
@@ -56,22 +56,25 @@ def gradients(values: Tensor, at: Tensor) -> Tensor:
 
 
 def gradient_penalty(values: Tensor, at: Tensor, norm: float = 1.0) -> Tensor:
-    """Mean squared miss of the gradients' L2 norms (Gulrajani et al. 2017, equation 3).
+    """Return the mean squared error of gradients' L2 norms (Gulrajani et al. 2017, equation 3).
 
-    Args: as of `gradients`; `norm`, what each is meant to have.
+    Args:
+        values: Scores (N,) of the images.
+        at: Images (N, ...), which require a gradient.
+        norm: Norm that each gradient is to have.
     """
-    # The norm itself has no gradient at 0.
-    norms = (gradients(values, at).square().sum(dim=1) + 1e-12).sqrt()
+    # The square root has no gradient at 0.
+    norms = (input_gradients(values, at).square().sum(dim=1) + 1e-12).sqrt()
     return (norms - norm).square().mean()
 
 
 def r1_penalty(values: Tensor, at: Tensor) -> Tensor:
-    """Half of the mean squared gradient norm at real images (Mescheder et al. 2018, equation 9)."""
-    return 0.5 * gradients(values, at).square().sum(dim=1).mean()
+    """Return half the mean squared gradient norm, R1 (Mescheder et al. 2018, equation 9)."""
+    return 0.5 * input_gradients(values, at).square().sum(dim=1).mean()
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
-    """Squared L2 distance of each row of (N, D) to each of (M, D), as (N, M).
+    """Return the squared L2 distance of each row of (N, D) to each of (M, D), as (N, M).
 
     From differences, not products: these lose the small ones.
     """

@@ -1,4 +1,4 @@
-"""Convolutional blocks that several small classifiers share."""
+"""Convolutional blocks of SRNet (Boroumand et al. 2019), shared by small classifiers."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 
 def high_pass(x: Tensor) -> Tensor:
-    """Images (N, C, H, W) minus the mean of each pixel's 3x3 neighbourhood; edges repeat."""
+    """Subtract the mean of each pixel's 3x3 neighbourhood from (N, C, H, W); edges repeat."""
     return x - F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
 
 
-class Layer(nn.Sequential):
-    """SRNet's layer type 1: convolution, batch normalisation, ReLU."""
+class ConvNormReLU(nn.Sequential):
+    """Layer type 1: convolution, batch normalisation, ReLU."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(
@@ -24,29 +24,29 @@ class Layer(nn.Sequential):
         )
 
 
-class Unpooled(nn.Module):
-    """SRNet's layer type 2: a residual block at full size."""
+class SRNetBlock(nn.Module):
+    """Layer type 2: a residual block at full size."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            Layer(width, width),
+            ConvNormReLU(width, width),
             nn.Conv2d(width, width, 3, padding=1, bias=False),
             nn.BatchNorm2d(width),
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps (N, C, H, W) to maps of the same shape."""
+        """Map (N, C, H, W) to the same shape."""
         return x + cast(Tensor, self.body(x))
 
 
-class Pooled(nn.Module):
-    """SRNet's layer type 3: a residual block that halves the sides."""
+class SRNetPoolingBlock(nn.Module):
+    """Layer type 3: a residual block that halves the sides."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            Layer(inputs, outputs),
+            ConvNormReLU(inputs, outputs),
             nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
             nn.BatchNorm2d(outputs),
             nn.AvgPool2d(3, stride=2, padding=1),
@@ -56,5 +56,5 @@ class Pooled(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Maps (N, inputs, H, W) to (N, outputs, H / 2, W / 2), rounded up."""
+        """Map (N, inputs, H, W) to (N, outputs, H / 2, W / 2), rounded up."""
         return cast(Tensor, self.body(x)) + cast(Tensor, self.short(x))

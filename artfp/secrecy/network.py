@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from artfp.nn.blocks import Layer, Pooled, Unpooled, high_pass
+from artfp.nn.blocks import ConvNormReLU, SRNetBlock, SRNetPoolingBlock, high_pass
 
 
 class Steganalyser(nn.Module):
@@ -27,10 +27,12 @@ class Steganalyser(nn.Module):
 
     def __init__(self, width: int = 16) -> None:
         super().__init__()
-        self.stem = Layer(6, width)
-        self.plain = Unpooled(width)
+        self.stem = ConvNormReLU(6, width)
+        self.plain = SRNetBlock(width)
         self.pooled = nn.Sequential(
-            Pooled(width, width), Pooled(width, 2 * width), Pooled(2 * width, 4 * width)
+            SRNetPoolingBlock(width, width),
+            SRNetPoolingBlock(width, 2 * width),
+            SRNetPoolingBlock(2 * width, 4 * width),
         )
         self.head = nn.Linear(4 * width, 1)
         for module in self.modules():

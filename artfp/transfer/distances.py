@@ -11,9 +11,15 @@ from numpy.typing import NDArray
 
 from artfp.data.sources import ImageSource, open_source
 from artfp.data.subset import limited
-from artfp.metrics.features import extract
-from artfp.metrics.frechet_kernel import Estimate, Versus, compare, frechet, kernel
-from artfp.metrics.perceptual import installed
+from artfp.metrics.features import extract_features
+from artfp.metrics.frechet_kernel import (
+    DistanceContrast,
+    DistanceEstimate,
+    compare_distances,
+    frechet_distance,
+    kernel_distance,
+)
+from artfp.metrics.perceptual import effnet_installed
 from artfp.transfer.study import CLEAN, FINGERPRINTED, Study
 
 REAL_FOR_EACH = 2
@@ -27,8 +33,8 @@ class Distance:
     """Frechet and kernel distance of a group's images to the real ones."""
 
     images: int
-    frechet: Estimate
-    kernel: Estimate
+    frechet: DistanceEstimate
+    kernel: DistanceEstimate
 
 
 @dataclass(frozen=True)
@@ -40,8 +46,8 @@ class Distances:
 
     real: int
     groups: dict[str, Distance]
-    frechet: Versus | None = None
-    kernel: Versus | None = None
+    frechet: DistanceContrast | None = None
+    kernel: DistanceContrast | None = None
 
     def lines(self) -> list[str]:
         """In words, a line each."""
@@ -61,7 +67,7 @@ class Distances:
         return lines
 
 
-def _told(estimate: Estimate) -> str:
+def _told(estimate: DistanceEstimate) -> str:
     return f"{estimate.value:.3g} ({estimate.low:.3g} to {estimate.high:.3g})"
 
 
@@ -73,26 +79,26 @@ def distances_of(
 
     Raises UserError: fewer than two images of one of them can be used.
     """
-    if not installed():
+    if not effnet_installed():
         _log.warning("no distances to the data; for them: pip install 'artfp[features]'")
         return None
     most = max(map(len, groups.values()))
     ours = _features(limited(real, REAL_FOR_EACH * most), resolution)
     theirs = {name: _features(source) for name, source in groups.items()}
     found = {
-        name: Distance(len(rows), frechet(ours, rows), kernel(ours, rows))
+        name: Distance(len(rows), frechet_distance(ours, rows), kernel_distance(ours, rows))
         for name, rows in theirs.items()
     }
     if CLEAN not in theirs or FINGERPRINTED not in theirs:
         return Distances(len(ours), found)
-    versus = compare(ours, theirs[FINGERPRINTED], theirs[CLEAN])
+    versus = compare_distances(ours, theirs[FINGERPRINTED], theirs[CLEAN])
     return Distances(len(ours), found, versus.frechet, versus.kernel)
 
 
 def _features(source: ImageSource, resolution: int | None = None) -> NDArray[np.float64]:
     """Features (N, D) of what can be read."""
     _log.info("comparing: %s", source.location)
-    return extract(source, image_resolution=resolution, num_workers=0).values
+    return extract_features(source, image_resolution=resolution, num_workers=0).values
 
 
 def study_distances(study: Study) -> Distances | None:

@@ -26,9 +26,9 @@ from artfp.data.geometry import Geometry
 from artfp.data.resume import Manifest
 from artfp.data.sources import ImageSource, open_source
 from artfp.data.subset import limited
-from artfp.generators import find
-from artfp.generators.generate import Generation, generate
-from artfp.generators.training.fit import GENERATOR, SNAPSHOTS, GanTraining, train_gan
+from artfp.generators import find_model
+from artfp.generators.generate import Generation, generate_images
+from artfp.generators.training.fit import GENERATOR, SNAPSHOTS, GanTraining, train_generator
 from artfp.ownership.assignment import Words, drawn_words
 from artfp.watermark import load_encoder
 from artfp.watermark.embed import IMAGES, Embedding, embed
@@ -123,7 +123,7 @@ class Study:
 
     def inputs(self) -> ImageSource | None:
         """What a translator translates: clean images of the first domain; else None."""
-        if not find(self.training.name).translates:
+        if not find_model(self.training.name).translates:
             return None
         return limited(open_source(self.training.data_dirs[0]), self.training.limit)
 
@@ -221,7 +221,7 @@ def train_all(study: Study) -> None:
             keep_every=study.training.keep_every or max(1, study.steps // _SNAPSHOTS_KEPT),
             resume=(output / "checkpoints").is_dir(),
         )
-        train_gan(settings, f"artfp transfer study: {group}")
+        train_generator(settings, f"artfp transfer study: {group}")
 
 
 def _embedded(study: Study, group: str) -> Path:
@@ -253,7 +253,7 @@ def generate_all(study: Study) -> None:
                 target=study.target,
                 device=study.device,
             )
-            generate(job)
+            generate_images(job)
 
 
 def run_stages(study: Study, stages: Sequence[str]) -> None:

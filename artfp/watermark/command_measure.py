@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from artfp.data.bundle import locate, partner
     from artfp.data.files import file_hash
-    from artfp.metrics.perceptual import installed
+    from artfp.metrics.perceptual import effnet_installed
     from artfp.watermark import load_decoder, load_encoder
 
     encoder, _ = load_encoder(args.encoder_path)
@@ -107,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{decoder.bits}; give the two of one training"
         )
     images = _Images(args)
-    if not installed():
+    if not effnet_installed():
         _log.info("without effnet_distance; for it: pip install 'artfp[features]'")
     factors: list[float | None] = [*strengths] or [None]
     results: dict[str, Figures] = {}

@@ -14,7 +14,7 @@ from artfp.data.geometry import fit
 from artfp.data.pixels import to_unit
 from artfp.data.writing import encode_image
 from artfp.metrics.fidelity import psnr, ssim
-from artfp.metrics.perceptual import installed, perceptual_distance
+from artfp.metrics.perceptual import effnet_installed, perceptual_distance
 from artfp.perturbations import PERTURBATIONS
 from artfp.watermark import Decoder, Encoder, add_residual, weaken
 
@@ -166,7 +166,7 @@ def _fidelity(pixels: Tensor, received: Tensor) -> dict[str, Tensor]:
     """PSNR, SSIM and, if installed, the perceptual distance of each image (N, 3, H, W)."""
     x, y = to_unit(pixels), to_unit(received)
     values = {"psnr": psnr(y, x), "ssim": ssim(y, x)}
-    if installed():
+    if effnet_installed():
         values["effnet_distance"] = perceptual_distance(_central(y), _central(x))
     return values
 

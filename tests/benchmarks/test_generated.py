@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from artfp.generators import build
+from artfp.generators import build_model
 from artfp.generators.weights import save_generator
 from artfp.ownership.key import Key
 
@@ -58,7 +58,7 @@ def test_what_was_done_to_a_generator(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_runs_on_files_and_folders(weights: Path, tmp_path: Path) -> None:
     Key.draw().save(tmp_path / "a.key.json")
-    model = build("dcgan", 32, seed=1, changes={"width": 8, "latent": 8})
+    model = build_model("dcgan", 32, seed=1, changes={"width": 8, "latent_dim": 8})
     (tmp_path / "snapshots").mkdir()
     for step in (5, 10):
         card = {"step": step}

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from artfp.generators import Batch, Generator, Moment, build
-from artfp.nn.random_draws import Draws, ImageDraws
+from artfp.generators import Generator, ImageBatch, TrainingStep, build_model
+from artfp.nn.random_inputs import ImageRandomInputs, RandomInputs
 
 
 def squares(count: int, side: int = 16) -> Tensor:
@@ -27,8 +27,8 @@ def squares(count: int, side: int = 16) -> Tensor:
 
 def distance(generator: Generator, data: Tensor) -> float:
     """Mean squared miss of the means and deviations of images averaged to 4 x 4 pixels."""
-    made = generator.sample(ImageDraws(0, range(100)))
-    a, b = (F.adaptive_avg_pool2d(x, 4) for x in (made, data))
+    generated = generator.sample(ImageRandomInputs(0, range(100)))
+    a, b = (F.adaptive_avg_pool2d(x, 4) for x in (generated, data))
     return float((a.mean(0) - b.mean(0)).square().mean() + (a.std(0) - b.std(0)).square().mean())
 
 
@@ -37,22 +37,24 @@ def distances() -> Callable[..., tuple[float, float]]:
     """(name, steps, changes) -> distance to a tiny set of 16 px, before and after a training."""
 
     def train(name: str, steps: int, **changes: Any) -> tuple[float, float]:
-        model = build(name, 16, seed=1, changes=changes)
+        model = build_model(name, 16, seed=1, changes=changes)
         data = squares(64)
         before = distance(model.generator, data)
-        players = model.players()
-        optimizers = [torch.optim.Adam(p.parameters(), p.rate, p.betas) for p in players]
+        trained_networks = model.trained_networks()
+        optimizers = [torch.optim.Adam(p.parameters(), p.lr, p.betas) for p in trained_networks]
         for step in range(steps):
             rows = torch.randint(64, (16,), generator=torch.Generator().manual_seed(step))
-            moment = Moment(step, steps)
-            model.begin_step(moment)
-            for number, (player, optimizer) in enumerate(zip(players, optimizers, strict=True)):
+            progress = TrainingStep(step, steps)
+            model.begin_step(progress)
+            for number, (network, optimizer) in enumerate(
+                zip(trained_networks, optimizers, strict=True)
+            ):
                 for parameter in model.parameters():
                     parameter.requires_grad_(False)
-                for parameter in player.parameters():
+                for parameter in network.parameters():
                     parameter.requires_grad_(True)
-                draws = Draws(torch.Generator().manual_seed(1000 * number + step), 16)
-                loss, _ = player.loss(Batch((data[rows],)), draws, moment)
+                rng = RandomInputs(torch.Generator().manual_seed(1000 * number + step), 16)
+                loss, _ = network.loss(ImageBatch((data[rows],)), rng, progress)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()

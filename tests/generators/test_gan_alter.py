@@ -9,7 +9,7 @@ import torch
 
 from artfp.core.errors import UserError
 from artfp.data.files import file_hash
-from artfp.generators import build
+from artfp.generators import build_model
 from artfp.generators.perturb_weights import Alteration
 from artfp.generators.training_gan_alter import write_altered
 from artfp.generators.weights import load_generator, save_generator
@@ -18,7 +18,7 @@ from artfp.generators.weights import load_generator, save_generator
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """A generator's file."""
-    generator = build("dcgan", 16, seed=1, changes={"width": 8, "latent": 8}).generator
+    generator = build_model("dcgan", 16, seed=1, changes={"width": 8, "latent_dim": 8}).generator
     save_generator(generator, tmp_path / "whole.safetensors", {"step": 7, "class_names": []})
     return tmp_path / "whole.safetensors"
 
@@ -34,9 +34,9 @@ def test_files_and_cards(source: Path, tmp_path: Path) -> None:
     ]
     whole, card = load_generator(source)
     for file, alteration in zip(files, wanted, strict=True):
-        generator, told = load_generator(file)
-        assert told.pop("altered") == [{**alteration.entry(), "of": file_hash(source)}]
-        assert told == card
+        generator, described = load_generator(file)
+        assert described.pop("altered") == [{**alteration.entry(), "of": file_hash(source)}]
+        assert described == card
         expected = alteration.apply(whole).state_dict()
         assert all(torch.equal(value, expected[n]) for n, value in generator.state_dict().items())
     # An altered generator can be altered again, and tells the whole way.

@@ -6,7 +6,7 @@ import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,10 +19,10 @@ from artfp import generators as gans
 from artfp.core.errors import UserError
 from artfp.data.pixels import to_bytes
 from artfp.data.sources import open_source
-from artfp.generators import Config, GenerativeModel, Generator, Player, build
-from artfp.generators.generate import Generation, generate
+from artfp.generators import GenerativeModel, Generator, ModelConfig, TrainedNetwork, build_model
+from artfp.generators.generate import Generation, generate_images
 from artfp.generators.weights import save_generator
-from artfp.nn.random_draws import Draws, ImageDraws
+from artfp.nn.random_inputs import ImageRandomInputs, RandomInputs
 
 
 class Striped(Generator):
@@ -30,13 +30,13 @@ class Striped(Generator):
 
     targets = (0, 1)
 
-    def __init__(self, resolution: int, config: Config, classes: int = 0) -> None:
+    def __init__(self, resolution: int, config: ModelConfig, classes: int = 0) -> None:
         super().__init__(resolution, config, classes)
         self.levels = nn.Parameter(torch.linspace(-0.8, 0.8, max(1, classes)))
 
-    def _sample(self, draws: Draws, labels: Tensor | None) -> Tensor:
+    def _sample(self, rng: RandomInputs, labels: Tensor | None) -> Tensor:
         assert labels is not None
-        noise = draws.uniform(3, self.resolution, self.resolution) * 0.1
+        noise = rng.uniform(3, self.resolution, self.resolution) * 0.1
         return noise + self.levels[labels][:, None, None, None]
 
     def _translate(self, y: Tensor, target: int) -> Tensor:
@@ -44,12 +44,12 @@ class Striped(Generator):
 
 
 class ToyLabelled(GenerativeModel):
-    name, source, departures, labelled = "toy-labelled", "arXiv", "none", True
+    name, reference, departures, labelled = "toy-labelled", "arXiv", "none", True
     resolutions = (8,)
-    sizes: ClassVar[dict[str, Config]] = {"small": Config(), "paper": Config()}
+    small = paper = ModelConfig()
     generator_type = Striped
 
-    def players(self) -> list[Player]:
+    def trained_networks(self) -> list[TrainedNetwork]:
         return []
 
 
@@ -61,7 +61,7 @@ class ToyTranslator(ToyLabelled):
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained DCGAN, with batch statistics that make its images differ."""
     path = tmp_path_factory.mktemp("dcgan") / "generator.safetensors"
-    model = build("dcgan", 16, seed=1, changes={"width": 8})
+    model = build_model("dcgan", 16, seed=1, changes={"width": 8})
     with torch.no_grad():
         for module in model.generator.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -74,11 +74,11 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """Save a class-conditional generator or a translator."""
     for model in (ToyLabelled, ToyTranslator):
-        monkeypatch.setitem(gans.GANS, model.name, model)
+        monkeypatch.setitem(gans.generative_models(), model.name, model)
 
     def save(name: str, classes: int = 0, **card: Any) -> Path:
         path = tmp_path / f"{name}.safetensors"
-        save_generator(build(name, 8, classes=classes).generator, path, card)
+        save_generator(build_model(name, 8, classes=classes).generator, path, card)
         return path
 
     return save
@@ -90,14 +90,14 @@ def pixels(folder: Path) -> dict[str, np.ndarray]:
 
 
 def test_images_are_those_of_the_generator(weights: Path, tmp_path: Path) -> None:
-    done = generate(Generation(weights, tmp_path / "out", 10, seed=3, batch_size=4))
+    done = generate_images(Generation(weights, tmp_path / "out", 10, seed=3, batch_size=4))
     assert (done.images, done.before, done.failed) == (10, 0, [])
     got = pixels(done.folder)
     assert sorted(got) == [f"{i:06}.png" for i in range(10)]
-    generator = build("dcgan", 16, seed=1, changes={"width": 8}).generator
+    generator = build_model("dcgan", 16, seed=1, changes={"width": 8}).generator
     generator.load_state_dict(load_file(weights))
     for start in (0, 4, 8):
-        expected = to_bytes(generator.sample(ImageDraws(3, range(start, start + 4))))
+        expected = to_bytes(generator.sample(ImageRandomInputs(3, range(start, start + 4))))
         for i, image in enumerate(expected[: 10 - start], start):
             np.testing.assert_array_equal(got[f"{i:06}.png"], image.permute(1, 2, 0).numpy())
     assert len({image.tobytes() for image in got.values()}) == 10
@@ -106,7 +106,7 @@ def test_images_are_those_of_the_generator(weights: Path, tmp_path: Path) -> Non
 def test_the_batch_size_and_the_count_do_not_matter(weights: Path, tmp_path: Path) -> None:
     """But for the order in which a machine adds up: a level of 256, in few pixels."""
     runs = [
-        pixels(generate(Generation(weights, tmp_path / f"{n}-{b}", n, 3, b)).folder)
+        pixels(generate_images(Generation(weights, tmp_path / f"{n}-{b}", n, 3, b)).folder)
         for n, b in ((20, 20), (20, 7), (13, 7), (5, 1))
     ]
     for run in runs[1:]:
@@ -115,7 +115,7 @@ def test_the_batch_size_and_the_count_do_not_matter(weights: Path, tmp_path: Pat
             assert off.max() <= 1 and off.mean() < 0.01
     for name, image in runs[2].items():  # with one batch size, to the bit
         np.testing.assert_array_equal(image, runs[1][name])
-    other = pixels(generate(Generation(weights, tmp_path / "other", 20, 4, 20)).folder)
+    other = pixels(generate_images(Generation(weights, tmp_path / "other", 20, 4, 20)).folder)
     assert all((other[name] != image).mean() > 0.5 for name, image in runs[0].items())
 
 
@@ -126,22 +126,22 @@ def test_all_batches_are_of_one_size(
     sizes: list[int] = []
     sample = Generator.sample
 
-    def noting(self: Generator, draws: Draws, labels: Tensor | None = None) -> Tensor:
-        sizes.append(len(draws))
-        return sample(self, draws, labels)
+    def noting(self: Generator, rng: RandomInputs, labels: Tensor | None = None) -> Tensor:
+        sizes.append(len(rng))
+        return sample(self, rng, labels)
 
     monkeypatch.setattr(Generator, "sample", noting)
-    generate(Generation(weights, tmp_path / "out", 10, batch_size=4))
+    generate_images(Generation(weights, tmp_path / "out", 10, batch_size=4))
     assert sizes == [4, 4, 4]
 
 
 def test_a_stopped_run_goes_on(weights: Path, tmp_path: Path) -> None:
-    whole = generate(Generation(weights, tmp_path / "whole", 20, batch_size=4, archive=True))
-    first = generate(Generation(weights, tmp_path / "parts", 9, batch_size=4))
+    whole = generate_images(Generation(weights, tmp_path / "whole", 20, batch_size=4, archive=True))
+    first = generate_images(Generation(weights, tmp_path / "parts", 9, batch_size=4))
     (first.folder / "000002.png").unlink()
     (first.folder / ".0123456789abcdef.tmp").write_bytes(b"cut short")
     before = {path: path.stat().st_mtime_ns for path in first.folder.glob("*.png")}
-    done = generate(Generation(weights, tmp_path / "parts", 20, batch_size=4, archive=True))
+    done = generate_images(Generation(weights, tmp_path / "parts", 20, batch_size=4, archive=True))
     assert (done.images, done.before) == (20, 8)
     assert all(path.stat().st_mtime_ns == then for path, then in before.items())
     for name in ("images.zip", *(f"images/{path.name}" for path in whole.folder.iterdir())):
@@ -152,13 +152,15 @@ def test_a_stopped_run_goes_on(weights: Path, tmp_path: Path) -> None:
         assert len(archive.namelist()) == 20
     for options in ({"seed": 1}, {"batch_size": 5}, {"format": "webp"}):
         with pytest.raises(UserError, match="holds a run of 'generate' with other settings"):
-            generate(Generation(weights, tmp_path / "parts", 20, **{"batch_size": 4, **options}))
+            generate_images(
+                Generation(weights, tmp_path / "parts", 20, **{"batch_size": 4, **options})
+            )
 
 
 def test_classes_have_folders(toys: Callable[..., Path], tmp_path: Path) -> None:
     names = ["cat", "../evil", "", 7, "a dog"]
     path = toys("toy-labelled", 6, class_names=names)
-    done = generate(Generation(path, tmp_path / "out", 13, batch_size=4))
+    done = generate_images(Generation(path, tmp_path / "out", 13, batch_size=4))
     got = pixels(done.folder)
     assert len(got) == done.images == 13
     folders = ["cat", "1", "2", "3", "a dog", "5"]
@@ -168,10 +170,10 @@ def test_classes_have_folders(toys: Callable[..., Path], tmp_path: Path) -> None
         assert folder == folders[label]
         level = (np.linspace(-0.8, 0.8, 6)[label] + 0.05 + 1) / 2 * 255
         assert abs(image.mean() - level) < 3
-    only = generate(Generation(path, tmp_path / "only", 5, label=4))
+    only = generate_images(Generation(path, tmp_path / "only", 5, label=4))
     assert sorted(pixels(only.folder)) == [f"a dog/{i:06}.png" for i in range(5)]
     with pytest.raises(UserError, match="has 6 classes, counted from 0; no 6"):
-        generate(Generation(path, tmp_path / "none", 5, label=6))
+        generate_images(Generation(path, tmp_path / "none", 5, label=6))
 
 
 def test_translations(toys: Callable[..., Path], tmp_path: Path) -> None:
@@ -182,32 +184,38 @@ def test_translations(toys: Callable[..., Path], tmp_path: Path) -> None:
         Image.new("RGB", (8, 8), (level, 0, 255)).save(inputs / "deep" / f"{level:03}.bmp")
     (inputs / "bad.png").write_bytes(b"no image")
     source = open_source(inputs)
-    done = generate(Generation(path, tmp_path / "out", inputs=source, target=1, batch_size=2))
+    done = generate_images(
+        Generation(path, tmp_path / "out", inputs=source, target=1, batch_size=2)
+    )
     assert done.images == 3 and [name for name, _ in done.failed] == ["bad.png"]
     got = pixels(done.folder)
     assert sorted(got) == [f"deep/{level:03}.png" for level in (10, 100, 200)]
     for name, image in got.items():
         assert (image == (255 - int(name[5:8]), 255, 0)).all()
-    again = generate(Generation(path, tmp_path / "out", inputs=source, target=1, batch_size=2))
+    again = generate_images(
+        Generation(path, tmp_path / "out", inputs=source, target=1, batch_size=2)
+    )
     assert again.before == 3
-    few = generate(Generation(path, tmp_path / "few", 2, inputs=source))  # to the first target
+    few = generate_images(
+        Generation(path, tmp_path / "few", 2, inputs=source)
+    )  # to the first target
     assert sorted(pixels(few.folder)) == ["deep/010.png"]
     assert (pixels(few.folder)["deep/010.png"] == (10, 0, 255)).all()
     with pytest.raises(UserError, match="translates to 0, 1, not to 2"):
-        generate(Generation(path, tmp_path / "no", inputs=source, target=2))
+        generate_images(Generation(path, tmp_path / "no", inputs=source, target=2))
     with pytest.raises(UserError, match="translates images; give them with --data_dir"):
-        generate(Generation(path, tmp_path / "no", 3))
+        generate_images(Generation(path, tmp_path / "no", 3))
     with pytest.raises(UserError, match="lies in the folder of the images; choose another"):
-        generate(Generation(path, inputs / "out", inputs=source))
+        generate_images(Generation(path, inputs / "out", inputs=source))
 
 
 def test_what_does_not_fit(weights: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="makes images of its own; give their number with --count"):
-        generate(Generation(weights, tmp_path / "out"))
+        generate_images(Generation(weights, tmp_path / "out"))
     with pytest.raises(UserError, match="leave out --data_dir and --target"):
-        generate(Generation(weights, tmp_path / "out", 3, target=1))
+        generate_images(Generation(weights, tmp_path / "out", 3, target=1))
     with pytest.raises(UserError, match="has 0 classes, counted from 0; no 0"):
-        generate(Generation(weights, tmp_path / "out", 3, label=0))
+        generate_images(Generation(weights, tmp_path / "out", 3, label=0))
     for options, message in (
         ({"count": 0}, "count is 0; it must be 1 or more"),
         ({"batch_size": 0}, "batch_size is 0; it must be 1 or more"),

@@ -7,34 +7,35 @@ import torch
 
 from artfp.core.errors import UserError
 from artfp.generators import (
-    GANS,
-    Batch,
     GenerativeModel,
     Generator,
-    Moment,
-    build,
-    configured,
-    find,
+    ImageBatch,
+    TrainingStep,
+    build_model,
+    find_model,
+    generative_models,
 )
+from artfp.generators.base import SIZES
+from artfp.generators.registry import configure_model
 from artfp.generators.weights import load_generator, save_generator
-from artfp.nn.random_draws import Draws, ImageDraws
+from artfp.nn.random_inputs import ImageRandomInputs, RandomInputs
 
 CLASSES = 3
 
-SMALL = [(name, side) for name, model in GANS.items() for side in model.resolutions]
-PAPER = [(name, min(model.resolutions)) for name, model in GANS.items()]
+SMALL = [(name, side) for name, model in generative_models().items() for side in model.resolutions]
+PAPER = [(name, min(model.resolutions)) for name, model in generative_models().items()]
 
 
 def new(name: str, side: int, size: str = "small", seed: int = 0) -> GenerativeModel:
-    return build(name, side, size, seed, CLASSES if GANS[name].labelled else 0)
+    return build_model(name, side, size, seed, CLASSES if generative_models()[name].labelled else 0)
 
 
-def batch_for(model: GenerativeModel, count: int) -> Batch:
-    draws = torch.Generator().manual_seed(0)
+def batch_for(model: GenerativeModel, count: int) -> ImageBatch:
+    rng = torch.Generator().manual_seed(0)
     side = model.resolution
     shape = (count, 3, side, side)
-    images = tuple(torch.rand(shape, generator=draws) for _ in range(model.domains))
-    return Batch(images, torch.arange(count) % CLASSES if model.labelled else None)
+    images = tuple(torch.rand(shape, generator=rng) for _ in range(model.domains))
+    return ImageBatch(images, torch.arange(count) % CLASSES if model.labelled else None)
 
 
 def images_of(model: GenerativeModel, generator: Generator, numbers: range) -> torch.Tensor:
@@ -42,7 +43,7 @@ def images_of(model: GenerativeModel, generator: Generator, numbers: range) -> t
         x = batch_for(model, 16).x[numbers.start : numbers.stop]
         return generator.translate(x, generator.targets[0])
     labels = torch.tensor([i % CLASSES for i in numbers]) if model.labelled else None
-    return generator.sample(ImageDraws(5, numbers), labels)
+    return generator.sample(ImageRandomInputs(5, numbers), labels)
 
 
 @pytest.mark.parametrize(("name", "side"), SMALL)
@@ -58,20 +59,20 @@ def test_images_at_every_resolution(name: str, side: int) -> None:
 )
 def test_every_player_trains_all_that_is_its_own(name: str, side: int, size: str) -> None:
     model = new(name, side, size)
-    batch, moment = batch_for(model, 4), Moment(9, 10)  # whatever grows has grown
-    model.prepare(batch, Draws(torch.Generator().manual_seed(1), 4))
-    model.begin_step(moment)
+    batch, progress = batch_for(model, 4), TrainingStep(9, 10)  # whatever grows has grown
+    model.prepare(batch, RandomInputs(torch.Generator().manual_seed(1), 4))
+    model.begin_step(progress)
     trained = set()
-    for player in model.players():
+    for network in model.trained_networks():
         model.zero_grad(set_to_none=True)
-        draws = Draws(torch.Generator().manual_seed(2), 4)
-        loss, figures = player.loss(batch, draws, moment)
+        rng = RandomInputs(torch.Generator().manual_seed(2), 4)
+        loss, scalars = network.loss(batch, rng, progress)
         assert loss.shape == () and loss.isfinite()
-        assert all(value.shape == () for value in figures.values())
+        assert all(value.shape == () for value in scalars.values())
         loss.backward()
-        for parameter in player.parameters():
+        for parameter in network.parameters():
             assert parameter.grad is not None and parameter.grad.isfinite().all()
-        trained |= set(player.parameters())
+        trained |= set(network.parameters())
     assert set(model.generator.parameters()) <= trained
 
 
@@ -81,16 +82,16 @@ def test_every_player_trains_in_bf16(name: str, side: int) -> None:
     losses = []
     for lower in (False, True):
         model = new(name, side)
-        batch, moment = batch_for(model, 4), Moment(9, 10)
-        model.prepare(batch, Draws(torch.Generator().manual_seed(1), 4))
-        model.begin_step(moment)
-        for player in model.players():
+        batch, progress = batch_for(model, 4), TrainingStep(9, 10)
+        model.prepare(batch, RandomInputs(torch.Generator().manual_seed(1), 4))
+        model.begin_step(progress)
+        for network in model.trained_networks():
             model.zero_grad(set_to_none=True)
             with torch.autocast("cpu", torch.bfloat16, enabled=lower):
-                draws = Draws(torch.Generator().manual_seed(2), 4)
-                loss, _ = player.loss(batch, draws, moment)
+                rng = RandomInputs(torch.Generator().manual_seed(2), 4)
+                loss, _ = network.loss(batch, rng, progress)
             loss.backward()
-            grads = [p.grad for p in player.parameters() if p.grad is not None]
+            grads = [p.grad for p in network.parameters() if p.grad is not None]
             assert grads and all(grad.isfinite().all() for grad in grads)
             losses.append(float(loss.detach()))
     exact, lowered = losses[: len(losses) // 2], losses[len(losses) // 2 :]
@@ -138,42 +139,43 @@ def test_generators_are_saved_and_loaded(
     assert torch.equal(images_of(model, generator, range(4)), expected)
 
 
-@pytest.mark.parametrize("name", GANS)
+@pytest.mark.parametrize("name", generative_models())
 def test_models_say_what_they_are(name: str) -> None:
-    model = find(name)
-    assert model.name == name and "arXiv" in model.source and len(model.departures) > 20
-    assert set(model.sizes) == {"paper", "small"}
-    for size in model.sizes:
+    model = find_model(name)
+    assert model.name == name and "arXiv" in model.reference and len(model.departures) > 20
+    for size in SIZES:
         for side in model.resolutions:
-            config = configured(name, side, size)
-            assert config.batch > 0 and config.steps > 0 and 0.0 <= config.average < 1.0
+            config = configure_model(name, side, size)
+            assert config.batch_size > 0 and config.steps > 0 and 0.0 <= config.ema_decay < 1.0
     kinds = {"unconditional", "class-conditional", "translator"}
     assert model.kind() in kinds and 32 in model.resolutions
 
 
 def test_names_settings_and_classes_that_do_not_exist() -> None:
     with pytest.raises(UserError, match="no generative model is called 'gan'; choose from dcgan"):
-        build("gan", 32)
+        build_model("gan", 32)
     with pytest.raises(UserError, match="dcgan works at 16, 32, 64, 128 pixels a side, not at 33"):
-        build("dcgan", 33)
-    with pytest.raises(UserError, match="comes in the sizes paper, small, not 'large'"):
-        build("dcgan", 32, "large")
+        build_model("dcgan", 33)
+    with pytest.raises(UserError, match="comes in the sizes small, paper, not 'large'"):
+        build_model("dcgan", 32, "large")
     with pytest.raises(UserError, match="dcgan has no setting 'depth'; choose from batch"):
-        build("dcgan", 32, changes={"depth": 3})
+        build_model("dcgan", 32, changes={"depth": 3})
     for value in ("x", "1.5", None, "inf"):
         with pytest.raises(UserError, match=f"width is {value!r}; it must be like 64"):
-            build("dcgan", 32, changes={"width": value})
+            build_model("dcgan", 32, changes={"width": value})
     with pytest.raises(UserError, match="dcgan cannot be built with these settings"):
-        build("dcgan", 32, changes={"width": -8})
+        build_model("dcgan", 32, changes={"width": -8})
     with pytest.raises(UserError, match="dcgan takes no labels; 10 classes were given"):
-        build("dcgan", 32, classes=10)
-    config = configured("sngan", 32, changes={"width": "16", "rate": "1e-3", "betas": [0.5, 0.9]})
-    assert (config.width, config.rate, config.betas) == (16, 1e-3, (0.5, 0.9))  # type: ignore
+        build_model("dcgan", 32, classes=10)
+    config = configure_model(
+        "sngan", 32, changes={"width": "16", "lr": "1e-3", "betas": [0.5, 0.9]}
+    )
+    assert (config.width, config.lr, config.betas) == (16, 1e-3, (0.5, 0.9))  # type: ignore
 
 
 def test_the_average_forgets_the_first_weights() -> None:
-    model = build("dcgan", 16)
-    decays = [model.decay(Moment(step, 5000)) for step in range(5000)]
+    model = build_model("dcgan", 16)
+    decays = [model.ema_decay_at(TrainingStep(step, 5000)) for step in range(5000)]
     assert decays[0] == pytest.approx(0.1) and decays[90] == pytest.approx(0.91)
     assert decays == sorted(decays) and decays[-1] == 0.995
-    assert build("dcgan", 16, "paper").decay(Moment(100, 200)) == 0.0
+    assert build_model("dcgan", 16, "paper").ema_decay_at(TrainingStep(100, 200)) == 0.0

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from artfp.core.errors import UserError
-from artfp.generators import Generator, build
+from artfp.generators import Generator, build_model
 from artfp.generators.perturb_weights import (
     ALTERATIONS,
     Alteration,
@@ -18,19 +18,19 @@ from artfp.generators.perturb_weights import (
     quantised,
     weights_of,
 )
-from artfp.nn.random_draws import ImageDraws
+from artfp.nn.random_inputs import ImageRandomInputs
 
 
 @pytest.fixture(scope="module")
 def generator() -> Generator:
     """A small DCGAN's, with statistics of batch normalisation that are not those of a new one."""
-    made = build("dcgan", 16, seed=3, changes={"width": 8, "latent": 16}).generator
+    generated = build_model("dcgan", 16, seed=3, changes={"width": 8, "latent_dim": 16}).generator
     rng = torch.Generator().manual_seed(0)
-    for module in made.modules():
+    for module in generated.modules():
         if isinstance(module, nn.BatchNorm2d):
             assert module.running_mean is not None
             module.running_mean.normal_(generator=rng)
-    return made.eval()
+    return generated.eval()
 
 
 def arrays(generator: Generator) -> dict[str, NDArray[np.float64]]:
@@ -41,14 +41,14 @@ def arrays(generator: Generator) -> dict[str, NDArray[np.float64]]:
     ("name", "changes"),
     [
         ("dcgan", {"width": 8}),
-        ("sngan", {"width": 8, "critic": 8}),
-        ("progan", {"volume": 128, "most": 16}),
+        ("sngan", {"width": 8, "discriminator_width": 8}),
+        ("progan", {"channel_base": 128, "channel_max": 16}),
     ],
 )
 def test_weights_are_those_of_convolutions_and_linear_layers(
     name: str, changes: dict[str, int]
 ) -> None:
-    generator = build(name, 16, changes=changes).generator
+    generator = build_model(name, 16, changes=changes).generator
     layers = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
     expected = {f"{n}.weight" for n, m in generator.named_modules() if isinstance(m, layers)}
     assert set(weights_of(generator)) == expected
@@ -64,8 +64,8 @@ def test_all_else_stays_and_so_does_the_original(by: str, generator: Generator) 
     for name, value in generator.state_dict().items():
         assert torch.equal(value, before[name])
     # The copy is whole: it makes other images, in evaluation mode.
-    draws = [ImageDraws(0, range(2)) for _ in range(2)]
-    one, two = generator.sample(draws[0]), altered.sample(draws[1])
+    rng = [ImageRandomInputs(0, range(2)) for _ in range(2)]
+    one, two = generator.sample(rng[0]), altered.sample(rng[1])
     assert one.shape == two.shape and not torch.equal(one, two)
     assert not altered.training and altered.model == "dcgan"
 

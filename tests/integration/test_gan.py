@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from artfp.generators import GANS
+from artfp.generators import generative_models
 from artfp.generators.weights import load_generator
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,17 +24,17 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*GPU available but not used.*")
 def test_the_list_names_every_model(call: Call) -> None:
     code, said, errors = call("gan", "list", "--departures")
     assert (code, errors) == (0, [])
-    for name, model in GANS.items():
+    for name, model in generative_models().items():
         row = next(line for line in said if re.match(rf"│ {name} +│", line))
         assert model.kind() in row and ", ".join(map(str, model.resolutions)) in row
-        assert re.search(r"\d\.\dM", row) and model.source.split(",")[0] in row
+        assert re.search(r"\d\.\dM", row) and model.reference.split(",")[0] in row
         assert any(line.startswith(f"{name}: {model.departures[:20]}") for line in said)
 
 
 def test_train_and_generate(call: Call, photo_folder: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     words = ["train", "dcgan", "--data_dir", photo_folder, "--output_dir", run, "--cuda", -1]
-    words += ["--resolution", 16, "--set", "width=8,average=0.5", "--max_steps", 3]
+    words += ["--resolution", 16, "--set", "width=8,ema_decay=0.5", "--max_steps", 3]
     words += ["--batch_size", 8, "--seed", 5, "--keep_every", 2]
     code, said, errors = call("gan", *words)
     assert code == 0 and said == [f"wrote {run}/generator.safetensors"]
@@ -57,17 +57,25 @@ def test_train_and_generate(call: Call, photo_folder: Path, tmp_path: Path) -> N
     assert call("gan", "train", "--config", tmp_path / "again.yaml")[0] == 0
 
     weights = run / "generator.safetensors"
-    made = ["generate", "--generator", weights, "--output_dir", tmp_path / "made", "--count", 5]
-    code, said, errors = call("gan", *made, "--archive", "--cuda", -1)
+    generated = [
+        "generate",
+        "--generator",
+        weights,
+        "--output_dir",
+        tmp_path / "made",
+        "--count",
+        5,
+    ]
+    code, said, errors = call("gan", *generated, "--archive", "--cuda", -1)
     assert (code, said, errors) == (0, [f"5 images in {tmp_path}/made/images"], [])
     assert (tmp_path / "made" / "images.zip").is_file()
-    code, said, _ = call("gan", *made, "--count", 6, "--cuda", -1)
+    code, said, _ = call("gan", *generated, "--count", 6, "--cuda", -1)
     assert (code, said) == (0, [f"6 images in {tmp_path}/made/images, 5 of them before"])
 
 
 def test_alter_and_go_on(call: Call, photo_folder: Path, tmp_path: Path) -> None:
     run, train = tmp_path / "run", ["train", "dcgan", "--data_dir", photo_folder, "--cuda", -1]
-    small = ["--resolution", 16, "--set", "width=8,latent=8", "--batch_size", 8]
+    small = ["--resolution", 16, "--set", "width=8,latent_dim=8", "--batch_size", 8]
     assert call("gan", *train, *small, "--output_dir", run, "--max_steps", 2)[0] == 0
     weights, out = run / "generator.safetensors", tmp_path / "altered"
     words = ["alter", "--generator", weights, "--output_dir", out, "--noise", "0.01,0.1"]
@@ -101,13 +109,13 @@ def test_alter_and_go_on(call: Call, photo_folder: Path, tmp_path: Path) -> None
 SPY = """
 import pathlib, sys
 from artfp.cli.main import main
-from artfp.generators.training.module import GanModule
+from artfp.generators.training.module import GenerativeModule
 
 def on_train_end(self):
     weights = [float(p.double().abs().sum()) for p in self.model.parameters()]
     pathlib.Path(sys.argv[0]).with_name(f"rank{self.global_rank}").write_text(repr(weights))
 
-GanModule.on_train_end = on_train_end
+GenerativeModule.on_train_end = on_train_end
 if __name__ == "__main__":
     raise SystemExit(main(sys.argv[1:], command="gan"))
 """
@@ -119,7 +127,14 @@ def test_two_processes(photo_folder: Path, tmp_path: Path) -> None:
     """DDP over two CPU processes: the same weights on both, one result."""
     (tmp_path / "spy.py").write_text(SPY)
     words = ["train", "sngan", "--data_dir", photo_folder, "--output_dir", tmp_path / "run"]
-    words += ["--resolution", 16, "--set", "width=8,critic=8,turns=2", "--max_steps", 4]
+    words += [
+        "--resolution",
+        16,
+        "--set",
+        "width=8,discriminator_width=8,discriminator_steps=2",
+        "--max_steps",
+        4,
+    ]
     words += ["--batch_size", 4, "--accelerator", "cpu", "--devices", 2]
     done = subprocess.run(
         [sys.executable, *map(str, [tmp_path / "spy.py", *words])],
@@ -153,7 +168,7 @@ def test_two_processes(photo_folder: Path, tmp_path: Path) -> None:
         (["train", "vae"], "no generative model is called 'vae'; choose from"),
         (["train", "dcgan", "--set", "width"], "--set width: write NAME=VALUE"),
         (["train", "dcgan", "--set", "width=x"], "width is 'x'; it must be like 64"),
-        (["train", "dcgan", "--size", "big"], "dcgan comes in the sizes paper, small, not 'big'"),
+        (["train", "dcgan", "--size", "big"], "dcgan comes in the sizes small, paper, not 'big'"),
         (["train", "dcgan", "--resolution", 48], "dcgan works at 16, 32"),
         (
             ["train", "dcgan", "--resolution", "x"],
@@ -167,7 +182,10 @@ def test_two_processes(photo_folder: Path, tmp_path: Path) -> None:
         ),
         (["train", "dcgan", "--data_dir", "nowhere"], "nowhere: no such file or folder"),
         (["train", "dcgan", "--init", "no.safetensors"], "no generator at no.safetensors"),
-        (["train", "dcgan", "--hold", 5], "hold is for a training that goes on from another"),
+        (
+            ["train", "dcgan", "--freeze_steps", 5],
+            "--freeze_steps is for a training that continues another",
+        ),
         (["alter", "--generator", "no.safetensors", "--bits", 8], "no generator at no.safetensors"),
         (["alter", "--generator", "no", "--noise", "0.1,x"], "--noise 0.1,x: expected numbers"),
         (["alter", "--generator", "no"], "no alteration; give --noise, --bits or --prune"),

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from artfp.metrics.perceptual import installed
+from artfp.metrics.perceptual import effnet_installed
 from artfp.watermark import build_pair, save_network
 from artfp.watermark.measure import CONDITIONS
 
 Call = Callable[..., tuple[int, list[str], list[str]]]
-DISTANCE = ["effnet_distance"] if installed() else []
+DISTANCE = ["effnet_distance"] if effnet_installed() else []
 FIGURES = [
     "images",
     "psnr",
@@ -62,8 +62,8 @@ def test_without_the_extra(
     call: Call, words: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It says what is missing, and how to get it; the rest is there."""
-    monkeypatch.setattr("artfp.metrics.perceptual.installed", lambda: False)
-    monkeypatch.setattr("artfp.watermark.measure.installed", lambda: False)
+    monkeypatch.setattr("artfp.metrics.perceptual.effnet_installed", lambda: False)
+    monkeypatch.setattr("artfp.watermark.measure.effnet_installed", lambda: False)
     code, out, err = call("measure", *words, "--strengths", 1)
     assert code == 0 and err == ["without effnet_distance; for it: pip install 'artfp[features]'"]
     assert [row[0] for row in cells(out)[2:-2]] == [f for f in FIGURES if f not in DISTANCE]

@@ -22,7 +22,7 @@ def words(weights: Path, photo_folder: Path, tmp_path: Path) -> list[object]:
     return [
         *("study", "dcgan", "--data_dir", photo_folder, "--output_dir", tmp_path / "study"),
         *("--encoder_path", weights / "encoder.safetensors", "--cuda", -1, "--num_workers", 0),
-        *("--set", "width=8,average=0.5", "--batch_size", 8, "--max_steps", 3, "--limit", 16),
+        *("--set", "width=8,ema_decay=0.5", "--batch_size", 8, "--max_steps", 3, "--limit", 16),
         *("--images", 16, "--progress_images", 4),
     ]
 

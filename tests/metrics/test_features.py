@@ -14,17 +14,23 @@ from torch import Tensor
 
 from artfp.core.errors import UserError
 from artfp.data.sources import open_source
-from artfp.metrics.effnet import installed
-from artfp.metrics.features import SIDE, EffnetFeatures, Network, extract, features_of
+from artfp.metrics.features import (
+    EFFNET_SIDE,
+    EffnetFeatures,
+    FeatureNetwork,
+    extract_features,
+    features_of,
+)
 from artfp.metrics.inception import load_inception
+from artfp.metrics.perceptual import effnet_installed
 
-needs_features = pytest.mark.skipif(not installed(), reason="needs the extra `features`")
+needs_features = pytest.mark.skipif(not effnet_installed(), reason="needs the extra `features`")
 needs_fid = pytest.mark.skipif(
     importlib.util.find_spec("torch_fidelity") is None, reason="needs the extra `fid`"
 )
 
 
-class Means(Network):
+class Means(FeatureNetwork):
     """The mean colour and the size of images: features that a test can compute."""
 
     names = ("frechet_means", "kernel_means")
@@ -61,7 +67,7 @@ def means(folder: Path, names: list[str]) -> np.ndarray:
 def test_sizes_and_failures(mixed: Path, batch_size: int) -> None:
     """Images stand in the order of their names; what cannot be read is told and left out."""
     done: list[int] = []
-    found = extract(mixed, Means(), batch_size=batch_size, num_workers=0, tick=done.append)
+    found = extract_features(mixed, Means(), batch_size=batch_size, num_workers=0, tick=done.append)
     assert found.names == ["0.png", "1.png", "2.png", "3.png", "4.png"]
     np.testing.assert_allclose(found.values, means(mixed, found.names))
     assert [name for name, _ in found.failed] == ["3a.png"] and sum(done) == 6
@@ -70,14 +76,14 @@ def test_sizes_and_failures(mixed: Path, batch_size: int) -> None:
 
 def test_resized_for_the_network(mixed: Path) -> None:
     network = Means(side=16)
-    found = extract(mixed, network, batch_size=4, num_workers=0)
+    found = extract_features(mixed, network, batch_size=4, num_workers=0)
     assert set(network.shapes) == {(4, 3, 16, 16)}
     expected = means(mixed, found.names)
     np.testing.assert_allclose(found.values[:, :3], expected[:, :3], atol=1.5)
 
 
 def test_limit_and_resolution(mixed: Path) -> None:
-    found = extract(mixed, Means(), image_resolution=5, limit=3, num_workers=0)
+    found = extract_features(mixed, Means(), image_resolution=5, limit=3, num_workers=0)
     assert found.names == ["0.png", "1.png", "2.png"] and (found.values[:, 3] == 5.0).all()
 
 
@@ -94,14 +100,14 @@ def test_refused(mixed: Path, tmp_path: Path) -> None:
     for name in ("1.png", "2.png", "3.png", "4.png"):
         (mixed / name).unlink()
     with pytest.raises(UserError, match=r"1 of 2 images can be used, and .*2 or more.*3a\.png"):
-        extract(mixed, Means(), num_workers=0)
+        extract_features(mixed, Means(), num_workers=0)
 
 
 @needs_features
 def test_features_are_what_the_classifier_sees(photo_crops: Callable[..., Tensor]) -> None:
     """The package's own last layer on them gives the package's own answers."""
     network = EffnetFeatures()
-    x = photo_crops(3, SIDE)
+    x = photo_crops(3, EFFNET_SIDE)
     with torch.no_grad():
         found = network(x)
         expected = network.network((x.float() - 127.0) / 128.0)
@@ -113,8 +119,8 @@ def test_features_are_what_the_classifier_sees(photo_crops: Callable[..., Tensor
 @needs_features
 def test_the_same_in_other_batches(photo_folder: Path) -> None:
     network = EffnetFeatures()
-    few = extract(photo_folder, network, batch_size=5, limit=12, num_workers=0)
-    many = extract(photo_folder, network, batch_size=12, limit=12, num_workers=0)
+    few = extract_features(photo_folder, network, batch_size=5, limit=12, num_workers=0)
+    many = extract_features(photo_folder, network, batch_size=12, limit=12, num_workers=0)
     assert few.names == many.names and few.values.shape == (12, 1280)
     np.testing.assert_allclose(few.values, many.values, atol=1e-4)
 
@@ -139,7 +145,7 @@ def test_inception_takes_a_file_of_weights(
     torch.save(original.state_dict(), path)
     network = load_inception(path)
     assert not network.published and network.names == ("frechet_inception", "kernel_inception")
-    found = extract(mixed, network, num_workers=0, limit=2)
+    found = extract_features(mixed, network, num_workers=0, limit=2)
     assert found.values.shape == (2, 2048)
     pixels = np.array(Image.open(mixed / "1.png"))
     expected = original(torch.from_numpy(pixels).permute(2, 0, 1)[None])[0]

@@ -7,13 +7,13 @@ import pytest
 from scipy import linalg
 
 from artfp.metrics.frechet_kernel import (
-    LEAST_FOR_LIMIT,
-    Comparison,
-    Estimate,
-    compare,
-    frechet,
-    frechet_limit,
-    kernel,
+    MIN_IMAGES_PER_FEATURE,
+    DistanceComparison,
+    DistanceEstimate,
+    compare_distances,
+    frechet_distance,
+    frechet_distance_limit,
+    kernel_distance,
 )
 
 Array = np.ndarray
@@ -51,8 +51,10 @@ def kernel_by_pairs(x: Array, y: Array) -> float:
 def test_frechet_is_the_published_formula() -> None:
     for rows in ((200, 150), (40, 9), (13, 200)):
         x, y = draw(1, rows[0], 8), draw(2, rows[1], 8, scale=1.4, shift=0.3)
-        assert frechet(x, y).value == pytest.approx(frechet_by_scipy(x, y), rel=1e-9)
-        assert frechet(y, x).value == pytest.approx(frechet(x, y).value, rel=1e-10)
+        assert frechet_distance(x, y).value == pytest.approx(frechet_by_scipy(x, y), rel=1e-9)
+        assert frechet_distance(y, x).value == pytest.approx(
+            frechet_distance(x, y).value, rel=1e-10
+        )
 
 
 def test_frechet_of_fewer_images_than_features() -> None:
@@ -64,38 +66,40 @@ def test_frechet_of_fewer_images_than_features() -> None:
     apart = x.mean(0) - y.mean(0)
     expected = apart @ apart + np.trace(np.cov(x.T) + np.cov(y.T))
     expected -= 2.0 * np.sqrt(np.maximum(inner, 0.0)).sum()
-    assert frechet(x, y).value == pytest.approx(expected, rel=1e-6)
-    assert frechet(x, x).value == pytest.approx(0.0, abs=1e-12)
+    assert frechet_distance(x, y).value == pytest.approx(expected, rel=1e-6)
+    assert frechet_distance(x, x).value == pytest.approx(0.0, abs=1e-12)
     tall = draw(3, 200, 60)
-    assert frechet(tall, tall[::-1]).value == pytest.approx(0.0, abs=1e-12)
+    assert frechet_distance(tall, tall[::-1]).value == pytest.approx(0.0, abs=1e-12)
 
 
 def test_frechet_of_known_gaussians() -> None:
     """One dimension: (m1 - m2)^2 + (s1 - s2)^2, exactly, whatever the images are."""
     x, y = draw(1, 30, 1), draw(2, 50, 1, scale=3.0, shift=2.0)
     expected = (x.mean() - y.mean()) ** 2 + (x.std(ddof=1) - y.std(ddof=1)) ** 2
-    assert frechet(x, y).value == pytest.approx(expected, rel=1e-10)
+    assert frechet_distance(x, y).value == pytest.approx(expected, rel=1e-10)
 
 
 def test_constant_features_do_no_harm() -> None:
     """Such as units that no image excites."""
     x, y = draw(1, 40, 5), draw(2, 40, 5, shift=1.0)
     first, second = (np.hstack([rows, np.full((40, 3), 2.0)]) for rows in (x, y))
-    assert frechet(first, second).value == pytest.approx(frechet(x, y).value, rel=1e-9)
-    same = frechet(np.ones((5, 3)), np.ones((4, 3)))
+    assert frechet_distance(first, second).value == pytest.approx(
+        frechet_distance(x, y).value, rel=1e-9
+    )
+    same = frechet_distance(np.ones((5, 3)), np.ones((4, 3)))
     assert (same.value, same.error) == (0.0, 0.0)
 
 
 def test_kernel_is_the_sum_over_pairs() -> None:
     x, y = draw(1, 17, 6), draw(2, 23, 6, scale=1.3, shift=0.2)
-    assert kernel(x, y).value == pytest.approx(kernel_by_pairs(x, y), rel=1e-10)
+    assert kernel_distance(x, y).value == pytest.approx(kernel_by_pairs(x, y), rel=1e-10)
 
 
 def test_kernel_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = draw(1, 40, 6), draw(2, 31, 6, shift=0.2)
-    whole = kernel(x, y)
+    whole = kernel_distance(x, y)
     monkeypatch.setattr("artfp.metrics.frechet_kernel._BLOCK", 100)
-    parts = kernel(x, y)
+    parts = kernel_distance(x, y)
     assert parts.value == pytest.approx(whole.value, rel=1e-12)
     assert parts.error == pytest.approx(whole.error, rel=1e-9)
 
@@ -107,7 +111,7 @@ def test_kernel_error_is_the_jackknife() -> None:
     for rows, of in ((x, lambda r: kernel_by_pairs(r, y)), (y, lambda r: kernel_by_pairs(x, r))):
         left = np.array([of(np.delete(rows, i, axis=0)) for i in range(len(rows))])
         variance += (len(rows) - 1) / len(rows) * ((left - left.mean()) ** 2).sum()
-    assert kernel(x, y).error == pytest.approx(np.sqrt(variance), rel=1e-9)
+    assert kernel_distance(x, y).error == pytest.approx(np.sqrt(variance), rel=1e-9)
 
 
 @pytest.mark.parametrize("width", [3, 300])
@@ -115,54 +119,54 @@ def test_frechet_error_is_the_derivative(width: int) -> None:
     """Close to leaving out each of many images in turn, for fewer features than images and more."""
     x, y = draw(1, 150, width), draw(2, 120, width, scale=1.5, shift=0.5)
     variance = 0.0
-    for rows, of in ((x, lambda r: frechet(r, y)), (y, lambda r: frechet(x, r))):
+    for rows, of in ((x, lambda r: frechet_distance(r, y)), (y, lambda r: frechet_distance(x, r))):
         step = 1 if width == 3 else 5
         kept = range(0, len(rows), step)
         left = np.array([of(np.delete(rows, i, axis=0)).value for i in kept])
         variance += (len(rows) - 1) * left.var(ddof=1)
     tolerance = 0.05 if width == 3 else 0.25
-    assert frechet(x, y).error == pytest.approx(np.sqrt(variance), rel=tolerance)
+    assert frechet_distance(x, y).error == pytest.approx(np.sqrt(variance), rel=tolerance)
 
 
 def test_comparison_holds_what_the_parts_say() -> None:
     real, a, b = draw(1, 80, 6), draw(2, 60, 6, shift=0.6), draw(3, 60, 6, scale=1.2, shift=0.5)
-    found = compare(real, a, b, confidence=0.9)
+    found = compare_distances(real, a, b, confidence=0.9)
     assert found.limit is not None
     for versus, function in (
-        (found.frechet, frechet),
-        (found.kernel, kernel),
-        (found.limit, frechet_limit),
+        (found.frechet, frechet_distance),
+        (found.kernel, kernel_distance),
+        (found.limit, frechet_distance_limit),
     ):
         assert versus.a == function(real, a, 0.9) and versus.b == function(real, b, 0.9)
         assert versus.difference.value == pytest.approx(versus.a.value - versus.b.value)
         assert versus.ratio is not None and versus.ratio.low < versus.ratio.value
         assert versus.ratio.value == pytest.approx(versus.a.value / versus.b.value)
-    assert compare(real, a, a).frechet.difference.value == 0.0
+    assert compare_distances(real, a, a).frechet.difference.value == 0.0
     assert (
-        compare(real, b, a).frechet.difference.value
-        == -compare(real, a, b).frechet.difference.value
+        compare_distances(real, b, a).frechet.difference.value
+        == -compare_distances(real, a, b).frechet.difference.value
     )
 
 
 def test_what_two_distances_share_cancels() -> None:
     """With few real images they are most of the error of a distance and none of a difference."""
     real, a, b = draw(1, 40, 3), draw(2, 4000, 3, shift=0.7), draw(3, 4000, 3, shift=0.7)
-    found = compare(real, a, b)
+    found = compare_distances(real, a, b)
     for versus in (found.frechet, found.kernel):
         assert versus.difference.error < 0.5 * versus.a.error
 
 
 def test_unequal_numbers_are_made_equal_for_frechet() -> None:
     real, a, b = draw(1, 90, 5), draw(2, 100, 5), draw(3, 50, 5)
-    found = compare(real, a, b)
-    assert found.frechet.a == frechet(real, a[::2])
-    assert found.kernel.a == kernel(real, a)
+    found = compare_distances(real, a, b)
+    assert found.frechet.a == frechet_distance(real, a[::2])
+    assert found.kernel.a == kernel_distance(real, a)
 
 
 def test_no_ratio_to_a_distance_that_may_be_none() -> None:
     real, a, b = draw(1, 60, 4), draw(2, 60, 4, shift=1.0), draw(3, 60, 4)
-    assert compare(real, a, b).kernel.ratio is None
-    assert compare(real, b, a).kernel.ratio is not None
+    assert compare_distances(real, a, b).kernel.ratio is None
+    assert compare_distances(real, b, a).kernel.ratio is not None
 
 
 @pytest.mark.parametrize(
@@ -175,22 +179,22 @@ def test_no_ratio_to_a_distance_that_may_be_none() -> None:
     ],
 )
 def test_refused(x: Array, y: Array, match: str) -> None:
-    for function in (frechet, kernel, frechet_limit):
+    for function in (frechet_distance, kernel_distance, frechet_distance_limit):
         with pytest.raises(ValueError, match=match):
             function(x, y)
 
 
 def test_refused_numbers() -> None:
     x = draw(1, 20, 6)
-    with pytest.raises(ValueError, match=f"takes {6 * LEAST_FOR_LIMIT} or more"):
-        frechet_limit(x, x)
-    assert compare(x, x, x).limit is None
+    with pytest.raises(ValueError, match=f"takes {6 * MIN_IMAGES_PER_FEATURE} or more"):
+        frechet_distance_limit(x, x)
+    assert compare_distances(x, x, x).limit is None
     with pytest.raises(ValueError, match="confidence is 1"):
-        frechet(x, x, confidence=1.0)
+        frechet_distance(x, x, confidence=1.0)
 
 
 def test_two_images_have_no_kernel_interval() -> None:
-    found = kernel(draw(1, 2, 3), draw(2, 9, 3))
+    found = kernel_distance(draw(1, 2, 3), draw(2, 9, 3))
     assert np.isfinite(found.value) and np.isnan([found.error, found.low, found.high]).all()
 
 
@@ -214,7 +218,7 @@ def truth(scale: float, shift: float, width: int) -> tuple[float, float]:
     return float(apart), squared
 
 
-def covers(found: Estimate, true: float) -> bool:
+def covers(found: DistanceEstimate, true: float) -> bool:
     return found.low <= true <= found.high
 
 
@@ -223,20 +227,20 @@ TRUE_A, TRUE_B = truth(1.25, 0.35, WIDTH), truth(1.1, 0.3, WIDTH)
 
 
 @pytest.fixture(scope="module")
-def studies() -> list[Comparison]:
+def studies() -> list[DistanceComparison]:
     """300 studies of Gaussians whose distances are known, at 90%."""
     found = []
     for run in range(300):
         real = draw(3 * run, 150, WIDTH)
         a = draw(3 * run + 1, 150, WIDTH, scale=1.25, shift=0.35)
         b = draw(3 * run + 2, 150, WIDTH, scale=1.1, shift=0.3)
-        found.append(compare(real, a, b, 0.9))
+        found.append(compare_distances(real, a, b, 0.9))
     return found
 
 
 @pytest.mark.parametrize("which", ["kernel", "limit"])
 @pytest.mark.parametrize("what", ["a", "b", "difference", "ratio"])
-def test_intervals_hold_the_truth(studies: list[Comparison], which: str, what: str) -> None:
+def test_intervals_hold_the_truth(studies: list[DistanceComparison], which: str, what: str) -> None:
     """They miss in 10% of the studies; of intervals a third too narrow 73% would hold it.
 
     No ratio says nothing, and so is never wrong.
@@ -249,7 +253,7 @@ def test_intervals_hold_the_truth(studies: list[Comparison], which: str, what: s
 
 
 @pytest.mark.parametrize("what", ["a", "difference"])
-def test_frechet_intervals_hold_the_mean(studies: list[Comparison], what: str) -> None:
+def test_frechet_intervals_hold_the_mean(studies: list[DistanceComparison], what: str) -> None:
     """Bias and all; that of the difference is small beside its error."""
     found = [getattr(study.frechet, what) for study in studies]
     mean = float(np.mean([each.value for each in found]))
@@ -266,7 +270,7 @@ def test_intervals_of_fewer_images_than_features(count: int) -> None:
     found = []
     for run in range(200):
         drawn = [draw(3 * run + i, count, 24, 1 + 0.1 * i, 0.15 * i) for i in range(3)]
-        found.append(compare(drawn[0], drawn[2], drawn[1], 0.9).frechet)
+        found.append(compare_distances(drawn[0], drawn[2], drawn[1], 0.9).frechet)
     for name in ("a", "difference"):
         values = [getattr(each, name).value for each in found]
         mean = float(np.mean(values))
@@ -277,9 +281,9 @@ def test_intervals_of_fewer_images_than_features(count: int) -> None:
 
 def test_limit_has_no_bias_where_it_is_allowed() -> None:
     """At 4 images a feature most of the estimate is bias; nearly all of it goes away."""
-    width, count = 24, 24 * LEAST_FOR_LIMIT
+    width, count = 24, 24 * MIN_IMAGES_PER_FEATURE
     pairs = [(draw(2 * i, count, width), draw(2 * i + 1, count, width)) for i in range(200)]
-    biased = np.mean([frechet(x, y).value for x, y in pairs])
-    limits = [frechet_limit(x, y) for x, y in pairs]
+    biased = np.mean([frechet_distance(x, y).value for x, y in pairs])
+    limits = [frechet_distance_limit(x, y) for x, y in pairs]
     assert abs(np.mean([each.value for each in limits])) < 0.06 * biased
     assert np.mean([covers(each, 0.0) for each in limits]) > 0.9

@@ -17,9 +17,9 @@ from torchvision.transforms.functional import gaussian_blur
 
 from artfp.core.errors import UserError
 from artfp.metrics import perceptual
-from artfp.metrics.perceptual import EffnetDistance, installed, perceptual_distance
+from artfp.metrics.perceptual import EffnetDistance, effnet_installed, perceptual_distance
 
-needs_features = pytest.mark.skipif(not installed(), reason="needs the extra `features`")
+needs_features = pytest.mark.skipif(not effnet_installed(), reason="needs the extra `features`")
 
 
 @pytest.fixture(scope="module")
@@ -162,7 +162,7 @@ def test_packages_import_without_a_warning() -> None:
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert not perceptual.installed()
+    assert not perceptual.effnet_installed()
     with pytest.raises(UserError, match=r"pip install 'artfp\[features\]'"):
         EffnetDistance()
 

@@ -7,17 +7,17 @@ import pytest
 import torch
 
 from artfp.nn.adversarial_losses import (
-    between,
     gradient_penalty,
-    gradients,
-    hinge_critic,
-    hinge_generator,
-    logistic_critic,
-    logistic_generator,
+    hinge_discriminator_loss,
+    hinge_generator_loss,
+    input_gradients,
+    interpolate_pairs,
+    logistic_discriminator_loss,
+    logistic_generator_loss,
     r1_penalty,
     squared_distances,
 )
-from artfp.nn.random_draws import Draws
+from artfp.nn.random_inputs import RandomInputs
 
 
 @pytest.fixture
@@ -31,26 +31,28 @@ def test_logistic(scores: tuple[torch.Tensor, torch.Tensor]) -> None:
     real, fake = (s.numpy() for s in scores)
     p_real, p_fake = 1 / (1 + np.exp(-real)), 1 / (1 + np.exp(-fake))
     expected = -np.log(p_real).mean() - np.log(1 - p_fake).mean()
-    assert float(logistic_critic(*scores)) == pytest.approx(expected, rel=1e-12)
-    assert float(logistic_generator(scores[1])) == pytest.approx(-np.log(p_fake).mean(), rel=1e-12)
+    assert float(logistic_discriminator_loss(*scores)) == pytest.approx(expected, rel=1e-12)
+    assert float(logistic_generator_loss(scores[1])) == pytest.approx(
+        -np.log(p_fake).mean(), rel=1e-12
+    )
     far = torch.tensor([-1000.0, 1000.0])
-    assert float(logistic_generator(far)) == 500.0  # no overflow
+    assert float(logistic_generator_loss(far)) == 500.0  # no overflow
     # Not saturating: where the discriminator is sure, the generator still learns.
     sure = torch.tensor([-30.0], requires_grad=True)
-    logistic_generator(sure).backward()
+    logistic_generator_loss(sure).backward()
     assert sure.grad is not None and float(sure.grad) == pytest.approx(-1.0)
 
 
 def test_hinge(scores: tuple[torch.Tensor, torch.Tensor]) -> None:
     real, fake = (s.numpy() for s in scores)
     expected = sum(max(0.0, 1 - r) for r in real) / 200 + sum(max(0.0, 1 + f) for f in fake) / 200
-    assert float(hinge_critic(*scores)) == pytest.approx(expected, rel=1e-12)
-    assert float(hinge_generator(scores[1])) == pytest.approx(-fake.mean(), rel=1e-12)
+    assert float(hinge_discriminator_loss(*scores)) == pytest.approx(expected, rel=1e-12)
+    assert float(hinge_generator_loss(scores[1])) == pytest.approx(-fake.mean(), rel=1e-12)
 
 
 def test_between_lies_on_each_line() -> None:
     a, b = torch.rand(50, 3, 4, 4), torch.rand(50, 3, 4, 4)
-    x = between(a, b, Draws(torch.Generator().manual_seed(0), 50))
+    x = interpolate_pairs(a, b, RandomInputs(torch.Generator().manual_seed(0), 50))
     shares = (x - a) / (b - a)
     one = shares.flatten(1).median(dim=1).values
     assert (shares.flatten(1) - one[:, None]).abs().median() < 1e-4
@@ -59,7 +61,7 @@ def test_between_lies_on_each_line() -> None:
 
 def test_between_takes_images_of_half_precision() -> None:
     a, b = torch.rand(3, 3, 4, 4), torch.rand(3, 3, 4, 4).bfloat16()
-    x = between(a, b, Draws(torch.Generator().manual_seed(0), 3))
+    x = interpolate_pairs(a, b, RandomInputs(torch.Generator().manual_seed(0), 3))
     assert x.dtype == torch.float32
 
 
@@ -77,7 +79,7 @@ def test_gradients_of_a_known_function() -> None:
     x = torch.randn(7, 3, 2, 2, dtype=torch.float64, requires_grad=True)
     values = (a * x.flatten(1)).sum(dim=1) + 0.5 * x.square().flatten(1).sum(dim=1)
     true = (a + x.flatten(1)).detach()
-    torch.testing.assert_close(gradients(values, x), true)
+    torch.testing.assert_close(input_gradients(values, x), true)
     norms = true.norm(dim=1)
     for norm in (0.0, 1.0, 2.5):
         expected = ((norms - norm) ** 2).mean()

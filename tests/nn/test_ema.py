@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from artfp.generators.base import Config, Generator
+from artfp.generators.base import Generator, ModelConfig
 from artfp.generators.models.layers import spectral_norm
-from artfp.nn.ema import average_into, averaged_copy
-from artfp.nn.random_draws import Draws
+from artfp.nn.ema import ema_copy, update_ema
+from artfp.nn.random_inputs import RandomInputs
 
 
 class Mixed(Generator):
@@ -20,12 +20,12 @@ class Mixed(Generator):
     stage: Tensor
 
     def __init__(self, resolution: int = 4, config: Any = None, classes: int = 0) -> None:
-        super().__init__(resolution, config or Config(), classes)
+        super().__init__(resolution, config or ModelConfig(), classes)
         self.conv = spectral_norm(nn.Conv2d(3, 3, 1))
         self.norm = nn.BatchNorm2d(3)
         self.register_buffer("stage", torch.zeros(()))
 
-    def _sample(self, draws: Draws, labels: Tensor | None) -> Tensor:
+    def _sample(self, draws: RandomInputs, labels: Tensor | None) -> Tensor:
         y: Tensor = self.norm(self.conv(draws.normal(3, 4, 4)))
         return y
 
@@ -33,7 +33,7 @@ class Mixed(Generator):
 def test_weights_and_statistics_are_averaged_and_the_rest_is_taken_over() -> None:
     torch.manual_seed(0)
     generator = Mixed()
-    average = averaged_copy(generator)
+    average = ema_copy(generator)
     assert not any(p.requires_grad for p in average.parameters()) and not average.training
     names = [n for n, _ in generator.named_parameters()] + ["norm.running_mean", "norm.running_var"]
     mean = {n: generator.state_dict()[n].double().numpy().copy() for n in names}
@@ -44,7 +44,7 @@ def test_weights_and_statistics_are_averaged_and_the_rest_is_taken_over() -> Non
         generator.train()
         generator.norm(torch.randn(8, 3, 4, 4) * (step + 1))
         generator.conv(torch.randn(1, 3, 4, 4))
-        average_into(average, generator, decay)
+        update_ema(average, generator, decay)
         for name in names:
             new = generator.state_dict()[name].double().numpy()
             mean[name] = decay * mean[name] + (1 - decay) * new
@@ -58,9 +58,9 @@ def test_weights_and_statistics_are_averaged_and_the_rest_is_taken_over() -> Non
 
 def test_no_averaging_is_a_copy() -> None:
     generator = Mixed()
-    average = averaged_copy(generator)
+    average = ema_copy(generator)
     for parameter in generator.parameters():
         parameter.data.normal_()
-    average_into(average, generator, 0.0)
+    update_ema(average, generator, 0.0)
     for name, value in generator.state_dict().items():
         assert torch.equal(average.state_dict()[name], value), name

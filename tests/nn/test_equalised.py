@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from artfp.nn.equalised import EqualConv, EqualLinear
+from artfp.nn.equalised import EqualisedConv2d, EqualisedLinear
 
 
 def test_equal_linear_is_a_scaled_linear_layer() -> None:
     torch.manual_seed(0)
-    layer = EqualLinear(400, 300, gain=1.5, rate=0.01, bias=1.0)
+    layer = EqualisedLinear(400, 300, gain=1.5, lr_multiplier=0.01, bias=1.0)
     assert layer.weight.std().item() == pytest.approx(100.0, rel=0.02)
     weight = layer.weight.detach().double().numpy() * 1.5 * 0.01 / 20.0
     x = torch.randn(500, 400)
@@ -25,7 +25,7 @@ def test_equal_linear_is_a_scaled_linear_layer() -> None:
 def test_equal_convolutions_keep_size_and_variance() -> None:
     torch.manual_seed(0)
     for side in (1, 3):
-        layer = EqualConv(64, 32, side, gain=1.0)
+        layer = EqualisedConv2d(64, 32, side, gain=1.0)
         assert layer.weight.std().item() == pytest.approx(1.0, rel=0.05)
         y = layer(torch.randn(8, 64, 12, 12))
         assert y.shape == (8, 32, 12, 12)

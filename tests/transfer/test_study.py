@@ -38,7 +38,7 @@ def new(
             [str(photo_folder)],
             output or tmp_path_factory.mktemp("study"),
             resolution=32,
-            changes={"width": 8, "average": 0.5},
+            changes={"width": 8, "ema_decay": 0.5},
             max_steps=steps,
             batch_size=8,
             num_workers=0,

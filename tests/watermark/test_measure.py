@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from artfp.data import decode_image, encode_image
 from artfp.metrics.fidelity import psnr, ssim
-from artfp.metrics.perceptual import installed, perceptual_distance
+from artfp.metrics.perceptual import effnet_installed, perceptual_distance
 from artfp.perturbations import PERTURBATIONS
 from artfp.watermark import build_pair, fingerprint_image, read_image
 from artfp.watermark import measure as module
@@ -137,7 +137,7 @@ def test_against_one_image_at_a_time(images: list[np.ndarray]) -> None:
                     "bit_accuracy_unmarked": (read_image(decoder, original) == word).mean(),  # type: ignore[arg-type]
                 }
             )
-            if installed():
+            if effnet_installed():
                 rows[-1]["effnet_distance"] = float(perceptual_distance(y, x))
         pixels = torch.from_numpy(np.stack(received)).permute(0, 3, 1, 2)
         for name in CONDITIONS:  # what they draw
@@ -157,7 +157,7 @@ def test_strength(images: list[np.ndarray]) -> None:
     )
     assert weak["psnr"] - strong["psnr"] == pytest.approx(6.0, abs=0.3)
     assert weak["ssim"] > strong["ssim"]
-    if installed():
+    if effnet_installed():
         assert weak["effnet_distance"] < strong["effnet_distance"]
     assert strong["bit_accuracy_unmarked"] == weak["bit_accuracy_unmarked"]
 
@@ -174,7 +174,7 @@ def test_min_psnr(images: list[np.ndarray]) -> None:
 
 
 def test_without_the_extra(images: list[np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "installed", lambda: False)
+    monkeypatch.setattr(module, "effnet_installed", lambda: False)
     assert "effnet_distance" not in measure(Nothing(), AllOnes(), images[:1])
 
 

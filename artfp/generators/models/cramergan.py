@@ -1,114 +1,126 @@
-"""CramerGAN: a critic of vectors, in whose space the energy distance is to be small."""
+"""CramerGAN: the energy distance of real and generated images in a critic's feature space."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from artfp.generators.base import Batch, Config, Figures, GenerativeModel, Moment, Player, to_signed
+from artfp.generators.base import (
+    AdversarialModel,
+    ImageBatch,
+    Loss,
+    TrainingStep,
+    to_signed,
+)
 from artfp.generators.models.dcgan import DCGANConfig, DCGANGenerator
 from artfp.generators.models.layers import strided_critic
-from artfp.nn.adversarial_losses import between, gradient_penalty, squared_distances
-from artfp.nn.random_draws import Draws
+from artfp.nn.adversarial_losses import gradient_penalty, interpolate_pairs, squared_distances
+from artfp.nn.random_inputs import RandomInputs
 
 
 @dataclass(frozen=True)
 class CramerGANConfig(DCGANConfig):
-    """`critic` is the critic's channels after its first halving; further ones double them.
+    """Numbers of CramerGAN.
 
-    `features` is the length of its vectors, `penalty` the weight of its gradients', `turns` its
-    turns a step.
+    Args:
+        discriminator_width: Channels of the critic after its first halving; further ones double
+            them.
+        feature_dim: Length of the critic's vectors.
+        penalty_weight: Weight of the gradient penalty.
     """
 
-    batch: int = 64
+    batch_size: int = 64
     steps: int = 100_000
     width: int = 64
-    critic: int = 64
-    latent: int = 128
-    rate: float = 1e-4
-    features: int = 256
-    penalty: float = 10.0
-    turns: int = 5
+    discriminator_width: int = 64
+    latent_dim: int = 128
+    lr: float = 1e-4
+    betas: tuple[float, float] = (0.5, 0.9)
+    feature_dim: int = 256
+    penalty_weight: float = 10.0
+    discriminator_steps: int = 5
 
 
-def distances(a: Tensor, b: Tensor) -> Tensor:
-    """L2 distance of each row of (N, D) to each of (M, D), as (N, M)."""
-    # The root itself has no gradient at 0.
+def pairwise_distances(a: Tensor, b: Tensor) -> Tensor:
+    """Return the L2 distance of each row of (N, D) to each of (M, D), as (N, M)."""
+    # The square root has no gradient at 0.
     return (squared_distances(a, b) + 1e-12).sqrt()
 
 
-def energy(real: Tensor, fake: Tensor, other: Tensor) -> Tensor:
-    """Energy distance of real vectors to generated ones, both (N, D), up to a constant.
+def energy_distance(real: Tensor, fake: Tensor, other: Tensor) -> Tensor:
+    """Return the energy distance of real to generated vectors, (N, D) each, up to a constant.
 
     E|X - Y| + E|X - Y'| - E|Y - Y'|, with `fake` for Y and `other` for Y', which must be
     independent of each other (Bellemare et al. 2017, algorithm 1). Each mean is over all pairs.
     E|X - X'|, which does not depend on the generator, is left out.
     """
-    spread = distances(fake, other).mean()
-    return distances(real, fake).mean() + distances(real, other).mean() - spread
+    spread = pairwise_distances(fake, other).mean()
+    return pairwise_distances(real, fake).mean() + pairwise_distances(real, other).mean() - spread
 
 
-def witness(h: Tensor, other: Tensor) -> Tensor:
-    """The critic f(x) = E|h(x) - h(x'_g)| - |h(x)| as (N,) (Bellemare et al. 2017, algorithm 1).
+def cramer_witness(h: Tensor, other: Tensor) -> Tensor:
+    """Return the critic E|h(x) - h(x'_g)| - |h(x)|, (N,) (Bellemare et al. 2017, algorithm 1).
 
-    Args: `h` (N, D) of images, `other` (M, D) of generated ones.
+    Args:
+        h: Vectors (N, D) of images.
+        other: Vectors (M, D) of generated images.
     """
-    return distances(h, other).mean(dim=1) - (h.square().sum(dim=1) + 1e-12).sqrt()
+    return pairwise_distances(h, other).mean(dim=1) - (h.square().sum(dim=1) + 1e-12).sqrt()
 
 
-class CramerGAN(GenerativeModel):
-    """Two players; the critic has `turns` of them a step."""
+class CramerGAN(AdversarialModel):
+    """CramerGAN, on the networks of DCGAN."""
 
     name = "cramergan"
-    source = "Bellemare et al., 2017, arXiv 1705.10743"
+    reference = "Bellemare et al., 2017, arXiv 1705.10743"
     departures = (
         "expectations are means over all pairs of a batch; the networks are DCGAN's, without "
-        "normalisation in the critic; small is narrower, with one turn of the critic a step, a "
-        "higher rate and averaged weights"
+        "normalisation in the critic; small is narrower, with one critic update a step, a "
+        "higher learning rate and averaged weights"
     )
     resolutions = (16, 32, 64, 128)
-    sizes: ClassVar[dict[str, Config]] = {
-        "paper": CramerGANConfig(),
-        "small": CramerGANConfig(
-            steps=2000, average=0.995, width=48, critic=32, rate=2e-4, turns=1
-        ),
-    }
+    paper = CramerGANConfig()
+    small = CramerGANConfig(
+        steps=2000,
+        ema_decay=0.995,
+        width=48,
+        discriminator_width=32,
+        lr=2e-4,
+        discriminator_steps=1,
+    )
     generator_type = DCGANGenerator
     generator: DCGANGenerator
 
     def __init__(self, resolution: int, config: CramerGANConfig, classes: int = 0) -> None:
         super().__init__(resolution, config, classes)
-        self.critic = strided_critic(resolution, config.critic, config.features)
+        self.discriminator = strided_critic(
+            resolution, config.discriminator_width, config.feature_dim
+        )
 
-    def players(self) -> list[Player]:
-        """The critic, then the generator."""
-        rate, betas = self.config.rate, (self.config.momentum, 0.9)
-        turns = self.config.turns
-        return [
-            Player("critic", (self.critic,), self._tell_apart, rate, betas, repeats=turns),
-            Player("generator", (self.generator,), self._approach, rate, betas),
-        ]
-
-    def _two(self, draws: Draws) -> tuple[Tensor, Tensor]:
-        """Two independent batches of generated images."""
-        latents = [self.generator.latents(draws) for _ in range(2)]
+    def _two_batches(self, rng: RandomInputs) -> tuple[Tensor, Tensor]:
+        """Generate two independent batches of images."""
+        latents = [self.generator.latents(rng) for _ in range(2)]
         fake, other = self.generator(torch.cat(latents)).chunk(2)
         return fake, other
 
-    def _tell_apart(self, batch: Batch, draws: Draws, moment: Moment) -> tuple[Tensor, Figures]:
+    def discriminator_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+        """Return the negative difference of the critic's means, with the gradient penalty."""
         with torch.no_grad():
-            fake, other = self._two(draws)
+            fake, other = self._two_batches(rng)
         x = to_signed(batch.x)
-        h_real, h_fake, h_other = self.critic(torch.cat([x, fake, other])).float().chunk(3)
-        real, unreal = witness(h_real, h_other).mean(), witness(h_fake, h_other).mean()
-        at = between(x, fake, draws).requires_grad_()
-        penalty = gradient_penalty(witness(self.critic(at).float(), h_other), at)
-        figures = {"real": real, "fake": unreal, "penalty": penalty}
-        return unreal - real + self.config.penalty * penalty, figures
+        h_real, h_fake, h_other = self.discriminator(torch.cat([x, fake, other])).float().chunk(3)
+        real_mean, fake_mean = (
+            cramer_witness(h_real, h_other).mean(),
+            cramer_witness(h_fake, h_other).mean(),
+        )
+        at = interpolate_pairs(x, fake, rng).requires_grad_()
+        penalty = gradient_penalty(cramer_witness(self.discriminator(at).float(), h_other), at)
+        scalars = {"real": real_mean, "fake": fake_mean, "penalty": penalty}
+        return fake_mean - real_mean + self.config.penalty_weight * penalty, scalars
 
-    def _approach(self, batch: Batch, draws: Draws, moment: Moment) -> tuple[Tensor, Figures]:
-        h = self.critic(torch.cat([to_signed(batch.x), *self._two(draws)]))
-        return energy(*h.float().chunk(3)), {}
+    def generator_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+        """Return the energy distance of real and generated vectors."""
+        h = self.discriminator(torch.cat([to_signed(batch.x), *self._two_batches(rng)]))
+        return energy_distance(*h.float().chunk(3)), {}

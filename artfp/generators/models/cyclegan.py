@@ -3,52 +3,60 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from artfp.generators.base import (
-    Batch,
-    Config,
-    Figures,
-    GenerativeModel,
+    AdversarialConfig,
+    AdversarialModel,
     Generator,
-    Moment,
-    Player,
+    ImageBatch,
+    Loss,
+    ModelConfig,
+    Scalars,
+    TrainingStep,
     to_signed,
 )
 from artfp.generators.models.translators import PatchDiscriminator, ResNetTranslator
-from artfp.nn.adversarial_losses import least_squares_critic, least_squares_generator
-from artfp.nn.random_draws import Draws
+from artfp.nn.adversarial_losses import (
+    least_squares_discriminator_loss,
+    least_squares_generator_loss,
+)
+from artfp.nn.random_inputs import RandomInputs
 
 
 @dataclass(frozen=True)
-class CycleGANConfig(Config):
-    """`width` and `critic` are the translators' and the discriminators' channels at their begin.
+class CycleGANConfig(AdversarialConfig):
+    """Numbers of CycleGAN.
 
-    `kernel` and `padding` are those of `ResNetTranslator`, `cycle` and `identity` the weights of
-    these losses, `pool` the past translations that are kept of each domain.
+    Args:
+        width: Channels of the translators' first layer.
+        discriminator_width: Channels of the discriminators' first layer.
+        residual_blocks: Residual blocks of a translator.
+        kernel_size: Kernel of the translators' resampling convolutions, 3 or 4 pixels.
+        padding: Padding of the translators' convolutions, reflect or zeros.
+        cycle_weight: Weight of the cycle consistency loss.
+        identity_weight: Weight of the identity loss.
+        pool_size: Past translations that are kept of each domain.
     """
 
-    batch: int = 1
+    batch_size: int = 1
     steps: int = 250_000
-    decay_from: float = 0.5
+    lr_decay_start: float = 0.5
     width: int = 64
-    critic: int = 64
-    blocks: int = 9
-    kernel: int = 3
+    discriminator_width: int = 64
+    residual_blocks: int = 9
+    kernel_size: int = 3
     padding: str = "reflect"
-    cycle: float = 10.0
-    identity: float = 5.0
-    pool: int = 50
-    rate: float = 2e-4
-    betas: tuple[float, float] = (0.5, 0.999)
+    cycle_weight: float = 10.0
+    identity_weight: float = 5.0
+    pool_size: int = 50
 
 
 class ImagePool(nn.Module):
-    """Past translations, from which a discriminator is shown some (Zhu et al. 2017, section 4).
+    """History of translations for a discriminator (Zhu et al. 2017, section 4).
 
     It holds `size` images (3, R, R) in buffers, so that a checkpoint has them. Of several
     processes all have those of the first.
@@ -65,28 +73,28 @@ class ImagePool(nn.Module):
         self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
 
     @torch.no_grad()
-    def exchange(self, made: Tensor, draws: Draws) -> Tensor:
-        """Take in images (N, 3, R, R), and return as many, without a gradient.
+    def exchange(self, generated: Tensor, rng: RandomInputs) -> Tensor:
+        """Store images (N, 3, R, R), and return as many, without a gradient.
 
-        Until the pool is full it keeps each image and returns it too. From then on every other
-        image by chance takes the place of one in the pool, which is returned in its stead.
+        Until the pool is full it stores each image and returns it too. From then on each image,
+        with probability 1/2, replaces one in the pool, which is returned instead.
         """
         size = len(self.images)
         if size == 0:
-            return made.detach()
+            return generated.detach()
         filled = int(self.filled)
-        swap = (draws.uniform() < 0.5).tolist()
-        places = draws.integers(size).tolist()
-        shown = made.detach().clone()
-        for row in range(len(made)):
+        swap = (rng.uniform() < 0.5).tolist()
+        places = rng.integers(size).tolist()
+        returned = generated.detach().clone()
+        for row in range(len(generated)):
             if filled < size:
-                self.images[filled] = made[row]
+                self.images[filled] = generated[row]
                 filled += 1
             elif swap[row]:
-                shown[row] = self.images[places[row]]
-                self.images[places[row]] = made[row]
+                returned[row] = self.images[places[row]]
+                self.images[places[row]] = generated[row]
         self.filled.fill_(filled)
-        return shown
+        return returned
 
 
 class CycleGANGenerator(Generator):
@@ -98,97 +106,98 @@ class CycleGANGenerator(Generator):
     def __init__(self, resolution: int, config: CycleGANConfig, classes: int = 0) -> None:
         super().__init__(resolution, config, classes)
         self.translators = nn.ModuleList(
-            ResNetTranslator(config.width, config.blocks, config.padding, kernel=config.kernel)
+            ResNetTranslator(
+                config.width, config.residual_blocks, config.padding, kernel=config.kernel_size
+            )
             for _ in range(2)
         )
 
     def forward(self, y: Tensor, target: int) -> Tensor:
-        """Images (N, 3, R, R) in [-1, 1] of either domain to such images of `target`."""
-        made: Tensor = self.translators[target](y)
-        return made
+        """Translate images (N, 3, R, R) in [-1, 1] of the other domain to `target`."""
+        generated: Tensor = self.translators[target](y)
+        return generated
 
     def _translate(self, y: Tensor, target: int) -> Tensor:
         return self(y, target)
 
 
-class CycleGAN(GenerativeModel):
-    """Two players: both discriminators, then both translators."""
+class CycleGAN(AdversarialModel):
+    """CycleGAN; both discriminators are trained together, and both translators."""
 
     name = "cyclegan"
-    source = "Zhu, Park, Isola, Efros, ICCV 2017, arXiv 1703.10593"
+    reference = "Zhu, Park, Isola, Efros, ICCV 2017, arXiv 1703.10593"
     departures = (
         "whole images, resized, not random crops; a training's length is counted in steps, not in "
-        "passes; the discriminators' turn comes first; small has 16 channels and 4 residual "
+        "passes; the discriminators are updated first; small has 16 channels and 4 residual "
         "blocks, resamples with kernels of 4, pads with zeros, trains on batches of 4 at a higher "
-        "rate and averages the weights"
+        "learning rate and averages the weights"
     )
     resolutions = (32, 64, 128, 256)
-    sizes: ClassVar[dict[str, Config]] = {
-        "paper": CycleGANConfig(),
-        "small": CycleGANConfig(
-            batch=4,
-            steps=1500,
-            average=0.99,
-            width=16,
-            critic=16,
-            blocks=4,
-            kernel=4,
-            padding="zeros",
-            rate=5e-4,
-        ),
-    }
+    paper = CycleGANConfig()
+    small = CycleGANConfig(
+        batch_size=4,
+        steps=1500,
+        ema_decay=0.99,
+        width=16,
+        discriminator_width=16,
+        residual_blocks=4,
+        kernel_size=4,
+        padding="zeros",
+        lr=5e-4,
+    )
     generator_type = CycleGANGenerator
     translates = True
     domains = 2
     generator: CycleGANGenerator
+    discriminator: nn.ModuleList
 
     def __init__(self, resolution: int, config: CycleGANConfig, classes: int = 0) -> None:
         super().__init__(resolution, config, classes)
-        self.discriminators = nn.ModuleList(PatchDiscriminator(config.critic) for _ in range(2))
-        self.pools = nn.ModuleList(ImagePool(config.pool, resolution) for _ in range(2))
+        self.discriminator = nn.ModuleList(
+            PatchDiscriminator(config.discriminator_width) for _ in range(2)
+        )
+        self.pools = nn.ModuleList(ImagePool(config.pool_size, resolution) for _ in range(2))
 
     @classmethod
-    def configure(cls, size: str, resolution: int) -> Config:
-        """The paper has six residual blocks up to 128 px, nine above."""
-        config = cls.sizes[size]
+    def configure(cls, size: str, resolution: int) -> ModelConfig:
+        """Return the configuration of a size; the paper has six residual blocks up to 128 px."""
+        config = super().configure(size, resolution)
         assert isinstance(config, CycleGANConfig)
-        return replace(config, blocks=6) if size == "paper" and resolution <= 128 else config
+        fewer = size == "paper" and resolution <= 128
+        return replace(config, residual_blocks=6) if fewer else config
 
-    def players(self) -> list[Player]:
-        """The discriminators, then the translators; rates fall from the middle on."""
-        rate, betas = self.config.rate, self.config.betas
-        judges, makers = (self.discriminators,), (self.generator,)
-        return [
-            Player("discriminators", judges, self._tell_apart, rate, betas),
-            Player("translators", makers, self._deceive, rate, betas),
-        ]
-
-    def _tell_apart(self, batch: Batch, draws: Draws, moment: Moment) -> tuple[Tensor, Figures]:
-        figures: Figures = {}
+    def discriminator_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+        """Return the least squares losses of both discriminators."""
+        scalars: Scalars = {}
         losses = []
         for domain, letter in enumerate("ab"):
-            judge, pool = self.discriminators[domain], self.pools[domain]
+            discriminator, pool = self.discriminator[domain], self.pools[domain]
             assert isinstance(pool, ImagePool)
             with torch.no_grad():
-                made = self.generator(to_signed(batch.images[1 - domain]), domain)
-            made = pool.exchange(made, draws)
-            real, fake = judge(torch.cat([to_signed(batch.images[domain]), made])).chunk(2)
-            figures[f"real_{letter}"], figures[f"fake_{letter}"] = real.mean(), fake.mean()
-            losses.append(least_squares_critic(real, fake))
-        return losses[0] + losses[1], figures
+                generated = self.generator(to_signed(batch.images[1 - domain]), domain)
+            generated = pool.exchange(generated, rng)
+            real, fake = discriminator(
+                torch.cat([to_signed(batch.images[domain]), generated])
+            ).chunk(2)
+            scalars[f"real_{letter}"], scalars[f"fake_{letter}"] = real.mean(), fake.mean()
+            losses.append(least_squares_discriminator_loss(real, fake))
+        return losses[0] + losses[1], scalars
 
-    def _deceive(self, batch: Batch, draws: Draws, moment: Moment) -> tuple[Tensor, Figures]:
-        """Equation 3, and the identity loss of section 5.2."""
+    def generator_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+        """Return the loss of equation 3, with the identity loss of section 5.2."""
         y = [to_signed(images) for images in batch.images]
-        deceit = cycle = identity = y[0].new_zeros(())
+        adversarial = cycle = identity = y[0].new_zeros(())
         for domain in range(2):
             other = 1 - domain
-            # One pass: what is to be translated, and what is of the target's domain already.
-            both = torch.cat([y[domain], y[other]]) if self.config.identity else y[domain]
-            made, *same = self.generator(both, other).split(len(batch))
-            deceit = deceit + least_squares_generator(self.discriminators[other](made))
-            cycle = cycle + F.l1_loss(self.generator(made, domain), y[domain])
-            for kept in same:
-                identity = identity + F.l1_loss(kept, y[other])
-        loss = deceit + self.config.cycle * cycle + self.config.identity * identity
-        return loss, {"deceit": deceit, "cycle": cycle, "identity": identity}
+            # In one pass: images to translate, and images that are of the target domain already.
+            both = torch.cat([y[domain], y[other]]) if self.config.identity_weight else y[domain]
+            generated, *same = self.generator(both, other).split(len(batch))
+            adversarial = adversarial + least_squares_generator_loss(
+                self.discriminator[other](generated)
+            )
+            cycle = cycle + F.l1_loss(self.generator(generated, domain), y[domain])
+            for unchanged in same:
+                identity = identity + F.l1_loss(unchanged, y[other])
+        loss = adversarial + self.config.cycle_weight * cycle
+        loss = loss + self.config.identity_weight * identity
+        return loss, {"adversarial": adversarial, "cycle": cycle, "identity": identity}

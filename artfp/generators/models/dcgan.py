@@ -1,40 +1,41 @@
-"""DCGAN: transposed convolutions against strided ones, with batch normalisation in both."""
+"""DCGAN: transposed against strided convolutions, with batch normalisation in both."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from artfp.generators.base import (
-    Batch,
-    Config,
-    Figures,
-    GenerativeModel,
+    AdversarialConfig,
+    AdversarialModel,
     Generator,
-    Moment,
-    Player,
+    ImageBatch,
+    Loss,
+    TrainingStep,
     to_signed,
 )
-from artfp.nn.adversarial_losses import logistic_critic, logistic_generator
-from artfp.nn.random_draws import Draws
+from artfp.nn.adversarial_losses import logistic_discriminator_loss, logistic_generator_loss
+from artfp.nn.random_inputs import RandomInputs
 
 
 @dataclass(frozen=True)
-class DCGANConfig(Config):
-    """`width` is the channels beside the image; each halving of the side doubles them."""
+class DCGANConfig(AdversarialConfig):
+    """Numbers of DCGAN.
 
-    batch: int = 128
+    Args:
+        width: Channels at the full resolution; each halving of the side doubles them.
+        latent_dim: Length of the latent vector.
+    """
+
+    batch_size: int = 128
     width: int = 128
-    latent: int = 100
-    rate: float = 2e-4
-    momentum: float = 0.5
+    latent_dim: int = 100
 
 
-def initialise(module: nn.Module) -> None:
-    """Weights from N(0, 0.02), scales of batch normalisation from N(1, 0.02), biases 0."""
+def initialise_dcgan(module: nn.Module) -> None:
+    """Draw weights from N(0, 0.02), scales of batch normalisation from N(1, 0.02), biases 0."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(layer.weight, 0.0, 0.02)
@@ -44,7 +45,7 @@ def initialise(module: nn.Module) -> None:
 
 
 class DCGANGenerator(Generator):
-    """Latent vectors to 4 x 4 pixels, then doublings up to the resolution."""
+    """Transposed convolutions from a latent vector to 4 x 4 pixels and up to the resolution."""
 
     config: DCGANConfig
 
@@ -52,7 +53,7 @@ class DCGANGenerator(Generator):
         super().__init__(resolution, config, classes)
         channels = config.width * resolution // 8
         layers: list[nn.Module] = [
-            nn.ConvTranspose2d(config.latent, channels, 4, bias=False),
+            nn.ConvTranspose2d(config.latent_dim, channels, 4, bias=False),
             nn.BatchNorm2d(channels),
             nn.ReLU(inplace=True),
         ]
@@ -65,23 +66,23 @@ class DCGANGenerator(Generator):
             channels //= 2
         layers += [nn.ConvTranspose2d(channels, 3, 4, stride=2, padding=1), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
-        initialise(self)
+        initialise_dcgan(self)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Latents (N, latent, 1, 1) to images (N, 3, R, R) in [-1, 1]."""
+        """Map latents (N, latent, 1, 1) to images (N, 3, R, R) in [-1, 1]."""
         y: Tensor = self.layers(z)
         return y
 
-    def latents(self, draws: Draws) -> Tensor:
-        """Latents (N, latent, 1, 1), uniform in [-1, 1)."""
-        return draws.uniform(self.config.latent, 1, 1) * 2.0 - 1.0
+    def latents(self, rng: RandomInputs) -> Tensor:
+        """Draw latents (N, latent, 1, 1), uniform in [-1, 1)."""
+        return rng.uniform(self.config.latent_dim, 1, 1) * 2.0 - 1.0
 
-    def _sample(self, draws: Draws, labels: Tensor | None) -> Tensor:
-        return self(self.latents(draws))
+    def _sample(self, rng: RandomInputs, labels: Tensor | None) -> Tensor:
+        return self(self.latents(rng))
 
 
 class DCGANDiscriminator(nn.Module):
-    """Images (N, 3, R, R) in [-1, 1] to logits (N,) of being real."""
+    """Strided convolutions from images to the logit of being real."""
 
     def __init__(self, resolution: int, config: DCGANConfig) -> None:
         super().__init__()
@@ -98,28 +99,26 @@ class DCGANDiscriminator(nn.Module):
             ]
             channels *= 2
         self.layers = nn.Sequential(*layers, nn.Conv2d(channels, 1, 4))
-        initialise(self)
+        initialise_dcgan(self)
 
     def forward(self, y: Tensor) -> Tensor:
-        """Logits (N,)."""
+        """Map images (N, 3, R, R) in [-1, 1] to logits (N,)."""
         logits: Tensor = self.layers(y)
         return logits.flatten()
 
 
-class DCGAN(GenerativeModel):
-    """Two players; the losses are those of the first GAN, the generator's not saturating."""
+class DCGAN(AdversarialModel):
+    """DCGAN, with the losses of the first GAN, the generator's non-saturating."""
 
     name = "dcgan"
-    source = "Radford, Metz, Chintala, ICLR 2016, arXiv 1511.06434"
+    reference = "Radford, Metz, Chintala, ICLR 2016, arXiv 1511.06434"
     departures = (
         "kernels of 4 pixels; other resolutions than 64 by fewer or more doublings; small is half "
         "as wide, trains on batches of 64 and averages the generator's weights"
     )
     resolutions = (16, 32, 64, 128)
-    sizes: ClassVar[dict[str, Config]] = {
-        "paper": DCGANConfig(steps=100_000),
-        "small": DCGANConfig(batch=64, steps=2000, average=0.995, width=64),
-    }
+    paper = DCGANConfig(steps=100_000)
+    small = DCGANConfig(batch_size=64, steps=2000, ema_decay=0.995, width=64)
     generator_type = DCGANGenerator
     generator: DCGANGenerator
 
@@ -127,21 +126,15 @@ class DCGAN(GenerativeModel):
         super().__init__(resolution, config, classes)
         self.discriminator = DCGANDiscriminator(resolution, config)
 
-    def players(self) -> list[Player]:
-        """The discriminator, then the generator."""
-        rate, betas = self.config.rate, (self.config.momentum, 0.999)
-        return [
-            Player("discriminator", (self.discriminator,), self._tell_apart, rate, betas),
-            Player("generator", (self.generator,), self._deceive, rate, betas),
-        ]
-
-    def _tell_apart(self, batch: Batch, draws: Draws, moment: Moment) -> tuple[Tensor, Figures]:
+    def discriminator_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+        """Return the cross-entropy of real and generated images."""
         with torch.no_grad():
-            made = self.generator(self.generator.latents(draws))
-        # Not in one batch: the statistics of either are to be its own.
-        real, fake = self.discriminator(to_signed(batch.x)), self.discriminator(made)
-        return logistic_critic(real, fake), {"real": real.mean(), "fake": fake.mean()}
+            generated = self.generator(self.generator.latents(rng))
+        # Not in one batch: batch statistics of real and generated images must not mix.
+        real, fake = self.discriminator(to_signed(batch.x)), self.discriminator(generated)
+        return logistic_discriminator_loss(real, fake), {"real": real.mean(), "fake": fake.mean()}
 
-    def _deceive(self, batch: Batch, draws: Draws, moment: Moment) -> tuple[Tensor, Figures]:
-        made = self.generator(self.generator.latents(draws))
-        return logistic_generator(self.discriminator(made)), {}
+    def generator_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+        """Return the non-saturating loss."""
+        generated = self.generator(self.generator.latents(rng))
+        return logistic_generator_loss(self.discriminator(generated)), {}

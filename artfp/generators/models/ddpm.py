@@ -1,4 +1,4 @@
-"""DDPM: a U-Net that finds the noise in noisy images, and removes it from pure noise step by step.
+"""DDPM: a U-Net that predicts the noise in noisy images, and denoises pure noise step by step.
 
 The U-Net is that of diffusers, an optional dependency (`pip install 'artfp[diffusion]'`); the
 diffusion, its loss and its sampling are here.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,53 +16,63 @@ from torch import Tensor, nn
 
 from artfp.core.errors import UserError
 from artfp.generators.base import (
-    Batch,
-    Config,
-    Figures,
     GenerativeModel,
     Generator,
-    Moment,
-    Player,
+    ImageBatch,
+    Loss,
+    ModelConfig,
+    TrainedNetwork,
+    TrainingStep,
     to_signed,
 )
-from artfp.nn.random_draws import Draws
+from artfp.nn.random_inputs import RandomInputs
 
 
 @dataclass(frozen=True)
-class DDPMConfig(Config):
-    """`width` is the U-Net's channels beside its input, and `factors` are on them at each halving.
+class DDPMConfig(ModelConfig):
+    """Numbers of DDPM.
 
-    `blocks` is the residual blocks at each side, `attention` the side in pixels at which pixels
-    attend to each other, `patch` the side of the squares of pixels that the U-Net sees as one,
-    `places` the channels of a learned map that the U-Net sees beside each image.
-    `levels` of noise are trained, by the `schedule` linear or cosine; `sampling` of them are gone
-    through to make images, with fresh noise in between as far as `eta` says: 1 for that of DDPM, 0
-    for none (DDIM).
+    Args:
+        width: Channels of the U-Net at its full side.
+        width_multipliers: Factors on the channels at each side, from the full one down.
+        residual_blocks: Residual blocks at each side.
+        attention_side: Side in pixels at which there is self-attention.
+        dropout: Probability of dropout.
+        patch_size: Side of the squares of pixels that become channels of the U-Net's input.
+        position_channels: Channels of a learned map beside each image.
+        noise_schedule: Schedule of the noise, linear or cosine.
+        timesteps: Timesteps of the diffusion.
+        sampling_steps: Timesteps that are visited in sampling.
+        eta: Fraction of fresh noise in sampling: 1 for DDPM, 0 for DDIM.
+        lr: Learning rate of Adam.
+        warmup_steps: First steps in which the learning rate rises linearly.
+        max_grad_norm: L2 norm that gradients are clipped to.
     """
 
-    batch: int = 128
+    batch_size: int = 128
     steps: int = 800_000
-    average: float = 0.9999
+    ema_decay: float = 0.9999
     width: int = 128
-    factors: tuple[int, ...] = (1, 2, 2, 2)
-    blocks: int = 2
-    attention: int = 16
+    width_multipliers: tuple[int, ...] = (1, 2, 2, 2)
+    residual_blocks: int = 2
+    attention_side: int = 16
     dropout: float = 0.1
-    patch: int = 1
-    places: int = 0
-    schedule: str = "linear"
-    levels: int = 1000
-    sampling: int = 1000
+    patch_size: int = 1
+    position_channels: int = 0
+    noise_schedule: str = "linear"
+    timesteps: int = 1000
+    sampling_steps: int = 1000
     eta: float = 1.0
-    rate: float = 2e-4
-    warm_up: int = 5000
-    clip: float = 1.0
+    lr: float = 2e-4
+    warmup_steps: int = 5000
+    max_grad_norm: float = 1.0
 
 
-def u_net(side: int, config: DDPMConfig) -> nn.Module:
-    """The network of a configuration for inputs of `side` pixels; it begins by finding no noise.
+def build_u_net(side: int, config: DDPMConfig) -> nn.Module:
+    """Build the network of a configuration for inputs of `side` pixels; it begins at output 0.
 
-    Raises UserError: diffusers is not installed.
+    Raises:
+        UserError: diffusers is not installed.
     """
     try:
         from diffusers import UNet2DModel
@@ -70,13 +80,14 @@ def u_net(side: int, config: DDPMConfig) -> nn.Module:
         raise UserError(
             "ddpm needs the package diffusers; run: pip install 'artfp[diffusion]'"
         ) from error
-    attend = [side == config.attention * 2**level for level in range(len(config.factors))]
+    halvings = range(len(config.width_multipliers))
+    attend = [side == config.attention_side * 2**halving for halving in halvings]
     network: Any = UNet2DModel(
         sample_size=side,
-        in_channels=3 * config.patch**2 + config.places,
-        out_channels=3 * config.patch**2,
-        block_out_channels=tuple(config.width * factor for factor in config.factors),
-        layers_per_block=config.blocks,
+        in_channels=3 * config.patch_size**2 + config.position_channels,
+        out_channels=3 * config.patch_size**2,
+        block_out_channels=tuple(config.width * factor for factor in config.width_multipliers),
+        layers_per_block=config.residual_blocks,
         down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attend),
         up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attend)),
         attention_head_dim=None,  # one head
@@ -93,97 +104,115 @@ def u_net(side: int, config: DDPMConfig) -> nn.Module:
     return network
 
 
-def kept_signal(schedule: str, levels: int) -> Tensor:
-    """Share of the image's variance that is left at each level of noise 0 to `levels`, float64.
+def alpha_bars(schedule: str, timesteps: int) -> Tensor:
+    """Return alpha bar, the fraction of the image's variance left at timesteps 0 to T, float64.
 
-    That is the paper's alpha bar, with 1 put before it. linear: variances of 1e-4 to 0.02 for 1,000
-    levels (Ho et al., section 4); cosine: Nichol & Dhariwal 2021, equation 17.
-    Raises ValueError: another schedule, or too few levels.
+    That of timestep 0 is 1. linear: variances of 1e-4 to 0.02 for 1,000 timesteps (Ho et al.,
+    section 4); cosine: Nichol & Dhariwal 2021, equation 17.
+
+    Raises:
+        ValueError: another schedule, or too few timesteps.
     """
-    if schedule == "linear" and levels >= 20:
-        ends = 0.1 / levels, 20.0 / levels
-        added = torch.linspace(*ends, levels, dtype=torch.float64)
-    elif schedule == "cosine" and levels >= 1:
-        time = torch.linspace(0.0, 1.0, levels + 1, dtype=torch.float64)
+    if schedule == "linear" and timesteps >= 20:
+        ends = 0.1 / timesteps, 20.0 / timesteps
+        betas = torch.linspace(*ends, timesteps, dtype=torch.float64)
+    elif schedule == "cosine" and timesteps >= 1:
+        time = torch.linspace(0.0, 1.0, timesteps + 1, dtype=torch.float64)
         curve = torch.cos((time + 0.008) / 1.008 * (math.pi / 2)).square()
-        added = (1.0 - curve[1:] / curve[:-1]).clamp(max=0.999)
+        betas = (1.0 - curve[1:] / curve[:-1]).clamp(max=0.999)
     else:
-        raise ValueError(f"no schedule {schedule!r} of {levels} levels; linear needs 20, cosine 1")
-    return torch.cat([torch.ones(1, dtype=torch.float64), (1.0 - added).cumprod(0)])
+        raise ValueError(
+            f"no schedule {schedule!r} of {timesteps} timesteps; linear needs 20, cosine 1"
+        )
+    return torch.cat([torch.ones(1, dtype=torch.float64), (1.0 - betas).cumprod(0)])
 
 
 class DDPMGenerator(Generator):
-    """The U-Net, and the ways between images and noise."""
+    """U-Net, diffusion and denoising."""
 
     config: DDPMConfig
-    kept: Tensor
+    alpha_bar: Tensor
 
     def __init__(self, resolution: int, config: DDPMConfig, classes: int = 0) -> None:
         super().__init__(resolution, config, classes)
-        if not 1 <= config.sampling <= config.levels:
-            raise ValueError(f"sampling is {config.sampling}; it must be 1 to {config.levels}")
-        self.register_buffer("kept", kept_signal(config.schedule, config.levels), persistent=False)
-        side = resolution // config.patch
-        self.network = u_net(side, config)
-        self.map = nn.Parameter(torch.randn(config.places, side, side)) if config.places else None
+        if not 1 <= config.sampling_steps <= config.timesteps:
+            raise ValueError(
+                f"sampling_steps is {config.sampling_steps}; it must be 1 to {config.timesteps}"
+            )
+        alpha_bar = alpha_bars(config.noise_schedule, config.timesteps)
+        self.register_buffer("alpha_bar", alpha_bar, persistent=False)
+        side = resolution // config.patch_size
+        self.network = build_u_net(side, config)
+        self.map = (
+            nn.Parameter(torch.randn(config.position_channels, side, side))
+            if config.position_channels
+            else None
+        )
 
-    def forward(self, y: Tensor, level: Tensor) -> Tensor:
-        """The noise, of unit variance, in images (N, 3, R, R) that are at the levels (N,) int64."""
-        seen = F.pixel_unshuffle(y, self.config.patch)
+    def forward(self, y: Tensor, timestep: Tensor) -> Tensor:
+        """Predict the noise, of unit variance, in images (N, 3, R, R) at timesteps (N,) int64."""
+        inputs = F.pixel_unshuffle(y, self.config.patch_size)
         if self.map is not None:
-            seen = torch.cat([seen, self.map.expand(len(y), -1, -1, -1).to(seen)], dim=1)
-        return F.pixel_shuffle(self.network(seen, level - 1).sample, self.config.patch)
+            inputs = torch.cat([inputs, self.map.expand(len(y), -1, -1, -1).to(inputs)], dim=1)
+        return F.pixel_shuffle(self.network(inputs, timestep - 1).sample, self.config.patch_size)
 
-    def _shares(self, level: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Factors (N, 1, 1, 1) of the image and of the noise at the levels (N,)."""
-        kept = self.kept[level][:, None, None, None]
-        return kept.sqrt().to(like), (1.0 - kept).sqrt().to(like)
+    def _signal_and_noise(self, timestep: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Factors (N, 1, 1, 1) of the image and of the noise at timesteps (N,)."""
+        alpha_bar = self.alpha_bar[timestep][:, None, None, None]
+        return alpha_bar.sqrt().to(like), (1.0 - alpha_bar).sqrt().to(like)
 
-    def diffuse(self, y: Tensor, level: Tensor, noise: Tensor) -> Tensor:
-        """Images at the levels (N,) of noise, given the noise (Ho et al., equation 4)."""
-        image, rest = self._shares(level, y)
+    def diffuse(self, y: Tensor, timestep: Tensor, noise: Tensor) -> Tensor:
+        """Return the images at timesteps (N,), given the noise (Ho et al., equation 4)."""
+        image, rest = self._signal_and_noise(timestep, y)
         return image * y + rest * noise
 
     def denoise(
-        self, y: Tensor, found: Tensor, level: Tensor, to: Tensor, fresh: Tensor | None = None
+        self,
+        y: Tensor,
+        predicted: Tensor,
+        timestep: Tensor,
+        to: Tensor,
+        fresh: Tensor | None = None,
     ) -> Tensor:
-        """Images at the lower levels `to` (N,) from those at `level`, given the noise in them.
+        """Return the images at the earlier timesteps `to` (N,), given the noise at `timestep`.
 
-        DDIM's step (Song et al. 2021, equation 12), where what is taken for the image is cut to
+        That is DDIM's step (Song et al. 2021, equation 12), where the predicted image is clipped to
         [-1, 1], and the noise is what is left. With `fresh` noise of unit variance, and `eta` 1, it
         is DDPM's (Ho et al., algorithm 2) with the smaller of its two variances.
         """
-        image, rest = self._shares(level, y)
-        image_to, rest_to = self._shares(to, y)
-        clean = ((y - rest * found) / image).clamp(-1.0, 1.0)
-        found = (y - image * clean) / rest
+        image, rest = self._signal_and_noise(timestep, y)
+        image_to, rest_to = self._signal_and_noise(to, y)
+        clean = ((y - rest * predicted) / image).clamp(-1.0, 1.0)
+        predicted = (y - image * clean) / rest
         if fresh is None:
-            return image_to * clean + rest_to * found
-        between = self.kept[level] / self.kept[to]
+            return image_to * clean + rest_to * predicted
+        between = self.alpha_bar[timestep] / self.alpha_bar[to]
         deviation = self.config.eta * (1.0 - between).sqrt()[:, None, None, None].to(y)
         deviation = deviation * rest_to / rest
         direction = (rest_to.square() - deviation.square()).clamp(min=0.0).sqrt()
-        return image_to * clean + direction * found + deviation * fresh
+        return image_to * clean + direction * predicted + deviation * fresh
 
-    def _sample(self, draws: Draws, labels: Tensor | None) -> Tensor:
+    def _sample(self, rng: RandomInputs, labels: Tensor | None) -> Tensor:
         shape, config = (3, self.resolution, self.resolution), self.config
-        y = draws.normal(*shape)
-        levels = torch.linspace(config.levels, 0, config.sampling + 1).round().long().tolist()
-        for number in range(config.sampling):
-            level, to = (
+        y = rng.normal(*shape)
+        timesteps = (
+            torch.linspace(config.timesteps, 0, config.sampling_steps + 1).round().long().tolist()
+        )
+        for number in range(config.sampling_steps):
+            timestep, to = (
                 torch.full((len(y),), value, device=y.device)
-                for value in levels[number : number + 2]
+                for value in timesteps[number : number + 2]
             )
-            fresh = draws.normal(*shape) if config.eta else None
-            y = self.denoise(y, self(y, level), level, to, fresh)
+            fresh = rng.normal(*shape) if config.eta else None
+            y = self.denoise(y, self(y, timestep), timestep, to, fresh)
         return y
 
 
 class DDPM(GenerativeModel):
-    """One player."""
+    """DDPM, unconditional."""
 
     name = "ddpm"
-    source = "Ho, Jain, Abbeel, NeurIPS 2020, arXiv 2006.11239"
+    reference = "Ho, Jain, Abbeel, NeurIPS 2020, arXiv 2006.11239"
     departures = (
         "other resolutions than 32 as the paper's for 32, 128 as its for 256 but for attention; "
         "first weights of diffusers' U-Net but for those that begin at 0; small has a U-Net of one "
@@ -192,58 +221,56 @@ class DDPM(GenerativeModel):
         "CPU core, 25 steps of DDIM (arXiv 2010.02502) for an image"
     )
     resolutions = (16, 32, 64, 128)
-    sizes: ClassVar[dict[str, Config]] = {
-        "paper": DDPMConfig(),
-        "small": DDPMConfig(
-            batch=32,
-            steps=3000,
-            average=0.995,
-            width=32,
-            factors=(1, 2, 2),
-            blocks=1,
-            attention=8,
-            dropout=0.0,
-            patch=2,
-            places=4,
-            schedule="cosine",
-            sampling=25,
-            eta=0.0,
-            rate=5e-4,
-            warm_up=100,
-        ),
-    }
+    paper = DDPMConfig()
+    small = DDPMConfig(
+        batch_size=32,
+        steps=3000,
+        ema_decay=0.995,
+        width=32,
+        width_multipliers=(1, 2, 2),
+        residual_blocks=1,
+        attention_side=8,
+        dropout=0.0,
+        patch_size=2,
+        position_channels=4,
+        noise_schedule="cosine",
+        sampling_steps=25,
+        eta=0.0,
+        lr=5e-4,
+        warmup_steps=100,
+    )
     generator_type = DDPMGenerator
     generator: DDPMGenerator
 
     @classmethod
-    def configure(cls, size: str, resolution: int) -> Config:
-        """At 128 px the paper's U-Net is deeper, and trained more slowly."""
-        config = cls.sizes[size]
+    def configure(cls, size: str, resolution: int) -> ModelConfig:
+        """Return the configuration of a size; at 128 px the paper's U-Net is deeper."""
+        config = super().configure(size, resolution)
         if resolution < 128:
             return config
         assert isinstance(config, DDPMConfig)
         if size == "small":
-            return replace(config, factors=(1, 2, 2, 2))
-        deeper: dict[str, Any] = {"factors": (1, 1, 2, 2, 4, 4), "dropout": 0.0}
-        return replace(config, batch=64, rate=2e-5, **deeper)
+            return replace(config, width_multipliers=(1, 2, 2, 2))
+        deeper: dict[str, Any] = {"width_multipliers": (1, 1, 2, 2, 4, 4), "dropout": 0.0}
+        return replace(config, batch_size=64, lr=2e-5, **deeper)
 
-    def players(self) -> list[Player]:
-        """The U-Net."""
+    def trained_networks(self) -> list[TrainedNetwork]:
+        """Return the U-Net."""
         config = self.config
         return [
-            Player(
+            TrainedNetwork(
                 "u_net",
                 (self.generator,),
-                self._miss,
-                config.rate,
-                warm_up=config.warm_up,
-                clip=config.clip,
+                self._denoising_loss,
+                config.lr,
+                warmup_steps=config.warmup_steps,
+                max_grad_norm=config.max_grad_norm,
             )
         ]
 
-    def _miss(self, batch: Batch, draws: Draws, moment: Moment) -> tuple[Tensor, Figures]:
-        """Mean squared error of the noise that is found (Ho et al., equation 14)."""
+    def _denoising_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+        """Return the mean squared error of the predicted noise (Ho et al., equation 14)."""
         y = to_signed(batch.x)
-        noise, level = draws.normal(*y.shape[1:]), 1 + draws.integers(self.config.levels)
-        found = self.generator(self.generator.diffuse(y, level, noise), level)
-        return F.mse_loss(found, noise), {}
+        noise, timestep = rng.normal(*y.shape[1:]), 1 + rng.integers(self.config.timesteps)
+        predicted = self.generator(self.generator.diffuse(y, timestep, noise), timestep)
+        return F.mse_loss(predicted, noise), {}

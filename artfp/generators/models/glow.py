@@ -1,4 +1,4 @@
-"""Glow: a flow, which maps images to noise and back without loss, trained by their likelihood.
+"""Glow: a normalising flow between images and noise, trained by maximum likelihood.
 
 Own code, as no library fits: the last releases of normflows, FrEIA and nflows are from 2023, 2022
 and 2020, and none sets its scales by one given batch or learns its prior for each pixel.
@@ -8,56 +8,71 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from artfp.generators.base import Batch, Config, Figures, GenerativeModel, Generator, Moment, Player
+from artfp.generators.base import (
+    GenerativeModel,
+    Generator,
+    ImageBatch,
+    Loss,
+    ModelConfig,
+    TrainedNetwork,
+    TrainingStep,
+)
 from artfp.generators.models.glow_layers import ActNorm, Flow
-from artfp.nn.random_draws import Draws
+from artfp.nn.random_inputs import RandomInputs
 
 LEVELS = 256
-"""Values of a pixel."""
+"""Values that a colour of a pixel can take."""
 
 
 @dataclass(frozen=True)
-class GlowConfig(Config):
-    """`depth` is the steps of the flow at each of `levels` scales, `width` a coupling's channels.
+class GlowConfig(ModelConfig):
+    """Numbers of Glow.
 
-    `learned`: the means and deviations of the latents are learned. `temperature` is the factor on
-    the deviations in sampling. `rate` rises over the first `warm_up` steps.
+    Args:
+        depth: Steps of the flow at each scale.
+        levels: Number of scales.
+        width: Channels within a coupling.
+        learned_prior: True if means and standard deviations of the latents are learned.
+        temperature: Factor on the standard deviations in sampling.
+        lr: Learning rate of Adam.
+        warmup_steps: First steps in which the learning rate rises linearly.
+        max_grad_norm: L2 norm that gradients are clipped to.
     """
 
-    batch: int = 512
+    batch_size: int = 512
     steps: int = 200_000
     depth: int = 32
     levels: int = 3
     width: int = 512
-    learned: bool = True
+    learned_prior: bool = True
     temperature: float = 0.7
-    rate: float = 1e-3
-    warm_up: int = 1000
-    clip: float = 100.0
+    lr: float = 1e-3
+    warmup_steps: int = 1000
+    max_grad_norm: float = 100.0
 
 
 class GlowGenerator(Generator):
-    """The flow; sampling is its inverse."""
+    """Flow, whose inverse generates images."""
 
     config: GlowConfig
 
     def __init__(self, resolution: int, config: GlowConfig, classes: int = 0) -> None:
         super().__init__(resolution, config, classes)
-        self.flow = Flow(3, resolution, config.levels, config.depth, config.width, config.learned)
+        self.flow = Flow(
+            3, resolution, config.levels, config.depth, config.width, config.learned_prior
+        )
 
-    def bits(self, x: Tensor, noise: Tensor) -> Tensor:
-        """Bits per dimension (N,) of images (N, 3, R, R) in [0, 1] of 256 levels.
+    def bits_per_dim(self, x: Tensor, noise: Tensor) -> Tensor:
+        """Return the bits per dimension (N,) of images (N, 3, R, R) in [0, 1] of 256 levels.
 
-        `noise`, of the same shape, in [0, 1): where in its level each value is taken to lie
-        (equation 2).
+        `noise`, of the same shape, in [0, 1), dequantises them (equation 2).
         """
         y = ((x * (LEVELS - 1)).round() + noise) * (2.0 / LEVELS) - 1.0
-        # A short number of bits would itself cost some of those that are counted here.
+        # In half precision, rounding alone would cost bits that are counted here.
         with torch.autocast(y.device.type, enabled=False):
             parts, log_det = self.flow(y.float())
         nats = log_det
@@ -65,18 +80,18 @@ class GlowGenerator(Generator):
             nats = nats - 0.5 * (z.square() + math.log(2.0 * math.pi)).flatten(1).sum(dim=1)
         return math.log2(LEVELS / 2) - nats / (math.log(2.0) * y[0].numel())
 
-    def _sample(self, draws: Draws, labels: Tensor | None) -> Tensor:
-        heat = self.config.temperature
-        parts = [heat * draws.normal(*shape) for shape in self.flow.shapes]
-        # The middle of level k of 256 is to become k / 255.
+    def _sample(self, rng: RandomInputs, labels: Tensor | None) -> Tensor:
+        temperature = self.config.temperature
+        parts = [temperature * rng.normal(*shape) for shape in self.flow.shapes]
+        # So that the middle of level k of 256 becomes k / 255.
         return self.flow.inverse(parts) * (LEVELS / (LEVELS - 1))
 
 
 class Glow(GenerativeModel):
-    """One player."""
+    """Glow, unconditional."""
 
     name = "glow"
-    source = "Kingma, Dhariwal, NeurIPS 2018, arXiv 1807.03039"
+    reference = "Kingma, Dhariwal, NeurIPS 2018, arXiv 1807.03039"
     departures = (
         "log scales of couplings within 2 by a hyperbolic tangent; the latents' means and "
         "deviations are learned for each pixel, given the rest of the image (in the published code "
@@ -84,49 +99,50 @@ class Glow(GenerativeModel):
         "narrower steps, averaged weights and batches of 32"
     )
     resolutions = (16, 32, 64, 128)
-    sizes: ClassVar[dict[str, Config]] = {
-        "paper": GlowConfig(),
-        "small": GlowConfig(batch=32, steps=2000, average=0.995, depth=8, width=64, warm_up=100),
-    }
+    paper = GlowConfig()
+    small = GlowConfig(
+        batch_size=32, steps=2000, ema_decay=0.995, depth=8, width=64, warmup_steps=100
+    )
     generator_type = GlowGenerator
     generator: GlowGenerator
 
     @classmethod
-    def configure(cls, size: str, resolution: int) -> Config:
-        """Above 32 px there are more scales, and deeper ones."""
-        config = cls.sizes[size]
+    def configure(cls, size: str, resolution: int) -> ModelConfig:
+        """Return the configuration of a size; above 32 px there are more and deeper scales."""
+        config = super().configure(size, resolution)
         assert isinstance(config, GlowConfig)
         if resolution <= 32 or size != "paper":
             return config
         if resolution == 64:
-            return replace(config, batch=128, levels=4, depth=48)
-        return replace(config, batch=160, levels=5, depth=64)
+            return replace(config, batch_size=128, levels=4, depth=48)
+        return replace(config, batch_size=160, levels=5, depth=64)
 
-    def players(self) -> list[Player]:
-        """The flow."""
+    def trained_networks(self) -> list[TrainedNetwork]:
+        """Return the flow."""
         config = self.config
         return [
-            Player(
+            TrainedNetwork(
                 "flow",
                 (self.generator,),
-                self._unlikelihood,
-                config.rate,
-                warm_up=config.warm_up,
-                clip=config.clip,
+                self._likelihood_loss,
+                config.lr,
+                warmup_steps=config.warmup_steps,
+                max_grad_norm=config.max_grad_norm,
             )
         ]
 
-    def prepare(self, batch: Batch, draws: Draws) -> None:
-        """Let the first batch set each scale and bias, from the first to the last."""
+    def prepare(self, batch: ImageBatch, rng: RandomInputs) -> None:
+        """Initialise each activation normalisation on the first batch, from first to last."""
         hooks = [
             layer.register_forward_pre_hook(lambda layer, inputs: layer.initialise(*inputs))
             for layer in self.generator.modules()
             if isinstance(layer, ActNorm)
         ]
         with torch.no_grad():
-            self.generator.bits(batch.x, draws.uniform(*batch.x.shape[1:]))
+            self.generator.bits_per_dim(batch.x, rng.uniform(*batch.x.shape[1:]))
         for hook in hooks:
             hook.remove()
 
-    def _unlikelihood(self, batch: Batch, draws: Draws, moment: Moment) -> tuple[Tensor, Figures]:
-        return self.generator.bits(batch.x, draws.uniform(*batch.x.shape[1:])).mean(), {}
+    def _likelihood_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+        """Return the mean bits per dimension."""
+        return self.generator.bits_per_dim(batch.x, rng.uniform(*batch.x.shape[1:])).mean(), {}

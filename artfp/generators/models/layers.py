@@ -1,4 +1,4 @@
-"""Layers that several models share."""
+"""Layers shared by models."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-Layer = TypeVar("Layer", bound=nn.Module)
+_Layer = TypeVar("_Layer", bound=nn.Module)
 
 
-def spectral_norm(layer: Layer) -> Layer:
-    """The layer with its weight divided by an estimate of its largest singular value.
+def spectral_norm(layer: _Layer) -> _Layer:
+    """Return the layer, its weight divided by an estimate of its largest singular value.
 
     One power iteration in each use while training, none in evaluation (Miyato et al. 2018,
     algorithm 1). A convolution's weight counts as a matrix with a row for each output channel.
@@ -22,14 +22,14 @@ def spectral_norm(layer: Layer) -> Layer:
 
 
 def pixel_norm(x: Tensor) -> Tensor:
-    """Each pixel's, or row's, vector (dimension 1) at unit mean square (Karras et al. 2018)."""
+    """Scale each pixel's, or row's, vector (dimension 1) to mean square 1 (Karras et al. 2018)."""
     return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
 
 
 def minibatch_deviation(x: Tensor, group: int = 4) -> Tensor:
-    """Append to (N, C, H, W) a channel that tells how much the images differ among themselves.
+    """Append to (N, C, H, W) a channel with the standard deviation within the batch.
 
-    It is the standard deviation over groups of at most `group` images, averaged over all features
+    That is taken over groups of at most `group` images, averaged over all features
     and pixels (Karras et al. 2018, section 3). Returns (N, C + 1, H, W).
     """
     count = len(x)
@@ -41,11 +41,15 @@ def minibatch_deviation(x: Tensor, group: int = 4) -> Tensor:
 
 
 def strided_critic(resolution: int, width: int, outputs: int) -> nn.Sequential:
-    """DCGAN's discriminator without normalisation: images (N, 3, R, R) to vectors (N, outputs).
+    """Make DCGAN's discriminator without normalisation: (N, 3, R, R) to vectors (N, outputs).
 
-    A gradient penalty looks at each image alone, which batch normalisation does not (Gulrajani et
-    al. 2017, section 4). Args: `width`, channels after the first halving of the side; each further
-    one doubles them.
+    A gradient penalty needs scores of each image alone, without batch normalisation (Gulrajani et
+    al. 2017, section 4).
+
+    Args:
+        resolution: Side of the images in pixels.
+        width: Channels after the first halving of the side; each further one doubles them.
+        outputs: Length of the vectors.
     """
     layers: list[nn.Module] = []
     channels, side = 3, resolution

@@ -1,121 +1,134 @@
-"""MMDGAN: a critic of vectors, in whose space a kernel's mean discrepancy is to be small."""
+"""MMDGAN: the maximum mean discrepancy (MMD) of real and generated images in a feature space."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from artfp.core.errors import UserError
-from artfp.generators.base import Batch, Config, Figures, GenerativeModel, Moment, Player, to_signed
+from artfp.generators.base import (
+    AdversarialModel,
+    ImageBatch,
+    Loss,
+    TrainingStep,
+    to_signed,
+)
 from artfp.generators.models.dcgan import DCGANConfig, DCGANGenerator
 from artfp.generators.models.layers import strided_critic
-from artfp.nn.adversarial_losses import between, gradient_penalty, squared_distances
-from artfp.nn.random_draws import Draws
+from artfp.nn.adversarial_losses import gradient_penalty, interpolate_pairs, squared_distances
+from artfp.nn.random_inputs import RandomInputs
 
 
 @dataclass(frozen=True)
 class MMDGANConfig(DCGANConfig):
-    """`critic` is the critic's channels after its first halving; further ones double them.
+    """Numbers of MMDGAN.
 
-    `features` is the length of its vectors, `alphas` the shapes of their kernels, `penalty` the
-    weight of its gradients, `shrink` that of its vectors' mean squares, `turns` its turns a step.
+    Args:
+        discriminator_width: Channels of the critic after its first halving; further ones double
+            them.
+        feature_dim: Length of the critic's vectors.
+        alphas: Shapes of the rational quadratic kernels.
+        penalty_weight: Weight of the gradient penalty.
+        feature_l2_weight: Weight of the mean square of the critic's vectors.
     """
 
-    batch: int = 64
+    batch_size: int = 64
     steps: int = 150_000
     width: int = 64
-    critic: int = 64
-    latent: int = 128
-    rate: float = 1e-4
-    features: int = 16
+    discriminator_width: int = 64
+    latent_dim: int = 128
+    lr: float = 1e-4
+    betas: tuple[float, float] = (0.5, 0.9)
+    feature_dim: int = 16
     alphas: tuple[float, ...] = (0.1, 1.0, 10.0)
-    penalty: float = 1.0
-    shrink: float = 1.0
-    turns: int = 5
+    penalty_weight: float = 1.0
+    feature_l2_weight: float = 1.0
+    discriminator_steps: int = 5
 
 
-def kernel(a: Tensor, b: Tensor, alphas: tuple[float, ...]) -> Tensor:
-    """The kernel of each row of (N, D) with each of (M, D), as (N, M).
+def rational_quadratic_kernel(a: Tensor, b: Tensor, alphas: tuple[float, ...]) -> Tensor:
+    """Return the kernel of each row of (N, D) with each of (M, D), as (N, M).
 
-    The dot product and a sum of rational quadratic kernels (k^rq* of Binkowski et al. 2018).
+    It is the dot product and a sum of rational quadratic kernels (k^rq* of Binkowski et al. 2018).
     """
     squares, products = squared_distances(a, b), (a[:, None] * b[None]).sum(dim=2)
     return products + sum((1.0 + squares / (2.0 * alpha)).pow(-alpha) for alpha in alphas)
 
 
-def discrepancy(real: Tensor, fake: Tensor, alphas: tuple[float, ...]) -> Tensor:
-    """Squared maximum mean discrepancy of vectors (N, D) and (M, D), without bias.
+def squared_mmd(real: Tensor, fake: Tensor, alphas: tuple[float, ...]) -> Tensor:
+    """Return the squared maximum mean discrepancy of vectors (N, D) and (M, D), without bias.
 
-    No vector meets itself (Gretton et al. 2012, lemma 6), so it may be negative. Raises UserError:
-    one vector alone.
+    Pairs of a vector with itself are left out (Gretton et al. 2012, lemma 6), so it may be
+    negative.
+
+    Raises:
+        UserError: one vector alone.
     """
     if min(len(real), len(fake)) < 2:
         raise UserError("mmdgan compares the images of a batch with each other; take 2 or more")
 
     def within(a: Tensor) -> Tensor:
-        whole = kernel(a, a, alphas)
+        whole = rational_quadratic_kernel(a, a, alphas)
         return (whole.sum() - whole.diagonal().sum()) / (len(a) * (len(a) - 1))
 
-    return within(real) + within(fake) - 2.0 * kernel(real, fake, alphas).mean()
+    return within(real) + within(fake) - 2.0 * rational_quadratic_kernel(real, fake, alphas).mean()
 
 
-def witness(h: Tensor, real: Tensor, fake: Tensor, alphas: tuple[float, ...]) -> Tensor:
-    """By how much vectors (N, D) are more like real than like generated ones (M, D), as (N,).
+def mmd_witness(h: Tensor, real: Tensor, fake: Tensor, alphas: tuple[float, ...]) -> Tensor:
+    """Return the witness function (N,) at vectors (N, D): how much more they are like real ones.
 
-    The witness function, whose gradient at images is penalised (Binkowski et al. 2018).
+    The critic's penalty is on its gradient at images (Binkowski et al. 2018).
     """
-    return kernel(h, real, alphas).mean(dim=1) - kernel(h, fake, alphas).mean(dim=1)
+    return rational_quadratic_kernel(h, real, alphas).mean(dim=1) - rational_quadratic_kernel(
+        h, fake, alphas
+    ).mean(dim=1)
 
 
-class MMDGAN(GenerativeModel):
-    """Two players; the critic has `turns` of them a step."""
+class MMDGAN(AdversarialModel):
+    """MMDGAN, on the networks of DCGAN."""
 
     name = "mmdgan"
-    source = "Binkowski et al., ICLR 2018, arXiv 1801.01401; Li et al., 2017, arXiv 1705.08584"
+    reference = "Binkowski et al., ICLR 2018, arXiv 1801.01401; Li et al., 2017, arXiv 1705.08584"
     departures = (
         "kernels of the shapes .1, 1 and 10; the critic's vectors are kept small, not its other "
         "layers; the networks are DCGAN's, without normalisation in the critic, at all "
-        "resolutions; the rate does not adapt; small has a critic half as wide, with one turn a "
-        "step, a higher rate and averaged weights"
+        "resolutions; the learning rate does not adapt; small has a critic half as wide, one "
+        "critic update a step, a higher learning rate and averaged weights"
     )
     resolutions = (16, 32, 64, 128)
-    sizes: ClassVar[dict[str, Config]] = {
-        "paper": MMDGANConfig(),
-        "small": MMDGANConfig(steps=2000, average=0.995, critic=32, rate=2e-4, turns=1),
-    }
+    paper = MMDGANConfig()
+    small = MMDGANConfig(
+        steps=2000, ema_decay=0.995, discriminator_width=32, lr=2e-4, discriminator_steps=1
+    )
     generator_type = DCGANGenerator
     generator: DCGANGenerator
 
     def __init__(self, resolution: int, config: MMDGANConfig, classes: int = 0) -> None:
         super().__init__(resolution, config, classes)
-        self.critic = strided_critic(resolution, config.critic, config.features)
+        self.discriminator = strided_critic(
+            resolution, config.discriminator_width, config.feature_dim
+        )
 
-    def players(self) -> list[Player]:
-        """The critic, then the generator."""
-        rate, betas = self.config.rate, (self.config.momentum, 0.9)
-        turns = self.config.turns
-        return [
-            Player("critic", (self.critic,), self._tell_apart, rate, betas, repeats=turns),
-            Player("generator", (self.generator,), self._approach, rate, betas),
-        ]
-
-    def _tell_apart(self, batch: Batch, draws: Draws, moment: Moment) -> tuple[Tensor, Figures]:
+    def discriminator_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+        """Return the negative squared MMD, with the gradient penalty and that on the vectors."""
         alphas = self.config.alphas
         with torch.no_grad():
-            made = self.generator(self.generator.latents(draws))
+            generated = self.generator(self.generator.latents(rng))
         x = to_signed(batch.x)
-        real, fake = self.critic(torch.cat([x, made])).float().chunk(2)
-        at = between(x, made, draws).requires_grad_()
-        penalty = gradient_penalty(witness(self.critic(at).float(), real, fake, alphas), at)
+        real, fake = self.discriminator(torch.cat([x, generated])).float().chunk(2)
+        at = interpolate_pairs(x, generated, rng).requires_grad_()
+        penalty = gradient_penalty(
+            mmd_witness(self.discriminator(at).float(), real, fake, alphas), at
+        )
         size = real.square().mean() + fake.square().mean()
-        apart = discrepancy(real, fake, alphas)
-        loss = -apart + self.config.penalty * penalty + self.config.shrink * size
-        return loss, {"discrepancy": apart, "penalty": penalty, "size": size}
+        mmd = squared_mmd(real, fake, alphas)
+        loss = -mmd + self.config.penalty_weight * penalty + self.config.feature_l2_weight * size
+        return loss, {"squared_mmd": mmd, "penalty": penalty, "size": size}
 
-    def _approach(self, batch: Batch, draws: Draws, moment: Moment) -> tuple[Tensor, Figures]:
-        made = self.generator(self.generator.latents(draws))
-        real, fake = self.critic(torch.cat([to_signed(batch.x), made])).float().chunk(2)
-        return discrepancy(real, fake, self.config.alphas), {}
+    def generator_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+        """Return the squared MMD of real and generated vectors."""
+        generated = self.generator(self.generator.latents(rng))
+        real, fake = self.discriminator(torch.cat([to_signed(batch.x), generated])).float().chunk(2)
+        return squared_mmd(real, fake, self.config.alphas), {}

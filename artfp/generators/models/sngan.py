@@ -1,64 +1,68 @@
-"""SNGAN: the discriminator's weights at spectral norm 1, hinge loss; residual networks or plain."""
+"""SNGAN: a discriminator under spectral norm, with the hinge loss; residual or plain networks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from artfp.generators.base import (
-    Batch,
-    Config,
-    Figures,
-    GenerativeModel,
+    AdversarialConfig,
+    AdversarialModel,
     Generator,
-    Moment,
-    Player,
+    ImageBatch,
+    Loss,
+    ModelConfig,
+    TrainingStep,
     to_signed,
 )
 from artfp.generators.models.layers import spectral_norm
-from artfp.nn.adversarial_losses import hinge_critic, hinge_generator
-from artfp.nn.random_draws import Draws
+from artfp.nn.adversarial_losses import hinge_discriminator_loss, hinge_generator_loss
+from artfp.nn.random_inputs import RandomInputs
 
 _GAIN = 2.0**0.5
-"""Of the convolutions on a residual branch, which are rectified."""
+"""Gain of the convolutions on a residual branch, for the ReLUs between them."""
 
 
 @dataclass(frozen=True)
-class SNGANConfig(Config):
-    """`width` is the generator's channels, `critic` the discriminator's, at all sides up to 32.
+class SNGANConfig(AdversarialConfig):
+    """Numbers of SNGAN.
 
-    At 64 and 128 pixels they are those beside the image; each halving of the side doubles them, up
-    to `most`. `turns` is the discriminator's turns a step. Networks that are not `residual` are the
-    paper's plain ones (table 3), whose channels double with each halving at all resolutions.
+    Args:
+        width: Channels of the generator: at all sides up to 32 pixels; for 64 and 128 pixels at
+            the full resolution, and each halving of the side doubles them.
+        discriminator_width: The same of the discriminator.
+        max_width: Most channels of either.
+        latent_dim: Length of the latent vector.
+        residual: True for residual networks, False for the paper's plain ones (table 3), whose
+            channels double with each halving at all resolutions.
     """
 
     steps: int = 100_000
     width: int = 256
-    critic: int = 128
-    most: int = 1024
-    latent: int = 128
-    turns: int = 5
+    discriminator_width: int = 128
+    max_width: int = 1024
+    latent_dim: int = 128
+    discriminator_steps: int = 5
     residual: bool = True
-    rate: float = 2e-4
+    lr: float = 2e-4
     betas: tuple[float, float] = (0.0, 0.9)
 
 
-def widths(resolution: int, width: int, most: int, residual: bool = True) -> list[int]:
-    """Channels at the sides 4, 8, ..., `resolution`."""
+def sngan_widths(resolution: int, width: int, most: int, residual: bool = True) -> list[int]:
+    """Return the channels at the sides 4, 8, ..., `resolution`."""
     doublings = resolution.bit_length() - 3
     if residual and resolution <= 32:
         return [width] * (doublings + 1)
     return [min(most, width * 2**back) for back in range(doublings, -1, -1)]
 
 
-def plain(inputs: int, outputs: int, side: int, gain: float = 1.0) -> nn.Conv2d:
-    """A convolution that keeps the size, with Xavier's uniform weights."""
+def xavier_conv(inputs: int, outputs: int, side: int, gain: float = 1.0) -> nn.Conv2d:
+    """Make a convolution that keeps the size, with Xavier's uniform weights."""
     layer = nn.Conv2d(inputs, outputs, side, padding=side // 2)
     nn.init.xavier_uniform_(layer.weight, gain)
     if layer.bias is not None:
@@ -66,31 +70,34 @@ def plain(inputs: int, outputs: int, side: int, gain: float = 1.0) -> nn.Conv2d:
     return layer
 
 
-class UpBlock(nn.Module):
-    """A residual block that doubles the side: (N, inputs, H, W) to (N, outputs, 2H, 2W)."""
+class SNGANUpBlock(nn.Module):
+    """Residual block that doubles the side."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.norms = nn.ModuleList([nn.BatchNorm2d(inputs), nn.BatchNorm2d(outputs)])
         self.convs = nn.ModuleList(
-            [plain(inputs, outputs, 3, _GAIN), plain(outputs, outputs, 3, _GAIN)]
+            [xavier_conv(inputs, outputs, 3, _GAIN), xavier_conv(outputs, outputs, 3, _GAIN)]
         )
-        self.shortcut = plain(inputs, outputs, 1)
+        self.shortcut = xavier_conv(inputs, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Enlarge by nearest neighbours."""
+        """Map (N, inputs, H, W) to (N, outputs, 2H, 2W), enlarged by nearest neighbours."""
         h = self.convs[0](F.interpolate(F.relu(self.norms[0](x)), scale_factor=2.0))
         h = self.convs[1](F.relu(self.norms[1](h)))
-        # A convolution of one pixel and the enlargement commute: this order is four times cheaper.
+        # A 1 x 1 convolution and the enlargement commute: this order is four times cheaper.
         wide: Tensor = h + F.interpolate(self.shortcut(x), scale_factor=2.0)
         return wide
 
 
-class DownBlock(nn.Module):
-    """A residual block under spectral norm: (N, inputs, H, W) to (N, outputs, H, W).
+class SNGANDownBlock(nn.Module):
+    """Residual block under spectral norm.
 
-    Args: `halve`, whether the sides are halved; `first`, whether the input is an image, which is
-    not rectified.
+    Args:
+        inputs: Channels of the input.
+        outputs: Channels of the output.
+        halve: True to halve the sides.
+        first: True if the input is an image, which no ReLU precedes.
     """
 
     def __init__(self, inputs: int, outputs: int, halve: bool = True, first: bool = False) -> None:
@@ -99,15 +106,15 @@ class DownBlock(nn.Module):
         between = outputs if first or halve else inputs
         self.convs = nn.ModuleList(
             [
-                spectral_norm(plain(inputs, between, 3, _GAIN)),
-                spectral_norm(plain(between, outputs, 3, _GAIN)),
+                spectral_norm(xavier_conv(inputs, between, 3, _GAIN)),
+                spectral_norm(xavier_conv(between, outputs, 3, _GAIN)),
             ]
         )
         direct = inputs == outputs and not halve
-        self.shortcut = None if direct else spectral_norm(plain(inputs, outputs, 1))
+        self.shortcut = None if direct else spectral_norm(xavier_conv(inputs, outputs, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Halve by averages."""
+        """Map (N, inputs, H, W) to (N, outputs, H, W) or half the side, by average pooling."""
         h = x if self.first else F.relu(x)
         h = self.convs[1](F.relu(self.convs[0](h)))
         if self.halve:
@@ -117,7 +124,7 @@ class DownBlock(nn.Module):
 
 
 def plain_up(inputs: int, outputs: int) -> nn.Sequential:
-    """Double the side: (N, inputs, H, W) to (N, outputs, 2H, 2W)."""
+    """Make a plain block that doubles the side: (N, inputs, H, W) to (N, outputs, 2H, 2W)."""
     enlarge = nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1)
     nn.init.xavier_uniform_(enlarge.weight, _GAIN)
     nn.init.zeros_(enlarge.bias)  # type: ignore[arg-type]
@@ -125,10 +132,10 @@ def plain_up(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def plain_down(channels: list[int]) -> nn.Sequential:
-    """The plain discriminator before its last layer, for the channels at each side, falling.
+    """Make the plain discriminator but for its last layer, for the channels at each side, falling.
 
-    Images (N, 3, R, R) to (N, channels[-1] * 16): a convolution at each side, then one that halves
-    it, all under spectral norm.
+    It maps images (N, 3, R, R) to (N, channels[-1] * 16): a convolution at each side, then one that
+    halves it, all under spectral norm.
     """
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise([3, *channels]):
@@ -137,90 +144,91 @@ def plain_down(channels: list[int]) -> nn.Sequential:
             nn.init.xavier_uniform_(halve.weight, _GAIN)
             nn.init.zeros_(halve.bias)  # type: ignore[arg-type]
             layers += [spectral_norm(halve), nn.LeakyReLU(0.1)]
-        layers += [spectral_norm(plain(inputs, outputs, 3, _GAIN)), nn.LeakyReLU(0.1)]
+        layers += [spectral_norm(xavier_conv(inputs, outputs, 3, _GAIN)), nn.LeakyReLU(0.1)]
     return nn.Sequential(*layers, nn.Flatten())
 
 
 class SNGANGenerator(Generator):
-    """Latent vectors to 4 x 4 pixels, then blocks up to the resolution."""
+    """Blocks from latent vectors, by way of 4 x 4 pixels, up to the resolution."""
 
     config: SNGANConfig
 
     def __init__(self, resolution: int, config: SNGANConfig, classes: int = 0) -> None:
         super().__init__(resolution, config, classes)
-        channels = widths(resolution, config.width, config.most, config.residual)
-        self.first = nn.Linear(config.latent, 16 * channels[0])
+        channels = sngan_widths(resolution, config.width, config.max_width, config.residual)
+        self.first = nn.Linear(config.latent_dim, 16 * channels[0])
         nn.init.xavier_uniform_(self.first.weight)
         nn.init.zeros_(self.first.bias)
-        block: Callable[[int, int], nn.Module] = UpBlock if config.residual else plain_up
+        block: Callable[[int, int], nn.Module] = SNGANUpBlock if config.residual else plain_up
         self.blocks = nn.Sequential(*(block(*pair) for pair in pairwise(channels)))
         self.norm = nn.BatchNorm2d(channels[-1]) if config.residual else nn.Identity()
-        self.last = plain(channels[-1], 3, 3)
+        self.last = xavier_conv(channels[-1], 3, 3)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Latents (N, latent) to images (N, 3, R, R) in [-1, 1]."""
+        """Map latents (N, latent) to images (N, 3, R, R) in [-1, 1]."""
         h = self.blocks(self.first(z).unflatten(1, (-1, 4, 4)))
         return torch.tanh(self.last(F.relu(self.norm(h))))
 
-    def _sample(self, draws: Draws, labels: Tensor | None) -> Tensor:
-        return self(draws.normal(self.config.latent))
+    def _sample(self, rng: RandomInputs, labels: Tensor | None) -> Tensor:
+        return self(rng.normal(self.config.latent_dim))
 
 
 class SNGANDiscriminator(nn.Module):
-    """Images (N, 3, R, R) in [-1, 1] to a score (N,), higher for real ones."""
+    """Discriminator under spectral norm; if residual, it sums over pixels before the last layer."""
 
     def __init__(self, resolution: int, config: SNGANConfig) -> None:
         super().__init__()
         self.residual = config.residual
         blocks: list[nn.Module]
         if not config.residual:
-            at = widths(resolution, config.critic, config.most, residual=False)[::-1]
-            channels, blocks = 16 * at[-1], [plain_down(at)]
+            width, most = config.discriminator_width, config.max_width
+            falling = sngan_widths(resolution, width, most, residual=False)[::-1]
+            channels, blocks = 16 * falling[-1], [plain_down(falling)]
         elif resolution <= 32:  # two halvings, then two blocks that keep the size
-            channels = config.critic
-            blocks = [DownBlock(3, channels, first=True), DownBlock(channels, channels)]
-            blocks += [DownBlock(channels, channels, halve=False) for _ in range(2)]
+            channels = config.discriminator_width
+            blocks = [SNGANDownBlock(3, channels, first=True), SNGANDownBlock(channels, channels)]
+            blocks += [SNGANDownBlock(channels, channels, halve=False) for _ in range(2)]
         else:  # halvings down to 4 x 4, then one block that keeps the size
-            *steps, channels = reversed(widths(resolution, config.critic, config.most))
-            blocks = [DownBlock(3, steps[0], first=True)]
-            blocks += [DownBlock(*pair) for pair in pairwise(steps)]
-            blocks += [DownBlock(steps[-1], channels, halve=False)]
+            *steps, channels = reversed(
+                sngan_widths(resolution, config.discriminator_width, config.max_width)
+            )
+            blocks = [SNGANDownBlock(3, steps[0], first=True)]
+            blocks += [SNGANDownBlock(*pair) for pair in pairwise(steps)]
+            blocks += [SNGANDownBlock(steps[-1], channels, halve=False)]
         self.blocks = nn.Sequential(*blocks)
         last = nn.Linear(channels, 1)
         nn.init.xavier_uniform_(last.weight)
         self.last = spectral_norm(last)
 
     def forward(self, y: Tensor) -> Tensor:
-        """Scores (N,): residual networks sum over all pixels before the last layer."""
+        """Map images (N, 3, R, R) in [-1, 1] to scores (N,), higher for real ones."""
         h = self.blocks(y)
         score: Tensor = self.last(F.relu(h).sum(dim=(2, 3)) if self.residual else h)
         return score.flatten()
 
 
-class SNGAN(GenerativeModel):
-    """Two players; the discriminator has `turns` of them a step."""
+class SNGAN(AdversarialModel):
+    """SNGAN, unconditional."""
 
     name = "sngan"
-    source = "Miyato, Kataoka, Koyama, Yoshida, ICLR 2018, arXiv 1802.05957"
+    reference = "Miyato, Kataoka, Koyama, Yoshida, ICLR 2018, arXiv 1802.05957"
     departures = (
         "nearest neighbours where the residual generator enlarges; no labels; small has the plain "
-        "networks of the paper's table 3 and its optimiser C, is narrower, with one turn of the "
-        "discriminator a step and averaged weights"
+        "networks of the paper's table 3 and its optimiser C, is narrower, with one "
+        "discriminator update a step and averaged weights"
     )
     resolutions = (16, 32, 64, 128)
-    sizes: ClassVar[dict[str, Config]] = {
-        "paper": SNGANConfig(),
-        "small": SNGANConfig(
-            steps=2000,
-            average=0.995,
-            width=32,
-            critic=32,
-            most=512,
-            turns=1,
-            residual=False,
-            betas=(0.5, 0.999),
-        ),
-    }
+    paper = SNGANConfig()
+    small = SNGANConfig(
+        steps=2000,
+        ema_decay=0.995,
+        width=32,
+        discriminator_width=32,
+        max_width=512,
+        discriminator_steps=1,
+        residual=False,
+        betas=(0.5, 0.999),
+    )
     generator_type = SNGANGenerator
     generator: SNGANGenerator
 
@@ -229,32 +237,24 @@ class SNGAN(GenerativeModel):
         self.discriminator = SNGANDiscriminator(resolution, config)
 
     @classmethod
-    def configure(cls, size: str, resolution: int) -> Config:
-        """Above 32 px residual networks are fewer channels wide beside the image."""
-        config = cls.sizes[size]
+    def configure(cls, size: str, resolution: int) -> ModelConfig:
+        """Return the configuration of a size; residual networks are narrower above 32 px."""
+        config = super().configure(size, resolution)
         assert isinstance(config, SNGANConfig)
         if resolution <= 32 or not config.residual:
             return config
-        return replace(config, width=64, critic=64)
+        return replace(config, width=64, discriminator_width=64)
 
-    def players(self) -> list[Player]:
-        """The discriminator, then the generator."""
-        rate, betas, turns = self.config.rate, self.config.betas, self.config.turns
-        return [
-            Player(
-                "discriminator", (self.discriminator,), self._tell_apart, rate, betas, repeats=turns
-            ),
-            Player("generator", (self.generator,), self._deceive, rate, betas),
-        ]
-
-    def _tell_apart(self, batch: Batch, draws: Draws, moment: Moment) -> tuple[Tensor, Figures]:
+    def discriminator_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+        """Return the hinge loss."""
         with torch.no_grad():
-            made = self.generator(draws.normal(self.config.latent))
-        # In one pass: the power iteration is for both.
-        scores = self.discriminator(torch.cat([to_signed(batch.x), made]))
+            generated = self.generator(rng.normal(self.config.latent_dim))
+        # In one pass, so that one power iteration of the spectral norm serves both.
+        scores = self.discriminator(torch.cat([to_signed(batch.x), generated]))
         real, fake = scores.chunk(2)
-        return hinge_critic(real, fake), {"real": real.mean(), "fake": fake.mean()}
+        return hinge_discriminator_loss(real, fake), {"real": real.mean(), "fake": fake.mean()}
 
-    def _deceive(self, batch: Batch, draws: Draws, moment: Moment) -> tuple[Tensor, Figures]:
-        made = self.generator(draws.normal(self.config.latent))
-        return hinge_generator(self.discriminator(made)), {}
+    def generator_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+        """Return the hinge loss."""
+        generated = self.generator(rng.normal(self.config.latent_dim))
+        return hinge_generator_loss(self.discriminator(generated)), {}

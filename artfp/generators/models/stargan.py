@@ -1,52 +1,55 @@
-"""StarGAN: one translator to any class, and a discriminator that also tells the class."""
+"""StarGAN: one translator to any class, and a discriminator that also classifies."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from artfp.generators.base import (
-    Batch,
-    Config,
-    Figures,
-    GenerativeModel,
+    AdversarialConfig,
+    AdversarialModel,
     Generator,
-    Moment,
-    Player,
+    ImageBatch,
+    Loss,
+    TrainingStep,
     to_signed,
 )
 from artfp.generators.models.translators import ResNetTranslator
-from artfp.nn.adversarial_losses import between, gradient_penalty
-from artfp.nn.random_draws import Draws
+from artfp.nn.adversarial_losses import gradient_penalty, interpolate_pairs
+from artfp.nn.random_inputs import RandomInputs
 
 
 @dataclass(frozen=True)
-class StarGANConfig(Config):
-    """`width` and `critic` are the translator's and the discriminator's channels at their begin.
+class StarGANConfig(AdversarialConfig):
+    """Numbers of StarGAN.
 
-    `cycle`, `classify` and `penalty` weigh these losses; `turns` is the discriminator's a step.
+    Args:
+        width: Channels of the translator's first layer.
+        discriminator_width: Channels of the discriminator's first layer.
+        residual_blocks: Residual blocks of the translator.
+        cycle_weight: Weight of the cycle consistency (reconstruction) loss.
+        classification_weight: Weight of the classification loss.
+        penalty_weight: Weight of the gradient penalty.
     """
 
-    batch: int = 16
+    batch_size: int = 16
     steps: int = 40_000
-    decay_from: float = 0.5
+    lr_decay_start: float = 0.5
     width: int = 64
-    critic: int = 64
-    blocks: int = 6
-    turns: int = 5
-    cycle: float = 10.0
-    classify: float = 1.0
-    penalty: float = 10.0
-    rate: float = 1e-4
-    betas: tuple[float, float] = (0.5, 0.999)
+    discriminator_width: int = 64
+    residual_blocks: int = 6
+    discriminator_steps: int = 5
+    cycle_weight: float = 10.0
+    classification_weight: float = 1.0
+    penalty_weight: float = 10.0
+    lr: float = 1e-4
 
 
 class StarGANGenerator(Generator):
-    """A translator that sees the class to make as constant planes beside the image."""
+    """Translator whose input is the image and constant planes of the target class."""
 
     config: StarGANConfig
 
@@ -54,25 +57,25 @@ class StarGANGenerator(Generator):
         super().__init__(resolution, config, classes)
         self.targets = tuple(range(classes))
         self.translator = ResNetTranslator(
-            config.width, config.blocks, "zeros", inputs=3 + classes, kernel=4, affine=True
+            config.width, config.residual_blocks, "zeros", inputs=3 + classes, kernel=4, affine=True
         )
 
     def forward(self, y: Tensor, labels: Tensor) -> Tensor:
-        """Images (N, 3, R, R) in [-1, 1] to such images of the classes `labels` (N,) int64."""
+        """Translate images (N, 3, R, R) in [-1, 1] to the classes `labels` (N,) int64."""
         planes = F.one_hot(labels, self.classes).to(y)[:, :, None, None]
         planes = planes.expand(-1, -1, *y.shape[2:])
-        made: Tensor = self.translator(torch.cat([y, planes], dim=1))
-        return made
+        generated: Tensor = self.translator(torch.cat([y, planes], dim=1))
+        return generated
 
     def _translate(self, y: Tensor, target: int) -> Tensor:
         return self(y, torch.full((len(y),), target, device=y.device))
 
 
 class StarGANDiscriminator(nn.Module):
-    """Images (N, 3, R, R) in [-1, 1] to scores (N,), higher for real ones, and logits (N, classes).
+    """Discriminator of patches, and classifier.
 
     Convolutions of 4 pixels halve the side, six times or down to 1 pixel, without norms; the score
-    is the mean over those of all places that are left.
+    of an image is the mean over its patches.
     """
 
     def __init__(self, resolution: int, config: StarGANConfig, classes: int) -> None:
@@ -80,7 +83,7 @@ class StarGANDiscriminator(nn.Module):
         layers: list[nn.Module] = []
         channels, side = 3, resolution
         for number in range(min(6, resolution.bit_length() - 1)):
-            wider = config.critic * 2**number
+            wider = config.discriminator_width * 2**number
             layers += [nn.Conv2d(channels, wider, 4, stride=2, padding=1), nn.LeakyReLU(0.01)]
             channels, side = wider, side // 2
         self.layers = nn.Sequential(*layers)
@@ -88,29 +91,34 @@ class StarGANDiscriminator(nn.Module):
         self.classify = nn.Conv2d(channels, classes, side, bias=False)
 
     def forward(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores (N,) and logits (N, classes)."""
+        """Map images (N, 3, R, R) in [-1, 1] to scores (N,) and logits (N, classes)."""
         h = self.layers(y)
         return self.score(h).mean(dim=(1, 2, 3)), self.classify(h).flatten(1)
 
 
-class StarGAN(GenerativeModel):
-    """Two players; the discriminator has `turns` of them a step."""
+class StarGAN(AdversarialModel):
+    """StarGAN, with one attribute: the class."""
 
     name = "stargan"
-    source = "Choi, Choi, Kim, Ha, Kim, Choo, CVPR 2018, arXiv 1711.09020"
+    reference = "Choi, Choi, Kim, Ha, Kim, Choo, CVPR 2018, arXiv 1711.09020"
     departures = (
         "one class an image, by softmax, as the paper has it for expressions; one set of labels; "
         "smaller images are halved less often by the discriminator; small has 16 channels, 4 "
-        "residual blocks, two turns of the discriminator a step, batches of 8, a higher rate and "
-        "averaged weights"
+        "residual blocks, two discriminator updates a step, batches of 8, a higher learning rate "
+        "and averaged weights"
     )
     resolutions = (32, 64, 128, 256)
-    sizes: ClassVar[dict[str, Config]] = {
-        "paper": StarGANConfig(),
-        "small": StarGANConfig(
-            batch=8, steps=1200, average=0.99, width=16, critic=16, blocks=4, turns=2, rate=2e-4
-        ),
-    }
+    paper = StarGANConfig()
+    small = StarGANConfig(
+        batch_size=8,
+        steps=1200,
+        ema_decay=0.99,
+        width=16,
+        discriminator_width=16,
+        residual_blocks=4,
+        discriminator_steps=2,
+        lr=2e-4,
+    )
     generator_type = StarGANGenerator
     labelled = True
     translates = True
@@ -120,50 +128,42 @@ class StarGAN(GenerativeModel):
         super().__init__(resolution, config, classes)
         self.discriminator = StarGANDiscriminator(resolution, config, classes)
 
-    def players(self) -> list[Player]:
-        """The discriminator, then the translator; rates fall from the middle on."""
-        rate, betas, turns = self.config.rate, self.config.betas, self.config.turns
-        judges, makers = (self.discriminator,), (self.generator,)
-        return [
-            Player(
-                "discriminator",
-                judges,
-                self._tell_apart,
-                rate,
-                betas,
-                repeats=turns,
-            ),
-            Player("translator", makers, self._deceive, rate, betas),
-        ]
-
-    def _tell_apart(self, batch: Batch, draws: Draws, moment: Moment) -> tuple[Tensor, Figures]:
-        """Equation 5, with the penalty of equation 8."""
+    def discriminator_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+        """Return the loss of equation 5, with the gradient penalty of equation 8."""
         assert batch.labels is not None
         y = to_signed(batch.x)
         with torch.no_grad():
-            made = self.generator(y, draws.integers(self.classes))
-        scores, logits = self.discriminator(torch.cat([y, made]))
+            generated = self.generator(y, rng.integers(self.classes))
+        scores, logits = self.discriminator(torch.cat([y, generated]))
         real, fake = scores.chunk(2)
         classes = F.cross_entropy(logits[: len(y)], batch.labels)
-        penalty = self.penalty(y, made, draws)
+        penalty = self.penalty(y, generated, rng)
         loss = fake.mean() - real.mean()
-        loss = loss + self.config.classify * classes + self.config.penalty * penalty
-        figures = {"classes": classes, "penalty": penalty}
-        return loss, {"real": real.mean(), "fake": fake.mean(), **figures}
+        loss = (
+            loss
+            + self.config.classification_weight * classes
+            + self.config.penalty_weight * penalty
+        )
+        scalars = {"classes": classes, "penalty": penalty}
+        return loss, {"real": real.mean(), "fake": fake.mean(), **scalars}
 
-    def penalty(self, real: Tensor, fake: Tensor, draws: Draws) -> Tensor:
-        """Gradient penalty of the discriminator's scores between images (N, 3, R, R) in [-1, 1]."""
-        at = between(real, fake, draws).requires_grad_()
+    def penalty(self, real: Tensor, fake: Tensor, rng: RandomInputs) -> Tensor:
+        """Return the gradient penalty of the scores between images (N, 3, R, R) in [-1, 1]."""
+        at = interpolate_pairs(real, fake, rng).requires_grad_()
         scores, _ = self.discriminator(at)
         return gradient_penalty(scores, at)
 
-    def _deceive(self, batch: Batch, draws: Draws, moment: Moment) -> tuple[Tensor, Figures]:
-        """Equation 6."""
+    def generator_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+        """Return the loss of equation 6."""
         assert batch.labels is not None
-        y, wanted = to_signed(batch.x), draws.integers(self.classes)
-        made = self.generator(y, wanted)
-        scores, logits = self.discriminator(made)
-        deceit, classes = -scores.mean(), F.cross_entropy(logits, wanted)
-        cycle = F.l1_loss(self.generator(made, batch.labels), y)
-        loss = deceit + self.config.classify * classes + self.config.cycle * cycle
-        return loss, {"deceit": deceit, "classes": classes, "cycle": cycle}
+        y, target = to_signed(batch.x), rng.integers(self.classes)
+        generated = self.generator(y, target)
+        scores, logits = self.discriminator(generated)
+        adversarial, classes = -scores.mean(), F.cross_entropy(logits, target)
+        cycle = F.l1_loss(self.generator(generated, batch.labels), y)
+        loss = (
+            adversarial
+            + self.config.classification_weight * classes
+            + self.config.cycle_weight * cycle
+        )
+        return loss, {"adversarial": adversarial, "classes": classes, "cycle": cycle}

@@ -14,17 +14,17 @@ from artfp.data.bundle import (
     Card,
 )
 from artfp.data.pixels import to_unit
-from artfp.generators.base import Batch, GenerativeModel, Generator
-from artfp.generators.training.module import GanModule
+from artfp.generators.base import GenerativeModel, Generator, ImageBatch
+from artfp.generators.training.module import GenerativeModule
 from artfp.generators.weights import save_generator
-from artfp.nn.random_draws import ImageDraws
+from artfp.nn.random_inputs import ImageRandomInputs
 
 SHOWN = 64
 _A_ROW = 8
 
 
 def gallery(
-    model: GenerativeModel, generator: Generator, inputs: Batch | None = None, seed: int = 0
+    model: GenerativeModel, generator: Generator, inputs: ImageBatch | None = None, seed: int = 0
 ) -> Tensor:
     """A grid (3, h, w) in [0, 1] of what a generator of `model` makes, on the CPU.
 
@@ -44,7 +44,7 @@ def gallery(
         labels = None
         if generator.classes:
             labels = torch.arange(SHOWN, device=device) % generator.classes
-        shown = generator.sample(ImageDraws(seed, range(SHOWN), device), labels)
+        shown = generator.sample(ImageRandomInputs(seed, range(SHOWN), device), labels)
     row = min(_A_ROW, len(shown) if inputs is None else len(inputs))
     grid: Tensor = make_grid(shown.cpu(), nrow=row, padding=2, pad_value=1.0)
     return grid
@@ -58,7 +58,7 @@ class Samples(pl.Callback):
     """
 
     def __init__(
-        self, every: int, inputs: Batch | None, keep_every: int, folder: Path, card: Card
+        self, every: int, inputs: ImageBatch | None, keep_every: int, folder: Path, card: Card
     ) -> None:
         self.every, self.inputs = every, inputs
         self.keep_every, self.folder, self.card = keep_every, folder, card
@@ -72,14 +72,14 @@ class Samples(pl.Callback):
         batch_idx: int,
     ) -> None:
         """Look at the step that has just ended."""
-        assert isinstance(pl_module, GanModule)
+        assert isinstance(pl_module, GenerativeModule)
         step = trainer.global_step
         if not trainer.is_global_zero:
             return
         board = getattr(trainer.logger, "experiment", None)
         if step % self.every == 0 and board is not None and hasattr(board, "add_image"):
-            picture = gallery(pl_module.model, pl_module.average, self.inputs)
+            picture = gallery(pl_module.model, pl_module.ema_generator, self.inputs)
             board.add_image("samples", picture, step)
         if self.keep_every and step % self.keep_every == 0:
             path = self.folder / f"{step:06}.safetensors"
-            save_generator(pl_module.average, path, {**self.card, "step": step})
+            save_generator(pl_module.ema_generator, path, {**self.card, "step": step})

@@ -15,7 +15,7 @@ from artfp.data.decode import ImageError
 from artfp.data.geometry import Geometry
 from artfp.data.sources import ImageSource
 from artfp.data.train_module import TrainingData
-from artfp.generators.base import Batch
+from artfp.generators.base import ImageBatch
 
 MEMORY = 2**29
 """Bytes of 8-bit images that a training keeps decoded in memory, at most, of each set."""
@@ -73,18 +73,18 @@ class GanData(pl.LightningDataModule):
         for domain in self.domains:
             domain.check()
 
-    def first(self, count: int) -> Batch:
+    def first(self, count: int) -> ImageBatch:
         """The first `count` images of the stream of each domain, for a look at them."""
-        batches: list[Batch] = []
+        batches: list[ImageBatch] = []
         for batch in _Stream([domain.stream(0) for domain in self.domains]):
             batches.append(batch)
             if sum(map(len, batches)) >= count:
                 break
         images = tuple(map(torch.cat, zip(*(batch.images for batch in batches), strict=True)))
         labels = [batch.labels for batch in batches if batch.labels is not None]
-        return Batch(images, torch.cat(labels) if labels else None)[:count]
+        return ImageBatch(images, torch.cat(labels) if labels else None)[:count]
 
-    def train_dataloader(self) -> Iterable[Batch]:
+    def train_dataloader(self) -> Iterable[ImageBatch]:
         """The batches from the trainer's step on."""
         assert self.trainer is not None
         place = self.trainer.global_step, self.trainer.global_rank, self.trainer.world_size
@@ -111,13 +111,13 @@ class _Stream:
     def __init__(self, loaders: list[Any]) -> None:
         self.loaders = loaders
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[ImageBatch]:
         for parts in zip(*self.loaders, strict=True):
             if isinstance(parts[0], list):
                 (images, labels), *_ = parts
-                yield Batch((images,), labels)
+                yield ImageBatch((images,), labels)
             else:
-                yield Batch(tuple(parts))
+                yield ImageBatch(tuple(parts))
 
 
 def labels_of(source: ImageSource) -> tuple[list[int], list[str]]:

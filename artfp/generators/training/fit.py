@@ -28,12 +28,13 @@ from artfp.data.files import file_hash, write_atomic
 from artfp.data.resume import Manifest
 from artfp.data.sources import open_source
 from artfp.data.subset import limited
-from artfp.generators import build, configured, find
-from artfp.generators.base import Batch, GenerativeModel
+from artfp.generators import build_model, find_model
+from artfp.generators.base import GenerativeModel, ImageBatch
+from artfp.generators.registry import configure_model
 from artfp.generators.training.callbacks import SHOWN, Samples, gallery
 from artfp.generators.training.data import GanData, labels_of
-from artfp.generators.training.module import GanModule
-from artfp.generators.training.resume_from import GENERATOR, Origin
+from artfp.generators.training.module import GenerativeModule
+from artfp.generators.training.pretrained import GENERATOR, Pretrained
 from artfp.generators.weights import load_generator, save_generator
 from artfp.reporting.image_grid import encode_picture
 
@@ -50,7 +51,7 @@ class GanTraining:
     configuration. `max_steps` and `batch_size` (of a turn, in each process) are the
     configuration's where they are None. `limit`: at most so many images of each domain. `init` is
     what the training goes on from: resolution and configuration are then the generator's, and in
-    the first `hold` steps only the other networks learn (None: see `Origin.hold`). `trainer` holds
+    the first `hold` steps only the other networks learn (None: see `Pretrained`). `trainer` holds
     further arguments of Lightning's Trainer.
 
     Raises UserError: a number that cannot be, or a generator of another model.
@@ -62,8 +63,8 @@ class GanTraining:
     size: str = "small"
     resolution: int | None = None
     changes: dict[str, Any] = field(default_factory=dict)
-    init: Origin | None = None
-    hold: int | None = None
+    init: Pretrained | None = None
+    freeze_steps: int | None = None
     max_steps: int | None = None
     batch_size: int | None = None
     num_workers: int | None = None
@@ -80,25 +81,27 @@ class GanTraining:
     def __post_init__(self) -> None:
         if self.init is not None:
             self._follow(self.init)
-        elif self.hold is not None:
-            raise UserError("hold is for a training that goes on from another; give init as well")
+        elif self.freeze_steps is not None:
+            raise UserError(
+                "--freeze_steps is for a training that continues another; give --init as well"
+            )
         self.resolution = 32 if self.resolution is None else self.resolution
-        config = configured(self.name, self.resolution, self.size, self.changes)
+        config = configure_model(self.name, self.resolution, self.size, self.changes)
         self.max_steps = config.steps if self.max_steps is None else self.max_steps
-        self.batch_size = config.batch if self.batch_size is None else self.batch_size
+        self.batch_size = config.batch_size if self.batch_size is None else self.batch_size
         check_above(vars(self), "max_steps", "batch_size", "sample_every", "checkpoint_minutes")
-        check_not_below(vars(self), "seed", "keep_every", "hold")
+        check_not_below(vars(self), "seed", "keep_every", "freeze_steps")
         precision_of(self.trainer)
-        domains = find(self.name).domains
+        domains = find_model(self.name).domains
         if len(self.data_dirs) != domains:
             raise UserError(
                 f"{self.name} is trained on {domains} set{'s'[: domains - 1]} of images; "
                 f"{len(self.data_dirs)} given"
             )
 
-    def _follow(self, origin: Origin) -> None:
+    def _follow(self, pretrained: Pretrained) -> None:
         """Take the configuration of what the training goes on from; `changes` are made to it."""
-        generator = origin.generator
+        generator = pretrained.generator
         for what, own, given in (
             ("model", generator.model, self.name),
             ("resolution", generator.resolution, self.resolution),
@@ -107,10 +110,12 @@ class GanTraining:
                 raise UserError(f"init holds a generator of {what} {own}, not {given}")
         self.resolution = generator.resolution
         self.changes = {**asdict(generator.config), **self.changes}
-        self.hold = origin.hold if self.hold is None else self.hold
+        self.freeze_steps = (
+            pretrained.freeze_steps if self.freeze_steps is None else self.freeze_steps
+        )
 
 
-def train_gan(settings: GanTraining, command: str = "", config: str = "") -> Path | None:
+def train_generator(settings: GanTraining, command: str = "", config: str = "") -> Path | None:
     """Train, keep checkpoints, and write the generator, its card and a picture; the generator.
 
     `command` goes into the card; `config`, text, into `<output_dir>/config.yaml`.
@@ -120,17 +125,19 @@ def train_gan(settings: GanTraining, command: str = "", config: str = "") -> Pat
     """
     output, resume = settings.output_dir, resumed(settings)
     sources = [limited(open_source(folder), settings.limit) for folder in settings.data_dirs]
-    labels, class_names = labels_of(sources[0]) if find(settings.name).labelled else (None, [])
+    labels, class_names = (
+        labels_of(sources[0]) if find_model(settings.name).labelled else (None, [])
+    )
     model = _model(settings, len(class_names))
     assert settings.max_steps is not None and settings.batch_size is not None
     assert settings.resolution is not None
-    module = GanModule(model, settings.max_steps, settings.batch_size, settings.seed)
+    module = GenerativeModule(model, settings.max_steps, settings.batch_size, settings.seed)
     if settings.init is not None:
-        module.sequel = settings.init.sequel(module, settings.hold or 0)
+        module.fine_tuning = settings.init.load_into(module, settings.freeze_steps or 0)
     data = GanData(
         sources,
         settings.resolution,
-        settings.batch_size * module.turns,
+        settings.batch_size * module.updates_per_step,
         settings.mirror,
         labels,
         settings.celeba,
@@ -139,10 +146,10 @@ def train_gan(settings: GanTraining, command: str = "", config: str = "") -> Pat
     )
     data.check()
     deciding = _deciding(settings, model, data)
-    told = {k: v for k, v in deciding.items() if k not in ("model", "config", "resolution")}
+    described = {k: v for k, v in deciding.items() if k not in ("model", "config", "resolution")}
     card: Card = {
         "class_names": class_names,
-        "training": {"command": command, "images": len(data), **told},
+        "training": {"command": command, "images": len(data), **described},
     }
     inputs = data.first(SHOWN) if model.translates else None
     samples = Samples(settings.sample_every, inputs, settings.keep_every, output / SNAPSHOTS, card)
@@ -162,15 +169,15 @@ def train_gan(settings: GanTraining, command: str = "", config: str = "") -> Pat
     return _finish(output, module.cpu(), card, inputs)
 
 
-def _finish(output: Path, module: GanModule, card: Card, inputs: Batch | None) -> Path:
+def _finish(output: Path, module: GenerativeModule, card: Card, inputs: ImageBatch | None) -> Path:
     """Write the generator, its card and a picture; the generator's file."""
     path = output / GENERATOR
-    whole = save_generator(module.average, path, {**card, "step": module.global_step})
+    whole = save_generator(module.ema_generator, path, {**card, "step": module.global_step})
     load_generator(path)  # what was written can be read
     whole["sha256"] = file_hash(path)
     write_atomic(output / "card.json", json.dumps(whole, indent=2) + "\n")
     write_atomic(
-        output / "sample.png", encode_picture(gallery(module.model, module.average, inputs))
+        output / "sample.png", encode_picture(gallery(module.model, module.ema_generator, inputs))
     )
     return path
 
@@ -178,13 +185,17 @@ def _finish(output: Path, module: GanModule, card: Card, inputs: Batch | None) -
 def _model(settings: GanTraining, classes: int) -> GenerativeModel:
     size, changes = settings.size, settings.changes
     assert settings.resolution is not None
-    return build(settings.name, settings.resolution, size, settings.seed, classes, changes)
+    return build_model(settings.name, settings.resolution, size, settings.seed, classes, changes)
 
 
 def _deciding(settings: GanTraining, model: GenerativeModel, data: GanData) -> dict[str, Any]:
     """What two trainings have in common that come to the same; goes into the card."""
-    origin = settings.init
-    init = {} if origin is None else {"init": origin.told(), "hold": settings.hold}
+    pretrained = settings.init
+    init = (
+        {}
+        if pretrained is None
+        else {"init": pretrained.describe(), "freeze_steps": settings.freeze_steps}
+    )
     return {
         **init,
         "model": settings.name,
@@ -216,7 +227,7 @@ def _say(settings: GanTraining, model: GenerativeModel, data: GanData) -> None:
             "going on from %d steps of a training, from %s; for %d steps the generator waits",
             settings.init.steps,
             "its generator" if settings.init.networks is None else "all its networks",
-            settings.hold,
+            settings.freeze_steps,
         )
     _log.info(
         "%d images to train on; %s %s at %d px, %d parameters, %d of them the generator's, "

@@ -1,4 +1,4 @@
-"""The Lightning module that trains any generative model by its players' turns."""
+"""Lightning module that trains any generative model by the losses of its networks."""
 
 from __future__ import annotations
 
@@ -12,41 +12,51 @@ from torch import Tensor, nn
 
 from artfp.core.errors import UserError
 from artfp.data.pixels import to_unit
-from artfp.generators.base import Batch, Figures, GenerativeModel, Moment, Player
-from artfp.nn.ema import average_into, averaged_copy
-from artfp.nn.random_draws import Draws, mixed
+from artfp.generators.base import GenerativeModel, ImageBatch, Scalars, TrainedNetwork, TrainingStep
+from artfp.nn.ema import ema_copy, update_ema
+from artfp.nn.random_inputs import RandomInputs, derive_seed
 
 
 @dataclass(frozen=True)
-class Sequel:
-    """How a training differs that goes on from another.
+class FineTuning:
+    """Continuation of another training, by fine-tuning.
 
-    The model is told that its training is over: it is whole, and averaged as at the end; only the
-    rates of learning begin anew. In the first `hold` steps those who train the generator wait, so
-    that new networks can learn from it first.
+    The model sees a training that is over: it is whole, and averaged as at the end; only the
+    learning rates begin anew. In the first `freeze_steps` steps the networks that train the
+    generator are frozen, so that new networks can learn from it first.
 
-    Args: `steps` of the training before; `kept`, what `prepare` is not to change.
+    Args:
+        steps: Steps of the training before.
+        trained: Module that `GenerativeModel.prepare` must not change.
+        freeze_steps: First steps in which the generator is frozen.
     """
 
     steps: int
-    kept: nn.Module
-    hold: int = 0
+    trained: nn.Module
+    freeze_steps: int = 0
 
-    def moment(self, step: int) -> Moment:
-        """What the model is told at a step of this training."""
+    def seen(self, step: TrainingStep) -> TrainingStep:
+        """Return the step that the model sees at a step of this training."""
         before = max(1, self.steps)
-        return Moment(before + step, before)
+        return TrainingStep(before + step.index, before)
 
 
-class GanModule(pl.LightningModule):
-    """A generative model in training; batches are 8-bit images for all turns of a step.
+class GenerativeModule(pl.LightningModule):
+    """A generative model in training; a batch has 8-bit images for all updates of a step.
 
-    A step is one round of the players. Everything random in it comes from the seed, the step and
-    the process. `average` is the generator that is shown and saved: the running mean of the
-    weights, or the weights themselves for a model without one.
+    A step updates all trained networks. Everything random in it comes from the seed, the step and
+    the process.
 
-    Args: `model`; `total_steps` of the training; `batch_size` of one turn; `seed` of the draws;
-    `sequel`, if it goes on from another training.
+    Args:
+        model: Model to train.
+        total_steps: Steps of the training.
+        batch_size: Images of one update.
+        seed: Seed of the random inputs.
+        fine_tuning: Continuation of another training, if it is one.
+
+    Attributes:
+        ema_generator: Generator that is shown and saved: with the moving average of the weights, or
+            the weights themselves for a model without one.
     """
 
     def __init__(
@@ -55,123 +65,127 @@ class GanModule(pl.LightningModule):
         total_steps: int,
         batch_size: int,
         seed: int = 0,
-        sequel: Sequel | None = None,
+        fine_tuning: FineTuning | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        # Convolutions on CPUs are a tenth to a quarter faster in this layout.
         self.model = model
+        # Convolutions on CPUs are a tenth to a quarter faster in this layout.
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = averaged_copy(model.generator).train()  # Lightning warns of the other mode
-        self.players = model.players()
+        self.ema_generator = ema_copy(model.generator).train()  # Lightning warns about eval mode
+        self.networks = model.trained_networks()
         self.total_steps, self.batch_size, self.seed = total_steps, batch_size, seed
-        self.sequel = sequel
-        own = set(model.generator.parameters())
-        waiting = [index for index, p in enumerate(self.players) if own & set(p.parameters())]
-        # Where one player trains all, there is nothing to wait for.
-        self._waiting = waiting if len(waiting) < len(self.players) else []
+        self.fine_tuning = fine_tuning
+        generator = set(model.generator.parameters())
+        trains_it = [i for i, n in enumerate(self.networks) if generator & set(n.parameters())]
+        # Where one network trains all, there is nothing to wait for.
+        self._frozen_first = trains_it if len(trains_it) < len(self.networks) else []
 
     @property
-    def turns(self) -> int:
-        """Most turns of a player in a step: as many times `batch_size` images make a batch."""
-        return max(player.repeats for player in self.players)
+    def updates_per_step(self) -> int:
+        """Most updates of a network in a step: a batch has so many times `batch_size` images."""
+        return max(network.updates_per_step for network in self.networks)
 
     def configure_optimizers(self) -> Any:
-        """One Adam for each player."""
+        """Return an Adam for each network."""
         fused = self.device.type in ("cpu", "cuda")
         return [
-            torch.optim.Adam(p.parameters(), p.rate, p.betas, p.eps, fused=fused)
-            for p in self.players
+            torch.optim.Adam(n.parameters(), n.lr, n.betas, n.eps, fused=fused)
+            for n in self.networks
         ]
 
-    def training_step(self, batch: Batch, batch_idx: int) -> None:
-        """One round of all players on 8-bit images (turns * batch_size, 3, R, R)."""
-        moment = Moment(self.global_step, self.total_steps)
-        told = moment if self.sequel is None else self.sequel.moment(moment.step)
+    def training_step(self, batch: ImageBatch, batch_idx: int) -> None:
+        """Update all networks on 8-bit images (updates_per_step * batch_size, 3, R, R)."""
+        step = TrainingStep(self.global_step, self.total_steps)
+        seen = step if self.fine_tuning is None else self.fine_tuning.seen(step)
         images = tuple(
             to_unit(x).contiguous(memory_format=torch.channels_last) for x in batch.images
         )
-        whole = Batch(images, batch.labels)
-        torch.manual_seed(self._seed(moment.step, 0))  # for what draws by itself, such as dropout
-        if moment.step == 0:
+        whole = ImageBatch(images, batch.labels)
+        torch.manual_seed(self._seed(step.index, 0))  # for layers that draw themselves: dropout
+        if step.index == 0:
             self._prepare(whole[: self.batch_size])
-        self.model.begin_step(told)
-        # Lightning counts the steps of wrapped optimisers: only that of the last turn is.
-        counting, plain = self._listed(True), self._listed(False)
+        self.model.begin_step(seen)
+        # Lightning counts the steps of wrapped optimisers: only the last of a step is wrapped.
+        counting, plain = self._optimizers(True), self._optimizers(False)
         number = 0
-        for index, player in enumerate(self.players):
-            if self._waits(index, moment):
-                if index == len(self.players) - 1:
+        for index, network in enumerate(self.networks):
+            last_network = index == len(self.networks) - 1
+            if self._is_frozen(index, step):
+                if last_network:
                     counting[index].zero_grad(set_to_none=True)
                     counting[index].step()  # without gradients it only counts
                 continue
-            self._only(player)
-            for turn in range(player.repeats):
+            self._unfreeze_only(network)
+            for update in range(network.updates_per_step):
                 number += 1
-                rows = slice(turn * self.batch_size, (turn + 1) * self.batch_size)
-                draws = self._draws(moment.step, number)
-                loss, figures = player.loss(whole[rows], draws, told)
-                last = index == len(self.players) - 1 and turn == player.repeats - 1
-                optimizer = (counting if last else plain)[index]
-                self._step(player, optimizer, loss, moment)
-            self._log(player, loss, figures, moment)
-        average_into(self.average, self.model.generator, self.model.decay(told))
+                rows = slice(update * self.batch_size, (update + 1) * self.batch_size)
+                rng = self._random_inputs(step.index, number)
+                loss, scalars = network.loss(whole[rows], rng, seen)
+                last = last_network and update == network.updates_per_step - 1
+                self._update(network, (counting if last else plain)[index], loss, step)
+            self._log(network, loss, scalars, step)
+        decay = self.model.ema_decay_at(seen)
+        update_ema(self.ema_generator, self.model.generator, decay)
 
-    def _waits(self, index: int, moment: Moment) -> bool:
-        """Whether a player has no turn in this step."""
-        hold = 0 if self.sequel is None else self.sequel.hold
-        return moment.step < hold and index in self._waiting
+    def _is_frozen(self, index: int, step: TrainingStep) -> bool:
+        """Return True if a network is not updated in this step."""
+        freeze_steps = 0 if self.fine_tuning is None else self.fine_tuning.freeze_steps
+        return step.index < freeze_steps and index in self._frozen_first
 
-    def _step(self, player: Player, optimizer: Any, loss: Tensor, moment: Moment) -> None:
-        """Lower a player's loss."""
+    def _update(
+        self, network: TrainedNetwork, optimizer: Any, loss: Tensor, step: TrainingStep
+    ) -> None:
         for group in optimizer.param_groups:
-            group["lr"] = player.rate_at(moment, self.model.config.decay_from)
+            group["lr"] = network.lr_at(step, self.model.config.lr_decay_start)
         optimizer.zero_grad(set_to_none=True)
         self.manual_backward(loss)
-        if player.clip is not None:
-            torch.nn.utils.clip_grad_norm_(player.parameters(), player.clip)
+        if network.max_grad_norm is not None:
+            torch.nn.utils.clip_grad_norm_(network.parameters(), network.max_grad_norm)
         optimizer.step()
 
-    def _only(self, player: Player) -> None:
-        """Freeze what other players train, so that no gradients are computed for it."""
-        for other in self.players:
+    def _unfreeze_only(self, network: TrainedNetwork) -> None:
+        """Freeze all other networks, so that no gradients are computed for them."""
+        for other in self.networks:
             for parameter in other.parameters():
                 parameter.requires_grad_(False)
-        for parameter in player.parameters():
+        for parameter in network.parameters():
             parameter.requires_grad_(True)
 
-    def _prepare(self, batch: Batch) -> None:
-        """Let the first batch set what it decides, equally in all processes."""
-        kept = None if self.sequel is None else self.sequel.kept
-        before = copy.deepcopy(kept.state_dict()) if kept is not None else {}
+    def _prepare(self, batch: ImageBatch) -> None:
+        """Let the first batch initialise what depends on data, equally in all processes."""
+        trained = None if self.fine_tuning is None else self.fine_tuning.trained
+        before = copy.deepcopy(trained.state_dict()) if trained is not None else {}
         with torch.no_grad():
-            self.model.prepare(batch, self._draws(0, 0))
-        if kept is not None:
-            kept.load_state_dict(before)
+            self.model.prepare(batch, self._random_inputs(0, 0))
+        if trained is not None:
+            trained.load_state_dict(before)
         if self.trainer.world_size > 1:
             for tensor in (*self.model.parameters(), *self.model.buffers()):
                 torch.distributed.broadcast(tensor.data, 0)
 
-    def _draws(self, step: int, turn: int) -> Draws:
-        generator = torch.Generator(self.device).manual_seed(self._seed(step, turn + 1))
-        return Draws(generator, self.batch_size)
+    def _random_inputs(self, step: int, update: int) -> RandomInputs:
+        generator = torch.Generator(self.device).manual_seed(self._seed(step, update + 1))
+        return RandomInputs(generator, self.batch_size)
 
     def _seed(self, step: int, use: int) -> int:
-        return mixed(self.seed, step, use, self.global_rank)
+        return derive_seed(self.seed, step, use, self.global_rank)
 
-    def _listed(self, counting: bool) -> list[Any]:
+    def _optimizers(self, counting: bool) -> list[Any]:
         optimizers = self.optimizers(use_pl_optimizer=counting)
         return optimizers if isinstance(optimizers, list) else [optimizers]
 
-    def _log(self, player: Player, loss: Tensor, figures: Figures, moment: Moment) -> None:
-        """Write a player's figures; raise UserError where its loss is no number any more."""
-        look = self.device.type == "cpu" or moment.step % 50 == 0  # it makes a GPU wait
-        if look and not torch.isfinite(loss):
+    def _log(
+        self, network: TrainedNetwork, loss: Tensor, scalars: Scalars, step: TrainingStep
+    ) -> None:
+        """Log a network's scalars; raise a UserError if its loss is not finite any more."""
+        check = self.device.type == "cpu" or step.index % 50 == 0  # it makes a GPU wait
+        if check and not torch.isfinite(loss):
             raise UserError(
-                f"step {moment.step}: the loss of the {player.name} is {float(loss.detach())}; "
-                "take a lower rate or another seed"
+                f"step {step.index}: the loss of the {network.name} is {float(loss.detach())}; "
+                "take a lower learning rate or another seed"
             )
-        self.log(f"{player.name}/loss", loss.detach(), prog_bar=True)
-        self.log(f"{player.name}/rate", player.rate_at(moment, self.model.config.decay_from))
-        for name, value in figures.items():
-            self.log(f"{player.name}/{name}", value.detach().float())
+        self.log(f"{network.name}/loss", loss.detach(), prog_bar=True)
+        self.log(f"{network.name}/lr", network.lr_at(step, self.model.config.lr_decay_start))
+        for name, value in scalars.items():
+            self.log(f"{network.name}/{name}", value.detach().float())

@@ -26,7 +26,7 @@ from torch import Tensor
 from artfp.core.errors import UserError
 from artfp.data.pixels import to_bytes, to_unit
 from artfp.data.tables import significant
-from artfp.nn.random_draws import mixed
+from artfp.nn.random_inputs import derive_seed
 from artfp.passive.attributors.bundle import AttributorPart, FittedAttributor, load_attributor
 from artfp.passive.attributors.classifier import FeatureGaussians, NetworkAttributor
 from artfp.passive.attributors.score_model import ScoreModel, Values
@@ -193,7 +193,7 @@ def _of(told: Callable[[Tensor], Tensor], images: Labelled) -> Values:
 
 def perturbed(images: Labelled, immunity: Immunisation, seed: int) -> Labelled:
     """Copies of images, perturbed with draws that depend on the seed alone."""
-    draws = torch.Generator().manual_seed(mixed(seed, PERTURBED))
+    draws = torch.Generator().manual_seed(derive_seed(seed, PERTURBED))
     parts = [to_bytes(immunity(to_unit(x), draws)) for x in images.pixels.split(256)]
     return Labelled(torch.cat(parts), images.labels)
 

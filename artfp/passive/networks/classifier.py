@@ -19,12 +19,12 @@ from torch import Tensor, nn
 
 from artfp.core.errors import UserError
 from artfp.nn.blocks import (
-    Layer,
-    Pooled,
-    Unpooled,
+    ConvNormReLU,
+    SRNetBlock,
+    SRNetPoolingBlock,
     high_pass,
 )
-from artfp.nn.equalised import EqualConv, EqualLinear
+from artfp.nn.equalised import EqualisedConv2d, EqualisedLinear
 
 MIN_RESOLUTION, MAX_RESOLUTION = 32, 256
 """Sides in pixels."""
@@ -194,9 +194,9 @@ class PublishedClassifier(SourceClassifier):
         if design.convolve_from > FINAL_SIDE:
             layers.append(nn.AvgPool2d(design.convolve_from // FINAL_SIDE))
         width = _channels(FINAL_SIDE)
-        dense = EqualLinear(channels * FINAL_SIDE**2, width, gain=2.0**0.5)
+        dense = EqualisedLinear(channels * FINAL_SIDE**2, width, gain=2.0**0.5)
         self.trunk = nn.Sequential(*layers, nn.Flatten(), dense, nn.LeakyReLU(0.2))
-        self.head = EqualLinear(width, sources)
+        self.head = EqualisedLinear(width, sources)
 
     @property
     def receptive_field(self) -> int:
@@ -220,7 +220,7 @@ class CompactClassifier(SourceClassifier):
     nor stride. Blocks that each halve the sides follow, to 4x4 pixels, of 16 to 64 channels.
     """
 
-    STATISTICS_OF = (Layer, Unpooled, Pooled)
+    STATISTICS_OF = (ConvNormReLU, SRNetBlock, SRNetPoolingBlock)
     WIDTH = 16
 
     def __init__(self, design: ClassifierDesign, sources: int) -> None:
@@ -230,12 +230,12 @@ class CompactClassifier(SourceClassifier):
         side, outputs = design.resolution, width
         channels = width
         while side > FINAL_SIDE:
-            blocks.append(Pooled(channels, outputs))
+            blocks.append(SRNetPoolingBlock(channels, outputs))
             channels, outputs, side = outputs, min(2 * outputs, widest), side // 2
         self.trunk = nn.Sequential(
             _Traces(),
-            Layer(6, width),
-            Unpooled(width),
+            ConvNormReLU(6, width),
+            SRNetBlock(width),
             *blocks,
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
@@ -266,7 +266,7 @@ def _channels(side: int) -> int:
 
 
 def _convolved(inputs: int, outputs: int) -> list[nn.Module]:
-    return [EqualConv(inputs, outputs), nn.LeakyReLU(0.2)]
+    return [EqualisedConv2d(inputs, outputs), nn.LeakyReLU(0.2)]
 
 
 def _powers(least: int, most: int) -> list[int]:

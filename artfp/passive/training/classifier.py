@@ -17,8 +17,8 @@ from torch.utils.data import Dataset, IterableDataset
 
 from artfp.core.errors import UserError
 from artfp.data.pixels import to_bytes, to_unit
-from artfp.nn.ema import average_into, averaged_copy
-from artfp.nn.random_draws import mixed
+from artfp.nn.ema import ema_copy, update_ema
+from artfp.nn.random_inputs import derive_seed
 from artfp.passive.networks.classifier import SourceClassifier
 from artfp.passive.training.looks import HeldOutLooks
 from artfp.perturbations.chains import Combination
@@ -105,7 +105,7 @@ class AttributorModule(HeldOutLooks):
         self.network = network.requires_grad_(True)
         # Convolutions on CPUs are a tenth to a quarter faster in this layout.
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = averaged_copy(network).train()  # Lightning warns of the other mode
+        self.average = ema_copy(network).train()  # Lightning warns of the other mode
         self.recipe, self.mirror, self.immunity, self.seed = recipe, mirror, immunity, seed
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -121,7 +121,7 @@ class AttributorModule(HeldOutLooks):
     def varied(self, x: Tensor) -> Tensor:
         """Images (N, 3, R, R) in [0, 1], mirrored and perturbed as this step wants it."""
         draws = torch.Generator().manual_seed(
-            mixed(self.seed, self.global_step, 0, self.global_rank)
+            derive_seed(self.seed, self.global_step, 0, self.global_rank)
         )
         if self.mirror:
             turned = torch.rand(len(x), generator=draws) < 0.5
@@ -147,7 +147,7 @@ class AttributorModule(HeldOutLooks):
     def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
         """Take the step's weights into the mean."""
         step = self.global_step
-        average_into(self.average, self.network, min(AVERAGE, step / (step + 9.0)))
+        update_ema(self.average, self.network, min(AVERAGE, step / (step + 9.0)))
 
 
 class Balanced(IterableDataset[Batch]):

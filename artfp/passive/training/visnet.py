@@ -15,9 +15,9 @@ from torch import Tensor
 
 from artfp.core.errors import UserError
 from artfp.data.pixels import to_unit
-from artfp.nn.adversarial_losses import between, gradient_penalty
-from artfp.nn.ema import average_into, averaged_copy
-from artfp.nn.random_draws import Draws, mixed
+from artfp.nn.adversarial_losses import gradient_penalty, interpolate_pairs
+from artfp.nn.ema import ema_copy, update_ema
+from artfp.nn.random_inputs import RandomInputs, derive_seed
 from artfp.passive.networks.visnet import Critic, VisNet
 from artfp.passive.training.classifier import AVERAGE, Batch
 from artfp.passive.training.looks import HeldOutLooks
@@ -78,10 +78,10 @@ def network_losses(network: VisNet, critic: Critic, x: Tensor, labels: Tensor) -
 
 
 def critic_loss(
-    critic: Critic, images: Tensor, reconstructed: Tensor, draws: Draws, penalty: float
+    critic: Critic, images: Tensor, reconstructed: Tensor, draws: RandomInputs, penalty: float
 ) -> Tensor:
     """The loss of a WGAN-GP critic on images and reconstructions, (N, 3, R, R) in [-1, 1] each."""
-    at = between(images, reconstructed, draws).requires_grad_(True)
+    at = interpolate_pairs(images, reconstructed, draws).requires_grad_(True)
     apart = critic(reconstructed).float().mean() - critic(images).float().mean()
     return apart + penalty * gradient_penalty(critic(at), at)
 
@@ -103,7 +103,7 @@ class VisNetModule(HeldOutLooks):
         for each in (self.network, self.critic):
             # Convolutions on CPUs are a tenth to a quarter faster in this layout.
             each.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = averaged_copy(network).train()  # Lightning warns of the other mode
+        self.average = ema_copy(network).train()  # Lightning warns of the other mode
 
     def configure_optimizers(self) -> Any:
         """Adam for the critic and for the network."""
@@ -131,11 +131,11 @@ class VisNetModule(HeldOutLooks):
         self._lower(1, total, counts=True)
         self.critic.requires_grad_(True)
         reconstructed = found.reconstructed.detach().float()
-        draws = Draws(self._generator(step, 1), len(x))
+        draws = RandomInputs(self._generator(step, 1), len(x))
         images = self.network.inside(x)
         critic = critic_loss(self.critic, images, reconstructed, draws, self.recipe.penalty)
         self._lower(0, critic, counts=False)
-        average_into(self.average, self.network, min(AVERAGE, (step + 1) / (step + 10.0)))
+        update_ema(self.average, self.network, min(AVERAGE, (step + 1) / (step + 10.0)))
         self.log("train/loss", total.detach(), prog_bar=True)
         self.log("train/cross_entropy", found.cross_entropy.detach())
         self.log("train/reconstruction", found.reconstruction.detach())
@@ -159,5 +159,5 @@ class VisNetModule(HeldOutLooks):
         return torch.where(turned < 0.5, x.flip(-1), x)
 
     def _generator(self, step: int, use: int) -> torch.Generator:
-        seed = mixed(self.seed, step, use, self.global_rank)
+        seed = derive_seed(self.seed, step, use, self.global_rank)
         return torch.Generator(self.device).manual_seed(seed)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from artfp.data.pixels import to_unit
 from artfp.data.sources import ImageSource
-from artfp.metrics.features import extract
+from artfp.metrics.features import extract_features
 from artfp.passive.attributors.bundle import FittedAttributor
 from artfp.passive.attributors.classifier import NetworkAttributor
 from artfp.passive.attributors.score_model import Values, posteriors
@@ -190,7 +190,9 @@ def generic_features(
     Raises UserError: see `extract`.
     """
     found = [
-        extract(source, device=device, num_workers=0, tick=lambda n: tick("generic features", n))
+        extract_features(
+            source, device=device, num_workers=0, tick=lambda n: tick("generic features", n)
+        )
         for source in sources.values()
     ]
     counts = [len(each.values) for each in found]

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import linalg
 
-from artfp.metrics.frechet_kernel import LEAST_FOR_LIMIT, frechet
+from artfp.metrics.frechet_kernel import MIN_IMAGES_PER_FEATURE, frechet_distance
 
 Values = NDArray[np.float64]
 
-LEAST = 2 * LEAST_FOR_LIMIT
+LEAST = 2 * MIN_IMAGES_PER_FEATURE
 """Images of a source, at least."""
 
 
@@ -65,17 +65,17 @@ def separation(features: ArrayLike, labels: ArrayLike, seed: int = 0) -> Separat
         raise ValueError(f"images of sources: {counts.tolist()}; each of two or more takes {LEAST}")
     images = int(counts.min()) // 2
     if images <= x.shape[1]:
-        x = _principal(x, images // LEAST_FOR_LIMIT)
+        x = _principal(x, images // MIN_IMAGES_PER_FEATURE)
     random = np.random.default_rng(seed)
     first, second = [], []
     for k in range(len(counts)):
         drawn = x[random.permutation(np.flatnonzero(own == k))]
         first.append(drawn[:images])
         second.append(drawn[images : 2 * images])
-    halves = [frechet(a, b).value for a, b in zip(first, second, strict=True)]
+    halves = [frechet_distance(a, b).value for a, b in zip(first, second, strict=True)]
     pairs = np.zeros((len(counts), len(counts)))
     for i, j in combinations(range(len(counts)), 2):
-        pairs[i, j] = pairs[j, i] = frechet(first[i], first[j]).value
+        pairs[i, j] = pairs[j, i] = frechet_distance(first[i], first[j]).value
     between = float(pairs[np.triu_indices(len(counts), 1)].mean())
     return Separation(
         between, float(np.mean(halves)), pairs, np.array(halves), images, int(x.shape[1])

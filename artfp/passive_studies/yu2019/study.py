@@ -22,7 +22,7 @@ from artfp.core.errors import UserError
 from artfp.data.resume import Journal, Manifest
 from artfp.data.sources import ImageSource
 from artfp.data.subset import parted
-from artfp.metrics.effnet import installed
+from artfp.metrics.perceptual import effnet_installed
 from artfp.passive.attributors.bundle import FittedAttributor
 from artfp.passive.attributors.window import ALIGNED
 from artfp.passive.fitting.cache import Settings, kept, trained
@@ -156,7 +156,7 @@ def learned(
     study = _Study(journal, journal.records(), others, settings, say, tick)
     rows = study.rows(networks)
     spaces = [study.learned(networks[0])]
-    if installed():
+    if effnet_installed():
         spaces.append(study.generic(both[1]))
     opened = [study.open(attributor(WITHOUT + name, but=name), name) for name in left_out]
     journal.close()

@@ -9,22 +9,22 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrize
 
-from artfp.generators import Batch, Moment, build
+from artfp.generators import ImageBatch, TrainingStep, build_model
 from artfp.generators.models.biggan import (
     Attention,
     BigGAN,
     ConditionalNorm,
-    conv,
-    linear,
-    orthogonality,
+    orthogonal_conv,
+    orthogonal_linear,
+    orthogonal_penalty,
 )
-from artfp.nn.random_draws import Draws
+from artfp.nn.random_inputs import RandomInputs
 
-TINY = {"width": 8, "critic": 8, "embedding": 6, "chunk": 5}
+TINY = {"width": 8, "discriminator_width": 8, "embedding_dim": 6, "chunk_dim": 5}
 
 
 def tiny(side: int = 16, **changes: object) -> BigGAN:
-    model = build("biggan", side, seed=2, classes=3, changes={**TINY, **changes})
+    model = build_model("biggan", side, seed=2, classes=3, changes={**TINY, **changes})
     assert isinstance(model, BigGAN)
     return model
 
@@ -38,8 +38,8 @@ def raw(layer: nn.Module) -> torch.Tensor:
     return dict(layer.named_parameters())["parametrizations.weight.original"]
 
 
-def draws(count: int = 6) -> Draws:
-    return Draws(torch.Generator().manual_seed(3), count)
+def rng(count: int = 6) -> RandomInputs:
+    return RandomInputs(torch.Generator().manual_seed(3), count)
 
 
 def test_conditional_normalisation() -> None:
@@ -84,8 +84,12 @@ def test_attention() -> None:
 
 def test_the_orthogonal_penalty() -> None:
     torch.manual_seed(2)
-    layers = nn.Sequential(conv(3, 4, 3), nn.ReLU(), linear(5, 3), nn.Linear(5, 3))
-    assert float(orthogonality(layers).detach()) == pytest.approx(0.0, abs=1e-8)  # initial weights
+    layers = nn.Sequential(
+        orthogonal_conv(3, 4, 3), nn.ReLU(), orthogonal_linear(5, 3), nn.Linear(5, 3)
+    )
+    assert float(orthogonal_penalty(layers).detach()) == pytest.approx(
+        0.0, abs=1e-8
+    )  # initial weights
     expected = 0.0
     for layer in (layers[0], layers[2]):
         weight = raw(layer)
@@ -93,11 +97,11 @@ def test_the_orthogonal_penalty() -> None:
         filters = numbers(weight).reshape(len(weight), -1)
         for i, first in enumerate(filters):
             expected += sum((first @ other) ** 2 for j, other in enumerate(filters) if i != j)
-    assert float(orthogonality(layers).detach()) == pytest.approx(expected, rel=1e-5)
+    assert float(orthogonal_penalty(layers).detach()) == pytest.approx(expected, rel=1e-5)
 
 
 def test_scores_are_projections_and_losses_are_hinges() -> None:
-    model = tiny(orthogonality=0.25).eval()
+    model = tiny(orthogonal_weight=0.25).eval()
     critic, generator = model.discriminator, model.generator
     x, labels = torch.rand(6, 3, 16, 16), torch.tensor([0, 1, 2, 0, 1, 2])
     with torch.no_grad():
@@ -106,34 +110,34 @@ def test_scores_are_projections_and_losses_are_hinges() -> None:
         classes = numbers(critic.embedding.weight)[labels]
         real = features @ weight + bias + (classes * features).sum(axis=1)
         np.testing.assert_allclose(critic(2 * x - 1, labels).numpy(), real, rtol=1e-3, atol=1e-4)
-        drawn = draws()
+        drawn = rng()
         random = drawn.integers(3)
         assert len(set(random.tolist())) > 1
-        fake = critic(generator(drawn.normal(generator.latent), random), random).numpy()
-        first, second = model.players()
-        loss, figures = first.loss(Batch((x,), labels), draws(), Moment(0, 1))
+        fake = critic(generator(drawn.normal(generator.latent_dim), random), random).numpy()
+        first, second = model.trained_networks()
+        loss, scalars = first.loss(ImageBatch((x,), labels), rng(), TrainingStep(0, 1))
         expected = np.maximum(0, 1 - real).mean() + np.maximum(0, 1 + fake).mean()
         assert float(loss) == pytest.approx(expected, rel=1e-4)
-        assert float(figures["real"]) == pytest.approx(real.mean(), rel=1e-3, abs=1e-5)
+        assert float(scalars["real"]) == pytest.approx(real.mean(), rel=1e-3, abs=1e-5)
         nn.init.normal_(raw(model.generator.first))
         fake = critic(generator(drawn_latents(model), random), random).numpy()
-        loss, figures = second.loss(Batch((x,), labels), draws(), Moment(0, 1))
-        penalty = float(orthogonality(generator))
-        assert penalty > 1.0 and float(figures["alike"]) == pytest.approx(penalty)
+        loss, scalars = second.loss(ImageBatch((x,), labels), rng(), TrainingStep(0, 1))
+        penalty = float(orthogonal_penalty(generator))
+        assert penalty > 1.0 and float(scalars["orthogonal_penalty"]) == pytest.approx(penalty)
         assert float(loss) == pytest.approx(-fake.mean() + 0.25 * penalty, rel=1e-4)
 
 
 def drawn_latents(model: BigGAN) -> torch.Tensor:
     """The latents of `draws`, which come after the classes."""
-    drawn = draws()
+    drawn = rng()
     drawn.integers(3)
-    return drawn.normal(model.generator.latent)
+    return drawn.normal(model.generator.latent_dim)
 
 
 def test_each_block_has_its_chunk_and_the_class() -> None:
     """The first chunk alone decides the 4 x 4 pixels; each other one, and the class, a block."""
     generator = tiny(32).generator.eval()
-    assert generator.latent == 5 * 4 and len(generator.blocks) == 3
+    assert generator.latent_dim == 5 * 4 and len(generator.blocks) == 3
     seen: list[list[torch.Tensor]] = []
 
     def look(block: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
@@ -166,21 +170,23 @@ def test_every_layer_has_spectral_norm_1_but_the_shared_embedding(side: int) -> 
 
 
 def test_the_numbers_of_the_paper() -> None:
-    model = build("biggan", 128, "paper", classes=2, changes={"width": 6, "critic": 6})
-    assert isinstance(model, BigGAN) and model.generator.latent == 120
-    made = [tuple(block.children())[1][1].out_channels for block in model.generator.blocks]  # type: ignore
-    assert made == [96, 48, 24, 12, 6]
-    critic, generator = model.players()
-    assert (critic.rate, critic.repeats, critic.betas) == (2e-4, 2, (0.0, 0.999))
-    assert (generator.rate, generator.repeats, generator.betas) == (5e-5, 1, (0.0, 0.999))
-    assert model.config.batch == 2048 and model.config.orthogonality == 1e-4
+    model = build_model(
+        "biggan", 128, "paper", classes=2, changes={"width": 6, "discriminator_width": 6}
+    )
+    assert isinstance(model, BigGAN) and model.generator.latent_dim == 120
+    generated = [tuple(block.children())[1][1].out_channels for block in model.generator.blocks]  # type: ignore
+    assert generated == [96, 48, 24, 12, 6]
+    critic, generator = model.trained_networks()
+    assert (critic.lr, critic.updates_per_step, critic.betas) == (2e-4, 2, (0.0, 0.999))
+    assert (generator.lr, generator.updates_per_step, generator.betas) == (5e-5, 1, (0.0, 0.999))
+    assert model.config.batch_size == 2048 and model.config.orthogonal_weight == 1e-4
     assert type(model).configure("paper", 128).width == 96  # type: ignore[attr-defined]
 
 
 def test_a_few_steps_tell_classes_apart() -> None:
     """Images of two classes, one dark and one bright: the generator learns which is which."""
-    model = build("biggan", 16, seed=2, classes=2, changes=TINY)
-    adams = [torch.optim.Adam(p.parameters(), 1e-2, (0.0, 0.99)) for p in model.players()]
+    model = build_model("biggan", 16, seed=2, classes=2, changes=TINY)
+    adams = [torch.optim.Adam(p.parameters(), 1e-2, (0.0, 0.99)) for p in model.trained_networks()]
     labels = torch.arange(16) % 2
     for step in range(30):
         noise = torch.Generator().manual_seed(step)
@@ -189,14 +195,16 @@ def test_a_few_steps_tell_classes_apart() -> None:
             + 0.7 * labels[:, None, None, None]
             + 0.1 * torch.rand(16, 3, 16, 16, generator=noise)
         )
-        for player, adam in zip(model.players(), adams, strict=True):
+        for network, adam in zip(model.trained_networks(), adams, strict=True):
             model.requires_grad_(False)
-            for parameter in player.parameters():
+            for parameter in network.parameters():
                 parameter.requires_grad_(True)
-            loss, _ = player.loss(Batch((x,), labels), Draws(noise, 16), Moment(step, 30))
+            loss, _ = network.loss(
+                ImageBatch((x,), labels), RandomInputs(noise, 16), TrainingStep(step, 30)
+            )
             adam.zero_grad()
             loss.backward()
             adam.step()
-    made = model.generator.sample(draws(32), torch.arange(32) % 2).mean(dim=(1, 2, 3))
-    dark, bright = float(made[0::2].mean()), float(made[1::2].mean())
+    generated = model.generator.sample(rng(32), torch.arange(32) % 2).mean(dim=(1, 2, 3))
+    dark, bright = float(generated[0::2].mean()), float(generated[1::2].mean())
     assert abs(dark - 0.15) < 0.2 and abs(bright - 0.85) < 0.2

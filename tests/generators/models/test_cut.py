@@ -7,21 +7,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from artfp.generators import Batch, Moment, build
-from artfp.generators.models.cut import CUT, PatchHeads, patch_contrast
-from artfp.nn.random_draws import Draws
+from artfp.generators import ImageBatch, TrainingStep, build_model
+from artfp.generators.models.cut import CUT, PatchHeads, patch_nce
+from artfp.nn.random_inputs import RandomInputs
 
-NARROW = {"width": 4, "critic": 4, "blocks": 2, "features": 8}
+NARROW = {"width": 4, "discriminator_width": 4, "residual_blocks": 2, "feature_dim": 8}
 
 
 def new(**changes: object) -> CUT:
-    model = build("cut", 32, seed=1, changes={**NARROW, **changes})
+    model = build_model("cut", 32, seed=1, changes={**NARROW, **changes})
     assert isinstance(model, CUT)
     return model
 
 
-def draws(count: int, seed: int = 0) -> Draws:
-    return Draws(torch.Generator().manual_seed(seed), count)
+def rng(count: int, seed: int = 0) -> RandomInputs:
+    return RandomInputs(torch.Generator().manual_seed(seed), count)
 
 
 def images(count: int, seed: int) -> Tensor:
@@ -49,13 +49,13 @@ def test_the_contrast_is_a_cross_entropy() -> None:
     rng = np.random.default_rng(0)
     queries, keys = (unit(rng.normal(size=(3, 7, 5))) for _ in range(2))
     for temperature in (0.07, 1.0):
-        got = patch_contrast(torch.from_numpy(queries), torch.from_numpy(keys), temperature)
+        got = patch_nce(torch.from_numpy(queries), torch.from_numpy(keys), temperature)
         np.testing.assert_allclose(got, contrast(queries, keys, temperature), rtol=1e-10)
     same = torch.eye(6).expand(2, 6, 6)
     expected = np.log(1 + 5 * np.exp(-1 / 0.07))  # each like its own, orthogonal to the rest
-    assert patch_contrast(same, same, 0.07).tolist() == pytest.approx([expected] * 2, abs=1e-6)
+    assert patch_nce(same, same, 0.07).tolist() == pytest.approx([expected] * 2, abs=1e-6)
     alike = torch.ones(1, 6, 1)
-    assert float(patch_contrast(alike, alike, 0.07)) == pytest.approx(np.log(6))
+    assert float(patch_nce(alike, alike, 0.07)) == pytest.approx(np.log(6))
 
 
 def test_heads_look_at_the_chosen_places() -> None:
@@ -77,7 +77,7 @@ def test_heads_look_at_the_chosen_places() -> None:
 def test_features_are_those_of_the_paper() -> None:
     """Pixels, both halving convolutions, the first and the fifth of nine blocks."""
     with torch.device("meta"):
-        model = build("cut", 256, "paper")
+        model = build_model("cut", 256, "paper")
         assert isinstance(model, CUT)
         network = model.generator.translator
         maps = network.encode(torch.empty(1, 3, 256, 256))
@@ -86,7 +86,7 @@ def test_features_are_those_of_the_paper() -> None:
     assert shapes == [(3, 256, 256), (128, 128, 128)] + [(256, 64, 64)] * 3
     assert network.widths == [shape[0] for shape in shapes]
     config = model.config
-    assert (config.patches, config.features, config.temperature) == (256, 256, 0.07)
+    assert (config.patches, config.feature_dim, config.temperature) == (256, 256, 0.07)
 
 
 def test_places_are_drawn_apart_for_each_image_and_not_twice() -> None:
@@ -100,7 +100,7 @@ def test_places_are_drawn_apart_for_each_image_and_not_twice() -> None:
 
     model.heads.forward = spy  # type: ignore[method-assign]
     maps = model.generator.translator.encode(images(6, 0))
-    model.contrast(images(6, 1), maps, draws(3))
+    model.contrastive_loss(images(6, 1), maps, rng(3))
     queries, keys = seen
     for q, k, features in zip(queries, keys, maps, strict=True):
         assert torch.equal(q, k) and q.shape == (6, 20)
@@ -111,14 +111,14 @@ def test_places_are_drawn_apart_for_each_image_and_not_twice() -> None:
 
 def test_losses_add_up() -> None:
     """With all places compared, their order is without effect and the loss is known."""
-    model = new(patches=10_000, contrast=3.0, identity=2.0)
+    model = new(patches=10_000, contrastive_weight=3.0, identity_weight=2.0)
     a, b = images(2, 0), images(2, 1)
     y = 2 * torch.cat([a, b]) - 1
     network = model.generator.translator
     with torch.no_grad():
-        made = network(y)
+        generated = network(y)
         everywhere = [torch.arange(m[0, 0].numel()).expand(4, -1) for m in network.encode(y)]
-        queries, keys = (model.heads(network.encode(x), everywhere) for x in (made, y))
+        queries, keys = (model.heads(network.encode(x), everywhere) for x in (generated, y))
         each = [
             contrast(q.double().numpy(), k.double().numpy(), 0.07)
             for q, k in list(zip(queries, keys, strict=True))[2:]
@@ -128,31 +128,31 @@ def test_losses_add_up() -> None:
             own = logits.diagonal(dim1=1, dim2=2)
             each.append((logits.logsumexp(dim=2) - own).mean(dim=1).numpy())
         expected = np.mean(each, axis=0)
-        fake = model.discriminator(made[:2]).double().numpy()
+        fake = model.discriminator(generated[:2]).double().numpy()
         real = model.discriminator(y[2:]).double().numpy()
-        tell_apart, deceive = (player.loss for player in model.players())
-        loss, figures = deceive(Batch((a, b)), draws(2), Moment(0, 1))
-        deceit = ((fake - 1) ** 2).mean()
-        assert float(figures["contrast"]) == pytest.approx(expected[:2].mean(), rel=1e-4)
-        assert float(figures["identity"]) == pytest.approx(expected[2:].mean(), rel=1e-4)
-        total = deceit + 3 * expected[:2].mean() + 2 * expected[2:].mean()
+        tell_apart, deceive = (network.loss for network in model.trained_networks())
+        loss, scalars = deceive(ImageBatch((a, b)), rng(2), TrainingStep(0, 1))
+        adversarial = ((fake - 1) ** 2).mean()
+        assert float(scalars["contrast"]) == pytest.approx(expected[:2].mean(), rel=1e-4)
+        assert float(scalars["identity"]) == pytest.approx(expected[2:].mean(), rel=1e-4)
+        total = adversarial + 3 * expected[:2].mean() + 2 * expected[2:].mean()
         assert float(loss) == pytest.approx(total, rel=1e-4)
-        loss, _ = tell_apart(Batch((a, b)), draws(2), Moment(0, 1))
+        loss, _ = tell_apart(ImageBatch((a, b)), rng(2), TrainingStep(0, 1))
         half = ((real - 1) ** 2).mean() / 2 + (fake**2).mean() / 2
         assert float(loss) == pytest.approx(half, rel=1e-4)
 
 
 def test_steps_lower_the_contrast() -> None:
-    model = new(width=8, patches=64, rate=2e-3)
-    batch = Batch((images(2, 0) * 0.5, images(2, 1) * 0.5 + 0.5))
-    player = model.players()[1]
-    optimizer = torch.optim.Adam(player.parameters(), player.rate, player.betas)
+    model = new(width=8, patches=64, lr=2e-3)
+    batch = ImageBatch((images(2, 0) * 0.5, images(2, 1) * 0.5 + 0.5))
+    network = model.trained_networks()[1]
+    optimizer = torch.optim.Adam(network.parameters(), network.lr, network.betas)
     losses = []
     for step in range(40):
-        loss, figures = player.loss(batch, draws(2, step), Moment(step, 40))
+        loss, scalars = network.loss(batch, rng(2, step), TrainingStep(step, 40))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append([float(figures["contrast"].detach()), float(figures["identity"].detach())])
+        losses.append([float(scalars["contrast"].detach()), float(scalars["identity"].detach())])
     for before, after in zip(losses[0], losses[-1], strict=True):
         assert after < 0.8 * before

@@ -8,22 +8,22 @@ import torch
 from torch import Tensor, nn
 
 from artfp.core.errors import UserError
-from artfp.generators import Batch, Moment, build
+from artfp.generators import ImageBatch, TrainingStep, build_model
 from artfp.generators.models.cyclegan import CycleGAN, ImagePool
 from artfp.generators.models.translators import PatchDiscriminator, ResNetTranslator
-from artfp.nn.random_draws import Draws
+from artfp.nn.random_inputs import RandomInputs
 
-NARROW = {"width": 4, "critic": 4, "blocks": 1}
+NARROW = {"width": 4, "discriminator_width": 4, "residual_blocks": 1}
 
 
 def new(**changes: object) -> CycleGAN:
-    model = build("cyclegan", 32, seed=1, changes={**NARROW, **changes})
+    model = build_model("cyclegan", 32, seed=1, changes={**NARROW, **changes})
     assert isinstance(model, CycleGAN)
     return model
 
 
-def draws(count: int, seed: int = 0) -> Draws:
-    return Draws(torch.Generator().manual_seed(seed), count)
+def rng(count: int, seed: int = 0) -> RandomInputs:
+    return RandomInputs(torch.Generator().manual_seed(seed), count)
 
 
 def numbered(numbers: range) -> Tensor:
@@ -37,12 +37,12 @@ def images(count: int, seed: int) -> Tensor:
 def test_the_pool_returns_the_first_fifty_then_swaps_half() -> None:
     pool = ImagePool(50, 4)
     for start in range(0, 48, 8):
-        made = numbered(range(start, start + 8))
-        assert torch.equal(pool.exchange(made, draws(8, start)), made)
+        generated = numbered(range(start, start + 8))
+        assert torch.equal(pool.exchange(generated, rng(8, start)), generated)
     held, swapped, total = set(range(48)), 0, 0
     for step in range(6, 206):
         numbers = range(8 * step, 8 * step + 8)
-        shown = pool.exchange(numbered(numbers), draws(8, step))
+        shown = pool.exchange(numbered(numbers), rng(8, step))
         assert (shown == shown[:, :1, :1, :1]).all()
         for own, got in zip(numbers, shown[:, 0, 0, 0].int().tolist(), strict=True):
             if len(held) < 50:  # the two places that are left
@@ -60,16 +60,16 @@ def test_the_pool_returns_the_first_fifty_then_swaps_half() -> None:
 
 def test_the_pool_is_part_of_the_state_and_follows_the_draws() -> None:
     first, second = ImagePool(3, 4), ImagePool(3, 4)
-    first.exchange(numbered(range(5)), draws(5))
+    first.exchange(numbered(range(5)), rng(5))
     second.load_state_dict(first.state_dict())
-    made = numbered(range(5, 13)).clone().requires_grad_()
-    shown = first.exchange(made, draws(8, seed=1))
-    assert torch.equal(shown, second.exchange(made, draws(8, seed=1)))
+    generated = numbered(range(5, 13)).clone().requires_grad_()
+    shown = first.exchange(generated, rng(8, seed=1))
+    assert torch.equal(shown, second.exchange(generated, rng(8, seed=1)))
     assert not shown.requires_grad and torch.equal(first.images, second.images)
-    assert not torch.equal(shown, second.exchange(made, draws(8, seed=2)))
+    assert not torch.equal(shown, second.exchange(generated, rng(8, seed=2)))
     assert {"pools.0.images", "pools.1.filled"} <= new().state_dict().keys()
-    made = numbered(range(4))
-    assert torch.equal(ImagePool(0, 4).exchange(made, draws(4)), made)
+    generated = numbered(range(4))
+    assert torch.equal(ImagePool(0, 4).exchange(generated, rng(4)), generated)
 
 
 class Affine(nn.Module):
@@ -87,15 +87,15 @@ def test_losses_of_translators_that_are_known() -> None:
     """Inverses have no cycle loss; all three losses of others agree with NumPy's."""
     model = new()
     a, b = images(3, 0), images(3, 1)
-    loss = {player.name: player.loss for player in model.players()}
-    moment = Moment(0, 10)
+    loss = {network.name: network.loss for network in model.trained_networks()}
+    progress = TrainingStep(0, 10)
     model.generator.translators = nn.ModuleList([Affine(2.0, 0.5), Affine(0.5, -0.25)])
-    _, figures = loss["translators"](Batch((a, b)), draws(3), moment)
-    assert float(figures["cycle"].detach()) == pytest.approx(0.0, abs=1e-6)
-    assert float(figures["identity"].detach()) > 0.1
+    _, scalars = loss["generator"](ImageBatch((a, b)), rng(3), progress)
+    assert float(scalars["cycle"].detach()) == pytest.approx(0.0, abs=1e-6)
+    assert float(scalars["identity"].detach()) > 0.1
 
     model.generator.translators = nn.ModuleList([Affine(0.8, 0.1), Affine(0.5, -0.2)])
-    got, figures = loss["translators"](Batch((a, b)), draws(3), moment)
+    got, scalars = loss["generator"](ImageBatch((a, b)), rng(3), progress)
     y, z = (2 * x.double().numpy() - 1 for x in (a, b))
     made_b, made_a = 0.5 * y - 0.2, 0.8 * z + 0.1
     cycle = np.abs(0.8 * made_b + 0.1 - y).mean() + np.abs(0.5 * made_a - 0.2 - z).mean()
@@ -103,15 +103,15 @@ def test_losses_of_translators_that_are_known() -> None:
 
     def scores(domain: int, y: np.ndarray) -> np.ndarray:
         with torch.no_grad():
-            judged: np.ndarray = model.discriminators[domain](torch.from_numpy(y).float()).numpy()
+            judged: np.ndarray = model.discriminator[domain](torch.from_numpy(y).float()).numpy()
         return judged
 
-    deceit = ((scores(1, made_b) - 1) ** 2).mean() + ((scores(0, made_a) - 1) ** 2).mean()
-    assert float(figures["cycle"].detach()) == pytest.approx(cycle, rel=1e-5)
-    assert float(figures["identity"].detach()) == pytest.approx(identity, rel=1e-5)
-    assert float(got.detach()) == pytest.approx(deceit + 10 * cycle + 5 * identity, rel=1e-5)
+    adversarial = ((scores(1, made_b) - 1) ** 2).mean() + ((scores(0, made_a) - 1) ** 2).mean()
+    assert float(scalars["cycle"].detach()) == pytest.approx(cycle, rel=1e-5)
+    assert float(scalars["identity"].detach()) == pytest.approx(identity, rel=1e-5)
+    assert float(got.detach()) == pytest.approx(adversarial + 10 * cycle + 5 * identity, rel=1e-5)
 
-    got, _ = loss["discriminators"](Batch((a, b)), draws(3), moment)
+    got, _ = loss["discriminator"](ImageBatch((a, b)), rng(3), progress)
     expected = sum(
         ((scores(d, real) - 1) ** 2).mean() / 2 + (scores(d, fake) ** 2).mean() / 2
         for d, real, fake in ((0, y, made_a), (1, z, made_b))
@@ -130,17 +130,17 @@ def test_targets_are_the_domains() -> None:
 
 
 def test_steps_lower_the_cycle_and_the_identity_loss() -> None:
-    model = new(width=8, rate=3e-3)
-    batch = Batch((images(2, 0) * 0.5, images(2, 1) * 0.5 + 0.5))
-    player = model.players()[1]
-    optimizer = torch.optim.Adam(player.parameters(), player.rate, player.betas)
+    model = new(width=8, lr=3e-3)
+    batch = ImageBatch((images(2, 0) * 0.5, images(2, 1) * 0.5 + 0.5))
+    network = model.trained_networks()[1]
+    optimizer = torch.optim.Adam(network.parameters(), network.lr, network.betas)
     losses = []
     for step in range(25):
-        loss, figures = player.loss(batch, draws(2, step), Moment(step, 25))
+        loss, scalars = network.loss(batch, rng(2, step), TrainingStep(step, 25))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append([float(figures["cycle"].detach()), float(figures["identity"].detach())])
+        losses.append([float(scalars["cycle"].detach()), float(scalars["identity"].detach())])
     for before, after in zip(losses[0], losses[-1], strict=True):
         assert after < 0.6 * before
 
@@ -148,25 +148,25 @@ def test_steps_lower_the_cycle_and_the_identity_loss() -> None:
 def test_the_networks_of_the_paper() -> None:
     for side, blocks in ((128, 6), (256, 9)):
         with torch.device("meta"):
-            model = build("cyclegan", side, "paper")
+            model = build_model("cyclegan", side, "paper")
             assert isinstance(model, CycleGAN)
-            network, judge = model.generator.translators[1], model.discriminators[1]
+            network, judge = model.generator.translators[1], model.discriminator[1]
             assert isinstance(network, ResNetTranslator) and len(network.blocks) == blocks
-            made = [m.out_channels for m in network.modules() if isinstance(m, nn.Conv2d)]
-            assert made == [64, 128, 256] + [256] * 2 * blocks + [3]
+            generated = [m.out_channels for m in network.modules() if isinstance(m, nn.Conv2d)]
+            assert generated == [64, 128, 256] + [256] * 2 * blocks + [3]
             judged = [m.out_channels for m in judge.modules() if isinstance(m, nn.Conv2d)]
             assert judged == [64, 128, 256, 512, 1]
             y = torch.empty(1, 3, side, side)
             assert network(y).shape == y.shape
             assert judge(y).shape == (1, (side // 8 - 2) ** 2)
     rates = [
-        player.rate_at(Moment(step, 100), model.config.decay_from)
-        for player in model.players()
+        network.lr_at(TrainingStep(step, 100), model.config.lr_decay_start)
+        for network in model.trained_networks()
         for step in (50, 75, 99)
     ]
     assert rates == pytest.approx([2e-4, 1e-4, 4e-6] * 2)
     with pytest.raises(UserError, match="padding is 'none'; choose reflect or zeros"):
-        build("cyclegan", 32, changes={"padding": "none"})
+        build_model("cyclegan", 32, changes={"padding": "none"})
 
 
 def test_a_score_sees_seventy_pixels() -> None:

@@ -7,13 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from artfp.generators import Batch, Moment, build
+from artfp.generators import ImageBatch, TrainingStep, build_model
 from artfp.generators.models.dcgan import DCGAN
-from artfp.nn.random_draws import Draws
+from artfp.nn.random_inputs import RandomInputs
 
 
 def test_initial_weights() -> None:
-    model = build("dcgan", 32, seed=1)
+    model = build_model("dcgan", 32, seed=1)
     seen = set()
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
@@ -30,41 +30,43 @@ def test_initial_weights() -> None:
 
 
 def test_the_widths_of_the_paper() -> None:
-    model = build("dcgan", 64, "paper")
-    made = [m.out_channels for m in model.modules() if isinstance(m, nn.ConvTranspose2d)]
+    model = build_model("dcgan", 64, "paper")
+    generated = [m.out_channels for m in model.modules() if isinstance(m, nn.ConvTranspose2d)]
     judged = [m.out_channels for m in model.modules() if isinstance(m, nn.Conv2d)]
-    assert made == [1024, 512, 256, 128, 3] and judged == [128, 256, 512, 1024, 1]
+    assert generated == [1024, 512, 256, 128, 3] and judged == [128, 256, 512, 1024, 1]
 
 
 def test_latents_are_uniform() -> None:
-    model = build("dcgan", 16)
+    model = build_model("dcgan", 16)
     assert isinstance(model, DCGAN)
-    z = model.generator.latents(Draws(torch.Generator().manual_seed(0), 300))
+    z = model.generator.latents(RandomInputs(torch.Generator().manual_seed(0), 300))
     assert z.shape == (300, 100, 1, 1) and z.min() >= -1.0 and z.max() < 1.0
     assert z.var().item() == pytest.approx(1 / 3, rel=0.02)
 
 
 def test_losses_are_cross_entropies_of_separate_batches() -> None:
     """Real and generated images are normalised apart, and -log D(G(z)) is the generator's loss."""
-    model = build("dcgan", 16, seed=2, changes={"width": 8})
+    model = build_model("dcgan", 16, seed=2, changes={"width": 8})
     assert isinstance(model, DCGAN)
     x = torch.rand(6, 3, 16, 16)
-    players = {player.name: player for player in model.players()}
-    assert list(players) == ["discriminator", "generator"]
+    trained_networks = {network.name: network for network in model.trained_networks()}
+    assert list(trained_networks) == ["discriminator", "generator"]
 
-    def draws() -> Draws:
-        return Draws(torch.Generator().manual_seed(3), 6)
+    def rng() -> RandomInputs:
+        return RandomInputs(torch.Generator().manual_seed(3), 6)
 
     with torch.no_grad():
-        made = model.generator(model.generator.latents(draws()))
-        real, fake = model.discriminator(2 * x - 1), model.discriminator(made)
+        generated = model.generator(model.generator.latents(rng()))
+        real, fake = model.discriminator(2 * x - 1), model.discriminator(generated)
         ones, zeros = torch.ones(6), torch.zeros(6)
         cross = F.binary_cross_entropy_with_logits
         critic = cross(real, ones) + cross(fake, zeros)
-        deceit = cross(fake, ones)
-        got, figures = players["discriminator"].loss(Batch((x,)), draws(), Moment(0, 1))
+        adversarial = cross(fake, ones)
+        got, scalars = trained_networks["discriminator"].loss(
+            ImageBatch((x,)), rng(), TrainingStep(0, 1)
+        )
         torch.testing.assert_close(got, critic)
-        torch.testing.assert_close(figures["real"], real.mean())
-        torch.testing.assert_close(figures["fake"], fake.mean())
-        got, _ = players["generator"].loss(Batch((x,)), draws(), Moment(0, 1))
-        torch.testing.assert_close(got, deceit)
+        torch.testing.assert_close(scalars["real"], real.mean())
+        torch.testing.assert_close(scalars["fake"], fake.mean())
+        got, _ = trained_networks["generator"].loss(ImageBatch((x,)), rng(), TrainingStep(0, 1))
+        torch.testing.assert_close(got, adversarial)

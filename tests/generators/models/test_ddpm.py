@@ -11,44 +11,44 @@ import torch
 from torch import Tensor, nn
 
 from artfp.core.errors import UserError
-from artfp.generators import Batch, Moment, build
-from artfp.generators.models.ddpm import DDPM, DDPMGenerator, kept_signal
-from artfp.nn.random_draws import Draws, ImageDraws
+from artfp.generators import ImageBatch, TrainingStep, build_model
+from artfp.generators.models.ddpm import DDPM, DDPMGenerator, alpha_bars
+from artfp.nn.random_inputs import ImageRandomInputs, RandomInputs
 
-TINY = {"width": 8, "factors": (1, 2), "attention": 4}
+TINY = {"width": 8, "width_multipliers": (1, 2), "attention_side": 4}
 
 
 def tiny(**changes: object) -> DDPM:
-    model = build("ddpm", 16, seed=1, changes={**TINY, **changes})
+    model = build_model("ddpm", 16, seed=1, changes={**TINY, **changes})
     assert isinstance(model, DDPM)
     return model
 
 
-def draws(count: int, seed: int = 3) -> Draws:
-    return Draws(torch.Generator().manual_seed(seed), count)
+def rng(count: int, seed: int = 3) -> RandomInputs:
+    return RandomInputs(torch.Generator().manual_seed(seed), count)
 
 
 def test_the_schedules() -> None:
     """As products of 1 - beta, in plain Python."""
-    kept, product = kept_signal("linear", 1000).numpy(), 1.0
+    kept, product = alpha_bars("linear", 1000).numpy(), 1.0
     for t in range(1, 1001):
         product *= 1.0 - (1e-4 + (t - 1) / 999 * (0.02 - 1e-4))
         assert kept[t] == pytest.approx(product, rel=1e-9)
     assert kept[0] == 1.0 and kept[1000] == pytest.approx(4.04e-5, rel=0.01)  # section 4: nearly 0
-    kept = kept_signal("cosine", 100).numpy()
+    kept = alpha_bars("cosine", 100).numpy()
     curve = [np.cos((t / 100 + 0.008) / 1.008 * np.pi / 2) ** 2 for t in range(100)]
     np.testing.assert_allclose(kept[:100], np.array(curve) / curve[0], rtol=1e-6)
     assert kept[100] == pytest.approx(kept[99] * 0.001, rel=1e-9)
     for schedule, levels in (("linear", 10), ("square", 100), ("cosine", 0)):
-        with pytest.raises(ValueError, match=f"no schedule '{schedule}' of {levels} levels"):
-            kept_signal(schedule, levels)
+        with pytest.raises(ValueError, match=f"no schedule '{schedule}' of {levels} timesteps"):
+            alpha_bars(schedule, levels)
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
 def test_noisy_images_are_as_after_all_single_steps(schedule: str) -> None:
     """q(x_t | x_0): its mean and variance from x_t = sqrt(1 - beta_t) x_{t-1} + sqrt(beta_t) e."""
-    generator = tiny(schedule=schedule, levels=50, sampling=5).generator
-    kept = generator.kept.numpy()
+    generator = tiny(noise_schedule=schedule, timesteps=50, sampling_steps=5).generator
+    kept = generator.alpha_bar.numpy()
     count = 40_000
     y = torch.tensor([-0.9, 0.1, 0.7]).reshape(1, 3, 1, 1).expand(count, 3, 1, 1)
     for level in (1, 20, 49):
@@ -56,7 +56,7 @@ def test_noisy_images_are_as_after_all_single_steps(schedule: str) -> None:
         for t in range(1, level + 1):
             beta = 1.0 - kept[t] / kept[t - 1]
             mean, variance = mean * (1.0 - beta) ** 0.5, variance * (1.0 - beta) + beta
-        noise = draws(count).normal(3, 1, 1)
+        noise = rng(count).normal(3, 1, 1)
         values = (
             generator.diffuse(y, torch.full((count,), level), noise).double().numpy()[..., 0, 0]
         )
@@ -67,9 +67,9 @@ def test_noisy_images_are_as_after_all_single_steps(schedule: str) -> None:
 
 def test_a_step_is_the_posterior() -> None:
     """q(x_{t-1} | x_t, x_0), Ho et al., equations 6 and 7, for the image that the noise implies."""
-    generator = tiny(schedule="linear", levels=100, sampling=100, eta=1.0).generator
-    kept = generator.kept.numpy()
-    y, found, fresh = (draws(4, seed).normal(3, 16, 16) for seed in (1, 2, 3))
+    generator = tiny(noise_schedule="linear", timesteps=100, sampling_steps=100, eta=1.0).generator
+    kept = generator.alpha_bar.numpy()
+    y, found, fresh = (rng(4, seed).normal(3, 16, 16) for seed in (1, 2, 3))
     for level in (100, 30, 2, 1):
         alpha, before = kept[level] / kept[level - 1], kept[level - 1]
         x, noise = y.double().numpy(), found.double().numpy()
@@ -88,10 +88,10 @@ class Knows(nn.Module):
 
     def __init__(self, generator: DDPMGenerator, mean: float, deviation: float) -> None:
         super().__init__()
-        self.kept, self.mean, self.deviation = generator.kept, mean, deviation
+        self.alpha_bar, self.mean, self.deviation = generator.alpha_bar, mean, deviation
 
     def forward(self, y: Tensor, level: Tensor) -> Tensor:
-        kept = self.kept[level][:, None, None, None]
+        kept = self.alpha_bar[level][:, None, None, None]
         rest = 1.0 - kept
         return (rest.sqrt() * (y - kept.sqrt() * self.mean) / (kept * self.deviation**2 + rest)).to(
             y
@@ -102,10 +102,12 @@ class Knows(nn.Module):
 def test_sampling_with_the_true_noise_gives_the_true_images(
     eta: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    generator = tiny(levels=1000, sampling=1000, eta=eta, schedule="linear").generator
+    generator = tiny(
+        timesteps=1000, sampling_steps=1000, eta=eta, noise_schedule="linear"
+    ).generator
     knows = Knows(generator, 0.3, 0.1)
     monkeypatch.setattr(DDPMGenerator, "forward", lambda self, y, level: knows(y, level))
-    x = generator.sample(draws(10)).double().numpy() * 2 - 1
+    x = generator.sample(rng(10)).double().numpy() * 2 - 1
     assert x.mean() == pytest.approx(0.3, abs=0.01)
     assert x.std() == pytest.approx(0.1, rel=0.05)
 
@@ -118,29 +120,31 @@ def test_without_fresh_noise_sampling_follows_the_closed_form(
     For N(m, s^2), DDIM's path from level a to b keeps (x - sqrt(kept) m) / sqrt(kept s^2 + 1 -
     kept) up to the length of its steps.
     """
-    generator = tiny(levels=1000, sampling=1000, eta=0.0, schedule="linear").generator
+    generator = tiny(
+        timesteps=1000, sampling_steps=1000, eta=0.0, noise_schedule="linear"
+    ).generator
     monkeypatch.setattr(
         DDPMGenerator, "forward", lambda self, y, level: Knows(self, 0.2, 0.15)(y, level)
     )
-    noise = draws(2).normal(3, 16, 16).double().numpy()
-    last = float(generator.kept[1000])
+    noise = rng(2).normal(3, 16, 16).double().numpy()
+    last = float(generator.alpha_bar[1000])
     begin = (noise - last**0.5 * 0.2) / (last * 0.15**2 + 1 - last) ** 0.5
-    x = generator.sample(draws(2)).double().numpy() * 2 - 1
+    x = generator.sample(rng(2)).double().numpy() * 2 - 1
     np.testing.assert_allclose(x, np.clip(0.2 + 0.15 * begin, -1, 1), atol=0.01)
 
 
 def test_the_loss_is_the_miss_of_the_noise() -> None:
     model = tiny()
-    (player,) = model.players()
+    (network,) = model.trained_networks()
     x = torch.rand(6, 3, 16, 16)
     with torch.no_grad():
         for parameter in model.generator.parameters():  # it begins by finding no noise
             parameter.add_(0.05 * torch.randn(parameter.shape))
-        loss, _ = player.loss(Batch((x,)), draws(6), Moment(0, 1))
-        drawn = draws(6)
-        noise, level = drawn.normal(3, 16, 16), drawn.integers(model.config.levels) + 1
+        loss, _ = network.loss(ImageBatch((x,)), rng(6), TrainingStep(0, 1))
+        drawn = rng(6)
+        noise, level = drawn.normal(3, 16, 16), drawn.integers(model.config.timesteps) + 1
         assert level.min() >= 1 and level.max() <= 1000
-        kept = model.generator.kept.numpy()[level][:, None, None, None]
+        kept = model.generator.alpha_bar.numpy()[level][:, None, None, None]
         noisy = kept**0.5 * (2 * x.numpy() - 1) + (1 - kept) ** 0.5 * noise.numpy()
         found = model.generator(torch.from_numpy(noisy).float(), level).numpy()
     assert found.std() > 0.05
@@ -151,30 +155,30 @@ def test_the_loss_is_the_miss_of_the_noise() -> None:
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 def test_images_do_not_depend_on_their_batch(eta: float) -> None:
     """Also where fresh noise is drawn at each step."""
-    generator = tiny(eta=eta, sampling=5).generator
+    generator = tiny(eta=eta, sampling_steps=5).generator
     with torch.no_grad():
         for parameter in generator.parameters():
             parameter.add_(0.05 * torch.randn(parameter.shape))
-    whole = generator.sample(ImageDraws(1, range(5)))
-    parts = [generator.sample(ImageDraws(1, part)) for part in (range(2), range(2, 5))]
+    whole = generator.sample(ImageRandomInputs(1, range(5)))
+    parts = [generator.sample(ImageRandomInputs(1, part)) for part in (range(2), range(2, 5))]
     torch.testing.assert_close(torch.cat(parts), whole, rtol=0, atol=2e-3)
     assert whole.std() > 0.05
 
 
 def test_it_begins_by_finding_no_noise() -> None:
-    assert not tiny().generator(draws(2).normal(3, 16, 16), torch.tensor([1, 900])).any()
+    assert not tiny().generator(rng(2).normal(3, 16, 16), torch.tensor([1, 900])).any()
 
 
 def test_training_lowers_the_loss() -> None:
     """From 1, the variance of the noise, on smooth images."""
-    model = tiny(width=16, rate=4e-3)
-    (player,) = model.players()
-    adam = torch.optim.Adam(player.parameters(), player.rate, player.betas)
+    model = tiny(width=16, lr=4e-3)
+    (network,) = model.trained_networks()
+    adam = torch.optim.Adam(network.parameters(), network.lr, network.betas)
     losses = []
     for step in range(40):
-        drawn = draws(16, step)
+        drawn = rng(16, step)
         x = drawn.uniform(3, 1, 1).expand(16, 3, 16, 16)
-        loss, _ = player.loss(Batch((x,)), drawn, Moment(step, 40))
+        loss, _ = network.loss(ImageBatch((x,)), drawn, TrainingStep(step, 40))
         adam.zero_grad()
         loss.backward()
         adam.step()
@@ -184,15 +188,17 @@ def test_training_lowers_the_loss() -> None:
 
 def test_the_u_net_of_the_paper() -> None:
     with torch.device("meta"):
-        model = build("ddpm", 32, "paper")
+        model = build_model("ddpm", 32, "paper")
     count = sum(p.numel() for p in model.parameters())
     assert count == pytest.approx(35.7e6, rel=0.005)  # section 4: 35.7 million
-    assert isinstance(model, DDPM) and model.config.sampling == 1000 and model.config.eta == 1.0
+    assert (
+        isinstance(model, DDPM) and model.config.sampling_steps == 1000 and model.config.eta == 1.0
+    )
 
 
 def test_more_steps_than_levels() -> None:
-    with pytest.raises(UserError, match="sampling is 30; it must be 1 to 20"):
-        build("ddpm", 32, changes={"levels": 20, "sampling": 30})
+    with pytest.raises(UserError, match="sampling_steps is 30; it must be 1 to 20"):
+        build_model("ddpm", 32, changes={"timesteps": 20, "sampling_steps": 30})
 
 
 def test_without_diffusers() -> None:
@@ -201,11 +207,11 @@ def test_without_diffusers() -> None:
 import sys
 sys.modules["diffusers"] = None
 from artfp.core.errors import UserError
-from artfp.generators import build, find
-build("dcgan", 16)
-assert find("ddpm").source
+from artfp.generators import build_model, find_model
+build_model("dcgan", 16)
+assert find_model("ddpm").reference
 try:
-    build("ddpm", 16)
+    build_model("ddpm", 16)
 except UserError as error:
     print(error)
 del sys.modules["diffusers"]

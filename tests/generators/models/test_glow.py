@@ -12,32 +12,32 @@ from scipy.stats import norm
 from torch import Tensor, nn
 
 from artfp.core.errors import UserError
-from artfp.generators import Batch, Moment, build
+from artfp.generators import ImageBatch, TrainingStep, build_model
 from artfp.generators.models.glow import Glow, GlowConfig
-from artfp.generators.models.glow_layers import ActNorm, Coupling, Flow, Prior, Rotation
-from artfp.nn.random_draws import Draws
+from artfp.generators.models.glow_layers import ActNorm, Coupling, Flow, InvertibleConv, Prior
+from artfp.nn.random_inputs import RandomInputs
 
 TINY = {"depth": 2, "levels": 2, "width": 8}
 
 
 def stirred(module: nn.Module, seed: int = 0) -> nn.Module:
     """In float64, with all parameters moved off their first values, of which many are 0."""
-    draws = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module.double().parameters():
-            noise = torch.randn(parameter.shape, generator=draws, dtype=torch.float64)
+            noise = torch.randn(parameter.shape, generator=rng, dtype=torch.float64)
             parameter.add_(0.2 * noise)
     return module
 
 
 def image(channels: int, side: int, count: int = 2) -> Tensor:
-    draws = torch.Generator().manual_seed(1)
+    rng = torch.Generator().manual_seed(1)
     shape = (count, channels, side, side)
-    return torch.randn(shape, generator=draws, dtype=torch.float64)
+    return torch.randn(shape, generator=rng, dtype=torch.float64)
 
 
 def tiny(**changes: object) -> Glow:
-    model = build("glow", 16, seed=1, changes={**TINY, **changes})
+    model = build_model("glow", 16, seed=1, changes={**TINY, **changes})
     assert isinstance(model, Glow)
     return model
 
@@ -54,7 +54,7 @@ def log_determinants(function: Callable[[Tensor], Tensor], x: Tensor) -> list[fl
     return found
 
 
-@pytest.mark.parametrize("kind", [ActNorm, Rotation, lambda c: Coupling(c, 6)])
+@pytest.mark.parametrize("kind", [ActNorm, InvertibleConv, lambda c: Coupling(c, 6)])
 def test_steps_and_their_determinants(kind: Callable[[int], nn.Module]) -> None:
     torch.manual_seed(0)
     step, x = stirred(kind(4)), image(4, 4)
@@ -99,7 +99,7 @@ def test_the_whole_flow(learned: bool) -> None:
 
 def test_a_rotation_begins_as_one() -> None:
     torch.manual_seed(0)
-    rotation = Rotation(12)
+    rotation = InvertibleConv(12)
     weight = rotation.weight().detach().double()
     torch.testing.assert_close(weight @ weight.T, torch.eye(12).double(), atol=1e-5, rtol=0)
     off = weight - torch.diag(weight.diagonal())
@@ -109,16 +109,18 @@ def test_a_rotation_begins_as_one() -> None:
 def test_the_first_batch_sets_the_scales() -> None:
     """After `prepare`, each channel comes out of each ActNorm with mean 0 and deviation 1."""
     model = tiny()
-    draws = torch.Generator().manual_seed(0)
-    x = torch.rand(8, 3, 16, 16, generator=draws) * torch.tensor([0.2, 0.6, 1.0])[:, None, None]
-    model.prepare(Batch((x,)), Draws(torch.Generator().manual_seed(5), 8))
+    rng = torch.Generator().manual_seed(0)
+    x = torch.rand(8, 3, 16, 16, generator=rng) * torch.tensor([0.2, 0.6, 1.0])[:, None, None]
+    model.prepare(ImageBatch((x,)), RandomInputs(torch.Generator().manual_seed(5), 8))
     seen = []
     for layer in model.modules():
         assert not layer._forward_pre_hooks
         if isinstance(layer, ActNorm):
             layer.register_forward_hook(lambda layer, inputs, outputs: seen.append(outputs[0]))
     with torch.no_grad():
-        model.generator.bits(x, Draws(torch.Generator().manual_seed(5), 8).uniform(3, 16, 16))
+        model.generator.bits_per_dim(
+            x, RandomInputs(torch.Generator().manual_seed(5), 8).uniform(3, 16, 16)
+        )
     assert len(seen) == 4
     for y in seen:
         values = y.double().numpy()
@@ -132,10 +134,10 @@ def test_bits_per_dimension() -> None:
     stirred(model.generator).float()
     generator = model.generator
     levels = torch.arange(2 * 3 * 16 * 16).reshape(2, 3, 16, 16) % 256
-    place = Draws(torch.Generator().manual_seed(3), 2).uniform(3, 16, 16)
+    place = RandomInputs(torch.Generator().manual_seed(3), 2).uniform(3, 16, 16)
     y = (levels.double() + place.double()) / 128.0 - 1.0
     with torch.no_grad():
-        got = generator.bits(levels / 255.0, place).double().numpy()
+        got = generator.bits_per_dim(levels / 255.0, place).double().numpy()
         parts, log_det = generator.double().flow(y)
     log_density = log_det.numpy() + sum(norm.logpdf(z.numpy()).sum((1, 2, 3)) for z in parts)
     # A level is 1 / 128 wide: its probability is the density times that, for each of 768 numbers.
@@ -145,21 +147,21 @@ def test_bits_per_dimension() -> None:
 
 def test_of_all_256_levels_the_flat_density_takes_8_bits() -> None:
     """What no other density does better on uniform noise, and what integrates to 1."""
-    generator = tiny(learned=False).generator
+    generator = tiny(learned_prior=False).generator
     for layer in generator.modules():
         if isinstance(layer, ActNorm):  # Gaussian noise of deviation 1 / sqrt(3)
             layer.log_scale.data.fill_(math.log(3.0) / 8.0)
-    draws = torch.Generator().manual_seed(0)
-    x = torch.randint(256, (64, 3, 16, 16), generator=draws) / 255.0
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randint(256, (64, 3, 16, 16), generator=rng) / 255.0
     with torch.no_grad():
-        bits = generator.bits(x, torch.rand(x.shape, generator=draws)).mean()
+        bits = generator.bits_per_dim(x, torch.rand(x.shape, generator=rng)).mean()
     assert 8.0 < float(bits) < 8.5
 
 
 def test_sampling_undoes_what_training_sees() -> None:
     """The noise of an image, at its temperature, comes back as that image; 0 is the mode."""
 
-    class Fixed(Draws):
+    class Fixed(RandomInputs):
         def __init__(self, parts: list[Tensor]) -> None:
             super().__init__(torch.Generator(), len(parts[0]))
             self.parts = list(parts)
@@ -171,7 +173,7 @@ def test_sampling_undoes_what_training_sees() -> None:
 
     model = tiny(temperature=0.5)
     x = torch.randint(256, (2, 3, 16, 16), generator=torch.Generator().manual_seed(0)) / 255.0
-    model.prepare(Batch((x,)), Draws(torch.Generator().manual_seed(5), 2))
+    model.prepare(ImageBatch((x,)), RandomInputs(torch.Generator().manual_seed(5), 2))
     with torch.no_grad():
         parts, _ = model.generator.flow((x * 255.0 + 0.5) / 128.0 - 1.0)
     again = model.generator.sample(Fixed([part / 0.5 for part in parts]))
@@ -181,16 +183,16 @@ def test_sampling_undoes_what_training_sees() -> None:
 def test_training_lowers_the_bits_and_the_distance(
     distances: Callable[..., tuple[float, float]],
 ) -> None:
-    before, after = distances("glow", 25, depth=2, levels=2, width=16, rate=1e-2)
+    before, after = distances("glow", 25, depth=2, levels=2, width=16, lr=1e-2)
     assert after < 0.5 * before
     model = tiny()
-    (player,) = model.players()
+    (network,) = model.trained_networks()
     x = torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 0.2
-    draws = Draws(torch.Generator().manual_seed(4), 8)
+    rng = RandomInputs(torch.Generator().manual_seed(4), 8)
     with torch.no_grad():
-        first, _ = player.loss(Batch((x,)), draws, Moment(0, 1))
-        model.prepare(Batch((x,)), draws)
-        second, _ = player.loss(Batch((x,)), draws, Moment(0, 1))
+        first, _ = network.loss(ImageBatch((x,)), rng, TrainingStep(0, 1))
+        model.prepare(ImageBatch((x,)), rng)
+        second, _ = network.loss(ImageBatch((x,)), rng, TrainingStep(0, 1))
     assert float(second) < float(first) - 0.5
 
 
@@ -198,10 +200,10 @@ def test_the_numbers_of_the_paper() -> None:
     for side, depth, levels, batch in ((32, 32, 3, 512), (64, 48, 4, 128), (128, 64, 5, 160)):
         config = Glow.configure("paper", side)
         assert isinstance(config, GlowConfig)
-        assert (config.depth, config.levels, config.batch) == (depth, levels, batch)
-        assert (config.width, config.rate, config.temperature) == (512, 1e-3, 0.7)
+        assert (config.depth, config.levels, config.batch_size) == (depth, levels, batch)
+        assert (config.width, config.lr, config.temperature) == (512, 1e-3, 0.7)
 
 
 def test_sides_that_cannot_be_halved() -> None:
     with pytest.raises(UserError, match="16 pixels cannot be halved 5 times; take fewer levels"):
-        build("glow", 16, changes={"levels": 5})
+        build_model("glow", 16, changes={"levels": 5})

@@ -11,22 +11,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from artfp.generators import Batch, Moment, build, configured
+from artfp.generators import ImageBatch, TrainingStep, build_model
 from artfp.generators.models.progan import (
     ProGAN,
     ProGANConfig,
     ProGANGenerator,
+    at_growth,
     growth_at,
-    shown,
-    widths,
+    progan_widths,
 )
+from artfp.generators.registry import configure_model
 from artfp.generators.weights import load_generator, save_generator
-from artfp.nn.equalised import EqualConv, EqualLinear
-from artfp.nn.random_draws import Draws, ImageDraws
+from artfp.nn.equalised import EqualisedConv2d, EqualisedLinear
+from artfp.nn.random_inputs import ImageRandomInputs, RandomInputs
 
 
 def tiny(side: int = 32, seed: int = 1) -> ProGAN:
-    model = build("progan", side, seed=seed, changes={"most": 8, "latent": 6})
+    model = build_model("progan", side, seed=seed, changes={"channel_max": 8, "latent_dim": 6})
     assert isinstance(model, ProGAN)
     return model
 
@@ -49,26 +50,28 @@ def test_stages_are_trained_and_faded_in_by_turns() -> None:
     expected = [0, 0, 0, 0.5, 1, 1, 1, 1.75, 2, 2, 2, 2.5, 3, 3, 3]
     np.testing.assert_allclose(found, expected, atol=1e-9)
     model = tiny(16)
-    model.begin_step(Moment(0, 100))
+    model.begin_step(TrainingStep(0, 100))
     assert float(model.generator.growth) == 0.0
-    model.begin_step(Moment(99, 100))
+    model.begin_step(TrainingStep(99, 100))
     assert float(model.generator.growth) == 2.0
 
 
 def test_a_phase_of_the_paper_is_800_000_images() -> None:
     for side, phases in ((16, 4), (32, 6), (128, 10)):
-        config = configured("progan", side, "paper")
+        config = configure_model("progan", side, "paper")
         assert isinstance(config, ProGANConfig)
-        images = config.growing * config.steps * config.batch
-        assert images / phases == pytest.approx(800_000) and config.steps * config.batch == 12e6
-    config = configured("progan", 128, "paper")
-    assert isinstance(config, ProGANConfig) and widths(1024, config)[-1] == 16
-    assert widths(128, config) == [512, 512, 512, 512, 256, 128]
+        images = config.growth_fraction * config.steps * config.batch_size
+        assert (
+            images / phases == pytest.approx(800_000) and config.steps * config.batch_size == 12e6
+        )
+    config = configure_model("progan", 128, "paper")
+    assert isinstance(config, ProGANConfig) and progan_widths(1024, config)[-1] == 16
+    assert progan_widths(128, config) == [512, 512, 512, 512, 256, 128]
 
 
 def test_a_new_stage_begins_as_the_old_one_enlarged() -> None:
     model = tiny()
-    generator, critic = model.generator, model.critic
+    generator, critic = model.generator, model.discriminator
     torch.manual_seed(0)
     z = torch.randn(4, 6)
     x = torch.rand(4, 3, 32, 32) * 2 - 1
@@ -76,7 +79,7 @@ def test_a_new_stage_begins_as_the_old_one_enlarged() -> None:
         before, after = grown(generator, z, stage), grown(generator, z, stage + 1e-6)
         assert before.shape[2] == 4 * 2**stage and after.shape[2] == 8 * 2**stage
         torch.testing.assert_close(after, doubled(before), atol=1e-4, rtol=0)
-        real, faded = shown(x, stage), shown(x, stage + 1e-6)
+        real, faded = at_growth(x, stage), at_growth(x, stage + 1e-6)
         torch.testing.assert_close(faded, doubled(real), atol=1e-4, rtol=0)
         with torch.no_grad():
             scores = critic(real, float(stage)), critic(faded, stage + 1e-6)
@@ -84,18 +87,18 @@ def test_a_new_stage_begins_as_the_old_one_enlarged() -> None:
         # And ends as the new one: nothing jumps there.
         for near, at in (
             (grown(generator, z, stage + 1 - 1e-6), grown(generator, z, stage + 1)),
-            (shown(x, stage + 1 - 1e-6), shown(x, stage + 1)),
+            (at_growth(x, stage + 1 - 1e-6), at_growth(x, stage + 1)),
         ):
             torch.testing.assert_close(near, at, atol=1e-4, rtol=0)
         with torch.no_grad():
-            y = shown(x, stage + 1)
+            y = at_growth(x, stage + 1)
             near, at = critic(y, stage + 1 - 1e-6), critic(y, stage + 1.0)
         torch.testing.assert_close(near, at, atol=1e-4, rtol=1e-3)
 
 
 def test_networks_that_have_grown_are_plain_chains() -> None:
     model = tiny().double()
-    generator, critic = model.generator, model.critic
+    generator, critic = model.generator, model.discriminator
     torch.manual_seed(0)
     z = torch.randn(4, 6, dtype=torch.float64)
     with torch.no_grad():
@@ -125,11 +128,11 @@ def test_networks_that_have_grown_are_plain_chains() -> None:
 def test_real_images_are_shrunk_by_averages() -> None:
     x = torch.rand(2, 3, 32, 32, dtype=torch.float64)
     small = x.numpy().reshape(2, 3, 8, 4, 8, 4).mean(axis=(3, 5))
-    np.testing.assert_allclose(shown(x, 1.0).numpy(), small, rtol=1e-12)
+    np.testing.assert_allclose(at_growth(x, 1.0).numpy(), small, rtol=1e-12)
     large = x.numpy().reshape(2, 3, 16, 2, 16, 2).mean(axis=(3, 5))
     expected = 0.6 * small.repeat(2, axis=2).repeat(2, axis=3) + 0.4 * large
-    np.testing.assert_allclose(shown(x, 1.4).numpy(), expected, rtol=1e-9)
-    assert torch.equal(shown(x, 3.0), x)
+    np.testing.assert_allclose(at_growth(x, 1.4).numpy(), expected, rtol=1e-9)
+    assert torch.equal(at_growth(x, 3.0), x)
 
 
 def test_a_saved_generator_knows_its_stage(tmp_path: Path) -> None:
@@ -137,10 +140,10 @@ def test_a_saved_generator_knows_its_stage(tmp_path: Path) -> None:
     pictures = []
     for growth in (1.0, 1.5, 3.0):
         model.generator.growth.fill_(growth)
-        expected = model.generator.sample(ImageDraws(0, range(3)))
+        expected = model.generator.sample(ImageRandomInputs(0, range(3)))
         save_generator(model.generator, tmp_path / "generator.safetensors")
         generator, _ = load_generator(tmp_path / "generator.safetensors")
-        assert torch.equal(generator.sample(ImageDraws(0, range(3))), expected)
+        assert torch.equal(generator.sample(ImageRandomInputs(0, range(3))), expected)
         assert expected.shape == (3, 3, 32, 32)
         pictures.append(expected)
     assert torch.equal(pictures[0], doubled(doubled(pictures[0][:, :, ::4, ::4])))
@@ -149,11 +152,11 @@ def test_a_saved_generator_knows_its_stage(tmp_path: Path) -> None:
 
 def test_all_layers_are_equalised_and_the_generators_normalised() -> None:
     torch.manual_seed(0)
-    model = build("progan", 16, seed=2)
+    model = build_model("progan", 16, seed=2)
     layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     assert len(layers) == 9 + 10
     for layer in layers:
-        assert isinstance(layer, EqualConv | EqualLinear)
+        assert isinstance(layer, EqualisedConv2d | EqualisedLinear)
         close = 5.0 / layer.weight.numel() ** 0.5
         assert layer.weight.std().item() == pytest.approx(1.0, abs=close)
         assert layer.bias is not None and not layer.bias.any()
@@ -183,34 +186,36 @@ class Linear(nn.Module):
 
 
 def test_the_loss_is_wasserstein_with_penalty_and_drift() -> None:
-    changes = {"most": 8, "latent": 6, "drift": 2.0}
-    model = build("progan", 16, seed=1, changes=changes)
-    assert isinstance(model, ProGAN) and build("progan", 16, "paper").config.drift == 1e-3
+    changes = {"channel_max": 8, "latent_dim": 6, "drift_weight": 2.0}
+    model = build_model("progan", 16, seed=1, changes=changes)
+    assert (
+        isinstance(model, ProGAN) and build_model("progan", 16, "paper").config.drift_weight == 1e-3
+    )
     torch.manual_seed(0)
     linear = Linear()
-    model.critic = linear  # type: ignore[assignment]
+    model.discriminator = linear  # type: ignore[assignment]
     model.generator.growth.fill_(0.5)
     a = linear.a.detach().double().numpy()
     x = torch.rand(6, 3, 16, 16)
 
-    def draws() -> Draws:
-        return Draws(torch.Generator().manual_seed(3), 6)
+    def rng() -> RandomInputs:
+        return RandomInputs(torch.Generator().manual_seed(3), 6)
 
-    made = grown(model.generator, draws().normal(6), 0.5).flatten(1).double().numpy()
+    generated = grown(model.generator, rng().normal(6), 0.5).flatten(1).double().numpy()
     y = 2.0 * x.double().numpy() - 1.0
     fine = y.reshape(6, 3, 8, 2, 8, 2).mean(axis=(3, 5))
     coarse = y.reshape(6, 3, 4, 4, 4, 4).mean(axis=(3, 5)).repeat(2, axis=2).repeat(2, axis=3)
-    real, fake = ((fine + coarse) / 2).reshape(6, -1) @ a, made @ a
+    real, fake = ((fine + coarse) / 2).reshape(6, -1) @ a, generated @ a
     penalty = (np.linalg.norm(a) - 1.0) ** 2
-    first, second = model.players()
-    loss, figures = first.loss(Batch((x,)), draws(), Moment(0, 1))
-    assert float(figures["penalty"].detach()) == pytest.approx(penalty, rel=1e-4)
+    first, second = model.trained_networks()
+    loss, scalars = first.loss(ImageBatch((x,)), rng(), TrainingStep(0, 1))
+    assert float(scalars["penalty"].detach()) == pytest.approx(penalty, rel=1e-4)
     expected = fake.mean() - real.mean() + 10.0 * penalty + 2.0 * (real**2).mean()
     assert float(loss.detach()) == pytest.approx(expected, rel=1e-4)
-    loss, _ = second.loss(Batch((x,)), draws(), Moment(0, 1))
+    loss, _ = second.loss(ImageBatch((x,)), rng(), TrainingStep(0, 1))
     assert float(loss.detach()) == pytest.approx(-fake.mean(), rel=1e-4)
 
 
 def test_a_short_training_nears_the_data(distances: Callable[..., tuple[float, float]]) -> None:
-    before, after = distances("progan", 80, most=16, latent=16, rate=5e-3)
+    before, after = distances("progan", 80, channel_max=16, latent_dim=16, lr=5e-3)
     assert after < 0.4 * before

@@ -9,16 +9,16 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrize
 
-from artfp.generators import Batch, Moment, build
-from artfp.generators.models.sngan import SNGAN, DownBlock, UpBlock, widths
-from artfp.nn.random_draws import Draws
+from artfp.generators import ImageBatch, TrainingStep, build_model
+from artfp.generators.models.sngan import SNGAN, SNGANDownBlock, SNGANUpBlock, sngan_widths
+from artfp.nn.random_inputs import RandomInputs
 
 
 @pytest.mark.parametrize("residual", [True, False])
 @pytest.mark.parametrize("side", [32, 64])
 def test_every_layer_of_the_discriminator_has_spectral_norm_1(side: int, residual: bool) -> None:
-    changes = {"width": 8, "critic": 8, "most": 16, "residual": residual}
-    model = build("sngan", side, seed=1, changes=changes)
+    changes = {"width": 8, "discriminator_width": 8, "max_width": 16, "residual": residual}
+    model = build_model("sngan", side, seed=1, changes=changes)
     assert isinstance(model, SNGAN)
     critic = model.discriminator.train()
     with torch.no_grad():
@@ -38,37 +38,39 @@ def test_blocks_add_their_branches_in_the_order_of_the_paper() -> None:
     """Shortcuts: enlarge, then convolve; convolve, then average. Ours commute these."""
     torch.manual_seed(0)
     x = torch.randn(2, 6, 8, 8)
-    up = UpBlock(6, 4).eval()
+    up = SNGANUpBlock(6, 4).eval()
     enlarge = nn.Upsample(scale_factor=2)
     h = up.convs[0](enlarge(F.relu(up.norms[0](x))))
     h = up.convs[1](F.relu(up.norms[1](h)))
     torch.testing.assert_close(up(x), h + up.shortcut(enlarge(x)), atol=1e-5, rtol=1e-5)
     halve = nn.AvgPool2d(2)
     for first in (False, True):
-        down = DownBlock(6, 4, first=first).eval()
+        down = SNGANDownBlock(6, 4, first=first).eval()
         assert down.shortcut is not None
         h = x if first else F.relu(x)
         h = halve(down.convs[1](F.relu(down.convs[0](h))))
         expected = h + halve(down.shortcut(x))
         torch.testing.assert_close(down(x), expected, atol=1e-5, rtol=1e-5)
-    same = DownBlock(6, 6, halve=False).eval()
+    same = SNGANDownBlock(6, 6, halve=False).eval()
     assert same.shortcut is None
     expected = x + same.convs[1](F.relu(same.convs[0](F.relu(x))))
     torch.testing.assert_close(same(x), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_the_widths_of_the_paper() -> None:
-    assert widths(32, 256, 1024) == [256] * 4
-    assert widths(64, 64, 1024) == [1024, 512, 256, 128, 64]
-    assert widths(128, 64, 1024) == [1024, 1024, 512, 256, 128, 64]
-    model = build("sngan", 64, "paper")
+    assert sngan_widths(32, 256, 1024) == [256] * 4
+    assert sngan_widths(64, 64, 1024) == [1024, 512, 256, 128, 64]
+    assert sngan_widths(128, 64, 1024) == [1024, 1024, 512, 256, 128, 64]
+    model = build_model("sngan", 64, "paper")
     assert isinstance(model, SNGAN)
     judged = [block.convs[1].out_channels for block in model.discriminator.blocks]
     assert judged == [64, 128, 256, 512, 1024]
 
 
 def test_scores_sum_over_pixels_and_losses_are_hinges() -> None:
-    model = build("sngan", 16, seed=2, changes={"width": 8, "critic": 8, "residual": True})
+    model = build_model(
+        "sngan", 16, seed=2, changes={"width": 8, "discriminator_width": 8, "residual": True}
+    )
     assert isinstance(model, SNGAN)
     critic = model.discriminator.eval()
     x = torch.rand(6, 3, 16, 16)
@@ -80,28 +82,32 @@ def test_scores_sum_over_pixels_and_losses_are_hinges() -> None:
         np.testing.assert_allclose(critic(y).numpy(), scores, rtol=1e-3, atol=1e-5)
         model.generator.eval()
 
-        def draws() -> Draws:
-            return Draws(torch.Generator().manual_seed(3), 6)
+        def rng() -> RandomInputs:
+            return RandomInputs(torch.Generator().manual_seed(3), 6)
 
-        fake = critic(model.generator(draws().normal(128))).numpy()
-        first, second = model.players()
-        loss, _ = first.loss(Batch((x,)), draws(), Moment(0, 1))
+        fake = critic(model.generator(rng().normal(128))).numpy()
+        first, second = model.trained_networks()
+        loss, _ = first.loss(ImageBatch((x,)), rng(), TrainingStep(0, 1))
         expected = np.maximum(0, 1 - scores).mean() + np.maximum(0, 1 + fake).mean()
         assert float(loss) == pytest.approx(expected, rel=1e-4)
-        loss, _ = second.loss(Batch((x,)), draws(), Moment(0, 1))
+        loss, _ = second.loss(ImageBatch((x,)), rng(), TrainingStep(0, 1))
         assert float(loss) == pytest.approx(-fake.mean(), rel=1e-4, abs=1e-6)
 
 
 def test_five_turns_of_the_critic_as_published() -> None:
-    paper, small = (build("sngan", 16, size).players() for size in ("paper", "small"))
-    assert [p.repeats for p in paper] == [5, 1] and [p.repeats for p in small] == [1, 1]
-    assert all(p.betas == (0.0, 0.9) and p.rate == 2e-4 for p in paper)
+    paper, small = (
+        build_model("sngan", 16, size).trained_networks() for size in ("paper", "small")
+    )
+    assert [p.updates_per_step for p in paper] == [5, 1] and [
+        p.updates_per_step for p in small
+    ] == [1, 1]
+    assert all(p.betas == (0.0, 0.9) and p.lr == 2e-4 for p in paper)
 
 
 def test_the_plain_networks_of_the_paper() -> None:
     """Table 3 for 32 px: each halving follows a convolution, and the last map is read whole."""
-    changes = {"width": 64, "critic": 64, "most": 512}
-    model = build("sngan", 32, seed=2, changes=changes)
+    changes = {"width": 64, "discriminator_width": 64, "max_width": 512}
+    model = build_model("sngan", 32, seed=2, changes=changes)
     assert isinstance(model, SNGAN)
     convs = [m for m in model.discriminator.modules() if isinstance(m, nn.Conv2d)]
     shapes = [(c.in_channels, c.out_channels, c.kernel_size[0], c.stride[0]) for c in convs]
@@ -117,12 +123,14 @@ def test_the_plain_networks_of_the_paper() -> None:
     assert model.discriminator.last.in_features == 512 * 16
     ups = [m for m in model.generator.modules() if isinstance(m, nn.ConvTranspose2d)]
     assert [(u.in_channels, u.out_channels) for u in ups] == [(512, 256), (256, 128), (128, 64)]
-    made = model.generator.sample(Draws(torch.Generator().manual_seed(1), 3))
-    assert made.shape == (3, 3, 32, 32)
+    generated = model.generator.sample(RandomInputs(torch.Generator().manual_seed(1), 3))
+    assert generated.shape == (3, 3, 32, 32)
 
 
 def test_the_plain_discriminator_is_the_product_of_its_layers() -> None:
-    model = build("sngan", 16, seed=4, changes={"width": 8, "critic": 8, "most": 16})
+    model = build_model(
+        "sngan", 16, seed=4, changes={"width": 8, "discriminator_width": 8, "max_width": 16}
+    )
     assert isinstance(model, SNGAN)
     critic = model.discriminator.eval()
     y = torch.rand(3, 3, 16, 16) * 2 - 1

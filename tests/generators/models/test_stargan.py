@@ -8,21 +8,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from artfp.generators import Batch, Moment, build
+from artfp.generators import ImageBatch, TrainingStep, build_model
 from artfp.generators.models.stargan import StarGAN
-from artfp.nn.random_draws import Draws
+from artfp.nn.random_inputs import RandomInputs
 
-NARROW = {"width": 4, "critic": 4, "blocks": 1}
+NARROW = {"width": 4, "discriminator_width": 4, "residual_blocks": 1}
 
 
 def new(side: int = 32, classes: int = 3, **changes: object) -> StarGAN:
-    model = build("stargan", side, seed=1, classes=classes, changes={**NARROW, **changes})
+    model = build_model("stargan", side, seed=1, classes=classes, changes={**NARROW, **changes})
     assert isinstance(model, StarGAN)
     return model
 
 
-def draws(count: int, seed: int = 0) -> Draws:
-    return Draws(torch.Generator().manual_seed(seed), count)
+def rng(count: int, seed: int = 0) -> RandomInputs:
+    return RandomInputs(torch.Generator().manual_seed(seed), count)
 
 
 def images(count: int, seed: int) -> Tensor:
@@ -47,7 +47,7 @@ def test_the_penalty_of_a_known_gradient(norm: float) -> None:
     model = new()
     judge = model.discriminator = Linear(norm)  # type: ignore[assignment]
     real, fake = 2 * images(4, 0) - 1, 2 * images(4, 1) - 1
-    value = model.penalty(real, fake, draws(4))
+    value = model.penalty(real, fake, rng(4))
     assert float(value.detach()) == pytest.approx((norm - 1.0) ** 2, abs=1e-5)
     if norm != 1.0:  # d/dw (|w| - 1)^2 = 2 (|w| - 1) w / |w|
         value.backward()
@@ -67,7 +67,7 @@ def test_the_penalty_is_taken_between_real_and_fake() -> None:
     model = new()
     judge = model.discriminator = Square(1.0)  # type: ignore[assignment]
     real, fake = 2 * images(4, 0) - 1, 2 * images(4, 1) - 1
-    value = model.penalty(real, fake, draws(4))
+    value = model.penalty(real, fake, rng(4))
     at = judge.at.double().numpy().reshape(4, -1)
     a, b = (x.double().numpy().reshape(4, -1) for x in (real, fake))
     shares = ((at - a) * (b - a)).sum(axis=1) / ((b - a) ** 2).sum(axis=1)
@@ -91,29 +91,29 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def test_losses_are_those_of_the_paper() -> None:
-    model = new(classify=2.0)
+    model = new(classification_weight=2.0)
     model.generator.translator = Painter()  # type: ignore[assignment]
     x, labels = images(4, 0), torch.tensor([2, 0, 1, 2])
-    batch, y = Batch((x,), labels), 2 * x.double().numpy() - 1
-    wanted = draws(4).integers(3).numpy()
-    made = 0.5 * y + 0.1 * wanted[:, None, None, None]
+    batch, y = ImageBatch((x,), labels), 2 * x.double().numpy() - 1
+    wanted = rng(4).integers(3).numpy()
+    generated = 0.5 * y + 0.1 * wanted[:, None, None, None]
 
     def judged(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         with torch.no_grad():
             scores, logits = model.discriminator(torch.from_numpy(images).float())
         return scores.double().numpy(), logits.double().numpy()
 
-    tell_apart, deceive = (player.loss for player in model.players())
-    (real, logits), (fake, logits_made) = judged(y), judged(made)
-    loss, figures = tell_apart(batch, draws(4), Moment(0, 1))
+    tell_apart, deceive = (network.loss for network in model.trained_networks())
+    (real, logits), (fake, logits_made) = judged(y), judged(generated)
+    loss, scalars = tell_apart(batch, rng(4), TrainingStep(0, 1))
     expected = fake.mean() - real.mean() + 2 * cross_entropy(logits, labels.numpy())
-    expected += 10 * float(figures["penalty"].detach())
+    expected += 10 * float(scalars["penalty"].detach())
     assert float(loss.detach()) == pytest.approx(expected, rel=1e-5)
 
-    loss, figures = deceive(batch, draws(4), Moment(0, 1))
-    back = 0.5 * made + 0.1 * labels.numpy()[:, None, None, None]
+    loss, scalars = deceive(batch, rng(4), TrainingStep(0, 1))
+    back = 0.5 * generated + 0.1 * labels.numpy()[:, None, None, None]
     cycle = np.abs(back - y).mean()
-    assert float(figures["cycle"].detach()) == pytest.approx(cycle, rel=1e-5)
+    assert float(scalars["cycle"].detach()) == pytest.approx(cycle, rel=1e-5)
     expected = -fake.mean() + 2 * cross_entropy(logits_made, wanted) + 10 * cycle
     assert float(loss.detach()) == pytest.approx(expected, rel=1e-5)
 
@@ -122,43 +122,48 @@ def test_targets_are_the_classes() -> None:
     model = new(classes=4)
     assert model.generator.targets == (0, 1, 2, 3)
     x = images(2, 0)
-    made = [model.generator.translate(x, target) for target in range(4)]
-    assert all(not torch.equal(made[0], other) for other in made[1:])
+    generated = [model.generator.translate(x, target) for target in range(4)]
+    assert all(not torch.equal(generated[0], other) for other in generated[1:])
     with torch.no_grad():
         mixed = model.generator(2 * x - 1, torch.tensor([3, 1]))
-    torch.testing.assert_close(mixed[0] / 2 + 0.5, made[3][0])
-    torch.testing.assert_close(mixed[1] / 2 + 0.5, made[1][1])
+    torch.testing.assert_close(mixed[0] / 2 + 0.5, generated[3][0])
+    torch.testing.assert_close(mixed[1] / 2 + 0.5, generated[1][1])
 
 
 def test_the_networks_of_the_paper() -> None:
     with torch.device("meta"):
-        model = build("stargan", 128, "paper", classes=5)
+        model = build_model("stargan", 128, "paper", classes=5)
         assert isinstance(model, StarGAN)
         y = torch.empty(2, 3, 128, 128)
         assert model.generator(y, torch.zeros(2, dtype=torch.int64)).shape == y.shape
         assert model.discriminator.layers(y).shape == (2, 2048, 2, 2)
         scores, logits = model.discriminator(y)
     assert scores.shape == (2,) and logits.shape == (2, 5)
-    made = [m.out_channels for m in model.generator.modules() if isinstance(m, nn.Conv2d)]
-    assert made == [64, 128, 256] + [256] * 12 + [3]
-    judge, maker = model.players()
-    assert (judge.repeats, maker.repeats, judge.rate, judge.betas) == (5, 1, 1e-4, (0.5, 0.999))
+    generated = [m.out_channels for m in model.generator.modules() if isinstance(m, nn.Conv2d)]
+    assert generated == [64, 128, 256] + [256] * 12 + [3]
+    judge, maker = model.trained_networks()
+    assert (judge.updates_per_step, maker.updates_per_step, judge.lr, judge.betas) == (
+        5,
+        1,
+        1e-4,
+        (0.5, 0.999),
+    )
 
 
-@pytest.mark.parametrize(("player", "figure"), [(0, "classes"), (1, "cycle")])
-def test_steps_lower_the_class_and_the_cycle_loss(player: int, figure: str) -> None:
+@pytest.mark.parametrize(("network", "figure"), [(0, "classes"), (1, "cycle")])
+def test_steps_lower_the_class_and_the_cycle_loss(network: int, figure: str) -> None:
     """Each player by itself: together they begin with a fight."""
-    model = new(classes=2, width=8, critic=8, rate=2e-3, penalty=0.1)
+    model = new(classes=2, width=8, discriminator_width=8, lr=2e-3, penalty_weight=0.1)
     labels = torch.arange(4) % 2
     smooth = F.interpolate(images(4, 0)[..., :4, :4], 32, mode="bilinear")
-    batch = Batch((smooth * 0.5 + 0.5 * labels[:, None, None, None],), labels)
-    chosen = model.players()[player]
-    optimizer = torch.optim.Adam(chosen.parameters(), chosen.rate, chosen.betas)
+    batch = ImageBatch((smooth * 0.5 + 0.5 * labels[:, None, None, None],), labels)
+    chosen = model.trained_networks()[network]
+    optimizer = torch.optim.Adam(chosen.parameters(), chosen.lr, chosen.betas)
     losses = []
     for step in range(25):
-        loss, figures = chosen.loss(batch, draws(4, step), Moment(step, 25))
+        loss, scalars = chosen.loss(batch, rng(4, step), TrainingStep(step, 25))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(float(figures[figure].detach()))
+        losses.append(float(scalars[figure].detach()))
     assert losses[-1] < 0.6 * losses[0]

@@ -11,23 +11,33 @@ import torch.nn.functional as F
 from scipy.signal import convolve2d
 from torch import Tensor, nn
 
-from artfp.generators import Batch, Moment, build
+from artfp.generators import ImageBatch, TrainingStep, build_model
 from artfp.generators.models.stylegan2 import StyleGAN2, StyleGAN2Generator, path_lengths
-from artfp.generators.models.stylegan2_layers import Halving, ModulatedConv, enlarged, widths
-from artfp.nn.random_draws import Draws
+from artfp.generators.models.stylegan2_layers import (
+    BlurredDownConv,
+    ModulatedConv,
+    enlarge_bilinear,
+    stylegan2_widths,
+)
+from artfp.nn.random_inputs import RandomInputs
 
 LINE = np.array([1.0, 3.0, 3.0, 1.0]) / 8.0
 FILTER = np.outer(LINE, LINE)
 
 
 def tiny(side: int = 16, seed: int = 1) -> StyleGAN2:
-    model = build("stylegan2", side, seed=seed, changes={"most": 8, "latent": 6, "depth": 2})
+    model = build_model(
+        "stylegan2",
+        side,
+        seed=seed,
+        changes={"channel_max": 8, "latent_dim": 6, "mapping_depth": 2},
+    )
     assert isinstance(model, StyleGAN2)
     return model
 
 
-def draws(count: int = 4, seed: int = 3) -> Draws:
-    return Draws(torch.Generator().manual_seed(seed), count)
+def rng(count: int = 4, seed: int = 3) -> RandomInputs:
+    return RandomInputs(torch.Generator().manual_seed(seed), count)
 
 
 def demodulated(conv: ModulatedConv, w: Tensor) -> Tensor:
@@ -75,7 +85,7 @@ def test_colours_are_not_demodulated() -> None:
 @pytest.mark.parametrize("side", [1, 3])
 def test_halving_filters_first(side: int) -> None:
     torch.manual_seed(0)
-    layer = Halving(1, 1, side).double()
+    layer = BlurredDownConv(1, 1, side).double()
     x = torch.randn(1, 1, 8, 8, dtype=torch.float64)
     smooth = convolve2d(x[0, 0].numpy(), FILTER)  # 11 x 11, of which 9 or 7 are looked at
     smooth = smooth[1:-1, 1:-1] if side == 3 else smooth[2:-2, 2:-2]
@@ -92,7 +102,7 @@ def test_images_are_enlarged_by_the_same_filter() -> None:
     sparse = np.zeros((18, 18))
     sparse[::2, ::2] = edged
     expected = 4.0 * convolve2d(sparse, FILTER)[5:15, 5:15]
-    np.testing.assert_allclose(enlarged(y)[0, 0].numpy(), expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(enlarge_bilinear(y)[0, 0].numpy(), expected, rtol=1e-9, atol=1e-12)
 
 
 def test_path_lengths_of_a_linear_generator() -> None:
@@ -111,9 +121,9 @@ def test_path_penalty_against_differences() -> None:
     """Each number of J^T noise is a slope of y . noise, here from two images nearby."""
     model = tiny()
     generator, exact = model.generator, tiny().double().generator.synthesis
-    again = draws()
+    again = rng()
     with torch.no_grad():
-        w = generator.styles(again, model.config.mixing)[:2].double()
+        w = generator.styles(again, model.config.mixing_probability)[:2].double()
         noise = [n[:2].double() for n in generator.noise(again)]
         direction = again.normal(3, 16, 16)[:2].double()
         slopes = torch.empty_like(w)
@@ -125,8 +135,10 @@ def test_path_penalty_against_differences() -> None:
                 slopes[:, style, number] = (moved * direction).sum(dim=(1, 2, 3)) / 2e-5
     lengths = np.sqrt((slopes.numpy() ** 2).sum(axis=2).mean(axis=1) / 256)
     mean = lengths.mean() * 0.01  # the running mean begins at 0
-    penalty, told = model._path_penalty(draws())
-    assert float(told) == pytest.approx(mean, rel=1e-3) and float(model.path_mean) == float(told)
+    penalty, described = model._path_penalty(rng())
+    assert float(described) == pytest.approx(mean, rel=1e-3) and float(model.path_mean) == float(
+        described
+    )
     penalty.backward()
     assert float(penalty.detach()) == pytest.approx(np.mean((lengths - mean) ** 2), rel=1e-3)
     assert all(p.grad is not None for p in generator.mapping.parameters())
@@ -135,9 +147,9 @@ def test_path_penalty_against_differences() -> None:
 def test_the_path_penalty_in_half_precision() -> None:
     """Its squares and its running mean stay in single precision."""
     exact, half = tiny(), tiny()
-    expected, _ = exact._path_penalty(draws())
+    expected, _ = exact._path_penalty(rng())
     with torch.autocast("cpu", torch.bfloat16):
-        found, mean = half._path_penalty(draws())
+        found, mean = half._path_penalty(rng())
     assert found.dtype == mean.dtype == torch.float32
     assert float(found.detach()) == pytest.approx(float(expected.detach()), rel=0.05)
 
@@ -164,9 +176,9 @@ def test_styles_meet_where_they_are_mixed() -> None:
     generator = model.generator
     assert isinstance(generator, StyleGAN2Generator)
     with torch.no_grad():
-        plain = generator.styles(draws(200))
-        mixed = generator.styles(draws(200), 1.0)
-        half = generator.styles(draws(200), 0.5)
+        plain = generator.styles(rng(200))
+        mixed = generator.styles(rng(200), 1.0)
+        half = generator.styles(rng(200), 0.5)
     assert plain.shape == (200, 8, 6) and torch.equal(plain, plain[:, :1].expand(-1, 8, -1))
     same = (mixed == plain).all(dim=2)
     assert same[:, 0].all() and not same[:, -1].any()
@@ -184,10 +196,10 @@ def test_noise_enters_by_learned_strengths() -> None:
     torch.manual_seed(0)
     w = torch.randn(2, generator.synthesis.styles, 6)
     with torch.no_grad():
-        one, two = (generator.synthesis(w, generator.noise(draws(2, s))) for s in (1, 2))
+        one, two = (generator.synthesis(w, generator.noise(rng(2, s))) for s in (1, 2))
         assert torch.equal(one, two)  # the strengths begin at 0
         generator.synthesis.layers[1].strength.fill_(0.5)  # type: ignore[operator]
-        one, two = (generator.synthesis(w, generator.noise(draws(2, s))) for s in (1, 2))
+        one, two = (generator.synthesis(w, generator.noise(rng(2, s))) for s in (1, 2))
     assert (one - two).abs().mean() > 0.01
 
 
@@ -211,28 +223,30 @@ def test_penalties_are_due_every_few_steps() -> None:
     x = torch.rand(4, 3, 16, 16)
     with torch.no_grad():
         real = ((2 * x - 1).flatten(1) @ a).double().numpy()
-        fake = (model.generator(draws(), 0.9).flatten(1) @ a).double().numpy()
-    first, second = model.players()
+        fake = (model.generator(rng(), 0.9).flatten(1) @ a).double().numpy()
+    first, second = model.trained_networks()
     apart = np.logaddexp(0, -real).mean() + np.logaddexp(0, fake).mean()
     for step in range(33):
-        loss, figures = first.loss(Batch((x,)), draws(), Moment(step, 40))
+        loss, scalars = first.loss(ImageBatch((x,)), rng(), TrainingStep(step, 40))
         r1 = 0.5 * float(a.double().square().sum()) if step in (0, 16, 32) else 0.0
-        assert ("r1" in figures) == (r1 > 0)
+        assert ("r1" in scalars) == (r1 > 0)
         assert float(loss.detach()) == pytest.approx(apart + 1.0 * 16 * r1, rel=1e-4)
-    deceit = np.logaddexp(0, -fake).mean()
+    adversarial = np.logaddexp(0, -fake).mean()
     for step in range(17):
-        loss, figures = second.loss(Batch((x,)), draws(), Moment(step, 40))
+        loss, scalars = second.loss(ImageBatch((x,)), rng(), TrainingStep(step, 40))
         due = step in (0, 8, 16)
-        assert ("path" in figures) == due
-        expected = deceit + (2.0 * 8 * float(figures["path"].detach()) if due else 0.0)
+        assert ("path" in scalars) == due
+        expected = adversarial + (2.0 * 8 * float(scalars["path"].detach()) if due else 0.0)
         assert float(loss.detach()) == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_widths_of_the_paper() -> None:
-    assert widths(1024, 32768, 512) == [512] * 5 + [256, 128, 64, 32]
-    assert widths(32, 32768, 512) == [512] * 4
+    assert stylegan2_widths(1024, 32768, 512) == [512] * 5 + [256, 128, 64, 32]
+    assert stylegan2_widths(32, 32768, 512) == [512] * 4
 
 
 def test_a_short_training_nears_the_data(distances: Callable[..., tuple[float, float]]) -> None:
-    before, after = distances("stylegan2", 60, most=16, latent=16, depth=2, rate=5e-3)
+    before, after = distances(
+        "stylegan2", 60, channel_max=16, latent_dim=16, mapping_depth=2, lr=5e-3
+    )
     assert after < 0.4 * before

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from artfp.generators import Batch, build
+from artfp.generators import ImageBatch, build_model
 from artfp.generators.training.callbacks import gallery
 
 SIDE = 32
@@ -13,19 +13,21 @@ SIDE = 32
 
 @pytest.mark.parametrize("count", [3, 8, 12])
 def test_a_translators_gallery(count: int) -> None:
-    model = build("cyclegan", SIDE, changes={"width": 2, "critic": 2, "blocks": 1})
+    model = build_model(
+        "cyclegan", SIDE, changes={"width": 2, "discriminator_width": 2, "residual_blocks": 1}
+    )
     images = tuple(
         torch.full((count, 3, SIDE, SIDE), 10 * domain, dtype=torch.uint8)
         + torch.arange(count, dtype=torch.uint8)[:, None, None, None]
         for domain in (1, 2)
     )
-    grid = gallery(model, model.generator, Batch(images))
+    grid = gallery(model, model.generator, ImageBatch(images))
     shown, step = min(count, 8), SIDE + 2
     assert grid.shape == (3, 4 * step + 2, shown * step + 2)
     for row, domain in ((0, 0), (2, 1)):  # those of the target 1 come first
         corners = grid[0, 2 + row * step, 2::step] * 255
         expected = [10 * (domain + 1) + i for i in range(shown)]
         assert corners.round().int().tolist() == expected
-        made = model.generator.translate(images[domain][:1] / 255.0, 1 - domain)[0]
+        generated = model.generator.translate(images[domain][:1] / 255.0, 1 - domain)[0]
         below = grid[:, 2 + (row + 1) * step :, 2:][:, :SIDE, :SIDE]
-        torch.testing.assert_close(below, made, atol=1e-5, rtol=0)
+        torch.testing.assert_close(below, generated, atol=1e-5, rtol=0)

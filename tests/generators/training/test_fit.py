@@ -6,7 +6,7 @@ import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,13 +22,20 @@ from torch import Tensor, nn
 from artfp import generators as gans
 from artfp.core.errors import UserError
 from artfp.data.files import file_hash
-from artfp.generators import Batch, Config, GenerativeModel, Generator, Player, build
-from artfp.generators.base import Moment, to_signed
+from artfp.generators import (
+    GenerativeModel,
+    Generator,
+    ImageBatch,
+    ModelConfig,
+    TrainedNetwork,
+    build_model,
+)
+from artfp.generators.base import TrainingStep, to_signed
 from artfp.generators.training import fit as gan_fit
-from artfp.generators.training.fit import GanTraining, train_gan
-from artfp.generators.training.resume_from import open_origin
+from artfp.generators.training.fit import GanTraining, train_generator
+from artfp.generators.training.pretrained import load_pretrained
 from artfp.generators.weights import load_generator
-from artfp.nn.random_draws import Draws, ImageDraws
+from artfp.nn.random_inputs import ImageRandomInputs, RandomInputs
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*GPU available but not used.*"),
@@ -94,13 +101,24 @@ def frechet(a: Tensor, b: Tensor) -> float:
 @pytest.mark.parametrize(
     ("name", "folder", "steps", "changes"),
     [
-        ("dcgan", "", 100, {"width": 16, "average": 0.9, "rate": 2e-3}),
-        ("sngan", "cold", 60, {"width": 16, "critic": 16, "average": 0.9, "rate": 1e-3}),
+        ("dcgan", "", 100, {"width": 16, "ema_decay": 0.9, "lr": 2e-3}),
+        (
+            "sngan",
+            "cold",
+            60,
+            {"width": 16, "discriminator_width": 16, "ema_decay": 0.9, "lr": 1e-3},
+        ),
         (
             "sngan",
             "",
             60,
-            {"width": 16, "critic": 16, "average": 0.9, "rate": 2e-3, "betas": (0.0, 0.9)}
+            {
+                "width": 16,
+                "discriminator_width": 16,
+                "ema_decay": 0.9,
+                "lr": 2e-3,
+                "betas": (0.0, 0.9),
+            }
             | {"residual": True},
         ),
     ],
@@ -115,15 +133,15 @@ def test_training_lowers_the_distance_to_the_data(
 ) -> None:
     options = {"batch_size": 32, "mirror": False, "changes": changes, "max_steps": steps}
     job = settings(name=name, data_dirs=[str(shapes / folder)], **options)
-    path = train_gan(job)
+    path = train_generator(job)
     assert path is not None
     files = sorted(Path(job.data_dirs[0]).rglob("*.png"))
     pixels = np.stack([np.asarray(Image.open(file)) for file in files])
     data = torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255.0
     trained, _ = load_generator(path)
-    untrained = build(name, 16, seed=4, changes=changes).generator
+    untrained = build_model(name, 16, seed=4, changes=changes).generator
     before, after = (
-        frechet(generator.sample(ImageDraws(0, range(200))), data)
+        frechet(generator.sample(ImageRandomInputs(0, range(200))), data)
         for generator in (untrained, trained)
     )
     assert after < 0.6 * before
@@ -133,13 +151,15 @@ def test_training_lowers_the_distance_to_the_data(
 def test_a_resumed_run_equals_an_uninterrupted_one(
     name: str, settings: Callable[..., GanTraining], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = {"changes": {"width": 8, "turns": 2} if name == "sngan" else {"width": 8}}
+    options = {
+        "changes": {"width": 8, "discriminator_steps": 2} if name == "sngan" else {"width": 8}
+    }
 
     class Stop(pl.Callback):
         def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
             trainer.should_stop = trainer.global_step >= 3
 
-    whole = train_gan(settings("whole", name, **options))
+    whole = train_generator(settings("whole", name, **options))
     make = gan_fit._trainer
 
     def stopping(*args: Any) -> pl.Trainer:
@@ -149,10 +169,10 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
 
     with monkeypatch.context() as patched:
         patched.setattr(gan_fit, "_trainer", stopping)
-        train_gan(settings("parts", name, **options))
+        train_generator(settings("parts", name, **options))
     half = checkpoint(settings("parts").output_dir)
     assert half["global_step"] == 3
-    parts = train_gan(settings("parts", name, resume=True, **options))
+    parts = train_generator(settings("parts", name, resume=True, **options))
     one, two = (checkpoint(settings(n).output_dir) for n in ("whole", "parts"))
     assert one["global_step"] == two["global_step"] == 8
     for part in ("state_dict", "optimizer_states"):
@@ -178,7 +198,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(
             if trainer.global_step == 5:
                 raise stop
 
-    whole = train_gan(settings("whole"))
+    whole = train_generator(settings("whole"))
     make = gan_fit._trainer
 
     def interrupted(*args: Any) -> pl.Trainer:
@@ -191,20 +211,20 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(
         with monkeypatch.context() as patched:
             patched.setattr(gan_fit, "_trainer", interrupted)
             with pytest.raises((SystemExit, stop)):
-                train_gan(settings("parts", checkpoint_minutes=minutes))
+                train_generator(settings("parts", checkpoint_minutes=minutes))
     finally:
         signal.signal(signal.SIGINT, handler)  # Lightning leaves it ignored
     assert checkpoint(settings("parts").output_dir)["global_step"] == 5
     with pytest.raises(UserError, match=r"holds a run of 'gan' .*: 'seed' was 4 and is now 5"):
-        train_gan(settings("parts", resume=True, seed=5))
-    parts = train_gan(settings("parts", resume=True))
+        train_generator(settings("parts", resume=True, seed=5))
+    parts = train_generator(settings("parts", resume=True))
     assert whole is not None and parts is not None
     assert whole.read_bytes() == parts.read_bytes()
 
 
 def test_output_files(settings: Callable[..., GanTraining]) -> None:
     job = settings(max_steps=12, sample_every=6, keep_every=5)
-    path = train_gan(job, "the command", "seed: 4\n")
+    path = train_generator(job, "the command", "seed: 4\n")
     output = job.output_dir
     assert path == output / "generator.safetensors"
     generator, card = load_generator(path)
@@ -213,36 +233,36 @@ def test_output_files(settings: Callable[..., GanTraining]) -> None:
     assert training["command"] == "the command" and training["images"] == 60
     assert (training["seed"], training["batch_size"], card["step"]) == (4, 8, 12)
     assert training["data"] == [Path(job.data_dirs[0]).name] and len(training["data_sha256"]) == 64
-    told = json.loads((output / "card.json").read_text())
-    assert told.pop("sha256") == file_hash(path) and told == card
+    described = json.loads((output / "card.json").read_text())
+    assert described.pop("sha256") == file_hash(path) and described == card
     assert job.data_dirs[0] not in (output / "card.json").read_text()  # nobody's folders are told
     assert (output / "config.yaml").read_text() == "seed: 4\n"
     # What is saved is the average, not the last weights.
     state = checkpoint(output)["state_dict"]
     for name, value in load_file(path).items():
-        assert torch.equal(value, state[f"average.{name}"])
+        assert torch.equal(value, state[f"ema_generator.{name}"])
     assert not torch.equal(
-        state["average.layers.0.weight"], state["model.generator.layers.0.weight"]
+        state["ema_generator.layers.0.weight"], state["model.generator.layers.0.weight"]
     )
     kept = sorted((output / "snapshots").iterdir())
     assert [file.name for file in kept] == ["000005.safetensors", "000010.safetensors"]
     assert load_generator(kept[1])[1]["step"] == 10
     sample = np.asarray(Image.open(output / "sample.png"))
     assert sample.shape == (8 * 18 + 2, 8 * 18 + 2, 3)
-    made = generator.sample(ImageDraws(0, [9]))[0].permute(1, 2, 0).numpy()
-    np.testing.assert_allclose(sample[20:36, 20:36] / 255.0, made, atol=0.51 / 255)
+    generated = generator.sample(ImageRandomInputs(0, [9]))[0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(sample[20:36, 20:36] / 255.0, generated, atol=0.51 / 255)
 
     board = EventAccumulator(str(output / "tensorboard"), size_guidance={"images": 0}).Reload()
     scalars = set(board.Tags()["scalars"])
-    for player in ("discriminator", "generator"):
-        assert {f"{player}/loss", f"{player}/rate"} <= scalars
+    for network in ("discriminator", "generator"):
+        assert {f"{network}/loss", f"{network}/lr"} <= scalars
     assert {"discriminator/real", "discriminator/fake"} <= scalars
     assert [event.step for event in board.Images("samples")] == [6, 12]
 
 
 def test_the_seed_decides(settings: Callable[..., GanTraining]) -> None:
     one, two, other = (
-        train_gan(settings(output, max_steps=2, seed=seed))
+        train_generator(settings(output, max_steps=2, seed=seed))
         for output, seed in (("a", 1), ("b", 1), ("c", 2))
     )
     assert one is not None and two is not None and other is not None
@@ -251,7 +271,7 @@ def test_the_seed_decides(settings: Callable[..., GanTraining]) -> None:
 
 @pytest.mark.parametrize("name", ["dcgan", "sngan"])
 def test_half_precision(name: str, settings: Callable[..., GanTraining]) -> None:
-    path = train_gan(
+    path = train_generator(
         settings(name=name, max_steps=2, trainer={"accelerator": "cpu", "precision": "bf16-mixed"})
     )
     assert path is not None
@@ -263,15 +283,15 @@ def test_the_callers_random_state_stays(settings: Callable[..., GanTraining]) ->
     torch.manual_seed(1)
     expected = torch.rand(3)
     torch.manual_seed(1)
-    train_gan(settings(max_steps=2))
+    train_generator(settings(max_steps=2))
     assert torch.equal(torch.rand(3), expected)
 
 
 def test_a_second_run_into_the_folder(settings: Callable[..., GanTraining]) -> None:
-    train_gan(settings(max_steps=1))
+    train_generator(settings(max_steps=1))
     with pytest.raises(UserError, match="already holds a training; add --resume to go on"):
-        train_gan(settings(max_steps=1))
-    longer = train_gan(settings(max_steps=3, resume=True))
+        train_generator(settings(max_steps=1))
+    longer = train_generator(settings(max_steps=3, resume=True))
     assert longer is not None and load_generator(longer)[1]["step"] == 3
 
 
@@ -300,11 +320,11 @@ def test_settings_that_cannot_be(
 class ToyConditional(Generator):
     """A colour for each class."""
 
-    def __init__(self, resolution: int, config: Config, classes: int = 0) -> None:
+    def __init__(self, resolution: int, config: ModelConfig, classes: int = 0) -> None:
         super().__init__(resolution, config, classes)
         self.colours = nn.Parameter(torch.zeros(classes, 3))
 
-    def _sample(self, draws: Draws, labels: Tensor | None) -> Tensor:
+    def _sample(self, rng: RandomInputs, labels: Tensor | None) -> Tensor:
         assert labels is not None
         side = self.resolution
         return self.colours[labels][:, :, None, None].expand(-1, 3, side, side)
@@ -313,16 +333,20 @@ class ToyConditional(Generator):
 class ToyLabelled(GenerativeModel):
     """One player, which follows the mean of each class."""
 
-    name, source, departures, labelled = "toy-labelled", "arXiv", "none", True
+    name, reference, departures, labelled = "toy-labelled", "arXiv", "none", True
     resolutions = (16,)
-    sizes: ClassVar[dict[str, Config]] = {"small": Config(), "paper": Config()}
+    small = paper = ModelConfig()
     generator_type = ToyConditional
     generator: ToyConditional
 
-    def players(self) -> list[Player]:
-        return [Player("generator", (self.generator,), self._follow, 0.05, betas=(0.5, 0.9))]
+    def trained_networks(self) -> list[TrainedNetwork]:
+        return [
+            TrainedNetwork("generator", (self.generator,), self._follow, 0.05, betas=(0.5, 0.9))
+        ]
 
-    def _follow(self, batch: Batch, draws: Draws, moment: Moment) -> tuple[Tensor, dict[str, Any]]:
+    def _follow(
+        self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep
+    ) -> tuple[Tensor, dict[str, Any]]:
         assert batch.labels is not None
         miss = self.generator.colours[batch.labels] - to_signed(batch.x).mean(dim=(2, 3))
         return miss.square().sum(), {}
@@ -333,7 +357,7 @@ class ToyShift(Generator):
 
     targets = (1, 0)
 
-    def __init__(self, resolution: int, config: Config, classes: int = 0) -> None:
+    def __init__(self, resolution: int, config: ModelConfig, classes: int = 0) -> None:
         super().__init__(resolution, config, classes)
         self.shift = nn.Parameter(torch.zeros(3))
 
@@ -344,16 +368,20 @@ class ToyShift(Generator):
 class ToyTranslator(GenerativeModel):
     """One player, which follows the difference of the domains' means."""
 
-    name, source, departures, translates, domains = "toy-translator", "arXiv", "none", True, 2
+    name, reference, departures, translates, domains = "toy-translator", "arXiv", "none", True, 2
     resolutions = (16,)
-    sizes: ClassVar[dict[str, Config]] = {"small": Config(), "paper": Config()}
+    small = paper = ModelConfig()
     generator_type = ToyShift
     generator: ToyShift
 
-    def players(self) -> list[Player]:
-        return [Player("generator", (self.generator,), self._follow, 0.05, betas=(0.5, 0.9))]
+    def trained_networks(self) -> list[TrainedNetwork]:
+        return [
+            TrainedNetwork("generator", (self.generator,), self._follow, 0.05, betas=(0.5, 0.9))
+        ]
 
-    def _follow(self, batch: Batch, draws: Draws, moment: Moment) -> tuple[Tensor, dict[str, Any]]:
+    def _follow(
+        self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep
+    ) -> tuple[Tensor, dict[str, Any]]:
         one, two = (to_signed(x).mean(dim=(0, 2, 3)) for x in batch.images)
         return (self.generator.shift - (two - one)).square().sum(), {}
 
@@ -361,24 +389,24 @@ class ToyTranslator(GenerativeModel):
 def test_class_conditional_models(
     settings: Callable[..., GanTraining], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(gans.GANS, "toy-labelled", ToyLabelled)
-    path = train_gan(settings(name="toy-labelled", max_steps=100))
+    monkeypatch.setitem(gans.generative_models(), "toy-labelled", ToyLabelled)
+    path = train_generator(settings(name="toy-labelled", max_steps=100))
     assert path is not None
     generator, card = load_generator(path)
     assert card["class_names"] == ["cold", "warm"] and generator.classes == 2
-    x = generator.sample(ImageDraws(0, range(2)), torch.tensor([0, 1]))
+    x = generator.sample(ImageRandomInputs(0, range(2)), torch.tensor([0, 1]))
     assert x[0, 2].mean() > x[0, 0].mean() and x[1, 0].mean() > x[1, 2].mean()
 
 
 def test_translators_between_two_domains(
     settings: Callable[..., GanTraining], monkeypatch: pytest.MonkeyPatch, shapes: Path
 ) -> None:
-    monkeypatch.setitem(gans.GANS, "toy-translator", ToyTranslator)
+    monkeypatch.setitem(gans.generative_models(), "toy-translator", ToyTranslator)
     with pytest.raises(UserError, match="toy-translator is trained on 2 sets of images; 1 given"):
         settings(name="toy-translator")
     folders = [str(shapes / "cold"), str(shapes / "warm")]
     job = settings(name="toy-translator", data_dirs=folders, max_steps=100, sample_every=50)
-    path = train_gan(job)
+    path = train_generator(job)
     assert path is not None
     generator, card = load_generator(path)
     assert card["training"]["data"] == ["cold", "warm"] and card["training"]["images"] == 60
@@ -392,8 +420,8 @@ def test_translators_between_two_domains(
 @pytest.fixture
 def trained(settings: Callable[..., GanTraining]) -> Path:
     """The folder of a training of 8 steps, with an averaged generator."""
-    job = settings("origin", changes={"width": 8, "latent": 8, "average": 0.9})
-    assert train_gan(job) is not None
+    job = settings("origin", changes={"width": 8, "latent_dim": 8, "ema_decay": 0.9})
+    assert train_generator(job) is not None
     return job.output_dir
 
 
@@ -410,46 +438,54 @@ RATE = 2e-4
 
 def test_going_on_from_a_generator(settings: Callable[..., GanTraining], trained: Path) -> None:
     file = trained / "generator.safetensors"
-    options = {"init": open_origin(file), "changes": {}, "resolution": None, "seed": 9}
-    job = settings("held", max_steps=2, hold=2, **options)
-    path = train_gan(job)
+    options = {"init": load_pretrained(file), "changes": {}, "resolution": None, "seed": 9}
+    job = settings("held", max_steps=2, freeze_steps=2, **options)
+    path = train_generator(job)
     assert path is not None
     generator, card = load_generator(path)
     # Its configuration is the other's, and its weights are until it has a turn.
     assert card["config"] == load_generator(file)[1]["config"] and generator.resolution == 16
     assert card["training"]["init"] == {"steps": 8, "generator_sha256": file_hash(file)}
-    assert card["training"]["hold"] == 2 and card["step"] == 2
-    origin = {f"average.{name}": value for name, value in load_file(file).items()}
+    assert card["training"]["freeze_steps"] == 2 and card["step"] == 2
+    pretrained = {f"ema_generator.{name}": value for name, value in load_file(file).items()}
     held = checkpoint(job.output_dir)["state_dict"]
-    assert differences(origin, held, "average.") == 0
-    own = {name.replace("average", "model.generator"): value for name, value in origin.items()}
+    assert differences(pretrained, held, "ema_generator.") == 0
+    own = {
+        name.replace("ema_generator", "model.generator"): value
+        for name, value in pretrained.items()
+    }
     assert differences(own, held, "model.generator.") == 0
-    new = build("dcgan", 16, seed=9, changes={"width": 8, "latent": 8}).state_dict()
+    new = build_model("dcgan", 16, seed=9, changes={"width": 8, "latent_dim": 8}).state_dict()
     new = {f"model.{name}": value for name, value in new.items()}
     assert 0 < differences(new, held, "model.discriminator.") < 5 * RATE
     # Then it moves, and its average follows as after 8 steps: it keeps (1 + 8) / (10 + 8).
-    free = settings("free", max_steps=1, hold=0, **options)
-    train_gan(free)
+    free = settings("free", max_steps=1, freeze_steps=0, **options)
+    train_generator(free)
     state = checkpoint(free.output_dir)["state_dict"]
     assert 0 < differences(own, state, "model.generator.") < 5 * RATE
     for name, value in own.items():
         if "running" not in name and value.ndim:
             mean = 0.5 * value + 0.5 * state[name]
-            torch.testing.assert_close(state[name.replace("model.generator", "average")], mean)
+            torch.testing.assert_close(
+                state[name.replace("model.generator", "ema_generator")], mean
+            )
 
 
 def test_going_on_from_a_training(settings: Callable[..., GanTraining], trained: Path) -> None:
-    origin = open_origin(trained)
-    assert origin.hold == 0 and open_origin(trained / "generator.safetensors").hold > 0
-    job = settings("on", max_steps=1, init=origin, changes={}, seed=9)
-    path = train_gan(job)
+    pretrained = load_pretrained(trained)
+    assert (
+        pretrained.freeze_steps == 0
+        and load_pretrained(trained / "generator.safetensors").freeze_steps > 0
+    )
+    job = settings("on", max_steps=1, init=pretrained, changes={}, seed=9)
+    path = train_generator(job)
     assert path is not None and load_generator(path)[1]["training"]["init"] == {
         "steps": 8,
         "generator_sha256": file_hash(trained / "generator.safetensors"),
         "checkpoint_sha256": file_hash(trained / "checkpoints" / "last.ckpt"),
     }
     before, after = (checkpoint(folder)["state_dict"] for folder in (trained, job.output_dir))
-    for start in ("model.generator.", "model.discriminator.", "average."):
+    for start in ("model.generator.", "model.discriminator.", "ema_generator."):
         assert 0 < differences(before, after, start) < 5 * RATE
 
 
@@ -466,9 +502,9 @@ def test_a_training_that_goes_on_can_be_resumed(
         def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
             trainer.should_stop = trainer.global_step >= stop
 
-    origin = open_origin(trained / "generator.safetensors")
-    options = {"init": origin, "hold": 2, "changes": {}, "max_steps": 5}
-    whole = train_gan(settings("whole", **options))
+    pretrained = load_pretrained(trained / "generator.safetensors")
+    options = {"init": pretrained, "freeze_steps": 2, "changes": {}, "max_steps": 5}
+    whole = train_generator(settings("whole", **options))
     make = gan_fit._trainer
 
     def stopping(*args: Any) -> pl.Trainer:
@@ -478,25 +514,30 @@ def test_a_training_that_goes_on_can_be_resumed(
 
     with monkeypatch.context() as patched:
         patched.setattr(gan_fit, "_trainer", stopping)
-        train_gan(settings("parts", **options))
+        train_generator(settings("parts", **options))
     assert checkpoint(settings("parts").output_dir)["global_step"] == stop
     for changed, message in (
-        ({"hold": 1}, "'hold' was 2 and is now 1"),
-        ({"init": open_origin(trained)}, "'init' was"),
-        ({"init": None, "hold": None, "changes": {"width": 8}}, "'model' was|'init' was|'config'"),
+        ({"freeze_steps": 1}, "'freeze_steps' was 2 and is now 1"),
+        ({"init": load_pretrained(trained)}, "'init' was"),
+        (
+            {"init": None, "freeze_steps": None, "changes": {"width": 8}},
+            "'model' was|'init' was|'config'",
+        ),
     ):
         with pytest.raises(UserError, match=message):
-            train_gan(settings("parts", resume=True, **{**options, **changed}))
-    parts = train_gan(settings("parts", resume=True, **options))
+            train_generator(settings("parts", resume=True, **{**options, **changed}))
+    parts = train_generator(settings("parts", resume=True, **options))
     assert whole is not None and parts is not None
     assert whole.read_bytes() == parts.read_bytes()
 
 
 def test_a_grown_generator_stays_grown(settings: Callable[..., GanTraining]) -> None:
-    tiny = {"volume": 64, "most": 8, "latent": 8, "growing": 1.0}
-    path = train_gan(settings("origin", "progan", changes=tiny))
+    tiny = {"channel_base": 64, "channel_max": 8, "latent_dim": 8, "growth_fraction": 1.0}
+    path = train_generator(settings("origin", "progan", changes=tiny))
     assert path is not None
-    on = train_gan(settings("on", "progan", changes={}, init=open_origin(path), max_steps=2))
+    on = train_generator(
+        settings("on", "progan", changes={}, init=load_pretrained(path), max_steps=2)
+    )
     assert on is not None
     growths = [float(load_file(file)["growth"]) for file in (path, on)]
     # 7 / 8 of the way the last stage is faded in by half; a training that goes on has it whole.
@@ -506,11 +547,11 @@ def test_a_grown_generator_stays_grown(settings: Callable[..., GanTraining]) -> 
 def test_a_lone_player_does_not_wait(
     settings: Callable[..., GanTraining], monkeypatch: pytest.MonkeyPatch, shapes: Path
 ) -> None:
-    monkeypatch.setitem(gans.GANS, "toy-labelled", ToyLabelled)
-    path = train_gan(settings(name="toy-labelled", max_steps=2))
+    monkeypatch.setitem(gans.generative_models(), "toy-labelled", ToyLabelled)
+    path = train_generator(settings(name="toy-labelled", max_steps=2))
     assert path is not None
-    origin = open_origin(path)
-    on = train_gan(settings("on", "toy-labelled", init=origin, max_steps=1))
+    pretrained = load_pretrained(path)
+    on = train_generator(settings("on", "toy-labelled", init=pretrained, max_steps=1))
     assert on is not None
     before, after = (load_file(file)["colours"] for file in (path, on))
     assert not torch.equal(before, after)
@@ -519,7 +560,7 @@ def test_a_lone_player_does_not_wait(
     Image.new("RGB", (16, 16)).save(shapes / "third" / "1.png")
     try:
         with pytest.raises(UserError, match="init does not fit the model with these settings"):
-            train_gan(settings("other", "toy-labelled", init=origin, max_steps=1))
+            train_generator(settings("other", "toy-labelled", init=pretrained, max_steps=1))
     finally:
         (shapes / "third" / "1.png").unlink()
         (shapes / "third").rmdir()
@@ -528,22 +569,26 @@ def test_a_lone_player_does_not_wait(
 def test_what_cannot_be_gone_on_from(
     settings: Callable[..., GanTraining], trained: Path, tmp_path: Path
 ) -> None:
-    origin = open_origin(trained / "generator.safetensors")
+    pretrained = load_pretrained(trained / "generator.safetensors")
     for name, options, message in (
         ("sngan", {"changes": {}}, "init holds a generator of model dcgan, not sngan"),
         ("dcgan", {"resolution": 32}, "init holds a generator of resolution 16, not 32"),
-        ("dcgan", {"hold": -1}, "hold is -1; it must be 0 or more"),
-        ("dcgan", {"hold": 3, "init": None}, "hold is for a training that goes on from another"),
+        ("dcgan", {"freeze_steps": -1}, "freeze_steps is -1; it must be 0 or more"),
+        (
+            "dcgan",
+            {"freeze_steps": 3, "init": None},
+            "--freeze_steps is for a training that continues another",
+        ),
     ):
         with pytest.raises(UserError, match=message):
-            settings(name=name, **{"init": origin, **options})
+            settings(name=name, **{"init": pretrained, **options})
     with pytest.raises(UserError, match="init does not fit the model with these settings"):
-        train_gan(settings(init=origin, changes={"width": 16}))
+        train_generator(settings(init=pretrained, changes={"width": 16}))
     (trained / "checkpoints" / "last.ckpt").write_bytes(b"text")
     with pytest.raises(UserError, match=r"last\.ckpt is not a readable checkpoint"):
-        open_origin(trained)
+        load_pretrained(trained)
     (trained / "checkpoints" / "last.ckpt").unlink()
-    with pytest.raises(UserError, match=r"no checkpoint at .*last\.ckpt; to go on from"):
-        open_origin(trained)
+    with pytest.raises(UserError, match=r"no checkpoint at .*last\.ckpt; to continue with"):
+        load_pretrained(trained)
     with pytest.raises(UserError, match="no generator at"):
-        open_origin(tmp_path / "nothing")
+        load_pretrained(tmp_path / "nothing")

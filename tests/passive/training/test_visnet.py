@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from artfp.core.errors import UserError
 from artfp.data.pixels import to_unit
-from artfp.nn.random_draws import Draws
+from artfp.nn.random_inputs import RandomInputs
 from artfp.passive.networks.visnet import VisNet
 from artfp.passive.training.labelled import Labelled
 from artfp.passive.training.visnet import VisNetRecipe, critic_loss, network_losses
@@ -75,7 +75,7 @@ def test_losses_of_the_network_by_hand() -> None:
 def test_loss_of_the_critic_by_hand() -> None:
     critic = Linear()
     real, made = torch.randn(2, 4, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
-    draws = Draws(torch.Generator().manual_seed(2), 4)
+    draws = RandomInputs(torch.Generator().manual_seed(2), 4)
     found = critic_loss(critic, real, made, draws, 10.0)  # type: ignore[arg-type]
     weight = critic.weight.detach().double().numpy()
     apart = ((made - real).double().numpy() * weight).sum((1, 2, 3)).mean()

@@ -1,4 +1,4 @@
-"""The trained generator, or the whole training, that another training goes on from."""
+"""Trained generator, or whole training, that another training continues."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from artfp.core.lightning import last_checkpoint
 from artfp.data.bundle import Card
 from artfp.data.files import file_hash
 from artfp.generators.base import Generator
-from artfp.generators.training.module import GanModule, Sequel
+from artfp.generators.training.module import FineTuning, GenerativeModule
 from artfp.generators.weights import load_generator
 
 GENERATOR = "generator.safetensors"
 
-HOLD = 100
-"""Steps that new networks learn alone, beside a generator that is trained already.
+FREEZE_STEPS = 100
+"""Steps in which new networks train alone, beside a generator that is trained already.
 
 For a DCGAN at 32 px they kept the images as good as they were; without them these grew worse.
 """
@@ -32,12 +32,15 @@ _UNREADABLE = (pickle.UnpicklingError, EOFError, OSError, RuntimeError, LookupEr
 
 
 @dataclass(frozen=True)
-class Origin:
-    """Where a training goes on from: see `open_origin`.
+class Pretrained:
+    """Start of a training that continues another: see `load_pretrained`.
 
-    Args: `generator` with its `card`; `networks`, the state of all networks and the averaged
-    generator, None for a generator alone; `steps` that these were trained for; `hashes`, SHA-256 of
-    the files by what they hold.
+    Args:
+        generator: Trained generator.
+        card: Its card.
+        steps: Steps that it was trained for.
+        hashes: SHA-256 of the files, by what they hold.
+        networks: State of all networks and the averaged generator; None for a generator alone.
     """
 
     generator: Generator
@@ -47,47 +50,49 @@ class Origin:
     networks: dict[str, Tensor] | None = None
 
     @property
-    def hold(self) -> int:
-        """For how many steps the generator better waits: none where all networks are trained."""
-        return HOLD if self.networks is None else 0
+    def freeze_steps(self) -> int:
+        """Default of the steps in which the generator is frozen: 0 if all networks are trained."""
+        return FREEZE_STEPS if self.networks is None else 0
 
-    def sequel(self, module: GanModule, hold: int) -> Sequel:
-        """Put the weights into a new module, and how it is to go on.
+    def load_into(self, module: GenerativeModule, freeze_steps: int) -> FineTuning:
+        """Load the weights into a new module; return how it continues.
 
-        Optimisers start anew. Raises UserError: they do not fit.
+        Optimisers start anew. Raises UserError: the weights do not fit.
         """
         try:
             if self.networks is not None:
                 module.load_state_dict(self.networks)
-                return Sequel(self.steps, module.model, hold)
-            for generator in (module.model.generator, module.average):
+                return FineTuning(self.steps, module.model, freeze_steps)
+            for generator in (module.model.generator, module.ema_generator):
                 generator.load_state_dict(self.generator.state_dict())
-            return Sequel(self.steps, module.model.generator, hold)
+            return FineTuning(self.steps, module.model.generator, freeze_steps)
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:200]
-            raise UserError(f"init does not fit the model with these settings: {reason}") from error
+            raise UserError(
+                f"--init does not fit the model with these settings: {reason}"
+            ) from error
 
-    def told(self) -> dict[str, Any]:
-        """What a card says of it."""
+    def describe(self) -> dict[str, Any]:
+        """Return the entry of a card."""
         altered = {"altered": self.card["altered"]} if "altered" in self.card else {}
         return {"steps": self.steps, **self.hashes, **altered}
 
 
-def open_origin(place: str | Path) -> Origin:
-    """A generator's file; or the folder of a training, with its other networks from its checkpoint.
+def load_pretrained(place: str | Path) -> Pretrained:
+    """Load a generator's file, or the folder of a training with all networks of its checkpoint.
 
-    Raises UserError: neither is there.
+    Raises UserError: there is neither.
     """
     path = Path(place)
     if not path.is_dir():
         generator, card = load_generator(path)
         steps = int(card.get("step", generator.config.steps))
-        return Origin(generator, card, steps, {"generator_sha256": file_hash(path)})
+        return Pretrained(generator, card, steps, {"generator_sha256": file_hash(path)})
     generator, card = load_generator(path / GENERATOR)
     last = last_checkpoint(path)
     if not last.is_file():
         raise UserError(
-            f"no checkpoint at {last}; to go on from the generator alone, give its file"
+            f"no checkpoint at {last}; to continue with the generator alone, give its file"
         )
     try:
         saved = torch.load(last, map_location="cpu", weights_only=True)
@@ -95,4 +100,4 @@ def open_origin(place: str | Path) -> Origin:
     except _UNREADABLE as error:
         raise UserError(f"{last} is not a readable checkpoint; give a generator's file") from error
     hashes = {"generator_sha256": file_hash(path / GENERATOR), "checkpoint_sha256": file_hash(last)}
-    return Origin(generator, card, steps, hashes, networks)
+    return Pretrained(generator, card, steps, hashes, networks)
