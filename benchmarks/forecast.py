@@ -27,7 +27,7 @@ from artfp.core.errors import UserError
 from artfp.data.bundle import locate, partner
 from artfp.data.files import file_hash
 from artfp.data.geometry import Geometry
-from artfp.data.images import stacked
+from artfp.data.reading import load_images
 from artfp.data.sources import open_source
 from artfp.data.subset import limited
 from artfp.transfer.forecast import forecast
@@ -78,7 +78,7 @@ def _row(study: str, name: str, args: argparse.Namespace) -> dict[str, object]:
     encoder, _ = load_encoder(name)
     decoder, _ = load_decoder(partner(name))
     source = limited(open_source(args.data_dir), args.images)
-    pixels, _ = stacked(source, Geometry(family.resolution), args.images)
+    pixels, _ = load_images(source, Geometry(family.resolution), args.images)
     told = forecast(encoder, decoder, pixels, args.words, strength=facts["strength"])
     return {
         "weights": Path(name).parent.name if Path(name).suffix else name,

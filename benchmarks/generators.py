@@ -23,8 +23,8 @@ from artfp.core.command import run
 from artfp.core.console import console
 from artfp.core.errors import UserError
 from artfp.data.geometry import Geometry
-from artfp.data.images import stacked
 from artfp.data.pixels import to_unit
+from artfp.data.reading import load_images
 from artfp.data.sources import ImageSource, open_source
 from artfp.data.subset import Subset
 from artfp.passive.residuals import load_extractor
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(f"{args.data_dir}: found {len(names)} folders; two sources or more needed")
     sources = [open_source(f"{args.data_dir}/{name}") for name in names]
     tested = [_part(source, args.estimate, args.test) for source in sources]
-    x = to_unit(torch.cat([stacked(part, Geometry(), args.test)[0] for part in tested]))
+    x = to_unit(torch.cat([load_images(part, Geometry(), args.test)[0] for part in tested]))
     truth = np.repeat(np.eye(len(names), dtype=bool), [len(part) for part in tested], 0)
     found, rows = [], []
     for text in args.extractors:

@@ -48,7 +48,7 @@ from artfp.core.command import run
 from artfp.core.console import console
 from artfp.core.errors import UserError
 from artfp.data.geometry import Geometry
-from artfp.data.images import stacked
+from artfp.data.reading import load_images
 from artfp.data.sources import open_source
 from artfp.data.subset import limited
 from artfp.passive.residuals import Extractor, load_extractor
@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     extractor = load_extractor(args.extractor)
     source = limited(open_source(args.data_dir), args.estimate + args.test)
-    pixels, failed = stacked(source, Geometry(), args.estimate + args.test)
+    pixels, failed = load_images(source, Geometry(), args.estimate + args.test)
     if len(pixels) < args.estimate + args.test:
         raise UserError(
             f"{args.data_dir}: {len(pixels)} images can be used and {len(failed)} cannot; "

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from artfp.core.errors import UserError
 from artfp.data.decode import ImageError, decode_image
-from artfp.data.images import Failed
 from artfp.data.pixels import to_unit
+from artfp.data.reading import Failed
 from artfp.data.sources import ImageSource
 from artfp.passive.attributors.bundle import FittedAttributor
 from artfp.passive.attributors.score_model import Values

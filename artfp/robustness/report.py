@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from artfp.data.files import write_atomic
-from artfp.data.reading import stacked
+from artfp.data.reading import stack_pixels
 from artfp.perturbations.conditions import IDENTITY, Condition
 from artfp.reporting.image_grid import image_strip
 from artfp.robustness.plots import Contestant, plot_figure
@@ -166,7 +166,7 @@ def cell(row: Row) -> str:
 def _example(conditions: Sequence[Condition], name: str, example: np.ndarray, seed: int) -> bytes:
     """An image under each strength of a perturbation, side by side, with the strengths."""
     chosen = [Condition(), *(c for c in conditions if c.group == name)]
-    pixels = stacked([example], [0])
+    pixels = stack_pixels([example])
     images = [c.apply(pixels, seed, "example")[0].permute(1, 2, 0).numpy() for c in chosen]
     captions = ["as it is", *(f"{c.strength:g}" for c in chosen[1:])]
     return image_strip(images, captions, f"{name}, {chosen[-1].unit}")

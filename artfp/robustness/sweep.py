@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from artfp.data.pixels import as_batch, to_unit
-from artfp.data.reading import Spool, equal_batches, stacked
+from artfp.data.reading import Spool, equal_batches, stack_pixels
 from artfp.data.resume import Journal
 from artfp.metrics.fidelity import psnr, ssim
 from artfp.passive.attributors.base import Attributor
@@ -196,7 +196,7 @@ class _Loaded:
             shapes = [self._spool.shapes[position] for position in positions]
             for number, batch in enumerate(equal_batches(shapes, batch_size)):
                 chosen = [positions[i] for i in batch]
-                pixels = stacked(self._spool, chosen)
+                pixels = stack_pixels([self._spool[index] for index in chosen])
                 x = to_unit(condition.apply(pixels, seed, f"{marked}{number}"))
                 sources = [self._sources[position] for position in chosen]
                 truth = torch.tensor(sources) if marked else None

@@ -15,8 +15,8 @@ from artfp import __version__
 from artfp.data.bundle import locate, partner, read_card
 from artfp.data.files import file_hash, write_atomic
 from artfp.data.geometry import Geometry
-from artfp.data.images import Failed, stacked
 from artfp.data.pixels import to_unit
+from artfp.data.reading import Failed, load_images
 from artfp.data.sources import open_source
 from artfp.data.subset import limited
 from artfp.ownership.assignment import Words
@@ -112,7 +112,7 @@ def _samples(study: Study) -> Tensor:
     blocks = []
     for group in groups:
         folder = study.made(group, max(study.snapshots(group)))
-        pixels, _ = stacked(open_source(folder), Geometry(), _SHOWN)
+        pixels, _ = load_images(open_source(folder), Geometry(), _SHOWN)
         blocks.append(to_unit(pixels))
     return pages.side_by_side(blocks)
 
@@ -132,7 +132,7 @@ def read_elsewhere(
     row = Row(Path(images).name, 0, transferred(logits, word.of("")))
     apart = None
     if real is not None:
-        pixels, _ = stacked(source, Geometry(), 1)
+        pixels, _ = load_images(source, Geometry(), 1)
         apart = distances_of(open_source(real), {Path(images).name: source}, pixels.shape[-1])
     if output is not None:
         facts = {

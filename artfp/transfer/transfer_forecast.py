@@ -11,7 +11,7 @@ from artfp.core.errors import UserError
 from artfp.data.bundle import locate, partner
 from artfp.data.files import file_hash, write_atomic
 from artfp.data.geometry import Geometry
-from artfp.data.images import Failed, stacked
+from artfp.data.reading import Failed, load_images
 from artfp.data.sources import open_source
 from artfp.data.subset import limited
 from artfp.transfer.forecast import LEAST, forecast
@@ -39,7 +39,7 @@ def predict(
     if count < LEAST or words < 1:
         raise UserError(f"a forecast needs {LEAST} images and 1 word; found {count} and {words}")
     source = limited(open_source(images), count)
-    pixels, failed = stacked(source, Geometry(resolution or encoder.resolution), count)
+    pixels, failed = load_images(source, Geometry(resolution or encoder.resolution), count)
     if len(pixels) < LEAST:
         raise UserError(f"{images} has {len(pixels)} usable images; a forecast needs {LEAST}")
     told = forecast(encoder, decoder, pixels, words, seed, strength)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from artfp.core.errors import UserError
-from artfp.data.reading import Spool, equal_batches, stacked
+from artfp.data.reading import Spool, equal_batches, stack_pixels
 from artfp.perturbations import PERTURBATIONS, Perturbation
 from artfp.perturbations.conditions import Condition, arms, choose, parse_strengths
 
@@ -108,4 +108,4 @@ def test_batches_of_equal_shapes() -> None:
     assert equal_batches(shapes, 2) == [[0, 2], [3], [1, 4], [5]]
     assert equal_batches([(4000, 4000, 3)] * 2, 32) == [[0], [1]]
     images = [np.full((2, 3, 3), n, np.uint8) for n in range(3)]
-    assert stacked(images, [2, 0])[:, 0, 0, 0].tolist() == [2, 0]
+    assert stack_pixels([images[2], images[0]])[:, 0, 0, 0].tolist() == [2, 0]

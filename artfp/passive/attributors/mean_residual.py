@@ -1,35 +1,22 @@
-"""Images of a source, cut to the size of a fingerprint as those were that estimated it."""
+"""Mean residual of one source, from a file of its own or from an attributor."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 from torch import Tensor
 
 from artfp.core.errors import UserError
 from artfp.data.bundle import (
     read_card,
 )
-from artfp.data.decode import ImageError, decode_image
-from artfp.data.images import Failed
-from artfp.data.sources import ImageSource
 from artfp.passive.attributors.bundle import ATTRIBUTOR_FILE as ATTRIBUTOR
 from artfp.passive.attributors.bundle import ATTRIBUTOR_KIND as ATTRIBUTOR_KIND
 from artfp.passive.attributors.bundle import load_attributor
 from artfp.passive.attributors.correlation import ResidualCorrelation
 from artfp.passive.residuals.extractor import Extractor, load_extractor
 from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint
-
-
-class CroppedImage(NamedTuple):
-    """An image's name in its source and its pixels (H, W, 3) uint8."""
-
-    name: str
-    pixels: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -77,25 +64,3 @@ def _in_attributor(place: Path, source: str | None) -> MeanResidual:
         raise UserError(f"{place}: {found}; --source: one of {', '.join(attributor.sources)}")
     mean = parts[0].fingerprints[attributor.sources.index(source)]
     return MeanResidual(source, parts[0].extractor, mean, exact=True)
-
-
-def cropped_images(
-    source: ImageSource, size: tuple[int, int] | None, failed: Failed, whole: bool = False
-) -> Iterator[CroppedImage]:
-    """Images of one (height, width), by default the first one's; `failed` gets the others.
-
-    Larger images are cut at the right and the bottom, since fingerprints begin at the upper left;
-    with `whole` they count as unusable.
-    """
-    for index, name in enumerate(source.names):
-        try:
-            pixels = decode_image(source.read(index)).pixels
-        except ImageError as error:
-            failed.append((name, str(error)))
-            continue
-        height, width = pixels.shape[:2]
-        rows, columns = size = size or (height, width)
-        if height < rows or width < columns or (whole and (height, width) != size):
-            failed.append((name, f"{width}x{height}, not {columns}x{rows}"))
-            continue
-        yield CroppedImage(name, pixels[:rows, :columns])

@@ -21,9 +21,8 @@ from torch import Tensor
 
 from artfp.core.errors import UserError
 from artfp.data.decode import ImageError, decode_image
-from artfp.data.images import Failed
 from artfp.data.pixels import to_unit
-from artfp.data.reading import Spool, stacked
+from artfp.data.reading import Failed, Spool, stack_pixels
 from artfp.data.sources import ImageSource
 from artfp.data.subset import fraction_of, limited
 from artfp.passive.attributors.window import central_window, choose_policy
@@ -130,7 +129,10 @@ class Material:
                 own = rows[(self.labels[rows] == label) & (self.folds[rows] == fold)]
                 for start in range(0, len(own), step):
                     part = own[start : start + step]
-                    yield part, to_unit(stacked(self._spool, part.tolist()).to(device))
+                    yield (
+                        part,
+                        to_unit(stack_pixels([self._spool[i] for i in part.tolist()]).to(device)),
+                    )
 
     def windows(self, x: Tensor, rows: NDArray[np.int64]) -> Tensor:
         """The policy's window of each of these images, at its offset."""

@@ -10,7 +10,7 @@ from artfp.core.command import report_unusable
 from artfp.core.device_options import add_device_option, torch_device
 from artfp.core.errors import UserError
 from artfp.core.legacy import make_parser
-from artfp.core.progress import stages
+from artfp.core.progress import Progress
 
 DESCRIPTION = """\
 Correlate the noise residuals of images with fingerprints of sources: a line of CSV for each image,
@@ -57,9 +57,9 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     """Run the action; the exit code."""
     from artfp.data.files import write_atomic
     from artfp.data.pixels import as_batch
+    from artfp.data.reading import UpperLeft, read_images
     from artfp.data.sources import open_source
     from artfp.data.tables import csv_line
-    from artfp.passive.attributors.mean_residual import cropped_images
     from artfp.passive.residuals.extractor import load_extractor
     from artfp.passive.residuals.prnu import PrnuOptions
     from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint
@@ -77,12 +77,12 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     extractor, source = load_extractor(known[0].extractor), open_source(args.images)
     failed: list[tuple[str, str]] = []
     lines = [csv_line(["image", "highest", *names])]
-    with stages() as tick:
-        for cut in cropped_images(source, known[0].shape[1:], failed):
-            scores = extras.scores(extractor(as_batch(cut.pixels).to(device)), references)[0]
+    cut = UpperLeft(known[0].shape[1:])
+    with Progress("Correlating", len(source)) as progress:
+        for image in read_images(source, failed, prepare=cut, progress=progress):
+            scores = extras.scores(extractor(as_batch(image.pixels).to(device)), references)[0]
             best = names[int(scores.argmax())]
-            lines.append(csv_line([cut.name, best, *(f"{each:.6g}" for each in scores.tolist())]))
-            tick("correlating", 1)
+            lines.append(csv_line([image.name, best, *(f"{each:.6g}" for each in scores.tolist())]))
     if len(lines) == 1:
         raise UserError(f"{args.images}: no image can be used; the first: {failed[0][1]}")
     if args.output is None:

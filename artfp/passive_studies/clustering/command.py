@@ -70,7 +70,7 @@ def describe(prog: str) -> Any:
 def act(args: Any, parser: Any, words: list[str]) -> int:
     """Run the action; the exit code."""
     from artfp.data.files import write_atomic
-    from artfp.data.images import Failed
+    from artfp.data.reading import Failed
     from artfp.data.sources import open_source
     from artfp.data.subset import limited
     from artfp.passive.residuals import load_extractor

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from artfp.core.errors import UserError
-from artfp.data.images import Failed
 from artfp.data.pixels import to_unit
+from artfp.data.reading import Failed, LoadedImage, UpperLeft, read_images, stack_pixels
 from artfp.data.sources import ImageSource
-from artfp.passive.attributors.mean_residual import CroppedImage, cropped_images
 from artfp.passive.residuals.extractor import Extractor
 from artfp.passive_studies.clustering.fusion import Fused
 from artfp.stats.auc import auc
@@ -50,17 +49,17 @@ def gathered(
         )
     names: list[str] = []
     found: list[Tensor] = []
-    batch: list[CroppedImage] = []
+    batch: list[LoadedImage] = []
 
     def work() -> None:
-        pixels = torch.from_numpy(np.stack([image.pixels for image in batch])).permute(0, 3, 1, 2)
+        pixels = stack_pixels([image.pixels for image in batch])
         found.append(extractor(to_unit(pixels.to(device))))
         names.extend(image.name for image in batch)
         batch.clear()
         if progress:
             progress(len(names) + len(failed))
 
-    for image in cropped_images(source, size, failed):
+    for image in read_images(source, failed, prepare=UpperLeft(size)):
         height, width = image.pixels.shape[:2]
         if not found and not batch and 3 * height * width * len(source) > MOST_VALUES:
             side = int(math.sqrt(MOST_VALUES / (3 * len(source))))

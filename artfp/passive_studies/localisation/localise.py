@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from artfp.core.errors import UserError
-from artfp.data.images import Failed
 from artfp.data.pixels import as_batch
+from artfp.data.reading import Failed, UpperLeft, read_images
 from artfp.data.sources import ImageSource
-from artfp.passive.attributors.mean_residual import MeanResidual, cropped_images
+from artfp.passive.attributors.mean_residual import MeanResidual
 from artfp.passive.residuals.residual_fingerprint import correlation
 from artfp.passive_studies.localisation.study import LEAST, pixel_map, windowed_correlation
 
@@ -75,8 +75,9 @@ def localised(
     window = usual_window(fingerprint.size) if window is None else window
     mean = fingerprint.mean[None].to(device)
     windowed_correlation(mean, mean, window)  # refuses the window before images are read
+    cut = UpperLeft(fingerprint.size, fingerprint.exact)
     done = False
-    for image in cropped_images(source, fingerprint.size, failed, fingerprint.exact):
+    for image in read_images(source, failed, prepare=cut):
         residual = fingerprint.extractor(as_batch(image.pixels).to(device))
         maps = windowed_correlation(residual, mean, window)
         yield Located(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from artfp.core.errors import UserError
 from artfp.data.decode import ImageError, decode_image
-from artfp.data.images import Failed
+from artfp.data.reading import Failed
 from artfp.data.sources import ImageSource
 from artfp.data.subset import fraction_of
 from artfp.passive.residuals.estimate import codec_of

@@ -15,7 +15,7 @@ from artfp import __version__
 from artfp.core.errors import UserError
 from artfp.core.progress import Progress
 from artfp.data.files import write_atomic
-from artfp.data.images import Failed
+from artfp.data.reading import Failed
 from artfp.data.resume import Manifest
 from artfp.data.sources import (
     sources_in,

@@ -54,8 +54,8 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     """Run the action; the exit code."""
     import artfp
     from artfp.data.files import write_atomic
-    from artfp.data.images import Failed
     from artfp.data.naming import output_names
+    from artfp.data.reading import Failed
     from artfp.data.sources import open_source
     from artfp.data.tables import csv_line
     from artfp.data.writing import encode_image

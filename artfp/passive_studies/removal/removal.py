@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from artfp.core.errors import UserError
-from artfp.data.images import Failed
 from artfp.data.pixels import as_batch, to_unit
+from artfp.data.reading import Failed, UpperLeft, read_images
 from artfp.data.sources import ImageSource
 from artfp.metrics.fidelity import psnr
-from artfp.passive.attributors.mean_residual import MeanResidual, cropped_images
+from artfp.passive.attributors.mean_residual import MeanResidual
 from artfp.passive.residuals.residual_fingerprint import correlation
 from artfp.passive_studies.removal.study import MODES, quantised, subtracted
 
@@ -72,7 +72,7 @@ def attacked(
     mean = fingerprint.mean.to(device)
     generator = torch.Generator().manual_seed(attack.seed)
     done = False
-    for image in cropped_images(source, fingerprint.size, failed, whole=True):
+    for image in read_images(source, failed, prepare=UpperLeft(fingerprint.size, exact=True)):
         x = as_batch(image.pixels).to(device)
         residual = fingerprint.extractor(x)
         held = residual if attack.mode == "projection" else None
