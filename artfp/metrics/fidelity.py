@@ -2,18 +2,66 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
 
+LARGEST_PSNR = 99.0
+"""PSNR of equal images, in dB, instead of infinity."""
+
 
 def psnr(x: Tensor, y: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB of each of (N, 3, H, W), full range 1; (N,).
+    """Return the peak signal-to-noise ratio of each image, in dB.
 
-    Equal images give 99 dB.
+    Args:
+        x: Images (N, 3, H, W) of full range 1.
+        y: Images of the same shape.
+
+    Returns:
+        (N,), 99 for equal images.
+
+    Example:
+        >>> x = torch.full((1, 3, 8, 8), 0.5)
+        >>> psnr(x, x + 0.01).round()
+        tensor([40.])
     """
     error = (x - y).square().mean(dim=(1, 2, 3))
-    return -10.0 * torch.log10(error.clamp_min(10**-9.9))
+    return -10.0 * torch.log10(error.clamp_min(10.0 ** (-LARGEST_PSNR / 10.0)))
+
+
+def psnr_8bit(x: np.ndarray, y: np.ndarray) -> float:
+    """Return the peak signal-to-noise ratio of two 8-bit images, in dB, without rounding errors.
+
+    Args:
+        x: Image (H, W, 3), uint8.
+        y: Image of the same shape.
+
+    Returns:
+        PSNR, 99 for equal images.
+
+    Example:
+        >>> black = np.zeros((8, 8, 3), np.uint8)
+        >>> round(psnr_8bit(black, black + np.uint8(1)), 2)
+        48.13
+    """
+    error = np.square(x.astype(np.int16) - y, dtype=np.int32).mean() / 255.0**2
+    return psnr_of_error(float(error))
+
+
+def psnr_of_error(error: float) -> float:
+    """Return the PSNR of a mean squared error of pixels in [0, 1], in dB.
+
+    Args:
+        error: Mean of the squared differences, 0 or more.
+
+    Example:
+        >>> psnr_of_error(1e-4), psnr_of_error(0.0)
+        (40.0, 99.0)
+    """
+    return -10.0 * math.log10(max(error, 10.0 ** (-LARGEST_PSNR / 10.0)))
 
 
 def ssim(x: Tensor, y: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from artfp.data.resume import Journal, Manifest
 from artfp.data.sources import ImageSource
 from artfp.data.tables import error_record, write_tables
 from artfp.data.writing import encode_image, pack_zip, suffix_of
+from artfp.metrics.fidelity import psnr_8bit
 from artfp.ownership.assignment import Words
 from artfp.ownership.key import to_text
 from artfp.watermark import Encoder, add_residual, weaken
@@ -204,7 +205,7 @@ class _Embedder(Prediction):
             return
         record: dict[str, object] = {"name": name, "output": output}
         record |= {"width": pixels.shape[1], "height": pixels.shape[0]}
-        record |= {"psnr": round(_psnr(original, pixels), 3), "bits": to_text(word)}
+        record |= {"psnr": round(psnr_8bit(original, pixels), 3), "bits": to_text(word)}
         self.journal.append(record)
         write_atomic(self.images / output, encoded)
 
@@ -213,10 +214,3 @@ def _at_size(pixels: np.ndarray, residual: torch.Tensor) -> np.ndarray:
     """An image (H, W, 3) of any size with a residual (1, 3, h, w) spread over it."""
     image = torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0).to(residual.device)
     return add_residual(image, residual)[0].permute(1, 2, 0).contiguous().cpu().numpy()
-
-
-def _psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """PSNR in dB of two 8-bit images; 99 for equal ones."""
-    difference = a.astype(np.int16) - b
-    error = float(np.square(difference, dtype=np.int32).mean())
-    return float(-10.0 * np.log10(max(error / 255.0**2, 10**-9.9)))

@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from artfp.metrics.fidelity import psnr, ssim
+from artfp.metrics.fidelity import psnr, psnr_8bit, psnr_of_error, ssim
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +71,10 @@ def test_ssim(pair: tuple[Tensor, Tensor]) -> None:
 
 def test_ssim_of_equal_images(pair: tuple[Tensor, Tensor]) -> None:
     torch.testing.assert_close(ssim(pair[0], pair[0]), torch.ones(4))
+
+
+def test_psnr_of_8_bit_images(pair: tuple[Tensor, Tensor]) -> None:
+    a, b = (np.round(255 * x.permute(0, 2, 3, 1).numpy()).astype(np.uint8) for x in pair)
+    for one, other in zip(a, b, strict=True):
+        assert psnr_8bit(one, other) == pytest.approx(peak_signal_noise_ratio(one, other), abs=1e-9)
+    assert psnr_8bit(a[0], a[0]) == psnr_of_error(0.0) == pytest.approx(99.0)

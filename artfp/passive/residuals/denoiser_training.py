@@ -24,6 +24,7 @@ from artfp.data.pixels import as_batch
 from artfp.data.sources import ImageSource, open_source
 from artfp.data.subset import Subset, limited
 from artfp.data.train_module import split
+from artfp.metrics.fidelity import psnr_of_error
 from artfp.passive.residuals.denoiser import Denoiser, save_denoiser
 from artfp.passive.residuals.extractor import Extractor, load_extractor
 from artfp.passive.residuals.filters import mirror_padded
@@ -224,5 +225,4 @@ def _left(images: list[Tensor], noise: list[Tensor], extractor: Extractor) -> fl
 
 
 def _psnr(errors: list[Tensor]) -> float:
-    squares = torch.stack([error.square().mean() for error in errors])
-    return float(-10.0 * torch.log10(squares.mean()))
+    return psnr_of_error(float(torch.stack([error.square().mean() for error in errors]).mean()))

@@ -126,7 +126,10 @@ def measure(
     whole = (means.shape[-2], means.shape[-1])
     sides = sorted({_side(whole, share) for share in FRACTIONS}, reverse=True)
     templates = _Templates(
-        {side: centred_rows(middle(means, side)) for side in (sides if wanted.crops else [whole])},
+        {
+            side: centred_rows(centre_crop(means, side))
+            for side in (sides if wanted.crops else [whole])
+        },
         _few(blocks, device) if wanted.numbers else {},
         wanted.qualities,
     )
@@ -236,7 +239,7 @@ def _read(
     found = residuals(pixels)
     whole = (pixels.shape[-2], pixels.shape[-1])
     scores: dict[object, NDArray[np.float64]] = {
-        side: _products(middle(found, side), rows) for side, rows in templates.crops.items()
+        side: _products(centre_crop(found, side), rows) for side, rows in templates.crops.items()
     }
     for quality in templates.qualities:
         coded = PERTURBATIONS["jpeg"].true(pixels, float(quality), torch.Generator())
@@ -249,7 +252,7 @@ def _read(
     return _Batch(scores, hits)
 
 
-def middle(x: Tensor, size: tuple[int, int]) -> Tensor:
+def centre_crop(x: Tensor, size: tuple[int, int]) -> Tensor:
     """The middle (N, C, height, width) of arrays (N, C, H, W); what is odd is lost at the end."""
     top, left = ((whole - part) // 2 for whole, part in zip(x.shape[-2:], size, strict=True))
     return x[..., top : top + size[0], left : left + size[1]]
