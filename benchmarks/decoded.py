@@ -20,8 +20,8 @@ import torch
 from numpy.typing import NDArray
 
 from artfp.core.errors import UserError
-from artfp.data import ImageError, decode_image, fit, open_source
-from artfp.data.bundle import locate
+from artfp.data import ImageError, decode_image, open_source, resize
+from artfp.data.bundle import find_weights
 from artfp.data.files import file_hash
 from artfp.data.pixels import to_unit
 from artfp.watermark import Decoder
@@ -136,7 +136,7 @@ def decode(
     if not names:
         raise UserError("no image could be used")
     order = np.argsort(np.array(names), kind="stable")
-    digest = file_hash(locate(weights, "decoder"))
+    digest = file_hash(find_weights(weights, "decoder"))
     return {
         condition: Decoded(
             [names[i] for i in order],
@@ -155,7 +155,7 @@ def logits_of(decoder: Decoder, pixels: torch.Tensor) -> Logits:
     """The logits (N, bits) of 8-bit images (N, 3, H, W) of any size; above 0 for a bit of 1."""
     side, aspect = decoder.resolution, pixels.shape[-2] / pixels.shape[-1]
     images = pixels.permute(0, 2, 3, 1).contiguous().numpy()
-    small = torch.from_numpy(np.stack([fit(image, (side, side)) for image in images]))
+    small = torch.from_numpy(np.stack([resize(image, (side, side)) for image in images]))
     x = to_unit(small.permute(0, 3, 1, 2).contiguous())
     logits, _ = decoder.read(x, torch.full((len(x),), aspect))
     return np.asarray(logits.float().numpy())

@@ -36,7 +36,7 @@ from tallies import Tally, rows, table
 from artfp.core.command import run
 from artfp.core.console import console
 from artfp.core.errors import UserError
-from artfp.data.bundle import locate
+from artfp.data.bundle import find_weights
 from artfp.data.files import file_hash
 from artfp.watermark import load_decoder
 
@@ -99,7 +99,7 @@ def obtain(args: argparse.Namespace) -> Decoded:
     """The logits of the file if there is one, else of the images, kept in the file."""
     if args.logits and Path(args.logits).exists():
         found = Decoded.load(args.logits)
-        if args.weights and file_hash(locate(args.weights, "decoder")) != found.digest:
+        if args.weights and file_hash(find_weights(args.weights, "decoder")) != found.digest:
             raise UserError(f"{args.logits}: decoded by {found.weights}, not by {args.weights}")
         if args.data_dir:
             print(f"{args.logits} is there: nothing is decoded", file=sys.stderr)

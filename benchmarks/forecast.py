@@ -24,12 +24,12 @@ from scipy import stats
 from artfp.core.command import run
 from artfp.core.console import console
 from artfp.core.errors import UserError
-from artfp.data.bundle import locate, partner
+from artfp.data.bundle import find_decoder, find_weights
 from artfp.data.files import file_hash
 from artfp.data.geometry import Geometry
 from artfp.data.reading import load_images
 from artfp.data.sources import open_source
-from artfp.data.subset import limited
+from artfp.data.subset import limit_images
 from artfp.transfer.forecast import forecast
 from artfp.transfer.table import FACTS, read_family
 from artfp.watermark import load_decoder, load_encoder
@@ -72,12 +72,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _row(study: str, name: str, args: argparse.Namespace) -> dict[str, object]:
     family = read_family(study)
     facts = json.loads((Path(study) / FACTS).read_text())
-    digest = file_hash(locate(name, "encoder"))
+    digest = file_hash(find_weights(name, "encoder"))
     if digest != facts["encoder"]:
         raise UserError(f"{study} was not made with {name}: its encoder's hash is another")
     encoder, _ = load_encoder(name)
-    decoder, _ = load_decoder(partner(name))
-    source = limited(open_source(args.data_dir), args.images)
+    decoder, _ = load_decoder(find_decoder(name))
+    source = limit_images(open_source(args.data_dir), args.images)
     pixels, _ = load_images(source, Geometry(family.resolution), args.images)
     told = forecast(encoder, decoder, pixels, args.words, strength=facts["strength"])
     return {

@@ -28,9 +28,9 @@ from rich.table import Table
 from artfp.core.command import run
 from artfp.core.console import console
 from artfp.core.errors import UserError
-from artfp.data.bundle import locate
+from artfp.data.bundle import find_weights
 from artfp.data.files import file_hash
-from artfp.data.pixels import to_bytes
+from artfp.data.pixels import to_8bit
 from artfp.generators import Generator
 from artfp.generators.weights import load_generator
 from artfp.nn.random_inputs import ImageRandomInputs
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         table.add_row(*(f"{v:.4f}" if isinstance(v, float) else str(v) for v in row.values()))
     console().print(table)
     if args.output:
-        digest = file_hash(locate(args.weights, "decoder"))
+        digest = file_hash(find_weights(args.weights, "decoder"))
         report.write(args.output, decoder=digest, images=args.images, rows=rows)
     return 0
 
@@ -112,7 +112,7 @@ def _decoded(
 ) -> Iterator[NDArray[np.float32]]:
     for start in range(0, images, _BATCH):
         draws = ImageRandomInputs(seed, range(start, min(start + _BATCH, images)))
-        yield logits_of(decoder, to_bytes(generator.sample(draws))).numpy()
+        yield logits_of(decoder, to_8bit(generator.sample(draws))).numpy()
 
 
 def figures(logits: NDArray[np.float32], key: NDArray[np.uint8]) -> dict[str, float]:

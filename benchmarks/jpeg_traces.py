@@ -24,7 +24,7 @@ from artfp.core.command import run
 from artfp.core.console import console
 from artfp.data.decode import decode_image
 from artfp.data.sources import (
-    sources_in,
+    open_sources,
 )
 from artfp.data.tables import significant
 from artfp.passive.fitting.image_set import recompressed
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     rows = []
-    for name, source in sources_in(Path(args.data_dir)).items():
+    for name, source in open_sources(Path(args.data_dir)).items():
         hits = dict.fromkeys([AS_THEY_ARE, *(f"JPEG {quality}" for quality in args.jpeg)], 0)
         count = min(args.images, len(source))
         for index in range(count):

@@ -43,9 +43,9 @@ from artfp.core.console import console, quiet_libraries
 from artfp.data.files import write_atomic
 from artfp.data.pixels import to_unit
 from artfp.data.sources import (
-    sources_in,
+    open_sources,
 )
-from artfp.data.subset import parted
+from artfp.data.subset import split_sources
 from artfp.data.tables import significant
 from artfp.passive.attributors.bundle import FittedAttributor, load_attributor, save_attributor
 from artfp.passive.attributors.classifier import NetworkAttributor
@@ -126,11 +126,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", help="file for the figures, JSON")
     args = parser.parse_args(argv)
     quiet_libraries()
-    sources = sources_in(Path(args.data_dir))
+    sources = open_sources(Path(args.data_dir))
     guard = examine(sources)
     for finding in guard:
         print(f"warning: {finding}", file=sys.stderr)
-    fitted, tested = parted(sources, args.fit, args.test, args.seed)
+    fitted, tested = split_sources(sources, args.fit, args.test, args.seed)
     known, test = material(fitted, args.seed), material(tested, args.seed, 1)
     rows = [row(what, known, test, args) for what in args.networks.split(",")]
     console().print(_table(rows))

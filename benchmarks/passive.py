@@ -37,9 +37,9 @@ from artfp.core.console import console
 from artfp.core.errors import UserError
 from artfp.data.sources import (
     ImageSource,
-    sources_in,
+    open_sources,
 )
-from artfp.data.subset import parted
+from artfp.data.subset import split_sources
 from artfp.data.tables import significant
 from artfp.passive.attributors.bundle import AttributorPart, score_vectors
 from artfp.passive.attributors.correlation import (
@@ -107,8 +107,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", help="file for the figures, JSON")
     args = parser.parse_args(argv)
-    sources = sources_in(Path(args.data_dir))
-    fitted, tested = parted(sources, args.fit, args.test, args.seed)
+    sources = open_sources(Path(args.data_dir))
+    fitted, tested = split_sources(sources, args.fit, args.test, args.seed)
     train, test = material(fitted, args.seed), material(tested, args.seed, 1)
     if train.policy != test.policy:
         raise UserError("the images of all sources must have one size; cut them, do not resize")

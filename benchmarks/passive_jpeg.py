@@ -30,11 +30,11 @@ from rich.table import Table
 from artfp.core.command import run
 from artfp.core.console import console
 from artfp.core.errors import UserError
-from artfp.data.pixels import to_bytes, to_unit
+from artfp.data.pixels import to_8bit, to_unit
 from artfp.data.sources import (
-    sources_in,
+    open_sources,
 )
-from artfp.data.subset import parted
+from artfp.data.subset import split_sources
 from artfp.data.tables import significant
 from artfp.passive.attributors.bundle import AttributorPart, score_vectors
 from artfp.passive.attributors.correlation import (
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", help="file for the figures, JSON")
     args = parser.parse_args(argv)
-    sources = sources_in(Path(args.data_dir))
+    sources = open_sources(Path(args.data_dir))
     real = real_sources(list(sources), None if args.real is None else tuple(args.real))
     groups = {"all": sources}
     if real:
@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def rows_of(group: str, sources: Images, args: argparse.Namespace) -> list[Row]:
     """One row for each way and for what it was fitted to."""
-    fitted, tested = parted(sources, args.fit, args.test, args.seed)
+    fitted, tested = split_sources(sources, args.fit, args.test, args.seed)
     test = _material(tested, args.seed, 1)
     conditions = {AS_THEY_ARE: _coded(test, None)}
     conditions |= {f"JPEG {quality}": _coded(test, quality) for quality in args.jpeg}
@@ -138,7 +138,7 @@ def rows_of(group: str, sources: Images, args: argparse.Namespace) -> list[Row]:
 
 def unknown(left: str, sources: Images, args: argparse.Namespace) -> list[Row]:
     """How many images of a source are called none of these by fusions that do not know it."""
-    fitted, tested = parted(sources, args.fit, args.test, args.seed)
+    fitted, tested = split_sources(sources, args.fit, args.test, args.seed)
     del fitted[left]
     test = _material({left: tested[left]}, args.seed, 1)
     rows: list[Row] = []
@@ -197,7 +197,7 @@ def _coded(material: Material, quality: int | None) -> Batches:
     """All images (n, 3, H, W), uint8, in batches with their rows, after JPEG of a quality."""
     codec, found = PERTURBATIONS["jpeg"], []
     for rows, x in material.batches(np.arange(len(material))):
-        pixels = to_bytes(x)
+        pixels = to_8bit(x)
         if quality is not None:
             pixels = codec.true(pixels, float(quality), torch.Generator())
         found.append((rows, pixels))

@@ -50,7 +50,7 @@ from artfp.core.errors import UserError
 from artfp.data.geometry import Geometry
 from artfp.data.reading import load_images
 from artfp.data.sources import open_source
-from artfp.data.subset import limited
+from artfp.data.subset import limit_images
 from artfp.passive.residuals import Extractor, load_extractor
 from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint, correlation
 from artfp.stats.auc import auc
@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     extractor = load_extractor(args.extractor)
-    source = limited(open_source(args.data_dir), args.estimate + args.test)
+    source = limit_images(open_source(args.data_dir), args.estimate + args.test)
     pixels, failed = load_images(source, Geometry(), args.estimate + args.test)
     if len(pixels) < args.estimate + args.test:
         raise UserError(

@@ -36,7 +36,7 @@ from artfp.data.decode import decode_image
 from artfp.data.pixels import as_batch, to_unit
 from artfp.data.sources import (
     ImageSource,
-    sources_in,
+    open_sources,
 )
 from artfp.data.subset import Subset
 from artfp.metrics.fidelity import psnr
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     extractor = load_extractor(args.extractor)
-    found = sources_in(Path(args.data_dir))
+    found = open_sources(Path(args.data_dir))
     sources = {name: each for name, each in found.items() if name not in args.leave_out}
     least = 2 * args.estimate + args.images
     for name, source in sources.items():

@@ -60,7 +60,7 @@ def main() -> None:
 
 def _prepare(data: Path, folder: Path, count: int) -> None:
     """`count` files of 128 x 128 from `data`, repeated under new names where there are fewer."""
-    from artfp.data import decode_image, encode_image, fit, open_source
+    from artfp.data import decode_image, encode_image, open_source, resize
 
     source = open_source(data)
     folder.mkdir(parents=True)
@@ -71,7 +71,7 @@ def _prepare(data: Path, folder: Path, count: int) -> None:
             suffix = Path(source.names[i % len(source)]).suffix
             (folder / f"{i:06}{suffix}").write_bytes(raw)
         else:
-            encoded = encode_image(fit(pixels, (SIDE, SIDE)))
+            encoded = encode_image(resize(pixels, (SIDE, SIDE)))
             (folder / f"{i:06}.png").write_bytes(encoded)
 
 

@@ -135,7 +135,7 @@ def _run(args: Any, argv: list[str], stack: ExitStack) -> int:
     source = open_source(args.data_dir)
     geometry = Geometry(args.image_resolution, args.use_celeba_preprocessing)
 
-    from artfp.data.bundle import locate
+    from artfp.data.bundle import find_weights
     from artfp.data.files import file_hash
     from artfp.ownership.assignment import given_word
     from artfp.watermark import load_decoder
@@ -144,7 +144,7 @@ def _run(args: Any, argv: list[str], stack: ExitStack) -> int:
 
     decoder, card = load_decoder(args.decoder_path, args.realign)
     check_bits(args.fingerprint_size, card["bits"], args.decoder_path)
-    decoder_hash = file_hash(locate(args.decoder_path, "decoder"))
+    decoder_hash = file_hash(find_weights(args.decoder_path, "decoder"))
     given = given_word(card["bits"], args.fingerprint, args.key, args.owner, args.subject)
     auditor = None
     columns: tuple[str, ...] = ()
@@ -226,7 +226,7 @@ def _auditor(
     )
     from artfp.audit.candidates import Entries, OneWord, Sought
     from artfp.audit.facts import Asked
-    from artfp.data.bundle import locate
+    from artfp.data.bundle import find_weights
     from artfp.data.files import (
         check_output,
     )
@@ -244,7 +244,11 @@ def _auditor(
     if args.json not in (None, STDOUT):
         check_output(args.json, "JSON file")
     calibration, warnings = read_calibration(
-        args.calibration, locate(args.decoder_path, "decoder"), decoder_hash, bits, args.realign
+        args.calibration,
+        find_weights(args.decoder_path, "decoder"),
+        decoder_hash,
+        bits,
+        args.realign,
     )
     sought: Sought
     state = None

@@ -93,10 +93,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from artfp.comparison import report
     from artfp.comparison.study import compare
-    from artfp.data.bundle import locate
+    from artfp.data.bundle import find_weights
     from artfp.data.files import file_hash
     from artfp.data.sources import (
-        sources_in,
+        open_sources,
     )
     from artfp.perturbations.conditions import choose, parse_strengths
     from artfp.robustness.methods import PLAIN
@@ -105,13 +105,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     groups = [part.strip() for part in args.perturbations.split(",") if part.strip()]
     strengths = parse_strengths(args.strengths)
     conditions = choose(groups, {name: strengths[name] for name in groups if name in strengths})
-    sources, output = sources_in(Path(args.folder)), Path(args.output_dir)
+    sources, output = open_sources(Path(args.folder)), Path(args.output_dir)
     path = args.decoder_path.removesuffix(PLAIN)
     decoder, _ = load_decoder(path, realign=path == args.decoder_path)
     words = _fingerprints(Path(args.fingerprints), decoder.bits)
     settings = kept_settings(args)
     told = {
-        "decoder": file_hash(locate(path, "decoder")),
+        "decoder": file_hash(find_weights(path, "decoder")),
         "realign": path == args.decoder_path,
         **{name: getattr(args, name) for name in NETWORK_OPTIONS},
     }

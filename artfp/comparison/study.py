@@ -29,7 +29,7 @@ from artfp.comparison.measure import Row, measure
 from artfp.core.errors import UserError
 from artfp.data.resume import Journal, Manifest
 from artfp.data.sources import ImageSource
-from artfp.data.subset import parted
+from artfp.data.subset import split_sources
 from artfp.passive.attributors.bundle import FittedAttributor
 from artfp.passive.attributors.window import ALIGNED
 from artfp.passive.fitting.cache import ATTRIBUTORS, Settings, kept
@@ -93,7 +93,7 @@ def compare(
     """
     _check(sources, fingerprints, ways)
     settings = settings or Settings(output / ATTRIBUTORS)
-    both = parted(sources, fit, test, settings.seed)
+    both = split_sources(sources, fit, test, settings.seed)
 
     def read(part: int, least: int = LEAST_IMAGES, recompress: bool = False) -> Material:
         return Material(

@@ -8,7 +8,7 @@ from .decode import decode_image as decode_image
 from .files import remove_leftovers as remove_leftovers
 from .files import write_atomic as write_atomic
 from .geometry import Geometry as Geometry
-from .geometry import fit as fit
+from .geometry import resize as resize
 from .naming import output_names as output_names
 from .naming import renamed_dataset_json as renamed_dataset_json
 from .resume import Journal as Journal

@@ -12,15 +12,13 @@ from typing import Any
 from artfp.core.errors import UserError
 from artfp.data import decode
 from artfp.data.decode import ImageError
-from artfp.data.entries import (
+from artfp.data.naming import (
     DATASET_JSON,
     is_hidden,
     is_image_name,
     parse_dataset_json,
     unique_name,
 )
-
-__all__ = ["ZipSource"]
 
 _ENCRYPTED = 0x1
 _DRIVE = re.compile(r"^(?:[A-Za-z]:)+")

@@ -24,31 +24,30 @@ CARD = "artfp"
 Card = dict[str, Any]
 
 
-def shipped() -> list[str]:
+def shipped_weights() -> list[str]:
     """Names of the weights that come with the package."""
     return sorted(p.name.removesuffix("_encoder.safetensors") for p in WEIGHTS.glob("*_encoder.*"))
 
 
-def locate(name: str | Path, kind: str) -> Path:
+def find_weights(name: str | Path, kind: str) -> Path:
     """File of the `kind` (encoder or decoder) that a path or a shipped name stands for.
 
     Raises UserError if there is none.
     """
-    if str(name) in shipped():
+    if str(name) in shipped_weights():
         return WEIGHTS / f"{name}_{kind}.safetensors"
     path = Path(name)
     if path.is_dir():
         raise UserError(f"{path} is a folder; give the {kind}'s file, such as {kind}.safetensors")
     if not path.is_file():
-        raise UserError(
-            f"no {kind} at {path}; give a file, or a shipped name: {', '.join(shipped()) or 'none'}"
-        )
+        names = ", ".join(shipped_weights()) or "none"
+        raise UserError(f"no {kind} at {path}; give a file, or a shipped name: {names}")
     return path
 
 
-def partner(encoder: str | Path) -> str | Path:
+def find_decoder(encoder: str | Path) -> str | Path:
     """The decoder that belongs to an encoder: of the same shipped name, or the file beside it."""
-    if str(encoder) in shipped():
+    if str(encoder) in shipped_weights():
         return encoder
     path = Path(encoder)
     return path.with_name(path.name.replace("encoder", "decoder"))

@@ -24,8 +24,6 @@ from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from artfp.core.errors import one_line
 
-__all__ = ["IMAGE_SUFFIXES", "MAX_BYTES", "MAX_PIXELS", "ImageError", "Picture", "decode_image"]
-
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 """File name endings, in lower case, that make a file an image."""
 
@@ -73,7 +71,7 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
         warnings.simplefilter("ignore")
         try:
             with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-                return picture_of(image, max_pixels)
+                return decode_picture(image, max_pixels)
         except ImageError:
             raise
         except UnidentifiedImageError:
@@ -86,7 +84,7 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
             raise ImageError(f"damaged image: {error or type(error).__name__}") from None
 
 
-def picture_of(image: Image.Image, max_pixels: int = MAX_PIXELS) -> Picture:
+def decode_picture(image: Image.Image, max_pixels: int = MAX_PIXELS) -> Picture:
     """Turn a Pillow image of any mode upright and into RGB, as ``decode_image`` does.
 
     Raises ImageError: it has no 8-bit rendering, or too many pixels.

@@ -10,8 +10,6 @@ from PIL import Image
 from artfp.core.errors import UserError
 from artfp.data.decode import ImageError
 
-__all__ = ["Geometry", "fit", "fit_shape"]
-
 _CELEBA_CROP = 148
 _CELEBA_RESOLUTION = 128
 
@@ -50,12 +48,12 @@ class Geometry:
                     f"which needs {_CELEBA_CROP}x{_CELEBA_CROP}"
                 )
             side = self.image_resolution or _CELEBA_RESOLUTION
-            return fit(_centre_crop(pixels, _CELEBA_CROP, _CELEBA_CROP), (side, side))
+            return resize(_centre_crop(pixels, _CELEBA_CROP, _CELEBA_CROP), (side, side))
         if self.image_resolution is None:
             return pixels
         shorter = min(height, width)
         square = _centre_crop(pixels, shorter, shorter)
-        return fit(square, (self.image_resolution, self.image_resolution))
+        return resize(square, (self.image_resolution, self.image_resolution))
 
     def describe(self) -> str:
         """Return the geometry in words, for logs and reports."""
@@ -71,7 +69,7 @@ class Geometry:
         return f"centre crop to a square, bicubic resize to {side}x{side}"
 
 
-def fit(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resize (H, W, 3) uint8 to ``size`` (height, width) by antialiased bicubic interpolation.
 
     Returns ``pixels`` itself when the size is already right.
@@ -83,12 +81,12 @@ def fit(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.array(image.resize((width, height), Image.Resampling.BICUBIC))
 
 
-def fit_shape(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Cut the largest centre of the shape of ``size`` (height, width), then ``fit`` it to it."""
+def crop_to_shape(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Cut the largest centre of the shape of ``size`` (height, width), then ``resize`` it to it."""
     height, width = pixels.shape[:2]
     scale = min(height / size[0], width / size[1])
     crop = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
-    return fit(_centre_crop(pixels, *crop), size)
+    return resize(_centre_crop(pixels, *crop), size)
 
 
 def _centre_crop(pixels: np.ndarray, rows: int, columns: int) -> np.ndarray:

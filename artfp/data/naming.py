@@ -1,19 +1,57 @@
-"""Names of output files: one for each input, never shared."""
+"""Names of images: in folders, archives and lists, of output files, and in a dataset.json."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import posixpath
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from artfp.core.errors import UserError
+from artfp.data.decode import IMAGE_SUFFIXES
 
-__all__ = ["output_names", "renamed_dataset_json"]
+DATASET_JSON = "dataset.json"
+"""Where a StyleGAN data set keeps its labels: at the top of its folder or archive."""
 
 _MAX_BYTES = 255
 """Length of a file name that the usual file systems end at."""
+
+
+def is_image_name(name: str) -> bool:
+    """Say whether a file name ends like an image, in either case."""
+    return posixpath.splitext(name)[1].lower() in IMAGE_SUFFIXES
+
+
+def is_hidden(part: str) -> bool:
+    """Say whether one component of a path is left out of every search."""
+    return part.startswith(".") or part == "__MACOSX"
+
+
+def unique_name(name: str, taken: set[str]) -> str:
+    """Return ``name``, or ``stem~2.png``, ``stem~3.png``, ... when it is taken, and take it."""
+    stem, suffix = posixpath.splitext(name)
+    number, unique = 2, name
+    while unique in taken:
+        unique = f"{stem}~{number}{suffix}"
+        number += 1
+    taken.add(unique)
+    return unique
+
+
+def parse_dataset_json(data: bytes, where: str) -> dict[str, Any] | None:
+    """Parse a ``dataset.json``; None when it holds something else than an object.
+
+    Raises UserError: not JSON.
+    """
+    try:
+        parsed = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"{where}: {DATASET_JSON} is not valid JSON ({error}); mend or remove it"
+        ) from None
+    return parsed if isinstance(parsed, dict) else None
 
 
 def output_names(names: Sequence[str], suffix: str) -> list[str]:

@@ -12,7 +12,7 @@ def to_unit(pixels: Tensor) -> Tensor:
     return pixels.to(torch.float32).div_(255.0)
 
 
-def to_bytes(x: Tensor) -> Tensor:
+def to_8bit(x: Tensor) -> Tensor:
     """Float in [0, 1] to 8-bit pixels, rounded to nearest and clamped; the shape stays."""
     return x.mul(255.0).round_().clamp_(0.0, 255.0).to(torch.uint8)
 

@@ -17,10 +17,8 @@ from torch.utils.data.distributed import DistributedSampler
 
 from artfp.core.errors import UserError
 from artfp.data.decode import ImageError, decode_image
-from artfp.data.geometry import Geometry, fit
+from artfp.data.geometry import Geometry, resize
 from artfp.data.sources import ImageSource
-
-__all__ = ["Batch", "PredictionData", "default_workers"]
 
 _MAX_WORKERS = 8
 _PREFETCH = 2
@@ -189,7 +187,7 @@ class _Batches(Dataset[Batch]):
         except ImageError as error:
             batch.errors[slot] = str(error)
             return
-        fitted = fit(full, (self.resolution, self.resolution))
+        fitted = resize(full, (self.resolution, self.resolution))
         small[slot] = fitted
         batch.icc[slot] = picture.icc_profile
         batch.sizes[slot] = (full.shape[0], full.shape[1])

@@ -15,8 +15,6 @@ from typing import Any
 from artfp.core.errors import UserError
 from artfp.data.files import write_atomic
 
-__all__ = ["Journal", "Manifest"]
-
 _SECRET = "secret"
 
 

@@ -16,15 +16,13 @@ from artfp.core.errors import UserError
 from artfp.data import decode
 from artfp.data.archive import ZipSource
 from artfp.data.decode import IMAGE_SUFFIXES, ImageError
-from artfp.data.entries import (
+from artfp.data.naming import (
     DATASET_JSON,
     is_hidden,
     is_image_name,
     parse_dataset_json,
     unique_name,
 )
-
-__all__ = ["FileSource", "ImageSource", "open_source"]
 
 _LIST_SUFFIXES = frozenset({".txt", ".lst"})
 
@@ -199,7 +197,7 @@ def _listed(location: str) -> dict[str, str]:
     return files
 
 
-def sources_in(folder: Path) -> dict[str, ImageSource]:
+def open_sources(folder: Path) -> dict[str, ImageSource]:
     """The subfolders of a folder as sources of images, by name; hidden ones are ignored.
 
     Raises UserError: no such folder, fewer than two subfolders, or no image in one.

@@ -9,8 +9,6 @@ from typing import Any
 from artfp.core.errors import UserError
 from artfp.data.sources import ImageSource
 
-__all__ = ["Subset", "fraction_of", "limited", "parted"]
-
 
 class Subset:
     """The images of a source at some indices, in their order."""
@@ -30,7 +28,7 @@ class Subset:
         return len(self.names)
 
 
-def limited(source: ImageSource, limit: int | None) -> ImageSource:
+def limit_images(source: ImageSource, limit: int | None) -> ImageSource:
     """At most `limit` images, drawn by their names alone, so that runs agree on them; None: all.
 
     Raises UserError: a limit below 1.
@@ -39,11 +37,11 @@ def limited(source: ImageSource, limit: int | None) -> ImageSource:
         raise UserError(f"limit is {limit}; it must be 1 or more")
     if limit is None or limit >= len(source):
         return source
-    order = sorted(range(len(source)), key=lambda index: fraction_of(source.names[index]))
+    order = sorted(range(len(source)), key=lambda index: hash_fraction(source.names[index]))
     return Subset(source, sorted(order[:limit]))
 
 
-def parted(
+def split_sources(
     sources: Mapping[str, ImageSource], fit: int, test: int, seed: int = 0
 ) -> tuple[dict[str, ImageSource], dict[str, ImageSource]]:
     """`fit` images of each source and at most `test` others, drawn by names and seed.
@@ -53,7 +51,7 @@ def parted(
     fitted: dict[str, ImageSource] = {}
     tested: dict[str, ImageSource] = {}
     for name, source in sources.items():
-        drawn = [fraction_of(f"{seed} {image}") for image in source.names]
+        drawn = [hash_fraction(f"{seed} {image}") for image in source.names]
         order = sorted(range(len(drawn)), key=drawn.__getitem__)
         if min(fit, test) < 1 or len(order) <= fit:
             raise UserError(
@@ -64,7 +62,7 @@ def parted(
     return fitted, tested
 
 
-def fraction_of(name: str) -> float:
+def hash_fraction(name: str) -> float:
     """A number in [0, 1) that depends on the name alone, and on it as if drawn at random."""
     digest = blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2.0**64

@@ -13,30 +13,38 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from artfp.core.errors import UserError
 from artfp.data.decode import ImageError, decode_image
-from artfp.data.geometry import Geometry, fit
+from artfp.data.geometry import Geometry, resize
 from artfp.data.predict_module import default_workers
 from artfp.data.sources import ImageSource
-from artfp.data.subset import fraction_of
+from artfp.data.subset import hash_fraction
 
-__all__ = ["TrainingData", "split"]
-
-VALIDATION_SHARE = 0.05
-VALIDATION_MOST = 512
+VALIDATION_FRACTION = 0.05
+MAX_VALIDATION_IMAGES = 512
 _SMALLEST_CROP = 0.6
 _TRIES = 20
 
 _log = logging.getLogger("artfp")
 
 
-def split(names: list[str], share: float = VALIDATION_SHARE) -> tuple[list[int], list[int]]:
-    """Indices for training and for validation, decided by each name alone.
+def split_names(
+    names: list[str], fraction: float = VALIDATION_FRACTION
+) -> tuple[list[int], list[int]]:
+    """Return the indices for training and for validation, decided by each name alone.
 
-    About `share` of the images, at most 512, are set aside; an image stays on its side when others
-    are added or removed (unless the 512 are full, or the sides need one each: few images).
+    An image stays on its side when others are added or removed (unless the 512 are full, or the
+    sides need one each: few images).
+
+    Args:
+        names: Names of the images.
+        fraction: Part of the images that is set aside for validation, at most 512.
+
+    Example:
+        >>> split_names(["a.png", "b.png", "c.png"], 0.3)
+        ([0, 1], [2])
     """
-    order = sorted(range(len(names)), key=lambda i: fraction_of(names[i]))
-    count = sum(fraction_of(name) < share for name in names)
-    count = max(1, min(count, VALIDATION_MOST, len(names) - 1))
+    order = sorted(range(len(names)), key=lambda i: hash_fraction(names[i]))
+    count = sum(hash_fraction(name) < fraction for name in names)
+    count = max(1, min(count, MAX_VALIDATION_IMAGES, len(names) - 1))
     return sorted(order[count:]), sorted(order[:count])
 
 
@@ -86,7 +94,7 @@ class TrainingData(pl.LightningDataModule):
         usual = 0 if self.keep else default_workers()
         self.num_workers = usual if num_workers is None else num_workers
         self.training_indices, self.validation_indices = (
-            split(source.names) if hold_out else (list(range(len(source))), [])
+            split_names(source.names) if hold_out else (list(range(len(source))), [])
         )
 
     def check(self) -> None:
@@ -163,7 +171,7 @@ class _Images(Dataset[Any]):
             if pixels is None:
                 continue
             pixels = _vary(pixels, self.resolution, rng, self.crops, self.mirror)
-            pixels = fit(pixels, (self.resolution, self.resolution))
+            pixels = resize(pixels, (self.resolution, self.resolution))
             image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
             return image if self.labels is None else (image, self.labels[index])
         raise UserError(f"{_TRIES} images in a row of {self.source.location} could not be read")
@@ -180,7 +188,7 @@ class _Images(Dataset[Any]):
                 _log.warning("left out %r: %s", self.source.names[index], error)
             return None
         if self._kept is not None:
-            pixels = self._kept[index] = fit(pixels, (self.resolution, self.resolution))
+            pixels = self._kept[index] = resize(pixels, (self.resolution, self.resolution))
         return pixels
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import zipfile
 import zlib
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,17 +19,8 @@ from PIL import Image
 
 from artfp.core.errors import UserError
 from artfp.data.decode import ImageError
-from artfp.data.entries import DATASET_JSON
 from artfp.data.files import replacing
-from artfp.data.naming import renamed_dataset_json
-
-__all__ = [
-    "FORMATS",
-    "Format",
-    "encode_image",
-    "pack_zip",
-    "suffix_of",
-]
+from artfp.data.naming import DATASET_JSON, renamed_dataset_json
 
 
 @dataclass(frozen=True)
@@ -125,3 +118,30 @@ def _member(name: str) -> zipfile.ZipInfo:
     member.create_system = 3  # Unix, wherever it is made
     member.external_attr = 0o644 << 16
     return member
+
+
+class BackgroundWriter:
+    """Threads that encode and write images while the network works on the next batch.
+
+    At most two batches wait. An error in a thread is raised by the next call.
+    """
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(max(1, min(8, os.cpu_count() or 1)))
+        self._batches: list[list[Future[None]]] = []
+
+    def submit(self, task: Any, arguments: list[tuple[Any, ...]]) -> None:
+        """Run `task(*a)` for every a of a batch; waits while two batches are unfinished."""
+        while len(self._batches) >= 2:
+            self._settle(self._batches.pop(0))
+        self._batches.append([self._threads.submit(task, *each) for each in arguments])
+
+    def finish(self) -> None:
+        """Wait for all."""
+        while self._batches:
+            self._settle(self._batches.pop(0))
+
+    @staticmethod
+    def _settle(batch: list[Future[None]]) -> None:
+        for future in batch:
+            future.result()

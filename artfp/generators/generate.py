@@ -13,18 +13,20 @@ import torch
 
 from artfp.core.errors import UserError
 from artfp.core.progress import track
-from artfp.data.background_writer import (
-    Writer,
-)
 from artfp.data.bundle import Card
 from artfp.data.files import file_hash, remove_leftovers, write_atomic
 from artfp.data.geometry import Geometry
 from artfp.data.naming import output_names
-from artfp.data.pixels import to_bytes, to_unit
+from artfp.data.pixels import to_8bit, to_unit
 from artfp.data.predict_module import PredictionData
 from artfp.data.resume import Manifest
 from artfp.data.sources import ImageSource
-from artfp.data.writing import encode_image, pack_zip, suffix_of
+from artfp.data.writing import (
+    BackgroundWriter,
+    encode_image,
+    pack_zip,
+    suffix_of,
+)
 from artfp.generators import find_model
 from artfp.generators.base import Generator
 from artfp.generators.weights import load_generator
@@ -98,7 +100,7 @@ def generate_images(job: Generation) -> GeneratedImages:
         names = output_names(job.inputs.names, suffix_of(job.format))[: job.count]
         batches = _translated(job, generator, names, done)
     done.before = sum((done.folder / name).is_file() for name in names)
-    writer = Writer()
+    writer = BackgroundWriter()
     for batch in track(batches, len(names) - done.before, "Generating", len):
         writer.submit(_write, [(done.folder / name, *rest) for name, *rest in batch])
     writer.finish()
@@ -184,7 +186,7 @@ def _there(job: Generation, name: str) -> bool:
 
 def _pixels(x: torch.Tensor) -> list[np.ndarray]:
     """Images (N, 3, R, R) in [0, 1] as N arrays (R, R, 3) uint8."""
-    return list(to_bytes(x).permute(0, 2, 3, 1).contiguous().cpu().numpy())
+    return list(to_8bit(x).permute(0, 2, 3, 1).contiguous().cpu().numpy())
 
 
 def _write(path: Path, pixels: np.ndarray, format: str) -> None:

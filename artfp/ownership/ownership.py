@@ -106,7 +106,7 @@ def decoder_hash(decoder: str | None) -> str | None:
 
     if is_digest(decoder):
         return decoder
-    from artfp.data.bundle import locate
+    from artfp.data.bundle import find_weights
     from artfp.data.files import file_hash
 
-    return file_hash(locate(decoder, "decoder"))
+    return file_hash(find_weights(decoder, "decoder"))

@@ -68,7 +68,7 @@ def fit_and_save(
 
     from artfp.data.files import write_atomic
     from artfp.data.sources import (
-        sources_in,
+        open_sources,
     )
     from artfp.passive.attributors.bundle import save_attributor
     from artfp.passive.attributors.verdicts import DecisionRule
@@ -77,7 +77,7 @@ def fit_and_save(
     from artfp.passive.fitting.image_set import Material
 
     rules = DecisionRule(args.alpha, args.confidence)
-    sources, output = sources_in(Path(args.folder)), Path(args.output_dir)
+    sources, output = open_sources(Path(args.folder)), Path(args.output_dir)
     guard = examined(sources)
 
     def read(window: int | None, tick: Callable[[str, int], None]) -> Material:

@@ -54,16 +54,16 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
 
     from artfp.data.files import write_atomic
     from artfp.data.sources import (
-        sources_in,
+        open_sources,
     )
-    from artfp.data.subset import limited
+    from artfp.data.subset import limit_images
     from artfp.passive import report
     from artfp.passive.assess import assess
     from artfp.passive.attributors.bundle import load_attributor
     from artfp.passive.predict import attribute
 
     attributor = load_attributor(args.attributor)
-    sources, device = sources_in(Path(args.folder)), torch_device(args)
+    sources, device = open_sources(Path(args.folder)), torch_device(args)
     if not set(sources) & set(attributor.sources):
         raise UserError(
             f"{args.folder}: no subfolder has the name of a source; the attributor knows "
@@ -72,7 +72,7 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     found = {}
     with stages() as tick:
         for name, source in sources.items():
-            chosen = limited(source, args.limit)
+            chosen = limit_images(source, args.limit)
             found[name] = attribute(
                 attributor, chosen, device, lambda count: tick("attributing", count)
             )

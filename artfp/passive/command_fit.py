@@ -89,7 +89,7 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
         raise UserError(f"--limit: found {args.limit}, expected 1 or more")
 
     from artfp.data.sources import (
-        sources_in,
+        open_sources,
     )
     from artfp.passive.attributors.bundle import save_attributor
     from artfp.passive.attributors.verdicts import DecisionRule
@@ -100,7 +100,7 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
 
     device, rules = torch_device(args), DecisionRule(args.alpha, args.confidence)
     options = Options(args.way, args.extractor, rules, device)
-    sources, output = sources_in(Path(args.folder)), Path(args.output_dir)
+    sources, output = open_sources(Path(args.folder)), Path(args.output_dir)
     asked = {
         name: getattr(args, name)
         for name in ("policy", "window", "way", "extractor", "recompress", "limit", "seed")

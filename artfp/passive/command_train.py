@@ -102,7 +102,7 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
         raise UserError(f"--limit: found {args.limit}, expected 1 or more")
 
     from artfp.data.sources import (
-        sources_in,
+        open_sources,
     )
     from artfp.passive.attributors.bundle import save_attributor
     from artfp.passive.attributors.verdicts import DecisionRule
@@ -110,7 +110,7 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     from artfp.passive.fitting.classifier import GROUPS, train
 
     rules, output = DecisionRule(args.alpha, args.confidence), Path(args.output_dir)
-    sources = sources_in(Path(args.folder))
+    sources = open_sources(Path(args.folder))
     immunise, init = immunities(args.immunise), _init(args, tuple(sources))
     guard = examined(sources)
     with stages() as tick:

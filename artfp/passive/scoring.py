@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from artfp.data.pixels import to_bytes, to_unit
+from artfp.data.pixels import to_8bit, to_unit
 from artfp.passive.attributors.score_model import Values
 from artfp.passive.fitting.image_set import Material, Tick
 from artfp.perturbations.conditions import Condition
@@ -65,7 +65,7 @@ def mixed_batches(material: Material) -> list[tuple[NDArray[np.int64], Tensor]]:
     """Rows and 8-bit images, in batches that mix all sources, as draws come by the batch."""
     parts = list(material.batches(np.arange(len(material))))
     rows = np.concatenate([part for part, _ in parts])
-    pixels = torch.cat([to_bytes(x) for _, x in parts])
+    pixels = torch.cat([to_8bit(x) for _, x in parts])
     order = np.random.default_rng(0).permutation(len(rows))
     return [
         (rows[part], pixels[torch.from_numpy(part)])

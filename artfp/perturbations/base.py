@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from artfp.data.pixels import to_bytes, to_unit
+from artfp.data.pixels import to_8bit, to_unit
 
 
 class Perturbation:
@@ -45,7 +45,7 @@ class Perturbation:
         Unless a real codec or resampler is involved this is the soft form, rounded.
         """
         strengths = torch.full((len(pixels),), strength)
-        return to_bytes(self.soft(to_unit(pixels), strengths, generator))
+        return to_8bit(self.soft(to_unit(pixels), strengths, generator))
 
     def transform(
         self, strength: Tensor, size: tuple[int, int], generator: torch.Generator

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from artfp.data.pixels import to_bytes, to_unit
+from artfp.data.pixels import to_8bit, to_unit
 from artfp.perturbations.base import Perturbation, pass_through
 from artfp.perturbations.geometric import each
 
@@ -142,7 +142,7 @@ class Webp(Perturbation):
         """Coded at qualities (N,) by the true codec; the gradient passes by halved chroma."""
         coded = torch.cat(
             [
-                self.true(to_bytes(image.detach()[None]), float(quality), generator)
+                self.true(to_8bit(image.detach()[None]), float(quality), generator)
                 for image, quality in zip(x, strength, strict=True)
             ]
         )

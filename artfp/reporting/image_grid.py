@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from artfp.data.pixels import to_bytes
+from artfp.data.pixels import to_8bit
 from artfp.data.writing import encode_image
 
 AMPLIFICATION = 10.0
@@ -35,7 +35,7 @@ def fingerprint_grid(originals: Tensor, marked: Tensor) -> Tensor:
 
 def encode_picture(picture: Tensor) -> bytes:
     """Return a picture (3, h, w) in [0, 1] as a PNG file."""
-    return encode_image(to_bytes(picture.clone()).permute(1, 2, 0).contiguous().numpy())
+    return encode_image(to_8bit(picture.clone()).permute(1, 2, 0).contiguous().numpy())
 
 
 TALLEST = 240

@@ -236,10 +236,10 @@ def _images(place: str, args: Any, refuses: Any, what: str) -> Any:
 def _taken(source: Any, args: Any, refuses: Any, what: str) -> Any:
     """The images of a source that the options choose."""
     from artfp.data.geometry import Geometry
-    from artfp.data.train_module import split
+    from artfp.data.train_module import split_names
     from artfp.robustness.study import Images
 
-    indices = split(source.names)[1] if args.validation_only else list(range(len(source)))
+    indices = split_names(source.names)[1] if args.validation_only else list(range(len(source)))
     indices = indices[: args.limit]
     more = {} if refuses is None else {"refuses": refuses}
     geometry = Geometry(args.image_resolution)

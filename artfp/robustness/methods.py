@@ -11,7 +11,7 @@ from pathlib import Path
 from numpy.typing import ArrayLike
 
 from artfp.core.errors import UserError
-from artfp.data.bundle import locate, partner, shipped
+from artfp.data.bundle import find_decoder, find_weights, shipped_weights
 from artfp.data.files import file_hash
 from artfp.passive.attributors.base import Embedder
 from artfp.robustness.matching import MatchingBits, Read
@@ -51,7 +51,7 @@ class Method:
 
 def known_methods() -> list[str]:
     """Names of all methods that need no file: shipped weights and peers."""
-    return [*shipped(), *PEERS]
+    return [*shipped_weights(), *PEERS]
 
 
 def load_method(text: str, strength: float = 1.0) -> Method:
@@ -84,7 +84,7 @@ def load_reader(text: str) -> Reader:
     realign = path == text
     decoder, _ = load_decoder(path, realign)
     settings: dict[str, object] = {
-        "decoder": file_hash(locate(path, "decoder")),
+        "decoder": file_hash(find_weights(path, "decoder")),
         "realign": realign,
     }
     name = _label(path) + ("" if realign else PLAIN)
@@ -100,17 +100,17 @@ def _peer(name: str) -> Method:
 def _own(text: str, strength: float) -> Method:
     path = text.removesuffix(PLAIN)
     is_file = Path(path).suffix in _WEIGHTS or Path(path).exists()
-    if path not in shipped() and not is_file:
+    if path not in shipped_weights() and not is_file:
         raise UserError(f"no method {path!r}; {_hint(path)}")
     encoder, _ = load_encoder(path)
-    reader = load_reader(str(partner(path)) + text[len(path) :])
+    reader = load_reader(str(find_decoder(path)) + text[len(path) :])
     if encoder.bits != reader.bits:
         raise UserError(
-            f"{path} writes {encoder.bits} bits and {partner(path)} reads {reader.bits}; "
+            f"{path} writes {encoder.bits} bits and {find_decoder(path)} reads {reader.bits}; "
             "give the two of one training"
         )
     marks: dict[str, object] = {
-        "encoder": file_hash(locate(path, "encoder")),
+        "encoder": file_hash(find_weights(path, "encoder")),
         "strength": strength,
     }
     return Method(reader.name, ArtfpEmbedder(encoder, strength), reader, marks)
@@ -118,7 +118,7 @@ def _own(text: str, strength: float) -> Method:
 
 def _label(path: str) -> str:
     """What weights are called: the shipped name, or the file's without its kind, or its folder."""
-    if path in shipped():
+    if path in shipped_weights():
         return path
     stem = Path(path).stem
     for kind in ("_encoder", "_decoder", "encoder", "decoder"):

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from artfp.data.geometry import fit
-from artfp.data.pixels import to_bytes, to_unit
+from artfp.data.geometry import resize
+from artfp.data.pixels import to_8bit, to_unit
 from artfp.robustness.matching import MatchingBits
 from artfp.watermark import Decoder, Encoder, fingerprint_image
 
@@ -56,10 +56,10 @@ def read_logits(decoder: Decoder, x: Tensor) -> Tensor:
 
 def _fitted(x: Tensor, side: int) -> Tensor:
     """Images (N, 3, H, W) in [0, 1] as a network gets them: (N, 3, side, side) in [0, 1]."""
-    pixels = to_bytes(x)
+    pixels = to_8bit(x)
     if tuple(pixels.shape[-2:]) != (side, side):
         images = pixels.permute(0, 2, 3, 1).contiguous().numpy()
-        small = np.stack([fit(image, (side, side)) for image in images])
+        small = np.stack([resize(image, (side, side)) for image in images])
         pixels = torch.from_numpy(small).permute(0, 3, 1, 2).contiguous()
     return to_unit(pixels)
 

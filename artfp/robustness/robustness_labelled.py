@@ -42,7 +42,7 @@ def attributed(args: Any, read: Callable[..., Any]) -> tuple[Any, list[tuple[str
     """
     from artfp.data.files import file_hash
     from artfp.data.sources import (
-        sources_in,
+        open_sources,
     )
     from artfp.passive.attributors.bundle import ATTRIBUTOR_FILE, load_attributor
     from artfp.robustness.evaluation_robustness_labelled import labelled
@@ -64,7 +64,7 @@ def attributed(args: Any, read: Callable[..., Any]) -> tuple[Any, list[tuple[str
 
     images = {
         name: read(source, refuses, f"reading images of {name}")
-        for name, source in sources_in(Path(args.labelled_dir)).items()
+        for name, source in open_sources(Path(args.labelled_dir)).items()
     }
     failed = [
         (f"{name}/{image}", reason)

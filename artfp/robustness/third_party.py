@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from artfp.core.errors import UserError
-from artfp.data.pixels import to_bytes
+from artfp.data.pixels import to_8bit
 
 _LEAST_AREA = 256 * 256
 
@@ -49,7 +49,7 @@ class Peer:
 
     def read(self, x: Tensor) -> Tensor:
         """The bits (N, bits) of images (N, 3, H, W) in [0, 1], one after the other."""
-        images = to_bytes(x).permute(0, 2, 3, 1).contiguous().numpy()
+        images = to_8bit(x).permute(0, 2, 3, 1).contiguous().numpy()
         return torch.from_numpy(np.stack([self.read_image(image) for image in images]))
 
 

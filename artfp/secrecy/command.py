@@ -161,7 +161,7 @@ def _check(args: Any) -> list[int]:
 
 def _suspects(args: Any) -> tuple[list[Any], dict[str, str]]:
     """The encoders to attack, each with the attacker's own; the hashes of all weights by name."""
-    from artfp.data.bundle import locate
+    from artfp.data.bundle import find_weights
     from artfp.data.files import file_hash
     from artfp.secrecy.study import Suspect
     from artfp.watermark import load_encoder
@@ -171,10 +171,10 @@ def _suspects(args: Any) -> tuple[list[Any], dict[str, str]]:
     hashes, suspects = {}, []
     for label, path in paths.items():
         encoder, other = load_encoder(path)[0], None
-        hashes[label] = file_hash(locate(path, "encoder"))
+        hashes[label] = file_hash(find_weights(path, "encoder"))
         if label in others:
             other = load_encoder(others[label])[0]
-            theirs = hashes[f"{label}, other"] = file_hash(locate(others[label], "encoder"))
+            theirs = hashes[f"{label}, other"] = file_hash(find_weights(others[label], "encoder"))
             if theirs == hashes[label]:
                 raise UserError(f"--other_encoder: {others[label]} holds the weights of {path}")
         suspects.append(Suspect(label, encoder, other))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artfp.data.sources import ImageSource, open_source
-from artfp.data.subset import limited
+from artfp.data.subset import limit_images
 from artfp.metrics.features import extract_features
 from artfp.metrics.frechet_kernel import (
     DistanceContrast,
@@ -83,7 +83,7 @@ def distances_of(
         _log.warning("no distances to the data; for them: pip install 'artfp[features]'")
         return None
     most = max(map(len, groups.values()))
-    ours = _features(limited(real, REAL_FOR_EACH * most), resolution)
+    ours = _features(limit_images(real, REAL_FOR_EACH * most), resolution)
     theirs = {name: _features(source) for name, source in groups.items()}
     found = {
         name: Distance(len(rows), frechet_distance(ours, rows), kernel_distance(ours, rows))

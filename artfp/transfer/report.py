@@ -12,13 +12,13 @@ from rich.table import Table
 from torch import Tensor
 
 from artfp import __version__
-from artfp.data.bundle import locate, partner, read_card
+from artfp.data.bundle import find_decoder, find_weights, read_card
 from artfp.data.files import file_hash, write_atomic
 from artfp.data.geometry import Geometry
 from artfp.data.pixels import to_unit
 from artfp.data.reading import Failed, load_images
 from artfp.data.sources import open_source
-from artfp.data.subset import limited
+from artfp.data.subset import limit_images
 from artfp.ownership.assignment import Words
 from artfp.reporting.image_grid import encode_picture
 from artfp.transfer import transfer as pages
@@ -83,8 +83,8 @@ def _facts(
         "config": card["config"],
         "images": len(study.source()),
         "data": [Path(folder).name for folder in training.data_dirs],
-        "encoder": file_hash(locate(study.encoder, "encoder")),
-        "decoder": file_hash(locate(decoder or partner(study.encoder), "decoder")),
+        "encoder": file_hash(find_weights(study.encoder, "encoder")),
+        "decoder": file_hash(find_weights(decoder or find_decoder(study.encoder), "decoder")),
         "strength": study.strength,
         "registered": REGISTERED,
         "in_data": asdict(data),
@@ -127,7 +127,7 @@ def read_elsewhere(
 ) -> tuple[Shown, Failed]:
     """Read images of a generator that was trained elsewhere; figures also to a JSON file."""
     decoder, _ = load_decoder(decoder_path)
-    source = limited(open_source(images), limit)
+    source = limit_images(open_source(images), limit)
     logits, failed = decode_source(decoder, source)
     row = Row(Path(images).name, 0, transferred(logits, word.of("")))
     apart = None
@@ -138,7 +138,7 @@ def read_elsewhere(
         facts = {
             "artfp": "transfer read",
             "software": f"artfp {__version__}",
-            "decoder": file_hash(locate(decoder_path, "decoder")),
+            "decoder": file_hash(find_weights(decoder_path, "decoder")),
             "registered": REGISTERED,
             **asdict(row.read),
             "distances": apart and asdict(apart),

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from artfp.core.errors import UserError
-from artfp.data.bundle import locate, partner
+from artfp.data.bundle import find_decoder, find_weights
 from artfp.data.files import file_hash, write_atomic
 from artfp.data.sources import ImageSource, open_source
-from artfp.data.subset import limited
+from artfp.data.subset import limit_images
 from artfp.ownership.assignment import Words
 from artfp.transfer.decoded import InData, Row, Transferred, VerdictOn, decode_source, transferred
 from artfp.transfer.study import FINGERPRINTED, Study
@@ -40,7 +40,9 @@ def read_all(study: Study, word: Words, decoder: str | None = None) -> tuple[InD
         raise UserError(f"{folder}: no images; run the stage embed first")
     with open(folder / TABLE, newline="") as file:
         psnr = statistics.fmean(float(row["psnr"]) for row in csv.DictReader(file) if row["psnr"])
-    data = InData(psnr, readings.of(limited(open_source(folder / IMAGES), study.images), "data"))
+    data = InData(
+        psnr, readings.of(limit_images(open_source(folder / IMAGES), study.images), "data")
+    )
     rows = []
     for group in study.groups:
         for step, generator in study.snapshots(group).items():
@@ -57,14 +59,14 @@ class _Readings:
     """What folders of images decode to, kept in a file."""
 
     def __init__(self, study: Study, word: Words, decoder: str | None) -> None:
-        name = decoder or partner(study.encoder)
+        name = decoder or find_decoder(study.encoder)
         self.decoder, _ = load_decoder(name)
         if self.decoder.bits != word.bits:
             raise UserError(
                 f"{name} reads {self.decoder.bits} bits, the fingerprint has {word.bits}"
             )
         self.word = word.of("")
-        self.digest = file_hash(locate(name, "decoder"))
+        self.digest = file_hash(find_weights(name, "decoder"))
         self.root, self.path = study.output, study.output / READINGS
         self.known: dict[str, Any] = {}
         if self.path.is_file():

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from artfp.core.errors import UserError
-from artfp.data.bundle import locate, read_card
+from artfp.data.bundle import find_weights, read_card
 from artfp.data.files import file_hash
 from artfp.data.geometry import Geometry
 from artfp.data.resume import Manifest
 from artfp.data.sources import ImageSource, open_source
-from artfp.data.subset import limited
+from artfp.data.subset import limit_images
 from artfp.generators import find_model
 from artfp.generators.generate import Generation, generate_images
 from artfp.generators.training.fit import GENERATOR, SNAPSHOTS, GanTraining, train_generator
@@ -119,13 +119,13 @@ class Study:
 
     def source(self) -> ImageSource:
         """The clean images of the domain that is fingerprinted."""
-        return limited(open_source(self.training.data_dirs[-1]), self.training.limit)
+        return limit_images(open_source(self.training.data_dirs[-1]), self.training.limit)
 
     def inputs(self) -> ImageSource | None:
         """What a translator translates: clean images of the first domain; else None."""
         if not find_model(self.training.name).translates:
             return None
-        return limited(open_source(self.training.data_dirs[0]), self.training.limit)
+        return limit_images(open_source(self.training.data_dirs[0]), self.training.limit)
 
     def folder(self, stage: str, group: str) -> Path:
         """Where a stage of a group works."""
@@ -159,7 +159,7 @@ def claim(study: Study) -> Words:
         "model": training.name,
         "data": [str(Path(folder).resolve()) for folder in training.data_dirs],
         "limit": training.limit,
-        "encoder": file_hash(locate(study.encoder, "encoder")),
+        "encoder": file_hash(find_weights(study.encoder, "encoder")),
         "strength": study.strength,
         "secret_fingerprint": word.secret(),
         "seed": training.seed,
@@ -187,7 +187,7 @@ def embed_all(study: Study, word: Words) -> list[tuple[str, str]]:
             source=study.source(),
             output=output,
             encoder=encoder,
-            encoder_hash=file_hash(locate(study.encoder, "encoder")),
+            encoder_hash=file_hash(find_weights(study.encoder, "encoder")),
             trainer=make_trainer(**study.options),
             geometry=study.geometry,
             strength=study.strength,

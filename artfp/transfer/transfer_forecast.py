@@ -8,12 +8,12 @@ from pathlib import Path
 
 from artfp import __version__
 from artfp.core.errors import UserError
-from artfp.data.bundle import locate, partner
+from artfp.data.bundle import find_decoder, find_weights
 from artfp.data.files import file_hash, write_atomic
 from artfp.data.geometry import Geometry
 from artfp.data.reading import Failed, load_images
 from artfp.data.sources import open_source
-from artfp.data.subset import limited
+from artfp.data.subset import limit_images
 from artfp.transfer.forecast import LEAST, forecast
 from artfp.watermark import load_decoder, load_encoder
 
@@ -34,11 +34,11 @@ def predict(
     Args: `resolution` of the generator, None: the encoder's. Raises UserError: too few images.
     """
     encoder, _ = load_encoder(encoder_path)
-    name = decoder_path or partner(encoder_path)
+    name = decoder_path or find_decoder(encoder_path)
     decoder, _ = load_decoder(name)
     if count < LEAST or words < 1:
         raise UserError(f"a forecast needs {LEAST} images and 1 word; found {count} and {words}")
-    source = limited(open_source(images), count)
+    source = limit_images(open_source(images), count)
     pixels, failed = load_images(source, Geometry(resolution or encoder.resolution), count)
     if len(pixels) < LEAST:
         raise UserError(f"{images} has {len(pixels)} usable images; a forecast needs {LEAST}")
@@ -47,8 +47,8 @@ def predict(
         facts = {
             "artfp": "transfer predict",
             "software": f"artfp {__version__}",
-            "encoder": file_hash(locate(encoder_path, "encoder")),
-            "decoder": file_hash(locate(name, "decoder")),
+            "encoder": file_hash(find_weights(encoder_path, "encoder")),
+            "decoder": file_hash(find_weights(name, "decoder")),
             **asdict(told),
         }
         write_atomic(Path(output), json.dumps(facts, indent=2) + "\n")

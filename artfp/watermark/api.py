@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from artfp.data.bundle import (
-    partner,
+    find_decoder,
 )
-from artfp.data.decode import picture_of
-from artfp.data.geometry import fit
+from artfp.data.decode import decode_picture
+from artfp.data.geometry import resize
 from artfp.data.pixels import as_batch
 from artfp.stats import format_p, log_p_value
 from artfp.watermark.networks.base import Decoder, Encoder, add_residual, weaken
@@ -46,7 +46,7 @@ def fingerprint_image(
     Args: `strength`, a factor on the residual; `min_psnr` in dB, see
     `artfp.watermark.networks.base.weaken`.
     """
-    small = as_batch(fit(pixels, (encoder.resolution, encoder.resolution)))
+    small = as_batch(resize(pixels, (encoder.resolution, encoder.resolution)))
     residual = encoder.residual(small, torch.from_numpy(word).float().unsqueeze(0))
     residual = weaken(residual * strength, min_psnr)
     image = torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0)
@@ -56,7 +56,7 @@ def fingerprint_image(
 @torch.inference_mode()
 def read_image(decoder: Decoder, pixels: np.ndarray) -> NDArray[np.uint8]:
     """The bits (bits,) that an 8-bit image (H, W, 3) of any size decodes to."""
-    small = as_batch(fit(pixels, (decoder.resolution, decoder.resolution)))
+    small = as_batch(resize(pixels, (decoder.resolution, decoder.resolution)))
     logits, _ = decoder.read(small, torch.tensor([pixels.shape[0] / pixels.shape[1]]))
     return (logits[0] > 0).numpy().astype(np.uint8)
 
@@ -87,7 +87,7 @@ class Pair:
 
         Raises UserError: no such weights, or unreadable ones.
         """
-        return cls(load_encoder(encoder)[0], load_decoder(decoder or partner(encoder))[0])
+        return cls(load_encoder(encoder)[0], load_decoder(decoder or find_decoder(encoder))[0])
 
     @property
     def bits(self) -> int:
@@ -105,11 +105,11 @@ class Pair:
 
         Raises ImageError: an image that has no 8-bit rendering.
         """
-        pixels = picture_of(image).pixels
+        pixels = decode_picture(image).pixels
         return Image.fromarray(fingerprint_image(self.encoder, pixels, word, strength, min_psnr))
 
     def detect(self, image: Image.Image, word: NDArray[np.uint8]) -> Reading:
         """Decode an image and compare with a fingerprint (bits,)."""
-        found = read_image(self.decoder, picture_of(image).pixels)
+        found = read_image(self.decoder, decode_picture(image).pixels)
         matches = int((found == word).sum())
         return Reading(found, matches, len(word), log_p_value(matches, len(word)))

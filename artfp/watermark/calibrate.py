@@ -13,8 +13,8 @@ import numpy as np
 
 from artfp import __version__
 from artfp.core.errors import UserError
-from artfp.data.entries import unique_name
 from artfp.data.files import new_file
+from artfp.data.naming import unique_name
 from artfp.data.sources import ImageSource, open_source
 from artfp.ownership.commitment import now
 from artfp.ownership.key import Key, parse

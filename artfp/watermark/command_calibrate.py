@@ -99,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise UserError(f"--keys: found {keys}, expected 2 to 10000")
 
     from artfp.data import Geometry
-    from artfp.data.bundle import locate
+    from artfp.data.bundle import find_weights
     from artfp.data.files import (
         check_output,
         file_hash,
@@ -109,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from artfp.watermark.decode import Detection
     from artfp.watermark.prediction_loop import make_trainer
 
-    weights = locate(args.decoder_path, "decoder")
+    weights = find_weights(args.decoder_path, "decoder")
     output = check_output(str(_output(args, weights)), "calibration")
     logits = None if args.logits is None else check_output(args.logits, "logits")
     source = Gathered(args.data_dir, args.max_images)
@@ -143,12 +143,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _output(args: Any, weights: Path) -> Path:
     """The file to write: what was asked for, or beside a decoder of the user's own."""
-    from artfp.data.bundle import shipped
+    from artfp.data.bundle import shipped_weights
     from artfp.watermark.calibration_file import calibration_beside
 
     if args.output is not None:
         return Path(args.output)
-    if args.decoder_path in shipped():
+    if args.decoder_path in shipped_weights():
         raise UserError(
             f"missing --output: {args.decoder_path} comes with artfp, whose files stay as they are"
         )

@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     source = open_source(args.data_dir)
     geometry = Geometry(args.image_resolution, args.use_celeba_preprocessing)
 
-    from artfp.data.bundle import locate, partner
+    from artfp.data.bundle import find_decoder, find_weights
     from artfp.data.files import file_hash
     from artfp.watermark import load_decoder, load_encoder
     from artfp.watermark.check import check
@@ -106,7 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_bits(args.fingerprint_size, card["bits"], args.encoder_path)
     decoder = None
     if args.check:
-        decoder, decoder_card = load_decoder(args.decoder_path or partner(args.encoder_path))
+        decoder, decoder_card = load_decoder(args.decoder_path or find_decoder(args.encoder_path))
         if decoder_card["bits"] != card["bits"]:
             raise UserError(
                 f"the encoder has {card['bits']} bits and the decoder {decoder_card['bits']}; "
@@ -116,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         source=source,
         output=output,
         encoder=encoder,
-        encoder_hash=file_hash(locate(args.encoder_path, "encoder")),
+        encoder_hash=file_hash(find_weights(args.encoder_path, "encoder")),
         trainer=make_trainer(**trainer_options(args)),
         geometry=geometry,
         format=args.format,

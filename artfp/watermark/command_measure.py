@@ -93,13 +93,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.limit is not None and args.limit < 1:
         raise UserError(f"--limit: found {args.limit}, expected 1 or more")
 
-    from artfp.data.bundle import locate, partner
+    from artfp.data.bundle import find_decoder, find_weights
     from artfp.data.files import file_hash
     from artfp.metrics.perceptual import effnet_installed
     from artfp.watermark import load_decoder, load_encoder
 
     encoder, _ = load_encoder(args.encoder_path)
-    decoder_path = args.decoder_path or partner(args.encoder_path)
+    decoder_path = args.decoder_path or find_decoder(args.encoder_path)
     decoder, _ = load_decoder(decoder_path)
     if encoder.bits != decoder.bits:
         raise UserError(
@@ -124,8 +124,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from artfp.data.files import write_atomic
 
         whole = {
-            "encoder": file_hash(locate(args.encoder_path, "encoder")),
-            "decoder": file_hash(locate(decoder_path, "decoder")),
+            "encoder": file_hash(find_weights(args.encoder_path, "encoder")),
+            "decoder": file_hash(find_weights(decoder_path, "decoder")),
             "data": Path(args.data_dir).name,
             "image_resolution": args.image_resolution,
             "validation_only": args.validation_only,
@@ -146,9 +146,9 @@ class _Images:
         self.source = open_source(args.data_dir)
         indices = list(range(len(self.source)))
         if args.validation_only:
-            from artfp.data.train_module import split
+            from artfp.data.train_module import split_names
 
-            indices = split(self.source.names)[1]
+            indices = split_names(self.source.names)[1]
         self.indices = indices[: args.limit]
         self.geometry = Geometry(args.image_resolution)
         self.min_psnr = args.min_psnr
@@ -157,13 +157,13 @@ class _Images:
     def at(self, size: tuple[int, int] | None) -> Iterator[Any]:
         """The images (H, W, 3), 8-bit, at one size (H, W) or their own."""
         from artfp.data.decode import ImageError, decode_image
-        from artfp.data.geometry import fit_shape
+        from artfp.data.geometry import crop_to_shape
         from artfp.watermark.measure import MIN_SIDE
 
         for index in self.indices:
             try:
                 pixels = self.geometry(decode_image(self.source.read(index)).pixels)
-                pixels = pixels if size is None else fit_shape(pixels, size)
+                pixels = pixels if size is None else crop_to_shape(pixels, size)
                 height, width = pixels.shape[:2]
                 if min(height, width) < MIN_SIDE:
                     raise ImageError(f"{width}x{height} is too small, {MIN_SIDE} a side is least")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from artfp.data.decode import decode_image
-from artfp.data.geometry import fit
+from artfp.data.geometry import resize
 from artfp.data.pixels import to_unit
 from artfp.data.writing import encode_image
 from artfp.metrics.fidelity import psnr, ssim
@@ -183,7 +183,7 @@ def fitted(pixels: Tensor, side: int) -> Tensor:
     """8-bit images (N, 3, H, W) as the networks get them: (N, 3, side, side) in [0, 1]."""
     if tuple(pixels.shape[-2:]) != (side, side):
         images = pixels.permute(0, 2, 3, 1).contiguous().numpy()
-        small = np.stack([fit(image, (side, side)) for image in images])
+        small = np.stack([resize(image, (side, side)) for image in images])
         pixels = torch.from_numpy(small).permute(0, 3, 1, 2)
     return to_unit(pixels.contiguous())
 

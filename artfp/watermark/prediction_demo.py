@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from artfp.core.errors import UserError
-from artfp.data.bundle import locate
+from artfp.data.bundle import find_weights
 from artfp.data.decode import decode_image
 from artfp.data.files import file_hash, write_atomic
 from artfp.data.pixels import as_batch
@@ -64,7 +64,7 @@ def demo(output: Path, weights: str = "photo128") -> tuple[list[Row], int, Path]
         write_atomic(photographs / f"{name}.png", encode_image(_photograph(name)))
     source = open_source(photographs)
     words = drawn_words(card["bits"], output, per_image=False)
-    digest = file_hash(locate(weights, "encoder"))
+    digest = file_hash(find_weights(weights, "encoder"))
     embed(Embedding(source, output, encoder, digest, make_trainer(), num_workers=0), words)
 
     word = Key.load(output / KEY_FILE).fingerprint(card["bits"])

@@ -7,9 +7,9 @@ from typing import Any
 import pytorch_lightning as pl
 
 from artfp.core.lightning import LightningProgress, new_trainer
-from artfp.data.background_writer import Writer
 from artfp.data.predict_module import Batch, PredictionData
 from artfp.data.resume import Journal
+from artfp.data.writing import BackgroundWriter
 
 
 class Prediction(pl.LightningModule):
@@ -22,7 +22,7 @@ class Prediction(pl.LightningModule):
         super().__init__()
         self.names, self.folder, self.what = names, folder, what
         self.journal = Journal(folder, what)
-        self.writer = Writer()
+        self.writer = BackgroundWriter()
 
     def on_predict_start(self) -> None:
         """Each process writes a journal of its own."""

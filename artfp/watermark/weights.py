@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import artfp
 from artfp.core.errors import UserError
-from artfp.data.bundle import Card, locate, partner, read_card, read_state, write_bundle
+from artfp.data.bundle import Card, find_decoder, find_weights, read_card, read_state, write_bundle
 from artfp.watermark.networks.base import Decoder, Encoder
 from artfp.watermark.networks.build import DECODERS, ENCODERS
 from artfp.watermark.networks.realigning import MirroringDecoder, RealigningDecoder, realigning
@@ -51,7 +51,7 @@ def load_encoder(name: str | Path, resolution: int | None = None) -> tuple[Encod
     Args: `name`, a file or a shipped name; `resolution`, for published `.pth` encoders, whose
     files do not say it (else read from the decoder beside it, else 128).
     """
-    path = locate(name, "encoder")
+    path = find_weights(name, "encoder")
     if path.suffix == ".safetensors":
         return _load_bundle(path, "encoder", ENCODERS)
     state = _published_state(path)
@@ -71,7 +71,7 @@ def load_decoder(name: str | Path, realign: bool = True) -> tuple[Decoder, Card]
     Args: `name` as in `load_encoder`; `realign`, whether it shall undo mirroring, crops and turns
     as far as its architecture can (see `artfp.watermark.networks.realigning`).
     """
-    path = locate(name, "decoder")
+    path = find_weights(name, "decoder")
     if path.suffix == ".safetensors":
         decoder, card = _load_bundle(path, "decoder", DECODERS)
         return realigning(decoder) if realign else decoder, card
@@ -159,7 +159,7 @@ def _decoder_shape(state: dict[str, Tensor], path: Path) -> tuple[int, int]:
 
 def _resolution_of_sibling(path: Path) -> int | None:
     """Resolution by the decoder that lies beside a published encoder under the same name."""
-    sibling = Path(partner(path))
+    sibling = Path(find_decoder(path))
     if sibling == path or not sibling.is_file():
         return None
     return _decoder_shape(_published_state(sibling), sibling)[1]

@@ -7,7 +7,7 @@ from skimage import data as samples
 
 from artfp.core.errors import UserError
 from artfp.data.decode import ImageError
-from artfp.data.geometry import Geometry, fit
+from artfp.data.geometry import Geometry, resize
 
 
 def test_unchanged_by_default() -> None:
@@ -51,9 +51,9 @@ def test_resize_is_antialiased() -> None:
 
 def test_fit() -> None:
     pixels = samples.coffee()
-    assert fit(pixels, pixels.shape[:2]) is pixels
-    assert fit(pixels, (30, 50)).shape == (30, 50, 3)
-    assert fit(pixels[::2, ::-1], (30, 50)).dtype == np.uint8
+    assert resize(pixels, pixels.shape[:2]) is pixels
+    assert resize(pixels, (30, 50)).shape == (30, 50, 3)
+    assert resize(pixels[::2, ::-1], (30, 50)).dtype == np.uint8
 
 
 def test_bad_resolution() -> None:

@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageCms
 
 from artfp.core.errors import UserError
-from artfp.data.geometry import Geometry, fit
+from artfp.data.geometry import Geometry, resize
 from artfp.data.predict_module import Batch, PredictionData, default_workers
 from artfp.data.sources import open_source
 
@@ -58,7 +58,7 @@ def test_full_images_sizes_profiles_and_errors(
     (batch,) = data_of(tmp_path, keep_full=True).predict_dataloader()
     original = np.asarray(Image.open(tmp_path / "a.png"))
     np.testing.assert_array_equal(batch.full[0], original)
-    np.testing.assert_array_equal(batch.small[0].permute(1, 2, 0), fit(original, (16, 16)))
+    np.testing.assert_array_equal(batch.small[0].permute(1, 2, 0), resize(original, (16, 16)))
     assert batch.sizes == [(40, 30), (0, 0), (16, 16)]
     assert batch.errors[0] is None and "not a readable" in str(batch.errors[1])
     assert batch.full[1:] == [None, None] and not batch.small[1].any()

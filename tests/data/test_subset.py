@@ -8,12 +8,12 @@ import pytest
 
 from artfp.core.errors import UserError
 from artfp.data import open_source
-from artfp.data.subset import limited
+from artfp.data.subset import limit_images
 
 
 def test_a_limit_draws_by_name_alone(photo_folder: Path, tmp_path: Path) -> None:
     whole = open_source(photo_folder)
-    some = limited(whole, 30)
+    some = limit_images(whole, 30)
     assert len(some) == len(some.names) == 30 and some.names == sorted(some.names)
     assert some.names != whole.names[:30] and set(some.names) < set(whole.names)
     for index in (0, 29):
@@ -21,12 +21,12 @@ def test_a_limit_draws_by_name_alone(photo_folder: Path, tmp_path: Path) -> None
     # The same names are drawn from another folder, and fewer of them are among them.
     for name in whole.names:
         (tmp_path / name).write_bytes(b"other")
-    assert limited(open_source(tmp_path), 30).names == some.names
-    assert set(limited(whole, 10).names) < set(some.names)
+    assert limit_images(open_source(tmp_path), 30).names == some.names
+    assert set(limit_images(whole, 10).names) < set(some.names)
 
 
 def test_no_limit_and_bad_ones(photo_folder: Path) -> None:
     whole = open_source(photo_folder)
-    assert limited(whole, None) is whole and limited(whole, 120) is whole
+    assert limit_images(whole, None) is whole and limit_images(whole, 120) is whole
     with pytest.raises(UserError, match="limit is 0"):
-        limited(whole, 0)
+        limit_images(whole, 0)

@@ -16,9 +16,9 @@ from PIL import Image
 from torch import Tensor
 
 from artfp.core.errors import UserError
-from artfp.data.geometry import Geometry, fit
+from artfp.data.geometry import Geometry, resize
 from artfp.data.sources import open_source
-from artfp.data.train_module import TrainingData, _vary, split
+from artfp.data.train_module import TrainingData, _vary, split_names
 
 
 def data_of(folder: Path, **options: Any) -> TrainingData:
@@ -49,29 +49,29 @@ def numbers(batch: Tensor) -> list[int]:
 
 def test_split_sizes() -> None:
     names = [f"folder/{i}.png" for i in range(4000)]
-    training, validation = split(names)
+    training, validation = split_names(names)
     assert sorted(training + validation) == list(range(4000))
     assert abs(len(validation) - 200) < 4 * (4000 * 0.05 * 0.95) ** 0.5
-    training, validation = split([f"{i}" for i in range(40_000)])
+    training, validation = split_names([f"{i}" for i in range(40_000)])
     assert len(validation) == 512 and len(training) == 40_000 - 512
     for count in (2, 3, 10):
-        training, validation = split(names[:count], share=0.0)
+        training, validation = split_names(names[:count], fraction=0.0)
         assert len(validation) == 1 and len(training) == count - 1
-        training, validation = split(names[:count], share=1.0)
+        training, validation = split_names(names[:count], fraction=1.0)
         assert len(training) == 1 and len(validation) == count - 1
 
 
 def test_split_goes_by_the_name_alone() -> None:
     rng = np.random.default_rng(0)
     names = [f"{i}.png" for i in range(2000)]
-    aside = {names[i] for i in split(names)[1]}
+    aside = {names[i] for i in split_names(names)[1]}
     for _ in range(5):
         some = [names[i] for i in rng.permutation(2000)[:1200]] + [f"new{i}" for i in range(500)]
-        assert {some[i] for i in split(some)[1]} & set(names) == aside & set(some)
+        assert {some[i] for i in split_names(some)[1]} & set(names) == aside & set(some)
 
 
 def test_split_of_names_that_are_no_text() -> None:
-    assert len(split(["odd-\udcff.png", "b.png"])[1]) == 1
+    assert len(split_names(["odd-\udcff.png", "b.png"])[1]) == 1
 
 
 def test_each_epoch_shows_each_image_once(numbered: Path) -> None:
@@ -134,7 +134,7 @@ def test_crops_are_not_enlarged_without_need() -> None:
 def test_a_geometry_is_used_as_it_is(photo_folder: Path) -> None:
     data = data_of(photo_folder, geometry=Geometry(image_resolution=16))
     expected = {
-        fit(np.asarray(Image.open(path)), (16, 16)).transpose(2, 0, 1).tobytes()
+        resize(np.asarray(Image.open(path)), (16, 16)).transpose(2, 0, 1).tobytes()
         for path in photo_folder.iterdir()
     }
     assert all(image.numpy().tobytes() in expected for b in stream(data, 60) for image in b)
@@ -148,7 +148,7 @@ def test_validation_images_are_whole_and_in_order(photo_folder: Path) -> None:
     got = torch.cat(list(data.val_dataloader()))
     assert len(got) == len(data.validation_indices)
     for image, index in zip(got, data.validation_indices, strict=True):
-        expected = fit(np.asarray(Image.open(paths[index])), (16, 16))
+        expected = resize(np.asarray(Image.open(paths[index])), (16, 16))
         np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(), expected)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from artfp import generators as gans
 from artfp.core.errors import UserError
-from artfp.data.pixels import to_bytes
+from artfp.data.pixels import to_8bit
 from artfp.data.sources import open_source
 from artfp.generators import GenerativeModel, Generator, ModelConfig, TrainedNetwork, build_model
 from artfp.generators.generate import Generation, generate_images
@@ -97,7 +97,7 @@ def test_images_are_those_of_the_generator(weights: Path, tmp_path: Path) -> Non
     generator = build_model("dcgan", 16, seed=1, changes={"width": 8}).generator
     generator.load_state_dict(load_file(weights))
     for start in (0, 4, 8):
-        expected = to_bytes(generator.sample(ImageRandomInputs(3, range(start, start + 4))))
+        expected = to_8bit(generator.sample(ImageRandomInputs(3, range(start, start + 4))))
         for i, image in enumerate(expected[: 10 - start], start):
             np.testing.assert_array_equal(got[f"{i:06}.png"], image.permute(1, 2, 0).numpy())
     assert len({image.tobytes() for image in got.values()}) == 10

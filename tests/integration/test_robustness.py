@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 from torch import Tensor
 
-from artfp.data.bundle import shipped
-from artfp.data.train_module import split
+from artfp.data.bundle import shipped_weights
+from artfp.data.train_module import split_names
 from artfp.data.writing import encode_image
 from artfp.ownership.key import Key
 from artfp.perturbations import PERTURBATIONS
@@ -293,7 +293,7 @@ def test_peers_and_their_sizes(call: Call, words: Words, originals: Path, tmp_pa
 
 def test_validation_only(call: Call, words: Words, originals: Path, tmp_path: Path) -> None:
     code, _, _ = call("robustness", *words("out", "--validation_only"))
-    expected = len(split(sorted(path.name for path in originals.iterdir()))[1])
+    expected = len(split_names(sorted(path.name for path in originals.iterdir()))[1])
     assert code == 0 and 0 < expected < 6
     assert table(tmp_path / "out/robustness.csv")[0]["images"] == str(expected)
 
@@ -302,5 +302,5 @@ def test_help_names_everything(call: Call) -> None:
     code, out, _ = call("robustness", "--help")
     said = "\n".join(out).partition("options:")[0]
     assert code == 0
-    for name in [*PERTURBATIONS, *PEERS, *shipped()]:
+    for name in [*PERTURBATIONS, *PEERS, *shipped_weights()]:
         assert re.search(rf"\b{name}\b", said), name

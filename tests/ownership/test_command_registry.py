@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from artfp.cli.main import main
-from artfp.data.bundle import locate
+from artfp.data.bundle import find_weights
 from artfp.data.files import file_hash
 from artfp.ownership.key import Key, context_of, to_hex, to_text
 from artfp.ownership.registry import Registry
@@ -70,7 +70,9 @@ def test_add(filled, key):
         cats, dogs = registry
     assert (cats.id, dogs.id) == filled
     assert [cats.hex, dogs.hex] == [to_hex(word) for word in words(key)]
-    assert cats.decoder == file_hash(locate("photo128", "decoder")) == cats.committed().decoder
+    assert (
+        cats.decoder == file_hash(find_weights("photo128", "decoder")) == cats.committed().decoder
+    )
     assert (cats.owner, cats.subject, cats.bits) == ("Ada", "cats v1", 100)
     assert (dogs.decoder, dogs.commitment, dogs.notes) == (None, None, "private")
     assert stat.S_IMODE(os.stat("r").st_mode) == 0o600

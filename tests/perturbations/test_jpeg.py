@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.fft import dctn
 from torch import Tensor
 
-from artfp.data.pixels import to_bytes, to_unit
+from artfp.data.pixels import to_8bit, to_unit
 from artfp.perturbations import Jpeg
 from artfp.perturbations.codec import (
     _TO_YCC,
@@ -117,7 +117,7 @@ def test_gradient_is_that_of_the_unrounded_codec() -> None:
 def test_round_trip_of_8_bits() -> None:
     """Every value survives the two conversions, and out-of-range values are clamped."""
     values = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16).expand(1, 3, -1, -1)
-    assert torch.equal(to_bytes(to_unit(values)), values)
+    assert torch.equal(to_8bit(to_unit(values)), values)
     wild = torch.tensor([-0.2, 0.4999 / 255, 0.5001 / 255, 1.7])
-    got: Tensor = to_bytes(wild)
+    got: Tensor = to_8bit(wild)
     assert got.tolist() == [0, 0, 1, 255]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from artfp.data.pixels import to_bytes, to_unit
+from artfp.data.pixels import to_8bit, to_unit
 from artfp.perturbations import PERTURBATIONS, Perturbation
 
 Seeded = Callable[..., torch.Generator]
@@ -188,4 +188,4 @@ def test_true_form_is_by_default_the_soft_form_rounded(pixels: Tensor, x: Tensor
             return x * strength.view(-1, 1, 1, 1)
 
     got = Half().true(pixels, 0.5, torch.Generator())
-    assert torch.equal(got, to_bytes(x * 0.5))
+    assert torch.equal(got, to_8bit(x * 0.5))

@@ -14,7 +14,7 @@ from scipy.stats import binom
 from torch import Tensor
 
 from artfp.core.errors import UserError
-from artfp.data.pixels import to_bytes, to_unit
+from artfp.data.pixels import to_8bit, to_unit
 from artfp.data.resume import Journal
 from artfp.metrics.fidelity import psnr, ssim
 from artfp.perturbations import Perturbation
@@ -286,7 +286,7 @@ def test_exact_tests_count_false_positives() -> None:
     def unmarked() -> Iterator[Sample]:
         yield from samples()
         yield Sample(next(samples()).pixels)  # taken by the source whose word it carries
-        yield Sample(to_bytes(torch.rand(16, 14, 3)).numpy())
+        yield Sample(to_8bit(torch.rand(16, 14, 3)).numpy())
 
     row = sweep([ImageSet("s", unmarked, 11, (attributor("a"),))], [Condition()], fpr=3e-4).rows[0]
     assert (row.negatives, row.images) == (2, 9)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from artfp.core.errors import UserError
-from artfp.data.bundle import locate, shipped
+from artfp.data.bundle import find_weights, shipped_weights
 from artfp.data.files import file_hash
 from artfp.stats import calibrate
 from artfp.watermark.calibration_file import calibration_beside, read_calibration, write_calibration
@@ -94,9 +94,9 @@ def test_what_is_no_calibration(tmp_path: Path) -> None:
         write_calibration(path / "below.json", calibrate(np.eye(8), np.ones(8, int), HASH), {})
 
 
-@pytest.mark.parametrize("name", shipped())
+@pytest.mark.parametrize("name", shipped_weights())
 def test_a_shipped_calibration_is_that_of_the_shipped_decoder(name: str) -> None:
-    weights = locate(name, "decoder")
+    weights = find_weights(name, "decoder")
     beside = calibration_beside(weights)
     if not beside.exists():
         pytest.skip(f"{name} has no calibration")

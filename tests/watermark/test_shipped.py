@@ -10,14 +10,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from artfp.data.bundle import locate, read_card, shipped
+from artfp.data.bundle import find_weights, read_card, shipped_weights
 from artfp.ownership.key import Key
 from artfp.watermark import Pair
 from artfp.watermark.measure import measure
 
 
 def test_names() -> None:
-    assert shipped() == ["cifar32", "photo128", "transfer32"]
+    assert shipped_weights() == ["cifar32", "photo128", "transfer32"]
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_names() -> None:
 )
 def test_cards(name: str, bits: int, resolution: int) -> None:
     for kind in ("encoder", "decoder"):
-        path = locate(name, kind)
+        path = find_weights(name, kind)
         card = read_card(path)
         assert (card["kind"], card["bits"], card["resolution"]) == (kind, bits, resolution)
         assert card["training"]["command"].startswith("train.py --data_dir ")

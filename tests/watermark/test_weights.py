@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 import artfp
 from artfp.core.errors import UserError
-from artfp.data.bundle import locate, partner, read_card, shipped
+from artfp.data.bundle import find_decoder, find_weights, read_card, shipped_weights
 from artfp.data.files import file_hash
 from artfp.watermark import (
     MirroringDecoder,
@@ -208,24 +208,24 @@ def test_a_malicious_pickle_is_refused_and_not_run(tmp_path: Path, old_format: b
 
 def test_shipped_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("artfp.data.bundle.WEIGHTS", tmp_path)
-    assert shipped() == []
+    assert shipped_weights() == []
     refuse(load_encoder, Path("photo"), "a shipped name: none")
     pair = build_pair("residual", 16, 32)
     save_network(pair[0], tmp_path / "photo_encoder.safetensors")
     save_network(pair[1], tmp_path / "photo_decoder.safetensors")
     save_network(pair[0], tmp_path / "art_encoder.safetensors")
-    assert shipped() == ["art", "photo"]
-    assert locate("photo", "decoder") == tmp_path / "photo_decoder.safetensors"
+    assert shipped_weights() == ["art", "photo"]
+    assert find_weights("photo", "decoder") == tmp_path / "photo_decoder.safetensors"
     assert same_weights(load_encoder("photo")[0], pair[0])
     assert same_weights(load_decoder("photo", realign=False)[0], pair[1])
     refuse(load_encoder, Path("fotos"), "a shipped name: art, photo")
-    assert partner("photo") == "photo"
+    assert find_decoder("photo") == "photo"
 
 
 def test_partner_is_the_file_beside(tmp_path: Path) -> None:
-    assert partner(tmp_path / "encoder.safetensors") == tmp_path / "decoder.safetensors"
+    assert find_decoder(tmp_path / "encoder.safetensors") == tmp_path / "decoder.safetensors"
     encoders = tmp_path / "encoders" / "a_encoder_v2.pth"
-    assert partner(str(encoders)) == tmp_path / "encoders" / "a_decoder_v2.pth"
+    assert find_decoder(str(encoders)) == tmp_path / "encoders" / "a_decoder_v2.pth"
 
 
 def test_file_hash(tmp_path: Path) -> None:

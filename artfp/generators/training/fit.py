@@ -27,7 +27,7 @@ from artfp.data.bundle import Card
 from artfp.data.files import file_hash, write_atomic
 from artfp.data.resume import Manifest
 from artfp.data.sources import open_source
-from artfp.data.subset import limited
+from artfp.data.subset import limit_images
 from artfp.generators import build_model, find_model
 from artfp.generators.base import GenerativeModel, ImageBatch
 from artfp.generators.registry import configure_model
@@ -124,7 +124,7 @@ def train_generator(settings: GanTraining, command: str = "", config: str = "") 
     Returns None on all processes but the first. Raises UserError on settings that cannot work.
     """
     output, resume = settings.output_dir, resumed(settings)
-    sources = [limited(open_source(folder), settings.limit) for folder in settings.data_dirs]
+    sources = [limit_images(open_source(folder), settings.limit) for folder in settings.data_dirs]
     labels, class_names = (
         labels_of(sources[0]) if find_model(settings.name).labelled else (None, [])
     )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from artfp.core.errors import UserError
-from artfp.data.pixels import to_bytes
+from artfp.data.pixels import to_8bit
 from artfp.passive.attributors.bundle import AttributorPart, FittedAttributor
 from artfp.passive.attributors.eigenface import EIGENFACE, EUCLIDEAN, MAHALANOBIS, Eigenfaces
 from artfp.passive.attributors.nearest_neighbour import NEAREST, NearestNeighbour
@@ -70,7 +70,7 @@ def pixels_of(material: Material, tick: Tick = lambda what, images: None) -> Ten
     """The windows of all images, 8-bit (N, 3, h, w), in the material's order."""
     pixels = torch.empty((len(material), 3, *material.policy.window), dtype=torch.uint8)
     for rows, x in material.batches(np.arange(len(material))):
-        pixels[torch.from_numpy(rows)] = to_bytes(material.windows(x, rows))
+        pixels[torch.from_numpy(rows)] = to_8bit(material.windows(x, rows))
         tick("pixels", len(rows))
     return pixels
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from artfp.core.errors import UserError
-from artfp.data.pixels import to_bytes, to_unit
+from artfp.data.pixels import to_8bit, to_unit
 from artfp.data.tables import significant
 from artfp.nn.random_inputs import derive_seed
 from artfp.passive.attributors.bundle import AttributorPart, FittedAttributor, load_attributor
@@ -194,7 +194,7 @@ def _of(told: Callable[[Tensor], Tensor], images: Labelled) -> Values:
 def perturbed(images: Labelled, immunity: Immunisation, seed: int) -> Labelled:
     """Copies of images, perturbed with draws that depend on the seed alone."""
     draws = torch.Generator().manual_seed(derive_seed(seed, PERTURBED))
-    parts = [to_bytes(immunity(to_unit(x), draws)) for x in images.pixels.split(256)]
+    parts = [to_8bit(immunity(to_unit(x), draws)) for x in images.pixels.split(256)]
     return Labelled(torch.cat(parts), images.labels)
 
 

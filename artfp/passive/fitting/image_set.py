@@ -24,7 +24,7 @@ from artfp.data.decode import ImageError, decode_image
 from artfp.data.pixels import to_unit
 from artfp.data.reading import Failed, Spool, stack_pixels
 from artfp.data.sources import ImageSource
-from artfp.data.subset import fraction_of, limited
+from artfp.data.subset import hash_fraction, limit_images
 from artfp.passive.attributors.window import central_window, choose_policy
 from artfp.passive.residuals.estimate import codec_of
 from artfp.perturbations import PERTURBATIONS
@@ -76,7 +76,7 @@ class Material:
         Images are kept near `folder`; for `policy` and `window` see `choose_policy`. `recompress`:
         add a copy of each image; both its quality and the folds are drawn with `seed`.
         """
-        chosen = {name: limited(source, limit) for name, source in sources.items()}
+        chosen = {name: limit_images(source, limit) for name, source in sources.items()}
         self.sources = tuple(chosen)
         self.failed: Failed = []
         self.codecs: dict[str, Counter[str]] = {name: Counter() for name in chosen}
@@ -100,7 +100,7 @@ class Material:
         each = len(states)
         self.labels = np.repeat(np.array(labels, np.int64), each)
         self.states = np.tile(np.array(states, np.int64), len(names))
-        drawn = [fraction_of(f"fold {seed} {name}") for name in names]
+        drawn = [hash_fraction(f"fold {seed} {name}") for name in names]
         self.folds = np.repeat((np.array(drawn) * FOLDS).astype(np.int64), each)
         self.offsets = np.repeat(self._offsets(names, seed), each, axis=0)
         self.digest = self._digest.hexdigest()
@@ -188,7 +188,7 @@ class Material:
                 piece = central_window(pixels, self.policy.size, (0, 1))
                 self._spool.append(piece)
                 if self._recompress:
-                    drawn = fraction_of(f"quality {self._seed} {name}/{image}")
+                    drawn = hash_fraction(f"quality {self._seed} {name}/{image}")
                     quality = QUALITIES[0] + int(drawn * (QUALITIES[1] - QUALITIES[0] + 1))
                     self._spool.append(recompressed(piece, quality))
                 self.codecs[name][codec_of(data)] += 1
@@ -199,7 +199,7 @@ class Material:
     def _offsets(self, names: Sequence[str], seed: int) -> NDArray[np.int64]:
         rooms = np.array(self.policy.size) - np.array(self.policy.window) + 1
         drawn = [
-            [fraction_of(f"{seed} {axis} {number} {name}") for axis in ("down", "right")]
+            [hash_fraction(f"{seed} {axis} {number} {name}") for axis in ("down", "right")]
             for number, name in enumerate(names)
         ]
         offsets: NDArray[np.int64] = (np.array(drawn) * rooms).astype(np.int64)

@@ -26,7 +26,7 @@ from PIL import ExifTags, Image, JpegImagePlugin
 from artfp.core.errors import one_line
 from artfp.data.decode import ImageError
 from artfp.data.sources import ImageSource
-from artfp.data.subset import limited
+from artfp.data.subset import limit_images
 from artfp.passive.fitting.jpeg_traces import MOST_SIDE, was_jpeg
 
 __all__ = ["FACTS", "Finding", "compare", "examine", "facts_of"]
@@ -112,7 +112,7 @@ def examine(
     """
     known: dict[str, list[Facts]] = {}
     for name, whole in sources.items():
-        source, found = limited(whole, limit), []
+        source, found = limit_images(whole, limit), []
         for index in range(len(source)):
             try:
                 facts = facts_of(source.read(index))

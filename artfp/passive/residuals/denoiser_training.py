@@ -22,8 +22,8 @@ from artfp.data.bundle import (
 from artfp.data.decode import ImageError, decode_image
 from artfp.data.pixels import as_batch
 from artfp.data.sources import ImageSource, open_source
-from artfp.data.subset import Subset, limited
-from artfp.data.train_module import split
+from artfp.data.subset import Subset, limit_images
+from artfp.data.train_module import split_names
 from artfp.metrics.fidelity import psnr_of_error
 from artfp.passive.residuals.denoiser import Denoiser, save_denoiser
 from artfp.passive.residuals.extractor import Extractor, load_extractor
@@ -156,10 +156,10 @@ def train_denoiser(settings: DenoiserSettings) -> Card:
     """
     training, aside = [], []
     for path in settings.data_dir:
-        source = limited(open_source(path), settings.limit)
-        kept, held = (Subset(source, indices) for indices in split(source.names))
+        source = limit_images(open_source(path), settings.limit)
+        kept, held = (Subset(source, indices) for indices in split_names(source.names))
         training.append(kept)
-        aside.append(limited(held, _MEASURED_IMAGES))
+        aside.append(limit_images(held, _MEASURED_IMAGES))
     module = DenoiserModule(settings)
     settings.output.parent.mkdir(parents=True, exist_ok=True)
     trainer = new_trainer(

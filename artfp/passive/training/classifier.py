@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
 from artfp.core.errors import UserError
-from artfp.data.pixels import to_bytes, to_unit
+from artfp.data.pixels import to_8bit, to_unit
 from artfp.nn.ema import ema_copy, update_ema
 from artfp.nn.random_inputs import derive_seed
 from artfp.passive.networks.classifier import SourceClassifier
@@ -60,7 +60,7 @@ class Immunisation(Combination):
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Perturbed images (N, 3, R, R) in [0, 1], multiples of 1/255; a generator on the CPU."""
-        return to_unit(to_bytes(self.soft(x, torch.ones(len(x)), generator)))
+        return to_unit(to_8bit(self.soft(x, torch.ones(len(x)), generator)))
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     from artfp.data.files import write_atomic
     from artfp.data.reading import Failed
     from artfp.data.sources import open_source
-    from artfp.data.subset import limited
+    from artfp.data.subset import limit_images
     from artfp.passive.residuals import load_extractor
     from artfp.passive_studies.clustering import report
     from artfp.passive_studies.clustering.cluster import Settings, agreement, divide
@@ -85,7 +85,7 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
         raise UserError("--real goes with --truth and --scores")
     settings = Settings(least=args.least, stability=args.stability, seed=args.seed)
     extractor, device, failed = load_extractor(args.extractor), torch_device(args), Failed()
-    source = limited(open_source(args.folder), args.limit)
+    source = limit_images(open_source(args.folder), args.limit)
     size = None if args.size is None else (args.size, args.size)
     names, residuals = gathered(source, extractor, size, failed, device)
     truth = true_sources(names) if args.truth else None

@@ -13,7 +13,7 @@ from artfp.core.errors import UserError
 from artfp.data.decode import ImageError, decode_image
 from artfp.data.reading import Failed
 from artfp.data.sources import ImageSource
-from artfp.data.subset import fraction_of
+from artfp.data.subset import hash_fraction
 from artfp.passive.residuals.estimate import codec_of
 
 _BATCH_PIXELS = 1 << 18
@@ -88,7 +88,7 @@ class Images:
 
 
 def _drawn(names: list[str], seed: int) -> list[int]:
-    return sorted(range(len(names)), key=lambda index: fraction_of(f"{seed} {names[index]}"))
+    return sorted(range(len(names)), key=lambda index: hash_fraction(f"{seed} {names[index]}"))
 
 
 def _stacked(batch: list[np.ndarray]) -> Tensor:

@@ -18,7 +18,7 @@ from artfp.data.files import write_atomic
 from artfp.data.reading import Failed
 from artfp.data.resume import Manifest
 from artfp.data.sources import (
-    sources_in,
+    open_sources,
 )
 from artfp.data.tables import csv_table, markdown_table, significant
 from artfp.passive.fitting.leakage import examine
@@ -82,7 +82,7 @@ def run(study: Study) -> Done:
     or an analysis that was asked for and that the sources do not allow.
     """
     extractor = load_extractor(study.extractor)
-    sources = sources_in(study.folder)
+    sources = open_sources(study.folder)
     images = Images(sources, study.seed)
     kinship, chosen, left_out = _plan(study, images.names)
     count, tests = split(images, study.images, study.test_images)

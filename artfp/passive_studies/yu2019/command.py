@@ -83,7 +83,7 @@ def describe(prog: str) -> Any:
 def act(args: Any, parser: Any, words: list[str]) -> int:
     """Run the action; the exit code."""
     from artfp.data.sources import (
-        sources_in,
+        open_sources,
     )
     from artfp.passive.attributors.verdicts import DecisionRule
     from artfp.passive_studies.yu2019.report import write_learned
@@ -91,7 +91,7 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
 
     output = Path(args.output_dir)
     settings = kept_settings(args, rules=DecisionRule(args.alpha))
-    immunise, sources = immunities(args.immunise), sources_in(Path(args.folder))
+    immunise, sources = immunities(args.immunise), open_sources(Path(args.folder))
     left_out = [part.strip() for part in (args.left_out or "").split(",") if part.strip()]
     guard = examined(sources)
     with stages() as tick:

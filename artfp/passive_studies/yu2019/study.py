@@ -21,7 +21,7 @@ from artfp import __version__
 from artfp.core.errors import UserError
 from artfp.data.resume import Journal, Manifest
 from artfp.data.sources import ImageSource
-from artfp.data.subset import parted
+from artfp.data.subset import split_sources
 from artfp.metrics.perceptual import effnet_installed
 from artfp.passive.attributors.bundle import FittedAttributor
 from artfp.passive.attributors.window import ALIGNED
@@ -97,7 +97,7 @@ def learned(
     if immunise:
         Immunisation(immunise)
     _check_left_out(sources, left_out)
-    both = parted(sources, fit, test, settings.seed)
+    both = split_sources(sources, fit, test, settings.seed)
 
     def read(part: int, least: int, side: int | None, but: str | None = None) -> Material:
         return Material(

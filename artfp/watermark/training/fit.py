@@ -23,7 +23,7 @@ from artfp.core.lightning import (
     new_trainer,
     resumed,
 )
-from artfp.data.bundle import Card, locate, partner
+from artfp.data.bundle import Card, find_decoder, find_weights
 from artfp.data.files import file_hash, write_atomic
 from artfp.data.geometry import Geometry
 from artfp.data.sources import open_source
@@ -195,7 +195,7 @@ def _begin_with(module: FingerprintAutoencoder, settings: Training, weights: str
     Raises UserError: they are of other networks than those that are to be trained.
     """
     encoder, _ = load_encoder(weights)
-    decoder, _ = load_decoder(partner(weights), realign=False)
+    decoder, _ = load_decoder(find_decoder(weights), realign=False)
     wanted = (settings.architecture, settings.bits, settings.resolution)
     for network in (encoder, decoder):
         found = (network.architecture, network.bits, network.resolution)
@@ -287,7 +287,7 @@ def _origin(init: str | None) -> Card:
     if init is None:
         return {}
     before = load_encoder(init)[1].get("training")
-    return {"init": {"encoder": file_hash(locate(init, "encoder")), "training": before}}
+    return {"init": {"encoder": file_hash(find_weights(init, "encoder")), "training": before}}
 
 
 def _images(loader: Iterable[torch.Tensor]) -> Iterator[np.ndarray]:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from artfp.core.errors import UserError
-from artfp.data.pixels import to_bytes, to_unit
+from artfp.data.pixels import to_8bit, to_unit
 from artfp.metrics.fidelity import psnr, ssim
 from artfp.perturbations import Jpeg, Mirror, Noise, Perturbation, ResizeBack, training_mixture
 from artfp.watermark import build_pair
@@ -221,7 +221,7 @@ class FingerprintAutoencoder(pl.LightningModule):
         draws = torch.Generator().manual_seed(batch_idx)
         x = to_unit(batch)
         bits = torch.randint(0, 2, (len(x), self.bits), generator=draws).to(x)
-        marked = to_bytes(self.encoder(x, bits))
+        marked = to_8bit(self.encoder(x, bits))
         received = to_unit(marked)
 
         def note(name: str, value: Tensor, bar: bool = False) -> None:

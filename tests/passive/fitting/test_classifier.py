@@ -12,7 +12,7 @@ from PIL import Image
 from artfp.core.errors import UserError
 from artfp.data.pixels import to_unit
 from artfp.data.sources import (
-    sources_in,
+    open_sources,
 )
 from artfp.passive.attributors.bundle import load_attributor, save_attributor
 from artfp.passive.attributors.score_model import ScoreModel
@@ -47,7 +47,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
         (folder / name).mkdir()
         for number in range(count):
             Image.new("RGB", (32, 32), (number % 256, 9, 9)).save(folder / name / f"{number}.png")
-    return Material(sources_in(folder))
+    return Material(open_sources(folder))
 
 
 def test_held_out_rows(material: Material) -> None:
@@ -128,7 +128,7 @@ def test_images_of_another_source_are_told_by_their_traits(tmp_path: Path) -> No
         mirror=False,
         trainer={"accelerator": "cpu", "devices": 1},
     )
-    found = train(Material(sources_in(tmp_path / "sources")), settings, share=0.5)
+    found = train(Material(open_sources(tmp_path / "sources")), settings, share=0.5)
     assert found is not None
     save_attributor(found.attributor, tmp_path)
     attributor = load_attributor(tmp_path)
@@ -151,7 +151,7 @@ def test_images_of_another_source_are_told_by_their_traits(tmp_path: Path) -> No
 @pytest.mark.filterwarnings("ignore:.*GPU available but not used.*")
 def test_immunised_networks_are_calibrated_for_perturbed_images(tmp_path: Path) -> None:
     _write(planted(100, 0), tmp_path / "sources")
-    material = Material(sources_in(tmp_path / "sources"))
+    material = Material(open_sources(tmp_path / "sources"))
     settings = AttributorTraining(
         tmp_path / "out",
         ClassifierDesign("compact", 32),

@@ -15,9 +15,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from artfp.core.errors import UserError
-from artfp.data.pixels import to_bytes, to_unit
+from artfp.data.pixels import to_8bit, to_unit
 from artfp.data.sources import ImageSource, open_source
-from artfp.data.subset import fraction_of
+from artfp.data.subset import hash_fraction
 from artfp.passive.attributors.base import Attributor
 from artfp.passive.attributors.bundle import (
     ATTRIBUTOR_FILE,
@@ -191,7 +191,7 @@ def test_crops_by_search_and_by_spectrum(folders: Folders) -> None:
 
 def recompressed(x: torch.Tensor, quality: float = 85.0) -> torch.Tensor:
     """Images after JPEG."""
-    pixels = to_bytes(x)
+    pixels = to_8bit(x)
     return to_unit(PERTURBATIONS["jpeg"].true(pixels, quality, torch.Generator()))
 
 
@@ -315,7 +315,7 @@ def test_images_of_one_name_stay_together(material: Material) -> None:
     folds = material.folds.reshape(COUNT, 80)
     assert (folds == folds[0]).all() and len(np.unique(folds)) == 10
     # Also where the images were drawn by their names, as other parts of the program draw.
-    fractions = [fraction_of(f"0 {number:03}.png") for number in range(80)]
+    fractions = [hash_fraction(f"0 {number:03}.png") for number in range(80)]
     drawn = folds[0][np.array(fractions) < 0.5]
     assert len(np.unique(drawn)) > 7
     assert len(material.few(50)) == 120 and len(material.few(80)) == len(material) == 240

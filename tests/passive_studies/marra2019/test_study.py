@@ -20,7 +20,7 @@ from scipy.ndimage import gaussian_filter
 
 from artfp.core.errors import UserError
 from artfp.data.sources import (
-    sources_in,
+    open_sources,
 )
 from artfp.passive.residuals import load_extractor
 from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint
@@ -55,7 +55,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def measured(folder: Path) -> Measured:
-    images = Images(sources_in(folder), seed=3)
+    images = Images(open_sources(folder), seed=3)
     wanted = Wanted(ESTIMATE, COUNT - ESTIMATE, (95, 60), numbers=True, crops=True)
     return measure(images, load_extractor("gaussian"), wanted)
 
@@ -228,7 +228,7 @@ def test_images_of_another_size_are_named(folder: Path, tmp_path: Path) -> None:
         for number in range(8):
             size = (20, 24) if (name, number) == ("b", 5) else (24, 24)
             Image.new("RGB", size, (number, 9, 9)).save(tmp_path / name / f"{number}.png")
-    images = Images(sources_in(tmp_path), 0)
+    images = Images(open_sources(tmp_path), 0)
     list(images.take("a", 8))
     told = r"b/5\.png is 20x24, a/\d\.png is 24x24; all images of all sources must have one size"
     with pytest.raises(UserError, match=told):
@@ -241,7 +241,7 @@ def test_each_image_once_and_unusable_ones_named(folder: Path, tmp_path: Path) -
         for path in (folder / "progan").iterdir():
             (tmp_path / name / path.name).write_bytes(path.read_bytes())
     (tmp_path / "a" / "07.png").write_bytes(b"no image")
-    images = Images(sources_in(tmp_path), 0)
+    images = Images(open_sources(tmp_path), 0)
     batches = [*images.take("a", 10), *images.take("a", 100)]
     assert len(batches[0]) == 10 and sum(map(len, batches)) == COUNT - 1
     assert len(torch.unique(torch.cat(batches).flatten(1), dim=0)) == COUNT - 1
@@ -249,7 +249,7 @@ def test_each_image_once_and_unusable_ones_named(folder: Path, tmp_path: Path) -
     assert images.codecs["a"] == {"PNG": COUNT - 1}
     orders = []
     for seed in (0, 0, 1):
-        other = Images(sources_in(tmp_path), seed)
+        other = Images(open_sources(tmp_path), seed)
         orders.append(torch.cat(list(other.take("b", COUNT))))
     assert torch.equal(orders[0], orders[1]) and not torch.equal(orders[0], orders[2])
     # The same names stay together: what b took first is what a took first, but for the broken one.
@@ -265,23 +265,23 @@ def test_too_few_that_can_be_read_flat_ones_and_small_ones(folder: Path, tmp_pat
         (tmp_path / "b" / f"{number}.png").write_bytes(b"no image")
     extractor = load_extractor("gaussian")
     with pytest.raises(UserError, match="a: the mean residual is 0 everywhere"):
-        measure(Images(sources_in(tmp_path), 0), extractor, Wanted(4, 4))
-    sources = sources_in(tmp_path)
+        measure(Images(open_sources(tmp_path), 0), extractor, Wanted(4, 4))
+    sources = open_sources(tmp_path)
     with pytest.raises(UserError, match="b: 0 images can be read; 4 are needed"):
         measure(Images({"b": sources["b"]}, 0), extractor, Wanted(4, 4))
     for path in (tmp_path / "a").iterdir():
         Image.new("RGB", (16, 7)).save(path)
     with pytest.raises(UserError, match="a: images of 16x7 pixels; expected 8 a side"):
-        measure(Images(sources_in(tmp_path), 0), extractor, Wanted(4, 4))
+        measure(Images(open_sources(tmp_path), 0), extractor, Wanted(4, 4))
 
 
 def test_folder_without_sources(tmp_path: Path) -> None:
     (tmp_path / ".hidden").mkdir()
     (tmp_path / "a").mkdir()
     with pytest.raises(UserError, match="found 1 subfolders; expected one for each source"):
-        sources_in(tmp_path)
+        open_sources(tmp_path)
     with pytest.raises(UserError, match="cannot be read"):
-        sources_in(tmp_path / "nothing")
+        open_sources(tmp_path / "nothing")
 
 
 def test_files_that_tell_sources_apart_are_told(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from artfp.data.pixels import to_bytes, to_unit
+from artfp.data.pixels import to_8bit, to_unit
 from artfp.passive.residuals import load_extractor
 from artfp.passive.residuals.residual_fingerprint import correlation
 from artfp.passive_studies.removal.study import quantised, share_of, subtracted
@@ -44,7 +44,7 @@ def test_the_mean_is_subtracted_from_all_alike() -> None:
 
 def test_rounding_to_the_nearest_is_that_of_all_of_artfp() -> None:
     x = torch.linspace(-0.1, 1.1, 999)
-    torch.testing.assert_close(quantised(x), to_bytes(x))
+    torch.testing.assert_close(quantised(x), to_8bit(x))
 
 
 def test_random_rounding_is_right_on_average() -> None:
@@ -55,7 +55,7 @@ def test_random_rounding_is_right_on_average() -> None:
     assert found.unique().tolist() == [10.0, 11.0]
     np.testing.assert_allclose(found.mean(0).numpy(), [10.0, 10.2, 10.5, 10.9], atol=0.02)
     whole = to_unit(torch.randint(0, 256, (1 << 20,), generator=generator, dtype=torch.uint8))
-    assert (quantised(whole, generator) == to_bytes(whole)).all()
+    assert (quantised(whole, generator) == to_8bit(whole)).all()
     outside = quantised(torch.tensor([-0.2, 1.3]), generator)
     assert outside.tolist() == [0, 255]
 

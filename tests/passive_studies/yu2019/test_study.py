@@ -16,7 +16,7 @@ from torch import Tensor
 from artfp.core.errors import UserError
 from artfp.data.pixels import to_unit
 from artfp.data.sources import (
-    sources_in,
+    open_sources,
 )
 from artfp.passive.attributors.bundle import FittedAttributor
 from artfp.passive.attributors.classifier import NetworkAttributor
@@ -76,7 +76,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
             pixels[:, :, ("red", "green", "blue").index(shown)] += 76
             image = Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8))
             image.save(folder / name / f"{number:02}.png")
-    return Material(sources_in(folder), least=8)
+    return Material(open_sources(folder), least=8)
 
 
 def test_what_is_tested() -> None:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from artfp.data.pixels import to_bytes, to_unit
+from artfp.data.pixels import to_8bit, to_unit
 from artfp.watermark import build_pair
 from artfp.watermark.networks.alignment_search import Ruler
 from artfp.watermark.networks.poses import matrices, turns, windows
@@ -48,7 +48,7 @@ def marked(photos: Tensor) -> Tensor:
     encoder.rescale(2.5)
     words = torch.randint(0, 2, (8, BITS), generator=seeded(1)).float()
     with torch.no_grad():
-        return to_unit(to_bytes(encoder(photos[:8], words)))
+        return to_unit(to_8bit(encoder(photos[:8], words)))
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from artfp.data.pixels import to_bytes, to_unit
+from artfp.data.pixels import to_8bit, to_unit
 from artfp.watermark import build_pair
 from artfp.watermark.networks.residual import ResidualDecoder, ResidualEncoder, grid_shape
 
@@ -107,7 +107,7 @@ def test_untrained_residual_pair_reads_photographs(
     draws = torch.Generator().manual_seed(1)
     word = torch.randint(0, 2, (16, bits), generator=draws).float()
     with torch.no_grad():
-        marked = to_bytes(encoder.eval()(to_unit(pixels), word))
+        marked = to_8bit(encoder.eval()(to_unit(pixels), word))
         read = decoder.eval()(to_unit(marked)) > 0
         unmarked = decoder(to_unit(pixels)) > 0
     accuracy = (read == (word > 0.5)).float().mean()

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from artfp.data.geometry import fit
-from artfp.data.pixels import as_batch, to_bytes, to_unit
+from artfp.data.geometry import resize
+from artfp.data.pixels import as_batch, to_8bit, to_unit
 from artfp.perturbations import CentreCrop, Jpeg, Noise, Perturbation, RandomCrop, Rotation
 from artfp.watermark import (
     MirroringDecoder,
@@ -62,7 +62,7 @@ def marked(photos: Tensor) -> Marked:
     encoder.rescale(2.5)
     words = torch.randint(0, 2, (COUNT, BITS), generator=seeded(1)).float()
     with torch.no_grad():
-        pixels = to_bytes(encoder.eval()(to_unit(photos), words))
+        pixels = to_8bit(encoder.eval()(to_unit(photos), words))
     assert isinstance(decoder, ResidualDecoder)
     realigned = realigning(decoder.eval())
     assert isinstance(realigned, RealigningDecoder)
@@ -175,7 +175,7 @@ def test_turned_oblong_images_are_found(
             turned = np.array(image.rotate(degrees, Image.Resampling.BICUBIC))
             right.append(float((read_image(realigned, turned) == word).mean()))
             wrong.append(float((read_image(decoder, turned) == word).mean()))
-            x = as_batch(fit(turned, (SIDE, SIDE)))
+            x = as_batch(resize(turned, (SIDE, SIDE)))
             notes = realigned.read(x, torch.tensor([size[0] / size[1]]))[1]
             if right[-1] > 0.9:
                 assert notes[0].startswith("turned by ")
