@@ -40,7 +40,7 @@ def split_names(
 
     Example:
         >>> split_names(["a.png", "b.png", "c.png"], 0.3)
-        ([0, 1], [2])
+        ([0, 2], [1])
     """
     order = sorted(range(len(names)), key=lambda i: hash_fraction(names[i]))
     count = sum(hash_fraction(name) < fraction for name in names)

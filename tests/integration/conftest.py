@@ -42,20 +42,15 @@ def script(command: Callable[..., list[str]]) -> Callable[..., subprocess.Comple
 
 @pytest.fixture
 def call(
-    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    capfd: pytest.CaptureFixture[str],
 ) -> Callable[..., tuple[int, list[str], list[str]]]:
-    """Runs a command in this process: exit code, lines on stdout, lines on stderr.
-
-    What artfp logs, which pytest keeps from stderr, comes first.
-    """
+    """Runs a command in this process: exit code, lines on stdout, lines on stderr."""
 
     def run(name: str, *arguments: object) -> tuple[int, list[str], list[str]]:
         capfd.readouterr()
-        caplog.clear()
         code = main([str(each) for each in arguments], command=name)
         said = capfd.readouterr()
-        logged = "".join(f"{r.getMessage()}\n" for r in caplog.records if r.name == "artfp")
-        return code, said.out.split("\n")[:-1], (logged + said.err).split("\n")[:-1]
+        return code, said.out.split("\n")[:-1], said.err.split("\n")[:-1]
 
     return run
 
