@@ -33,7 +33,8 @@ from artfp.data.sources import ImageSource, open_source
 from artfp.data.subset import Subset
 from artfp.passive.residuals import Extractor, load_extractor
 from artfp.passive.residuals.estimate import estimate_fingerprint
-from artfp.passive.residuals.prnu import PrnuOptions
+from artfp.passive.residuals.prnu import clean_residuals, compare_residuals, reference_patterns
+from artfp.passive.residuals.settings import PrnuSettings
 from artfp.stats.auc import auc
 
 EXTRACTORS = (
@@ -49,7 +50,7 @@ EXTRACTORS = (
     "learned:sigma=5",
     "learned:sigma=10",
 )
-SCORES = {"correlation": PrnuOptions(), "less common": PrnuOptions(less_common=True)}
+SCORES = {"correlation": PrnuSettings(), "less common": PrnuSettings(subtract_grand_mean=True)}
 RESAMPLES = 200
 _BATCH = 250
 
@@ -120,7 +121,7 @@ def _measured(extractor: Extractor, sources: Sources) -> dict[str, Any]:
     prints = [
         estimate_fingerprint(known, extractor, name)[0] for name, (known, _) in sources.items()
     ]
-    references = {score: extras.references(prints) for score, extras in SCORES.items()}
+    references = {score: reference_patterns(prints, extras) for score, extras in SCORES.items()}
     parts: dict[str, list[torch.Tensor]] = {score: [] for score in SCORES}
     truth = []
     for k, (_, asked) in enumerate(sources.values()):
@@ -130,7 +131,8 @@ def _measured(extractor: Extractor, sources: Sources) -> dict[str, Any]:
             x = torch.cat([as_batch(decode_image(asked.read(i)).pixels) for i in batch])
             residuals = torch.cat([extractor(part) for part in x.split(8)])
             for score, extras in SCORES.items():
-                parts[score].append(extras.compared(extras.cleaned(residuals), references[score]))
+                cleaned = clean_residuals(residuals, extras)
+                parts[score].append(compare_residuals(cleaned, references[score], extras))
     images = len(truth) + sum(len(known) for known, _ in sources.values())
     row: dict[str, Any] = {
         "extractor": extractor.text,

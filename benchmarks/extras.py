@@ -30,8 +30,14 @@ from torch import Tensor
 
 from artfp.data.files import write_atomic
 from artfp.data.tables import csv_line
-from artfp.passive.residuals.prnu import PrnuOptions, grey
+from artfp.passive.residuals.prnu import (
+    clean_residuals,
+    compare_residuals,
+    grey,
+    reference_patterns,
+)
 from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint, correlation
+from artfp.passive.residuals.settings import PrnuSettings
 from artfp.stats.auc import auc
 
 Array = NDArray[np.float64]
@@ -58,16 +64,16 @@ class Way:
     clean: str = "none"
 
     @property
-    def extras(self) -> PrnuOptions:
+    def extras(self) -> PrnuSettings:
         """The same in the library's words."""
-        return PrnuOptions(
+        return PrnuSettings(
             grey=self.colour == "grey",
             zero_mean=self.clean in ("zero mean", "both"),
             wiener=self.clean in ("wiener", "both"),
             maximum_likelihood=self.estimate.startswith("ml"),
-            less_common=self.score == "less common",
+            subtract_grand_mean=self.score == "less common",
             pce=self.score.startswith("pce"),
-            reach=0 if self.score == "pce unshifted" else None,
+            max_shift=0 if self.score == "pce unshifted" else None,
         )
 
 
@@ -85,16 +91,16 @@ def scores(
 ) -> dict[Way, Array]:
     """Scores (N, K) of images (N, 3, H, W) by their residuals, in every way."""
     found: dict[Way, list[Tensor]] = {way: [] for way in ways()}
-    kinds = {replace(way.extras, pce=False, reach=0) for way in found}
-    references = {kind: kind.references(fingerprints) for kind in kinds}
+    kinds = {replace(way.extras, pce=False, max_shift=0) for way in found}
+    references = {kind: reference_patterns(fingerprints, kind) for kind in kinds}
     for x, noise in zip(images.split(batch), residuals.split(batch), strict=True):
         shades = {"rgb": x, "grey": grey(x)}
         cleaned: dict[tuple[str, str], Tensor] = {}
         for way, told in found.items():
             key = (way.colour, way.clean)
             if key not in cleaned:
-                cleaned[key] = way.extras.cleaned(noise)
-            reference = references[replace(way.extras, pce=False, reach=0)]
+                cleaned[key] = clean_residuals(noise, way.extras)
+            reference = references[replace(way.extras, pce=False, max_shift=0)]
             told.append(_scored(way, cleaned[key], reference, shades[way.colour]))
     return {way: torch.cat(told).double().numpy() for way, told in found.items()}
 
@@ -177,7 +183,7 @@ def _scored(way: Way, cleaned: Tensor, references: Tensor, x: Tensor) -> Tensor:
     if way.score == "product":
         return correlation(cleaned, references, normalised=False)
     if "times" not in way.estimate:
-        return way.extras.compared(cleaned, references)
+        return compare_residuals(cleaned, references, way.extras)
     each = [
         correlation(row[None], image * references) for row, image in zip(cleaned, x, strict=True)
     ]

@@ -55,11 +55,11 @@ ACTIONS = {
         "Put unlabelled images into clusters by source, however many there are",
     ),
     "fingerprint": Entry(
-        "artfp.passive.residuals.attribute_fingerprint:COMMAND",
+        "artfp.passive.residuals.command:FINGERPRINT",
         "Estimate one source's residual fingerprint as a file; add to it, merge it",
     ),
     "correlate": Entry(
-        "artfp.passive.residuals.attribute_correlate:COMMAND",
+        "artfp.passive.residuals.command:CORRELATE",
         "Correlate images with residual fingerprints, also as camera forensics does",
     ),
     "remove": Entry(

@@ -124,7 +124,8 @@ class UpperLeft:
         height, width = pixels.shape[:2]
         rows, columns = self.size = self.size or (height, width)
         if height < rows or width < columns or (self.exact and (height, width) != self.size):
-            raise ImageError(f"{width}x{height}, not {columns}x{rows}")
+            relation = "not" if self.exact else "is smaller than"
+            raise ImageError(f"{width}x{height} {relation} {columns}x{rows}")
         return pixels[:rows, :columns]
 
 

@@ -11,6 +11,13 @@ import pytest
 from PIL import Image
 
 from artfp.cli.main import main
+from artfp.core.errors import UserError
+from artfp.passive.residuals import (
+    CorrelateSettings,
+    ResidualFingerprintSettings,
+    correlate_images,
+    make_residual_fingerprint,
+)
 from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint
 
 SOURCES = ("nikon", "canon")
@@ -48,9 +55,14 @@ def test_images_go_to_their_source(
     folder: Path, files: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     known = ",".join(map(str, files))
-    for extras in ((), ("--zero_mean", "--less_common"), ("--maximum_likelihood",), ("--pce",)):
+    for extras in (
+        (),
+        ("--zero_mean", "--subtract_grand_mean"),
+        ("--maximum_likelihood",),
+        ("--pce",),
+    ):
         for name in SOURCES:
-            given = ["attribute", "correlate", str(folder / name), "--fingerprints", known]
+            given = ["attribute", "correlate", str(folder / name), "--residual_fingerprints", known]
             assert main([*given, *extras]) == 0
             rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
             assert len(rows) == 30 and set(rows[0]) == {"image", "highest", *SOURCES}
@@ -82,10 +94,10 @@ def test_bad_input(
     assert "give images, or two" in refused("fingerprint", "--output", "x.safetensors")
     assert "end it with .safetensors" in refused("fingerprint", here, "--output", "x.npy")
     assert "each takes its own name" in refused(
-        "correlate", here, "--fingerprints", f"{file},{file}"
+        "correlate", here, "--residual_fingerprints", f"{file},{file}"
     )
-    assert "two fingerprints or more" in refused(
-        "correlate", here, "--fingerprints", file, "--less_common"
+    assert "two residual fingerprints or more" in refused(
+        "correlate", here, "--residual_fingerprints", file, "--subtract_grand_mean"
     )
     other = tmp_path / "other.safetensors"
     assert _make(folder, "canon", other, "--extractor", "gaussian:sigma=1") == 0
@@ -94,4 +106,40 @@ def test_bad_input(
     )
     Image.new("RGB", (16, 16)).save(tmp_path / "small.png")
     small = str(tmp_path / "small.png")
-    assert "no image can be used" in refused("correlate", small, "--fingerprints", file)
+    assert "no image can be used" in refused("correlate", small, "--residual_fingerprints", file)
+
+
+def test_programs_get_what_the_commands_give(
+    folder: Path, files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "own.safetensors"
+    known, failed = make_residual_fingerprint(
+        ResidualFingerprintSettings(
+            data_dir=str(folder / "nikon"), output=output, source="nikon", weighted=True
+        )
+    )
+    assert output.read_bytes() == files[0].read_bytes()
+    assert known.count == 30 and not failed
+    settings = CorrelateSettings(
+        data_dir=str(folder / "canon"),
+        residual_fingerprints=tuple(map(str, files)),
+        output=tmp_path / "scores.csv",
+        maximum_likelihood=True,
+    )
+    table = correlate_images(settings)
+    assert capsys.readouterr().out == ""
+    words = settings.command_line("attribute correlate").split()
+    assert main([word for word in words if "scores.csv" not in word and word != "--output"]) == 0
+    written = (tmp_path / "scores.csv").read_text()
+    assert written == table.to_csv() == capsys.readouterr().out
+    assert table.sources == SOURCES and table.highest("3.png") == "canon"
+    with pytest.raises(UserError, match="give images, or two"):
+        ResidualFingerprintSettings(output=output)
+
+
+def test_help_names_what_a_file_is(capsys: pytest.CaptureFixture[str]) -> None:
+    for action in ("fingerprint", "correlate"):
+        assert main(["attribute", action, "--help"]) == 0
+        text = capsys.readouterr().out
+        assert f"artfp attribute {action}" in text and "--data_dir" in text
+        assert "esidual fingerprint" in text and "max_shift" not in text

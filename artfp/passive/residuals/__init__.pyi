@@ -1,4 +1,13 @@
+from .correlate import CorrelationTable as CorrelationTable
+from .correlate import correlate_images as correlate_images
+from .denoiser_training import train_denoiser as train_denoiser
+from .estimate import make_residual_fingerprint as make_residual_fingerprint
 from .extractor import Extractor as Extractor
-from .extractor import ResidualFunction as ResidualFunction
 from .extractor import known_extractors as known_extractors
 from .extractor import load_extractor as load_extractor
+from .prnu import pce as pce
+from .residual_fingerprint import ResidualFingerprint as ResidualFingerprint
+from .residual_fingerprint import correlation as correlation
+from .settings import CorrelateSettings as CorrelateSettings
+from .settings import DenoiserSettings as DenoiserSettings
+from .settings import ResidualFingerprintSettings as ResidualFingerprintSettings

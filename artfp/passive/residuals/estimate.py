@@ -1,24 +1,23 @@
-"""The fingerprint of a source from its image files, in one pass and constant memory."""
+"""Residual fingerprint of a source from its image files, in one pass and constant memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from artfp.core.errors import UserError
-from artfp.data.decode import ImageError, decode_image
+from artfp.core.progress import Progress
 from artfp.data.pixels import to_unit
-from artfp.data.reading import Failed
-from artfp.data.sources import ImageSource
-from artfp.passive.residuals.extractor import Extractor
+from artfp.data.reading import Failed, UpperLeft, batch_images, read_images, stack_pixels
+from artfp.data.sources import ImageSource, open_source
+from artfp.passive.residuals.extractor import Extractor, load_extractor
 from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint
+from artfp.passive.residuals.settings import ResidualFingerprintSettings
 
 _BATCH_PIXELS = 1 << 18
-"""Height times width of all images of a batch, at most, but for single images."""
+"""Pixels of a batch of several images, at most."""
 
 _SIGNATURES = (
     ("JPEG", 0, b"\xff\xd8\xff"),
@@ -30,12 +29,57 @@ _SIGNATURES = (
 )
 
 
-class _Image(NamedTuple):
-    """Pixels (H, W, 3) uint8, cut to the fingerprint's size; the file's codec and its own size."""
+def make_residual_fingerprint(
+    settings: ResidualFingerprintSettings,
+) -> tuple[ResidualFingerprint, Failed]:
+    """Estimate the residual fingerprint of a source, merge others into it, and write it.
 
-    pixels: np.ndarray
-    codec: str
-    size: str
+    What `artfp attribute fingerprint` does. The fingerprint is the mean noise residual of the
+    source's images (Marra et al. 2019, arXiv 1812.11842).
+
+    Args:
+        settings: Images, files to merge, extractor, and the file to write.
+
+    Returns:
+        The fingerprint as written, and names of images that could not be used, with reasons.
+
+    Raises:
+        UserError: no image can be used, a file is no residual fingerprint, or they cannot be
+            merged.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> folder = tempfile.mkdtemp()
+        >>> pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+        >>> Image.fromarray(pixels).save(f"{folder}/noise.png")
+        >>> output = f"{folder}/camera.safetensors"
+        >>> found, failed = make_residual_fingerprint(
+        ...     ResidualFingerprintSettings(data_dir=folder, output=output, cuda=-1)
+        ... )
+        >>> found.source, found.count, failed
+        ('camera', 1, [])
+    """
+    name = settings.source or settings.output.stem
+    parts = [ResidualFingerprint.load(path) for path in settings.merge]
+    failed: Failed = []
+    if settings.data_dir is not None:
+        estimated, failed = estimate_fingerprint(
+            open_source(settings.data_dir),
+            load_extractor(settings.extractor),
+            name,
+            parts[0].shape[1:] if parts else None,
+            settings.weighted,
+            device=settings.torch_device(),
+        )
+        parts.append(estimated)
+    fingerprint, *others = parts
+    for other in others:
+        fingerprint.merge(other)
+    fingerprint.source = name
+    fingerprint.save(settings.output)
+    return fingerprint, failed
 
 
 def estimate_fingerprint(
@@ -46,36 +90,42 @@ def estimate_fingerprint(
     weighted: bool = False,
     prepare: Callable[[Tensor], Tensor] | None = None,
     device: torch.device | str = "cpu",
-    progress: Callable[[int], None] | None = None,
 ) -> tuple[ResidualFingerprint, Failed]:
-    """The fingerprint of a source's images, and those that could not be used.
+    """Estimate the residual fingerprint of a source's images.
 
-    Images are never resized. `size` is the fingerprint's (height, width), by default that of the
-    first image that can be read. Larger images are cut to it at the right and the bottom, before
-    the extractor sees them: what a generator or JPEG lays out in blocks begins at the upper left.
-    Smaller ones are left out. Each image is read once.
+    Images are never resized. Larger ones are cropped at the right and the bottom, before the
+    extractor sees them; smaller ones are left out. Each image is read once.
 
-    `weighted` keeps what maximum likelihood needs; `prepare` maps images (N, 3, H, W) in [0, 1] to
-    what the extractor takes, such as luminance; `progress` is told after each batch how many images
-    are done.
+    Args:
+        source: Images of one source.
+        extractor: Extractor of noise residuals.
+        name: Name of the source.
+        size: (height, width) of the fingerprint; None for that of the first image.
+        weighted: True to keep what maximum likelihood needs.
+        prepare: Function of images (N, 3, H, W) in [0, 1] that returns what the extractor takes,
+            such as luminance.
+        device: Device of the extractor.
 
-    Raises UserError: no image can be used.
+    Returns:
+        The fingerprint, and names of images that could not be used, with reasons.
+
+    Raises:
+        UserError: no image can be used.
     """
     failed: Failed = []
     found: ResidualFingerprint | None = None
-    for batch in _batches(_images(source, size, failed)):
-        pixels = torch.from_numpy(np.stack([image.pixels for image in batch]))
-        x = to_unit(pixels.to(device).permute(0, 3, 1, 2))
-        x = prepare(x) if prepare else x
-        residuals = extractor(x)
-        if found is None:
-            shape = residuals.shape[1:]
-            found = ResidualFingerprint.empty(shape, extractor.text, name, weighted)
-        found.add(residuals, x if weighted else None)
-        found.codecs.update(image.codec for image in batch)
-        found.sizes.update(image.size for image in batch)
-        if progress:
-            progress(found.count + len(failed))
+    with Progress("Extracting residuals", len(source)) as progress:
+        images = read_images(source, failed, prepare=UpperLeft(size), progress=progress)
+        for batch in batch_images(images, most=_BATCH_PIXELS, pixels=_BATCH_PIXELS):
+            x = to_unit(stack_pixels([image.pixels for image in batch]).to(device))
+            x = prepare(x) if prepare else x
+            residuals = extractor(x)
+            if found is None:
+                shape = residuals.shape[1:]
+                found = ResidualFingerprint.empty(shape, extractor.text, name, weighted)
+            found.add(residuals, x if weighted else None)
+            found.codecs.update(codec_of(image.data) for image in batch)
+            found.sizes.update("{1}x{0}".format(*image.size) for image in batch)
     if found is None:
         reason = f" ({failed[0][0]}: {failed[0][1]})" if failed else ""
         raise UserError(f"{source.location}: no image can be used{reason}")
@@ -83,40 +133,8 @@ def estimate_fingerprint(
 
 
 def codec_of(data: bytes) -> str:
-    """JPEG, PNG, WEBP, BMP or TIFF by the first bytes of an image file; "unknown" for others."""
-    for codec, at, signature in _SIGNATURES:
-        if data[at : at + len(signature)] == signature:
+    """Return JPEG, PNG, WEBP, BMP, TIFF or "unknown", by the first bytes of an image file."""
+    for codec, offset, signature in _SIGNATURES:
+        if data[offset : offset + len(signature)] == signature:
             return codec
     return "unknown"
-
-
-def _images(source: ImageSource, size: tuple[int, int] | None, failed: Failed) -> Iterator[_Image]:
-    """Images of one size; those that cannot be used go to `failed`."""
-    for index, name in enumerate(source.names):
-        try:
-            data = source.read(index)
-            pixels = decode_image(data).pixels
-        except ImageError as error:
-            failed.append((name, str(error)))
-            continue
-        height, width = pixels.shape[:2]
-        size = size or (height, width)
-        if height < size[0] or width < size[1]:
-            failed.append(
-                (name, f"{width}x{height} is smaller than the fingerprint, {size[1]}x{size[0]}")
-            )
-            continue
-        yield _Image(pixels[: size[0], : size[1]], codec_of(data), f"{width}x{height}")
-
-
-def _batches(images: Iterable[_Image]) -> Iterator[list[_Image]]:
-    batch: list[_Image] = []
-    pixels = 0
-    for image in images:
-        batch.append(image)
-        pixels += image.pixels.shape[0] * image.pixels.shape[1]
-        if pixels + image.pixels.shape[0] * image.pixels.shape[1] > _BATCH_PIXELS:
-            yield batch
-            batch, pixels = [], 0
-    if batch:
-        yield batch

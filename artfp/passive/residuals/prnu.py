@@ -9,7 +9,6 @@ fingerprint.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -17,9 +16,8 @@ from torch import Tensor
 
 from artfp.core.errors import UserError
 from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint, correlation
-
-LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in `grey` (ITU-R BT.601)."""
+from artfp.passive.residuals.settings import PrnuSettings
+from artfp.perturbations.photometric import LUMA
 
 NEIGHBOURHOOD = 11
 """Pixels a side around the peak that do not count towards the energy in `pce`."""
@@ -145,6 +143,42 @@ def pce(a: Tensor, b: Tensor, reach: int | None = None) -> Peaks:
     return Peaks(*(torch.stack(each) for each in zip(*found, strict=True)))
 
 
+def reference_patterns(
+    fingerprints: Sequence[ResidualFingerprint], settings: PrnuSettings
+) -> Tensor:
+    """Return what residuals are compared with, (K, C, H, W), one for each of K fingerprints.
+
+    Raises:
+        UserError: no fingerprint, several sizes or extractors, one without images, or, for maximum
+            likelihood, one that was estimated without `weighted`.
+    """
+    for what in ("shape", "extractor"):
+        values = {getattr(each, what) for each in fingerprints}
+        if len(values) != 1:
+            found = ", ".join(sorted(map(str, values))) or "none"
+            raise UserError(f"fingerprints to compare with: one {what} expected, found {found}")
+    estimates = [
+        maximum_likelihood(each) if settings.maximum_likelihood else each.mean
+        for each in fingerprints
+    ]
+    cleaned = clean_residuals(torch.stack(estimates), settings)
+    return cleaned - cleaned.mean(0) if settings.subtract_grand_mean else cleaned
+
+
+def clean_residuals(x: Tensor, settings: PrnuSettings) -> Tensor:
+    """Clean residuals or estimates (N, C, H, W) for comparison; (N, 1, H, W) if grey."""
+    x = grey(x) if settings.grey else x
+    x = zero_mean(x) if settings.zero_mean else x
+    return wiener_dft(x) if settings.wiener else x
+
+
+def compare_residuals(cleaned: Tensor, references: Tensor, settings: PrnuSettings) -> Tensor:
+    """Return scores (N, K) of cleaned residuals with reference patterns; higher is more likely."""
+    if settings.pce:
+        return pce(cleaned, references, settings.max_shift).pce
+    return correlation(cleaned, references)
+
+
 def _least_window_mean(planes: Tensor) -> Tensor:
     """Least of the means over 3x3, 5x5, 7x7, 9x9 around each value; borders go on opposite."""
     reach = 4
@@ -178,57 +212,3 @@ def _within(side: int, reach: int | None, device: torch.device) -> Tensor:
 
 def _signed(at: Tensor, side: int) -> Tensor:
     return torch.where(at > side // 2, at - side, at)
-
-
-@dataclass(frozen=True)
-class PrnuOptions:
-    """By default the plain correlation of residuals with mean residuals (Marra et al. 2019)."""
-
-    grey: bool = False
-    """Compare luminance, not the three colours."""
-    zero_mean: bool = False
-    """Take means of rows and columns off each parity (`zero_mean`)."""
-    wiener: bool = False
-    """Take peaks of the spectrum away (`wiener_dft`), after zero mean if both."""
-    maximum_likelihood: bool = False
-    """Weight the residuals of a fingerprint by their images (`maximum_likelihood`)."""
-    less_common: bool = False
-    """Take the mean over the sources off their fingerprints."""
-    pce: bool = False
-    """Peak-to-correlation energy instead of correlation (`pce`)."""
-    reach: int | None = 0
-    """Shifts that PCE searches, in pixels each way; None: all."""
-
-    def references(self, fingerprints: Sequence[ResidualFingerprint]) -> Tensor:
-        """What residuals are compared with, (K, C, H, W), one for each of K fingerprints.
-
-        Raises UserError: no fingerprint, several sizes or extractors, one without images, or, for
-        maximum likelihood, one that was estimated without `weighted`.
-        """
-        for what in ("shape", "extractor"):
-            found = {getattr(each, what) for each in fingerprints}
-            if len(found) != 1:
-                told = ", ".join(sorted(map(str, found))) or "none"
-                raise UserError(f"fingerprints to compare with: one {what} expected, found {told}")
-        estimates = [
-            maximum_likelihood(each) if self.maximum_likelihood else each.mean
-            for each in fingerprints
-        ]
-        cleaned = self.cleaned(torch.stack(estimates))
-        return cleaned - cleaned.mean(0) if self.less_common else cleaned
-
-    def cleaned(self, x: Tensor) -> Tensor:
-        """Residuals or estimates (N, C, H, W) as they are compared; (N, 1, H, W) if grey."""
-        x = grey(x) if self.grey else x
-        x = zero_mean(x) if self.zero_mean else x
-        return wiener_dft(x) if self.wiener else x
-
-    def scores(self, residuals: Tensor, references: Tensor) -> Tensor:
-        """Scores (N, K) of residuals (N, C, H, W), on their device; higher is more likely."""
-        return self.compared(self.cleaned(residuals), references)
-
-    def compared(self, cleaned: Tensor, references: Tensor) -> Tensor:
-        """Scores (N, K) of what `cleaned` gave."""
-        if self.pce:
-            return pce(cleaned, references, self.reach).pce
-        return correlation(cleaned, references)

@@ -13,8 +13,13 @@ from torch import Tensor
 
 from artfp.core.errors import UserError
 from artfp.passive.residuals import prnu
-from artfp.passive.residuals.prnu import PrnuOptions
+from artfp.passive.residuals.prnu import (
+    clean_residuals,
+    compare_residuals,
+    reference_patterns,
+)
 from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint, correlation
+from artfp.passive.residuals.settings import PrnuSettings
 
 Array = NDArray[np.float64]
 
@@ -192,13 +197,18 @@ def residuals() -> Tensor:
     return torch.randn(4, *SHAPE, generator=torch.Generator().manual_seed(7))
 
 
+def _scores(residuals: Tensor, prints: list[ResidualFingerprint], settings: PrnuSettings) -> Tensor:
+    references = reference_patterns(prints, settings)
+    return compare_residuals(clean_residuals(residuals, settings), references, settings)
+
+
 def test_by_default_it_is_plain_correlation(
     prints: list[ResidualFingerprint], residuals: Tensor
 ) -> None:
     means = torch.stack([each.mean for each in prints])
-    plain = PrnuOptions()
-    assert torch.equal(plain.references(prints), means)
-    found = plain.scores(residuals, plain.references(prints))
+    plain = PrnuSettings()
+    assert torch.equal(reference_patterns(prints, plain), means)
+    found = _scores(residuals, prints, plain)
     assert torch.equal(found, correlation(residuals, means))
 
 
@@ -207,44 +217,48 @@ def _peaks(reach: int | None) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("extras", "clean", "compare"),
+    ("settings", "clean", "compare"),
     [
-        (PrnuOptions(grey=True), prnu.grey, correlation),
-        (PrnuOptions(zero_mean=True), prnu.zero_mean, correlation),
-        (PrnuOptions(wiener=True), prnu.wiener_dft, correlation),
+        (PrnuSettings(grey=True), prnu.grey, correlation),
+        (PrnuSettings(zero_mean=True), prnu.zero_mean, correlation),
+        (PrnuSettings(wiener=True), prnu.wiener_dft, correlation),
         (
-            PrnuOptions(grey=True, zero_mean=True, wiener=True),
+            PrnuSettings(grey=True, zero_mean=True, wiener=True),
             lambda x: prnu.wiener_dft(prnu.zero_mean(prnu.grey(x))),
             correlation,
         ),
-        (PrnuOptions(pce=True), lambda x: x, _peaks(0)),
-        (PrnuOptions(pce=True, reach=None), lambda x: x, _peaks(None)),
-        (PrnuOptions(less_common=True), lambda x: x, lambda a, b: correlation(a, b - b.mean(0))),
+        (PrnuSettings(pce=True), lambda x: x, _peaks(0)),
+        (PrnuSettings(pce=True, max_shift=None), lambda x: x, _peaks(None)),
+        (
+            PrnuSettings(subtract_grand_mean=True),
+            lambda x: x,
+            lambda a, b: correlation(a, b - b.mean(0)),
+        ),
     ],
 )
 def test_each_extra_is_its_function(
     prints: list[ResidualFingerprint],
     residuals: Tensor,
-    extras: PrnuOptions,
+    settings: PrnuSettings,
     clean: Callable[[Tensor], Tensor],
     compare: Callable[[Tensor, Tensor], Tensor],
 ) -> None:
     means = torch.stack([each.mean for each in prints])
-    found = extras.scores(residuals, extras.references(prints))
+    found = _scores(residuals, prints, settings)
     torch.testing.assert_close(found, compare(clean(residuals), clean(means)))
-    plain = PrnuOptions()
-    assert not torch.allclose(found, plain.scores(residuals, plain.references(prints)))
+    plain = PrnuSettings()
+    assert not torch.allclose(found, _scores(residuals, prints, plain))
 
 
 def test_maximum_likelihood(prints: list[ResidualFingerprint]) -> None:
-    found = PrnuOptions(maximum_likelihood=True).references(prints)
+    found = reference_patterns(prints, PrnuSettings(maximum_likelihood=True))
     assert torch.equal(found, torch.stack([prnu.maximum_likelihood(each) for each in prints]))
 
 
 def test_fingerprints_that_cannot_be_compared(prints: list[ResidualFingerprint]) -> None:
     with pytest.raises(UserError, match="one extractor expected, found gaussian, wavelet"):
-        PrnuOptions().references([*prints, _print(3, "wavelet")])
+        reference_patterns([*prints, _print(3, "wavelet")], PrnuSettings())
     with pytest.raises(UserError, match="one shape expected, found none"):
-        PrnuOptions().references([])
+        reference_patterns([], PrnuSettings())
     with pytest.raises(UserError, match="weighted=True"):
-        PrnuOptions(maximum_likelihood=True).references([_print(1, weighted=False)])
+        reference_patterns([_print(1, weighted=False)], PrnuSettings(maximum_likelihood=True))

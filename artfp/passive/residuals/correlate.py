@@ -1,0 +1,113 @@
+"""Correlation of images with the residual fingerprints of several sources."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from artfp.core.errors import UserError
+from artfp.core.progress import Progress
+from artfp.data.files import write_atomic
+from artfp.data.pixels import to_unit
+from artfp.data.reading import Failed, UpperLeft, batch_images, read_images, stack_pixels
+from artfp.data.sources import open_source
+from artfp.data.tables import csv_table
+from artfp.passive.residuals.extractor import load_extractor
+from artfp.passive.residuals.prnu import clean_residuals, compare_residuals, reference_patterns
+from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint
+from artfp.passive.residuals.settings import CorrelateSettings
+
+_BATCH_PIXELS = 1 << 18
+"""Pixels of a batch of several images, at most."""
+
+
+@dataclass(frozen=True)
+class CorrelationTable:
+    """Scores of images with the residual fingerprints of K sources.
+
+    Args:
+        sources: Names of the sources.
+        scores: For each image its name and K scores: correlations in [-1, 1], or peak-to-
+            correlation energies.
+        failed: Names of images that could not be used, with reasons.
+
+    Example:
+        >>> table = CorrelationTable(("nikon", "canon"), {"a.png": (0.01, 0.3)}, [])
+        >>> print(table.to_csv(), end="")
+        image,highest,nikon,canon
+        a.png,canon,0.01,0.3
+    """
+
+    sources: tuple[str, ...]
+    scores: dict[str, tuple[float, ...]]
+    failed: Failed
+
+    def highest(self, image: str) -> str:
+        """Return the source with the largest score of an image."""
+        scores = self.scores[image]
+        return self.sources[scores.index(max(scores))]
+
+    def to_csv(self) -> str:
+        """Return a line for each image: its name, the source with the largest score, all scores."""
+        rows = [[name, self.highest(name), *scores] for name, scores in self.scores.items()]
+        return csv_table(rows, ["image", "highest", *self.sources], floats=".6g")
+
+
+def correlate_images(settings: CorrelateSettings) -> CorrelationTable:
+    """Correlate noise residuals of images with residual fingerprints of sources.
+
+    What `artfp attribute correlate` does: the normalised correlation of Marra et al. 2019 (arXiv
+    1812.11842), by default.
+
+    Args:
+        settings: Images, files of residual fingerprints, and how they are compared.
+
+    Returns:
+        Scores of all images that could be used. With `output` they are also written there, as CSV.
+
+    Raises:
+        UserError: no image can be used, or the fingerprints cannot be compared.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> from artfp.passive.residuals import load_extractor
+        >>> folder = tempfile.mkdtemp()
+        >>> pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+        >>> Image.fromarray(pixels).save(f"{folder}/noise.png")
+        >>> x = to_unit(stack_pixels([pixels]))
+        >>> known = ResidualFingerprint.empty((3, 32, 32), "gaussian", "camera")
+        >>> known.add(load_extractor("gaussian")(x))
+        >>> known.save(f"{folder}/camera.safetensors")
+        >>> files = (f"{folder}/camera.safetensors",)
+        >>> found = correlate_images(
+        ...     CorrelateSettings(data_dir=folder, residual_fingerprints=files, cuda=-1)
+        ... )
+        >>> round(found.scores["noise.png"][0], 3)
+        1.0
+    """
+    known = [ResidualFingerprint.load(path) for path in settings.residual_fingerprints]
+    names = tuple(each.source for each in known)
+    if len(set(names)) < len(names):
+        raise UserError(
+            f"--residual_fingerprints: sources {', '.join(names)}; each takes its own name"
+        )
+    device = settings.torch_device()
+    references = reference_patterns(known, settings).to(device)
+    extractor, source = load_extractor(known[0].extractor), open_source(settings.data_dir)
+    table = CorrelationTable(names, {}, [])
+    with Progress("Correlating", len(source)) as progress:
+        crop = UpperLeft(known[0].shape[1:])
+        images = read_images(source, table.failed, prepare=crop, progress=progress)
+        for batch in batch_images(images, pixels=_BATCH_PIXELS):
+            x = to_unit(stack_pixels([image.pixels for image in batch]).to(device))
+            cleaned = clean_residuals(extractor(x), settings)
+            scores = compare_residuals(cleaned, references, settings).tolist()
+            for image, row in zip(batch, scores, strict=True):
+                table.scores[image.name] = tuple(row)
+    if not table.scores:
+        name, reason = table.failed[0]
+        raise UserError(f"{source.location}: no image can be used ({name}: {reason})")
+    if settings.output is not None:
+        write_atomic(settings.output, table.to_csv())
+    return table
