@@ -117,4 +117,4 @@ def _units(source: ImageSource) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, None, "cameras.py"))
+    sys.exit(run(main, "cameras.py"))

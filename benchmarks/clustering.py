@@ -241,4 +241,4 @@ def _show(rows: list[dict[str, Any]], fusions: list[dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, None, "clustering.py"))
+    sys.exit(run(main, "clustering.py"))

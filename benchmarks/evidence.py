@@ -115,4 +115,4 @@ def obtain(args: argparse.Namespace) -> Decoded:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, None, "evidence.py"))
+    sys.exit(run(main, "evidence.py"))

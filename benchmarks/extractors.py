@@ -173,4 +173,4 @@ def _print(title: str, rows: list[dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, None, "extractors.py"))
+    sys.exit(run(main, "extractors.py"))

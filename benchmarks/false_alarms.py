@@ -208,4 +208,4 @@ def table(rows: list[dict[str, object]]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, None, "false_alarms.py"))
+    sys.exit(run(main, "false_alarms.py"))

@@ -95,4 +95,4 @@ def _row(study: str, name: str, args: argparse.Namespace) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, None, "forecast.py"))
+    sys.exit(run(main, "forecast.py"))

@@ -127,4 +127,4 @@ def figures(logits: NDArray[np.float32], key: NDArray[np.uint8]) -> dict[str, fl
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, None, "generated.py"))
+    sys.exit(run(main, "generated.py"))

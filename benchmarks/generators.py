@@ -83,4 +83,4 @@ def _part(source: ImageSource, start: int, count: int) -> ImageSource:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, None, "generators.py"))
+    sys.exit(run(main, "generators.py"))

@@ -270,4 +270,4 @@ def _table(rows: Sequence[dict[str, Any]]) -> Table:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, None, "learned.py"))
+    sys.exit(run(main, "learned.py"))

@@ -282,4 +282,4 @@ def _table(rows: Sequence[Row]) -> Table:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, None, "passive.py"))
+    sys.exit(run(main, "passive.py"))

@@ -228,4 +228,4 @@ def _table(rows: Sequence[Row]) -> Table:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, None, "passive_jpeg.py"))
+    sys.exit(run(main, "passive_jpeg.py"))

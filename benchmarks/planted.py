@@ -237,4 +237,4 @@ def _table(rows: Sequence[dict[str, Any]]) -> Table:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, None, "planted.py"))
+    sys.exit(run(main, "planted.py"))

@@ -167,4 +167,4 @@ def _show(rows: list[dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, None, "removal.py"))
+    sys.exit(run(main, "removal.py"))

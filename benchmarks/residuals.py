@@ -174,4 +174,4 @@ def _print(title: str, rows: list[dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, None, "residuals.py"))
+    sys.exit(run(main, "residuals.py"))

@@ -233,4 +233,4 @@ def _show(rows: list[dict[str, Any]], everything: float) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(main, None, "splices.py"))
+    sys.exit(run(main, "splices.py"))
