@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from artfp.core.device_options import add_lightning_options, trainer_options
-from artfp.core.errors import UserError
+from artfp.core.device_options import add_lightning_options
+from artfp.generators.settings import GeneratorTrainingSettings
 
 
 def add_training_options(parser: Any) -> None:
@@ -59,38 +59,31 @@ def add_training_options(parser: Any) -> None:
     add_lightning_options(parser, training=True)
 
 
-def training_of(args: Any, **more: Any) -> Any:
-    """The `GanTraining` of the training options, and of more settings by name."""
-    from artfp.generators.training.fit import GanTraining
-
-    folders = [args.data_dir] + ([args.data_dir_b] if args.data_dir_b is not None else [])
-    return GanTraining(
-        args.name,
-        folders,
-        Path(args.output_dir),
+def training_of(args: Any) -> GeneratorTrainingSettings:
+    """Return the settings of a training from its options."""
+    return GeneratorTrainingSettings(
+        model=args.name,
+        data_dir=args.data_dir,
+        data_dir_b=args.data_dir_b,
+        output_dir=Path(args.output_dir),
         size=args.size,
         resolution=args.resolution,
-        changes=_changes(args.set),
+        changes=tuple((args.set or "").split(",")),
         max_steps=args.max_steps,
         batch_size=args.batch_size,
         num_workers=args.num_workers,
         seed=args.seed,
         mirror=args.mirror,
-        celeba=args.use_celeba_preprocessing,
+        use_celeba_preprocessing=args.use_celeba_preprocessing,
         limit=args.limit,
         sample_every=args.sample_every,
         keep_every=args.keep_every,
         checkpoint_minutes=args.checkpoint_minutes,
-        trainer={**trainer_options(args), "max_time": args.max_time},
-        **more,
+        cuda=args.cuda,
+        accelerator=args.accelerator,
+        devices=args.devices,
+        num_nodes=args.num_nodes,
+        strategy=args.strategy,
+        precision=args.precision,
+        max_time=args.max_time,
     )
-
-
-def _changes(text: str | None) -> dict[str, str]:
-    changes = {}
-    for part in filter(None, (text or "").split(",")):
-        name, equals, value = part.partition("=")
-        if not equals:
-            raise UserError(f"--set {part}: write NAME=VALUE")
-        changes[name.strip()] = value.strip()
-    return changes

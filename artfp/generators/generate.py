@@ -1,4 +1,4 @@
-"""Images from a trained generator, written to a folder."""
+"""Images of a trained generator, written to a folder."""
 
 from __future__ import annotations
 
@@ -20,60 +20,27 @@ from artfp.data.naming import output_names
 from artfp.data.pixels import to_8bit, to_unit
 from artfp.data.predict_module import PredictionData
 from artfp.data.resume import Manifest
-from artfp.data.sources import ImageSource
-from artfp.data.writing import (
-    BackgroundWriter,
-    encode_image,
-    pack_zip,
-    suffix_of,
-)
-from artfp.generators import find_model
+from artfp.data.sources import ImageSource, open_source
+from artfp.data.writing import BackgroundWriter, encode_image, pack_zip, suffix_of
 from artfp.generators.base import Generator
+from artfp.generators.registry import find_model
+from artfp.generators.settings import GenerateSettings
 from artfp.generators.weights import load_generator
 from artfp.nn.random_inputs import ImageRandomInputs
 
 IMAGES, ARCHIVE = "images", "images.zip"
 
 
-@dataclass(frozen=True)
-class Generation:
-    """What decides a run.
-
-    Image i depends on the generator, the seed and i alone. Only where another `batch_size` or
-    device makes the machine add up in another order, single pixels move by one level of 256.
-
-    Args: `generator`, its file; `count` of images (of a translator: at most so many of `inputs`,
-    None: all); `label` of a class-conditional generator, None: all in turn; `inputs` of a
-    translator, and `target`, see `Generator.translate`, None: the first of its targets.
-    Raises UserError: a number that cannot be.
-    """
-
-    generator: Path
-    output: Path
-    count: int | None = None
-    seed: int = 0
-    batch_size: int = 64
-    format: str = "png"
-    archive: bool = False
-    label: int | None = None
-    inputs: ImageSource | None = None
-    target: int | None = None
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        suffix_of(self.format)
-        for what, value, least in (
-            ("count", self.count, 1),
-            ("batch_size", self.batch_size, 1),
-            ("seed", self.seed, 0),
-        ):
-            if value is not None and value < least:
-                raise UserError(f"{what} is {value}; it must be {least} or more")
-
-
 @dataclass
 class GeneratedImages:
-    """How a run ended: images in the folder, those of them from before, unusable inputs."""
+    """Result of a run.
+
+    Args:
+        folder: Folder of the images.
+        images: Number of images in it.
+        before: Those of them that were there before.
+        failed: Name and reason of each input that could not be used.
+    """
 
     folder: Path
     images: int = 0
@@ -81,33 +48,62 @@ class GeneratedImages:
     failed: list[tuple[str, str]] = field(default_factory=list)
 
 
-def generate_images(job: Generation) -> GeneratedImages:
-    """Write the images, each whole or not at all; a run that was stopped goes on.
+def generate_images(
+    settings: GenerateSettings, inputs: ImageSource | None = None
+) -> GeneratedImages:
+    """Write images of a generator, each whole or not at all; a run that was stopped goes on.
 
-    Raises UserError: a generator that cannot be loaded or does not fit the job, or a folder that
-    holds a run with other settings.
+    Image i depends on the generator, the seed and i alone. Only where another `batch_size` or
+    device makes the machine add up in another order, single pixels move by one level of 256.
+
+    Args:
+        settings: Generator, number of images, and folder.
+        inputs: Images that a translator translates, instead of those in `settings.data_dir`.
+
+    Returns:
+        What was written.
+
+    Raises:
+        UserError: a generator that cannot be loaded or does not fit the settings, or a folder that
+            holds a run with other settings.
+
+    Example:
+        >>> import tempfile
+        >>> from artfp.generators import build_model
+        >>> from artfp.generators.weights import save_generator
+        >>> model = build_model("dcgan", 16, changes={"width": 4})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = save_generator(model.generator, Path(folder, "dcgan.safetensors"))
+        ...     settings = GenerateSettings(
+        ...         generator=Path(folder, "dcgan.safetensors"), output_dir=Path(folder), count=2
+        ...     )
+        ...     generate_images(settings).images
+        2
     """
-    generator, card = load_generator(job.generator)
-    _check(job, generator)
-    done = GeneratedImages(job.output / IMAGES)
-    if Manifest.claim(job.output, _settings(job), "generate"):
+    device = settings.torch_device()
+    generator, card = load_generator(settings.generator)
+    if inputs is None and settings.data_dir is not None:
+        inputs = open_source(settings.data_dir)
+    _check(settings, generator, inputs)
+    done = GeneratedImages(settings.output_dir / IMAGES)
+    if Manifest.claim(settings.output_dir, _deciding(settings, inputs), "generate"):
         remove_leftovers(done.folder, deep=True)
-    generator.to(job.device)
-    if job.inputs is None:
-        names = _names(job, generator, card)
-        batches = _sampled(job, generator, names)
+    generator.to(device)
+    if inputs is None:
+        names = _names(settings, generator, card)
+        batches = _sampled(settings, generator, names, device)
     else:
-        names = output_names(job.inputs.names, suffix_of(job.format))[: job.count]
-        batches = _translated(job, generator, names, done)
+        names = output_names(inputs.names, suffix_of(settings.format))[: settings.count]
+        batches = _translated(settings, generator, inputs, names, done, device)
     done.before = sum((done.folder / name).is_file() for name in names)
     writer = BackgroundWriter()
     for batch in track(batches, len(names) - done.before, "Generating", len):
         writer.submit(_write, [(done.folder / name, *rest) for name, *rest in batch])
     writer.finish()
-    there = [name for name in names if (done.folder / name).is_file()]
-    done.images = len(there)
-    if job.archive:
-        pack_zip(done.folder, there, job.output / ARCHIVE)
+    present = [name for name in names if (done.folder / name).is_file()]
+    done.images = len(present)
+    if settings.archive:
+        pack_zip(done.folder, present, settings.output_dir / ARCHIVE)
     return done
 
 
@@ -115,73 +111,80 @@ _Images = list[tuple[str, np.ndarray, str]]
 """A batch to write: name, pixels (R, R, 3) and format of each image."""
 
 
-def _sampled(job: Generation, generator: Generator, names: list[str]) -> Iterator[_Images]:
-    """Batches of images, but for those that are there already.
+def _sampled(
+    settings: GenerateSettings, generator: Generator, names: list[str], device: str
+) -> Iterator[_Images]:
+    """Batches of images, without those that exist already.
 
     All batches are of one size, so that an image's neighbours do not depend on the count.
     """
-    size = job.batch_size
+    size = settings.batch_size
     for start in range(0, len(names), size):
-        missing = [n for n in names[start : start + size] if not _there(job, n)]
+        missing = [n for n in names[start : start + size] if not _exists(settings, n)]
         if missing:
-            images = range(start, start + size)
+            numbers = range(start, start + size)
             labels = None
             if generator.classes:
-                chosen = [_label(job, generator, i) for i in images]
-                labels = torch.tensor(chosen, device=job.device)
-            x = generator.sample(ImageRandomInputs(job.seed, images, job.device), labels)
-            generated = dict(zip(names[start : start + size], _pixels(x), strict=False))
-            yield [(name, generated[name], job.format) for name in missing]
+                chosen = [_label(settings, generator, i) for i in numbers]
+                labels = torch.tensor(chosen, device=device)
+            x = generator.sample(ImageRandomInputs(settings.seed, numbers, device), labels)
+            images = dict(zip(names[start : start + size], _pixels(x), strict=False))
+            yield [(name, images[name], settings.format) for name in missing]
         else:
             yield []
 
 
 def _translated(
-    job: Generation, generator: Generator, names: list[str], done: GeneratedImages
+    settings: GenerateSettings,
+    generator: Generator,
+    inputs: ImageSource,
+    names: list[str],
+    done: GeneratedImages,
+    device: str,
 ) -> Iterator[_Images]:
-    """Batches of translated inputs, but for those that are there already."""
-    assert job.inputs is not None
-    target = generator.targets[0] if job.target is None else job.target
-    before = [s for s, name in zip(job.inputs.names, names, strict=False) if _there(job, name)]
-    before += job.inputs.names[len(names) :]
+    """Batches of translated inputs, without those that exist already."""
+    target = generator.targets[0] if settings.target is None else settings.target
+    before = [s for s, name in zip(inputs.names, names, strict=False) if _exists(settings, name)]
+    before += inputs.names[len(names) :]
     side = generator.resolution
-    data = PredictionData(job.inputs, Geometry(side), side, job.batch_size, done=before)
+    data = PredictionData(inputs, Geometry(side), side, settings.batch_size, done=before)
     for batch in data.predict_dataloader():
-        generated = _pixels(generator.translate(to_unit(batch.small.to(job.device)), target))
+        pixels = _pixels(generator.translate(to_unit(batch.small.to(device)), target))
         images: _Images = []
         for slot, position in enumerate(batch.positions):
             if batch.skipped[slot]:
                 continue
             error = batch.errors[slot]
             if error is None:
-                images.append((names[position], generated[slot], job.format))
+                images.append((names[position], pixels[slot], settings.format))
             else:
-                done.failed.append((job.inputs.names[position], error))
+                done.failed.append((inputs.names[position], error))
         yield images
 
 
-def _names(job: Generation, generator: Generator, card: Card) -> list[str]:
+def _names(settings: GenerateSettings, generator: Generator, card: Card) -> list[str]:
     """File names of the images: numbered, in a folder for each class if there are classes."""
-    assert job.count is not None
-    names = [f"{i:06}{suffix_of(job.format)}" for i in range(job.count)]
+    assert settings.count is not None
+    names = [f"{i:06}{suffix_of(settings.format)}" for i in range(settings.count)]
     if generator.classes:
         known = card.get("class_names")
         folders = [
-            # A card may come from a stranger: its names are not to lead out of the folder.
+            # A card may come from a stranger: its names must not lead out of the folder.
             name if isinstance(name, str) and re.fullmatch(r"\w[\w .-]*", name) else str(label)
             for label, name in enumerate(known if isinstance(known, list) else [])
         ]
         folders += map(str, range(len(folders), generator.classes))
-        names = [f"{folders[_label(job, generator, i)]}/{name}" for i, name in enumerate(names)]
+        labels = [_label(settings, generator, i) for i in range(len(names))]
+        names = [f"{folders[label]}/{name}" for label, name in zip(labels, names, strict=True)]
     return names
 
 
-def _label(job: Generation, generator: Generator, image: int) -> int:
-    return image % generator.classes if job.label is None else job.label
+def _label(settings: GenerateSettings, generator: Generator, image: int) -> int:
+    return image % generator.classes if settings.label is None else settings.label
 
 
-def _there(job: Generation, name: str) -> bool:
-    return (job.output / IMAGES / name).is_file()
+def _exists(settings: GenerateSettings, name: str) -> bool:
+    return (settings.output_dir / IMAGES / name).is_file()
 
 
 def _pixels(x: torch.Tensor) -> list[np.ndarray]:
@@ -193,34 +196,35 @@ def _write(path: Path, pixels: np.ndarray, format: str) -> None:
     write_atomic(path, encode_image(pixels, format))
 
 
-def _check(job: Generation, generator: Generator) -> None:
-    """Raises UserError: inputs, a target or a label that do not fit the generator."""
-    name = f"{job.generator} ({generator.model})"
+def _check(settings: GenerateSettings, generator: Generator, inputs: ImageSource | None) -> None:
+    """Raise a UserError if inputs, target or label do not fit the generator."""
+    name = f"{settings.generator} ({generator.model})"
     if find_model(generator.model).translates:
-        if job.inputs is None or job.label is not None:
+        if inputs is None or settings.label is not None:
             raise UserError(f"{name} translates images; give them with --data_dir, no --label")
-        source = os.path.realpath(job.inputs.location)
-        if Path(os.path.realpath(job.output)).is_relative_to(source):
-            raise UserError(f"{job.output} lies in the folder of the images; choose another")
-    elif job.inputs is not None or job.target is not None:
-        raise UserError(f"{name} makes images of its own; leave out --data_dir and --target")
-    elif job.count is None:
-        raise UserError(f"{name} makes images of its own; give their number with --count")
-    if job.target is not None and job.target not in generator.targets:
+        source = os.path.realpath(inputs.location)
+        if Path(os.path.realpath(settings.output_dir)).is_relative_to(source):
+            raise UserError(f"{settings.output_dir} is in the folder of the images; choose another")
+    elif inputs is not None or settings.target is not None:
+        raise UserError(f"{name} needs no input images; leave out --data_dir and --target")
+    elif settings.count is None:
+        raise UserError(f"{name} needs no input images; give the number of images with --count")
+    target, label = settings.target, settings.label
+    if target is not None and target not in generator.targets:
         known = ", ".join(map(str, generator.targets))
-        raise UserError(f"{name} translates to {known}, not to {job.target}")
-    if job.label is not None and not 0 <= job.label < generator.classes:
-        raise UserError(f"{name} has {generator.classes} classes, counted from 0; no {job.label}")
+        raise UserError(f"{name} translates to {known}, not to {target}")
+    if label is not None and label >= generator.classes:
+        raise UserError(f"{name} has {generator.classes} classes, counted from 0; no {label}")
 
 
-def _settings(job: Generation) -> dict[str, object]:
-    """What must be equal for a stopped run to go on; more images may be asked for."""
+def _deciding(settings: GenerateSettings, inputs: ImageSource | None) -> dict[str, object]:
+    """Settings that must be equal for a stopped run to go on; `count` may grow."""
     return {
-        "generator": file_hash(job.generator),
-        "seed": job.seed,
-        "batch_size": job.batch_size,
-        "format": job.format,
-        "label": job.label,
-        "target": job.target,
-        "inputs": None if job.inputs is None else os.path.abspath(job.inputs.location),
+        "generator": file_hash(settings.generator),
+        "seed": settings.seed,
+        "batch_size": settings.batch_size,
+        "format": settings.format,
+        "label": settings.label,
+        "target": settings.target,
+        "inputs": None if inputs is None else os.path.abspath(inputs.location),
     }

@@ -1,11 +1,11 @@
-"""Alterations of a trained generator's weights: what a fingerprint may meet on its way.
+"""Alterations of a trained generator's weights, to test whether a fingerprint survives them.
 
-Each is a function of a generator that returns an altered copy. Touched are the weights alone: the
-parameters of two dimensions and more than three, which are the matrices of linear layers and
+Each is a function of a generator that returns an altered copy. Only the weights are altered: the
+parameters of two dimensions and of more than three, which are the matrices of linear layers and
 embeddings and the kernels of convolutions, as they are stored (before spectral norm or a scale in
-use, to which no alteration is sensitive: all strengths are relative to the tensor). Biases, the
-scales of norms, learned constants and all buffers, such as the running statistics of batch
-normalisation, stay as they are.
+use, which change no alteration: all strengths are relative to the tensor). Biases, the scales of
+norms, learned constants and all buffers, such as the running statistics of batch normalisation,
+stay as they are.
 
 Pruning is by magnitude (Han et al., NeurIPS 2015, arXiv 1506.02626), without training afterwards.
 """
@@ -14,29 +14,36 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from artfp.core.errors import UserError
+from artfp.data.files import file_hash
+from artfp.data.resume import Manifest
 from artfp.generators.base import Generator
+from artfp.generators.settings import AlterSettings
+from artfp.generators.weights import load_generator, save_generator
 
-BITS = range(2, 17)
-"""What weights can be quantised to."""
+QUANTISATION_BITS = range(2, 17)
+"""Numbers of bits that weights can be quantised to."""
 
 
-def weights_of(generator: Generator) -> dict[str, nn.Parameter]:
-    """The parameters that alterations touch, by name, each once."""
+def alterable_weights(generator: Generator) -> dict[str, nn.Parameter]:
+    """Return the parameters that alterations change, by name, each once."""
     return {name: p for name, p in generator.named_parameters() if p.ndim == 2 or p.ndim > 3}
 
 
-def noised(generator: Generator, strength: float, seed: int = 0) -> Generator:
-    """A copy with Gaussian noise on its weights, of `strength` standard deviations of each tensor.
+def add_weight_noise(generator: Generator, strength: float, seed: int = 0) -> Generator:
+    """Return a copy with Gaussian noise on its weights.
 
-    Raises UserError: a strength of 0 or less, or none.
+    The standard deviation is `strength` times that of each tensor's weights.
+
+    Raises UserError: a strength that is not above 0.
     """
     if not 0.0 < strength < math.inf:
         raise UserError(f"noise is {strength:g}; it must be above 0, in deviations of the weights")
@@ -49,36 +56,37 @@ def noised(generator: Generator, strength: float, seed: int = 0) -> Generator:
     return _altered(generator, add)
 
 
-def quantised(generator: Generator, bits: int) -> Generator:
-    """A copy whose weights take 2^bits - 1 evenly spaced values, symmetric about 0, a tensor.
+def quantise_weights(generator: Generator, bits: float) -> Generator:
+    """Return a copy whose weights take 2^bits - 1 evenly spaced values a tensor.
 
-    The outermost are plus and minus the tensor's largest magnitude; each weight goes to the nearest
-    value. Raises UserError: a number of bits not in `BITS`.
+    The values are symmetric about 0, up to the tensor's largest magnitude; each weight goes to the
+    nearest. Raises UserError: a number of bits that is not in `QUANTISATION_BITS`.
     """
-    if bits not in BITS:
-        raise UserError(f"bits is {bits:g}; choose from {BITS[0]} to {BITS[-1]}")
-    top = 2 ** (int(bits) - 1) - 1
+    if bits not in QUANTISATION_BITS:
+        least, most = QUANTISATION_BITS[0], QUANTISATION_BITS[-1]
+        raise UserError(f"quantise is {bits:g}; choose from {least} to {most} bits")
+    levels = 2 ** (int(bits) - 1) - 1
 
     def rounded(weight: Tensor) -> Tensor:
-        step = weight.abs().max() / top
+        step = weight.abs().max() / levels
         return weight if step == 0 else (weight / step).round() * step
 
     return _altered(generator, rounded)
 
 
-def pruned(generator: Generator, share: float) -> Generator:
-    """A copy in which this share of each tensor's weights, the smallest in magnitude, is 0.
+def prune_weights(generator: Generator, fraction: float) -> Generator:
+    """Return a copy in which a fraction of each tensor's weights, the smallest in magnitude, is 0.
 
-    The share counts in each tensor by itself: their scales differ, and by one threshold for all,
-    those of the smallest scale would vanish. Raises UserError: a share not between 0 and 1.
+    Each tensor is pruned by itself: scales differ, and by one threshold for all, the tensors of the
+    smallest scale would vanish. Raises UserError: a fraction that is not between 0 and 1.
     """
-    if not 0.0 < share < 1.0:
-        raise UserError(f"prune is {share:g}; it must be a share above 0 and below 1")
+    if not 0.0 < fraction < 1.0:
+        raise UserError(f"prune is {fraction:g}; it must be a fraction above 0 and below 1")
 
     def cut(weight: Tensor) -> Tensor:
         flat = weight.flatten().clone()
         order = flat.abs().argsort(stable=True)
-        flat[order[: round(share * len(flat))]] = 0.0
+        flat[order[: round(fraction * len(flat))]] = 0.0
         return flat.view_as(weight)
 
     return _altered(generator, cut)
@@ -86,9 +94,15 @@ def pruned(generator: Generator, share: float) -> Generator:
 
 @dataclass(frozen=True)
 class Alteration:
-    """One of `ALTERATIONS` by name, with its strength: deviations, bits or share; `seed` of noise.
+    """An alteration by name, with its strength.
 
-    Raises UserError: no such alteration.
+    Args:
+        by: One of `ALTERATIONS`: noise, quantise or prune.
+        strength: Standard deviations, bits or fraction.
+        seed: Seed of noise.
+
+    Raises:
+        UserError: there is no such alteration.
     """
 
     by: str
@@ -101,28 +115,95 @@ class Alteration:
             raise UserError(f"no alteration is called {self.by!r}; choose from {known}")
 
     def apply(self, generator: Generator) -> Generator:
-        """An altered copy. Raises UserError: a strength that cannot be."""
+        """Return an altered copy. Raises UserError: a strength that is out of range."""
         return ALTERATIONS[self.by](generator, self)
 
     def entry(self) -> dict[str, Any]:
-        """What a card says of it."""
-        strength = int(self.strength) if self.by == "bits" else self.strength
+        """Return the entry of a card."""
+        strength = int(self.strength) if self.by == "quantise" else self.strength
         seed = {"seed": self.seed} if self.by == "noise" else {}
         return {"by": self.by, "strength": strength, **seed}
 
 
 ALTERATIONS: dict[str, Callable[[Generator, Alteration], Generator]] = {
-    "noise": lambda generator, it: noised(generator, it.strength, it.seed),
-    "bits": lambda generator, it: quantised(generator, it.strength),  # type: ignore[arg-type]
-    "prune": lambda generator, it: pruned(generator, it.strength),
+    "noise": lambda generator, it: add_weight_noise(generator, it.strength, it.seed),
+    "quantise": lambda generator, it: quantise_weights(generator, it.strength),
+    "prune": lambda generator, it: prune_weights(generator, it.strength),
 }
-"""All alterations, by the name of their strength."""
+"""All alterations, by the name of their option."""
+
+
+@dataclass(frozen=True)
+class AlteredGenerator:
+    """An altered copy of a generator on disk.
+
+    Args:
+        path: Its file.
+        alteration: What was done.
+    """
+
+    path: Path
+    alteration: Alteration
+
+
+def alter_weights(settings: AlterSettings) -> list[AlteredGenerator]:
+    """Write an altered copy of a generator for each strength.
+
+    The files are `<output_dir>/<alteration>_<strength>.safetensors`. Each card is that of the
+    generator with an entry at the end of the list `altered`: `by`, `strength`, `seed` of noise, and
+    `of`, the SHA-256 of the file that was altered.
+
+    Args:
+        settings: Generator, strengths and folder.
+
+    Returns:
+        The copies: noise, then quantised, then pruned.
+
+    Raises:
+        UserError: a file that holds no generator, or a folder with alterations of another generator
+            or of another seed.
+
+    Example:
+        >>> import tempfile
+        >>> from artfp.generators import build_model
+        >>> model = build_model("dcgan", 16, changes={"width": 4})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "dcgan.safetensors")
+        ...     _ = save_generator(model.generator, path)
+        ...     settings = AlterSettings(generator=path, output_dir=Path(folder), quantise=(8,))
+        ...     [altered.path.name for altered in alter_weights(settings)]
+        ['quantise_8.safetensors']
+    """
+    alterations = [
+        Alteration(name, strength, settings.seed)
+        for name in ALTERATIONS
+        for strength in getattr(settings, name)
+    ]
+    return write_altered(settings.generator, settings.output_dir, alterations)
+
+
+def write_altered(
+    source: Path, output: Path, alterations: Sequence[Alteration]
+) -> list[AlteredGenerator]:
+    """Write an altered copy of a generator's file for each alteration; see `alter_weights`."""
+    generator, card = load_generator(source)
+    copies = [(alteration, alteration.apply(generator)) for alteration in alterations]
+    digest = file_hash(source)
+    seeds = sorted({alteration.seed for alteration in alterations})
+    Manifest.claim(output, {"generator_sha256": digest, "seeds": seeds}, "alter")
+    written = []
+    for alteration, altered in copies:
+        path = output / f"{alteration.by}_{alteration.strength:g}.safetensors"
+        entries = [*card.get("altered", []), {**alteration.entry(), "of": digest}]
+        save_generator(altered, path, {**card, "altered": entries})
+        written.append(AlteredGenerator(path, alteration))
+    return written
 
 
 @torch.no_grad()
 def _altered(generator: Generator, change: Callable[[Tensor], Tensor]) -> Generator:
-    """A copy with `change` made to each of its weights."""
+    """Return a copy with `change` made to each of its weights."""
     altered = copy.deepcopy(generator)
-    for weight in weights_of(altered).values():
+    for weight in alterable_weights(altered).values():
         weight.copy_(change(weight.detach()))
     return altered

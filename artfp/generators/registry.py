@@ -115,6 +115,7 @@ def _of_type(field: str, value: Any, like: Any) -> Any:
         if wanted is bool:
             return {"true": True, "false": False}[str(value).lower()]
         if wanted is tuple:
+            value = (value,) if isinstance(value, str) else value
             return tuple(_of_type(field, part, like[0]) for part in value)
         if wanted is int and int(value) != float(value):
             raise ValueError

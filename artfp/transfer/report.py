@@ -47,8 +47,8 @@ def report(study: Study, decoder: str | None = None, distances: bool = True) -> 
     data, rows = read_all(study, claim(study), decoder)
     apart = study_distances(study) if distances else None
     lines = _lines(data, rows, apart)
-    output, name = study.output, study.training.name
-    title = f"{name}, {study.training.size}, {study.training.resolution} px"
+    output, name = study.output, study.training.model
+    title = f"{name}, {study.training.size}, {study.resolution} px"
     about = (
         f"{title}: trained for {max(row.steps for row in rows)} steps on {len(study.source())} "
         f"images of {Path(study.training.data_dirs[-1]).name}, fingerprinted with "
@@ -74,12 +74,12 @@ def _facts(
     return {
         "artfp": "transfer",
         "software": f"artfp {__version__}",
-        "model": training.name,
+        "model": training.model,
         "size": training.size,
-        "resolution": training.resolution,
+        "resolution": study.resolution,
         "steps": max(snapshots),
         "seed": training.seed,
-        "batch_size": training.batch_size,
+        "batch_size": study.plan.batch_size,
         "config": card["config"],
         "images": len(study.source()),
         "data": [Path(folder).name for folder in training.data_dirs],

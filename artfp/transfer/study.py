@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,10 @@ from artfp.data.resume import Manifest
 from artfp.data.sources import ImageSource, open_source
 from artfp.data.subset import limit_images
 from artfp.generators import find_model
-from artfp.generators.generate import Generation, generate_images
-from artfp.generators.training.fit import GENERATOR, SNAPSHOTS, GanTraining, train_generator
+from artfp.generators.generate import generate_images
+from artfp.generators.settings import GenerateSettings, GeneratorTrainingSettings
+from artfp.generators.training.fit import SNAPSHOTS, TrainingPlan, plan_training, train_generator
+from artfp.generators.training.pretrained import GENERATOR
 from artfp.ownership.assignment import Words, drawn_words
 from artfp.watermark import load_encoder
 from artfp.watermark.embed import IMAGES, Embedding, embed
@@ -57,7 +60,7 @@ class Study:
     is no training; `options` of Lightning's Trainer for embedding.
     """
 
-    training: GanTraining
+    training: GeneratorTrainingSettings
     encoder: str
     word: Words | None = None
     strength: float = 1.0
@@ -79,6 +82,11 @@ class Study:
             raise UserError(
                 f"no control is called {unknown[0]!r}; choose from {', '.join(CONTROLS)}"
             )
+
+    @cached_property
+    def plan(self) -> TrainingPlan:
+        """The trainings, with the numbers that the settings leave to the model."""
+        return plan_training(self.training)
 
     @property
     def output(self) -> Path:
@@ -103,19 +111,17 @@ class Study:
     @property
     def steps(self) -> int:
         """Steps of each training."""
-        assert self.training.max_steps is not None
-        return self.training.max_steps
+        return self.plan.max_steps
 
     @property
     def resolution(self) -> int:
         """Pixels a side of the generator's images."""
-        assert self.training.resolution is not None
-        return self.training.resolution
+        return self.plan.resolution
 
     @property
     def geometry(self) -> Geometry:
         """How the generator's training cuts images."""
-        return Geometry(self.resolution, self.training.celeba)
+        return Geometry(self.resolution, self.training.use_celeba_preprocessing)
 
     def source(self) -> ImageSource:
         """The clean images of the domain that is fingerprinted."""
@@ -123,7 +129,7 @@ class Study:
 
     def inputs(self) -> ImageSource | None:
         """What a translator translates: clean images of the first domain; else None."""
-        if not find_model(self.training.name).translates:
+        if not find_model(self.training.model).translates:
             return None
         return limit_images(open_source(self.training.data_dirs[0]), self.training.limit)
 
@@ -156,7 +162,7 @@ def claim(study: Study) -> Words:
         raise UserError(f"{study.encoder} has {encoder.bits} bits, the fingerprint {word.bits}")
     training = study.training
     settings: dict[str, object] = {
-        "model": training.name,
+        "model": training.model,
         "data": [str(Path(folder).resolve()) for folder in training.data_dirs],
         "limit": training.limit,
         "encoder": file_hash(find_weights(study.encoder, "encoder")),
@@ -215,13 +221,14 @@ def train_all(study: Study) -> None:
         _log.info("training: %s", group)
         settings = replace(
             study.training,
-            data_dirs=folders,
+            data_dir=folders[0],
+            data_dir_b=folders[1] if len(folders) > 1 else None,
             output_dir=output,
             seed=study.training.seed + number,
             keep_every=study.training.keep_every or max(1, study.steps // _SNAPSHOTS_KEPT),
             resume=(output / "checkpoints").is_dir(),
         )
-        train_generator(settings, f"artfp transfer study: {group}")
+        train_generator(settings)
 
 
 def _embedded(study: Study, group: str) -> Path:
@@ -244,16 +251,15 @@ def generate_all(study: Study) -> None:
         _log.info("generating: %s", group)
         for step, generator in snapshots.items():
             last = step == max(snapshots)
-            job = Generation(
-                generator,
-                study.made(group, step).parent,
+            settings = GenerateSettings(
+                generator=generator,
+                output_dir=study.made(group, step).parent,
                 count=study.images if last else min(study.images, study.progress_images),
                 seed=study.image_seed,
-                inputs=study.inputs(),
                 target=study.target,
-                device=study.device,
+                cuda=-1 if study.device == "cpu" else int(study.device.partition(":")[2] or 0),
             )
-            generate_images(job)
+            generate_images(settings, study.inputs())
 
 
 def run_stages(study: Study, stages: Sequence[str]) -> None:

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from artfp import generators as gans
 from artfp.core.errors import UserError
 from artfp.data.pixels import to_8bit
-from artfp.data.sources import open_source
 from artfp.generators import GenerativeModel, Generator, ModelConfig, TrainedNetwork, build_model
-from artfp.generators.generate import Generation, generate_images
+from artfp.generators.generate import GeneratedImages, generate_images
+from artfp.generators.settings import GenerateSettings
 from artfp.generators.weights import save_generator
 from artfp.nn.random_inputs import ImageRandomInputs, RandomInputs
 
@@ -89,8 +89,29 @@ def pixels(folder: Path) -> dict[str, np.ndarray]:
     return {path.relative_to(folder).as_posix(): np.asarray(Image.open(path)) for path in files}
 
 
+def generate(
+    weights: Path,
+    output: Path,
+    count: int | None = None,
+    seed: int = 0,
+    batch_size: int = 64,
+    **more: Any,
+) -> GeneratedImages:
+    return generate_images(
+        GenerateSettings(
+            generator=weights,
+            output_dir=output,
+            count=count,
+            seed=seed,
+            batch_size=batch_size,
+            cuda=-1,
+            **more,
+        )
+    )
+
+
 def test_images_are_those_of_the_generator(weights: Path, tmp_path: Path) -> None:
-    done = generate_images(Generation(weights, tmp_path / "out", 10, seed=3, batch_size=4))
+    done = generate(weights, tmp_path / "out", 10, seed=3, batch_size=4)
     assert (done.images, done.before, done.failed) == (10, 0, [])
     got = pixels(done.folder)
     assert sorted(got) == [f"{i:06}.png" for i in range(10)]
@@ -106,7 +127,7 @@ def test_images_are_those_of_the_generator(weights: Path, tmp_path: Path) -> Non
 def test_the_batch_size_and_the_count_do_not_matter(weights: Path, tmp_path: Path) -> None:
     """But for the order in which a machine adds up: a level of 256, in few pixels."""
     runs = [
-        pixels(generate_images(Generation(weights, tmp_path / f"{n}-{b}", n, 3, b)).folder)
+        pixels(generate(weights, tmp_path / f"{n}-{b}", n, 3, b).folder)
         for n, b in ((20, 20), (20, 7), (13, 7), (5, 1))
     ]
     for run in runs[1:]:
@@ -115,7 +136,7 @@ def test_the_batch_size_and_the_count_do_not_matter(weights: Path, tmp_path: Pat
             assert off.max() <= 1 and off.mean() < 0.01
     for name, image in runs[2].items():  # with one batch size, to the bit
         np.testing.assert_array_equal(image, runs[1][name])
-    other = pixels(generate_images(Generation(weights, tmp_path / "other", 20, 4, 20)).folder)
+    other = pixels(generate(weights, tmp_path / "other", 20, 4, 20).folder)
     assert all((other[name] != image).mean() > 0.5 for name, image in runs[0].items())
 
 
@@ -131,17 +152,17 @@ def test_all_batches_are_of_one_size(
         return sample(self, rng, labels)
 
     monkeypatch.setattr(Generator, "sample", noting)
-    generate_images(Generation(weights, tmp_path / "out", 10, batch_size=4))
+    generate(weights, tmp_path / "out", 10, batch_size=4)
     assert sizes == [4, 4, 4]
 
 
 def test_a_stopped_run_goes_on(weights: Path, tmp_path: Path) -> None:
-    whole = generate_images(Generation(weights, tmp_path / "whole", 20, batch_size=4, archive=True))
-    first = generate_images(Generation(weights, tmp_path / "parts", 9, batch_size=4))
+    whole = generate(weights, tmp_path / "whole", 20, batch_size=4, archive=True)
+    first = generate(weights, tmp_path / "parts", 9, batch_size=4)
     (first.folder / "000002.png").unlink()
     (first.folder / ".0123456789abcdef.tmp").write_bytes(b"cut short")
     before = {path: path.stat().st_mtime_ns for path in first.folder.glob("*.png")}
-    done = generate_images(Generation(weights, tmp_path / "parts", 20, batch_size=4, archive=True))
+    done = generate(weights, tmp_path / "parts", 20, batch_size=4, archive=True)
     assert (done.images, done.before) == (20, 8)
     assert all(path.stat().st_mtime_ns == then for path, then in before.items())
     for name in ("images.zip", *(f"images/{path.name}" for path in whole.folder.iterdir())):
@@ -152,15 +173,13 @@ def test_a_stopped_run_goes_on(weights: Path, tmp_path: Path) -> None:
         assert len(archive.namelist()) == 20
     for options in ({"seed": 1}, {"batch_size": 5}, {"format": "webp"}):
         with pytest.raises(UserError, match="holds a run of 'generate' with other settings"):
-            generate_images(
-                Generation(weights, tmp_path / "parts", 20, **{"batch_size": 4, **options})
-            )
+            generate(weights, tmp_path / "parts", 20, **{"batch_size": 4, **options})
 
 
 def test_classes_have_folders(toys: Callable[..., Path], tmp_path: Path) -> None:
     names = ["cat", "../evil", "", 7, "a dog"]
     path = toys("toy-labelled", 6, class_names=names)
-    done = generate_images(Generation(path, tmp_path / "out", 13, batch_size=4))
+    done = generate(path, tmp_path / "out", 13, batch_size=4)
     got = pixels(done.folder)
     assert len(got) == done.images == 13
     folders = ["cat", "1", "2", "3", "a dog", "5"]
@@ -170,10 +189,10 @@ def test_classes_have_folders(toys: Callable[..., Path], tmp_path: Path) -> None
         assert folder == folders[label]
         level = (np.linspace(-0.8, 0.8, 6)[label] + 0.05 + 1) / 2 * 255
         assert abs(image.mean() - level) < 3
-    only = generate_images(Generation(path, tmp_path / "only", 5, label=4))
+    only = generate(path, tmp_path / "only", 5, label=4)
     assert sorted(pixels(only.folder)) == [f"a dog/{i:06}.png" for i in range(5)]
     with pytest.raises(UserError, match="has 6 classes, counted from 0; no 6"):
-        generate_images(Generation(path, tmp_path / "none", 5, label=6))
+        generate(path, tmp_path / "none", 5, label=6)
 
 
 def test_translations(toys: Callable[..., Path], tmp_path: Path) -> None:
@@ -183,45 +202,38 @@ def test_translations(toys: Callable[..., Path], tmp_path: Path) -> None:
     for level in (10, 100, 200):
         Image.new("RGB", (8, 8), (level, 0, 255)).save(inputs / "deep" / f"{level:03}.bmp")
     (inputs / "bad.png").write_bytes(b"no image")
-    source = open_source(inputs)
-    done = generate_images(
-        Generation(path, tmp_path / "out", inputs=source, target=1, batch_size=2)
-    )
+    done = generate(path, tmp_path / "out", data_dir=str(inputs), target=1, batch_size=2)
     assert done.images == 3 and [name for name, _ in done.failed] == ["bad.png"]
     got = pixels(done.folder)
     assert sorted(got) == [f"deep/{level:03}.png" for level in (10, 100, 200)]
     for name, image in got.items():
         assert (image == (255 - int(name[5:8]), 255, 0)).all()
-    again = generate_images(
-        Generation(path, tmp_path / "out", inputs=source, target=1, batch_size=2)
-    )
+    again = generate(path, tmp_path / "out", data_dir=str(inputs), target=1, batch_size=2)
     assert again.before == 3
-    few = generate_images(
-        Generation(path, tmp_path / "few", 2, inputs=source)
-    )  # to the first target
+    few = generate(path, tmp_path / "few", 2, data_dir=str(inputs))  # to the first target
     assert sorted(pixels(few.folder)) == ["deep/010.png"]
     assert (pixels(few.folder)["deep/010.png"] == (10, 0, 255)).all()
     with pytest.raises(UserError, match="translates to 0, 1, not to 2"):
-        generate_images(Generation(path, tmp_path / "no", inputs=source, target=2))
+        generate(path, tmp_path / "no", data_dir=str(inputs), target=2)
     with pytest.raises(UserError, match="translates images; give them with --data_dir"):
-        generate_images(Generation(path, tmp_path / "no", 3))
-    with pytest.raises(UserError, match="lies in the folder of the images; choose another"):
-        generate_images(Generation(path, inputs / "out", inputs=source))
+        generate(path, tmp_path / "no", 3)
+    with pytest.raises(UserError, match="is in the folder of the images; choose another"):
+        generate(path, inputs / "out", data_dir=str(inputs))
 
 
 def test_what_does_not_fit(weights: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="makes images of its own; give their number with --count"):
-        generate_images(Generation(weights, tmp_path / "out"))
+    with pytest.raises(UserError, match="give the number of images with --count"):
+        generate(weights, tmp_path / "out")
     with pytest.raises(UserError, match="leave out --data_dir and --target"):
-        generate_images(Generation(weights, tmp_path / "out", 3, target=1))
+        generate(weights, tmp_path / "out", 3, target=1)
     with pytest.raises(UserError, match="has 0 classes, counted from 0; no 0"):
-        generate_images(Generation(weights, tmp_path / "out", 3, label=0))
+        generate(weights, tmp_path / "out", 3, label=0)
     for options, message in (
         ({"count": 0}, "count is 0; it must be 1 or more"),
         ({"batch_size": 0}, "batch_size is 0; it must be 1 or more"),
         ({"seed": -1}, "seed is -1; it must be 0 or more"),
-        ({"format": "gif"}, "image format is 'gif'; choose one of png"),
+        ({"format": "gif"}, "--format is 'gif'; choose from png"),
     ):
         with pytest.raises(UserError, match=message):
-            Generation(weights, tmp_path / "out", **{"count": 1, **options})
+            generate(weights, tmp_path / "out", **{"count": 1, **options})
     assert not (tmp_path / "out").exists()

@@ -13,10 +13,10 @@ from artfp.generators import Generator, build_model
 from artfp.generators.perturb_weights import (
     ALTERATIONS,
     Alteration,
-    noised,
-    pruned,
-    quantised,
-    weights_of,
+    add_weight_noise,
+    alterable_weights,
+    prune_weights,
+    quantise_weights,
 )
 from artfp.nn.random_inputs import ImageRandomInputs
 
@@ -34,7 +34,7 @@ def generator() -> Generator:
 
 
 def arrays(generator: Generator) -> dict[str, NDArray[np.float64]]:
-    return {name: p.detach().double().numpy() for name, p in weights_of(generator).items()}
+    return {name: p.detach().double().numpy() for name, p in alterable_weights(generator).items()}
 
 
 @pytest.mark.parametrize(
@@ -51,14 +51,14 @@ def test_weights_are_those_of_convolutions_and_linear_layers(
     generator = build_model(name, 16, changes=changes).generator
     layers = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
     expected = {f"{n}.weight" for n, m in generator.named_modules() if isinstance(m, layers)}
-    assert set(weights_of(generator)) == expected
+    assert set(alterable_weights(generator)) == expected
 
 
-@pytest.mark.parametrize("by", ["noise", "bits", "prune"])
+@pytest.mark.parametrize("by", ["noise", "quantise", "prune"])
 def test_all_else_stays_and_so_does_the_original(by: str, generator: Generator) -> None:
     before = {name: t.clone() for name, t in generator.state_dict().items()}
-    altered = Alteration(by, {"noise": 0.5, "bits": 3, "prune": 0.5}[by]).apply(generator)
-    touched = set(weights_of(generator))
+    altered = Alteration(by, {"noise": 0.5, "quantise": 3, "prune": 0.5}[by]).apply(generator)
+    touched = set(alterable_weights(generator))
     for name, value in altered.state_dict().items():
         assert torch.equal(value, before[name]) != (name in touched)
     for name, value in generator.state_dict().items():
@@ -71,7 +71,7 @@ def test_all_else_stays_and_so_does_the_original(by: str, generator: Generator) 
 
 
 def test_noise_has_the_deviation_that_was_asked_for(generator: Generator) -> None:
-    before, after = arrays(generator), arrays(noised(generator, 0.2, seed=1))
+    before, after = arrays(generator), arrays(add_weight_noise(generator, 0.2, seed=1))
     for name, weight in before.items():
         noise = (after[name] - weight).ravel()
         several = 5 / np.sqrt(noise.size)
@@ -82,13 +82,16 @@ def test_noise_has_the_deviation_that_was_asked_for(generator: Generator) -> Non
     size = min(before[one].size, before[two].size)
     between = [(after[n] - before[n]).ravel()[:size] for n in (one, two)]
     assert abs(np.corrcoef(*between)[0, 1]) < 5 / np.sqrt(size)  # each tensor has its own
-    again, other = arrays(noised(generator, 0.2, seed=1)), arrays(noised(generator, 0.2, seed=2))
+    again, other = (
+        arrays(add_weight_noise(generator, 0.2, seed=1)),
+        arrays(add_weight_noise(generator, 0.2, seed=2)),
+    )
     assert np.array_equal(again[one], after[one]) and not np.array_equal(other[one], after[one])
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8])
 def test_quantised_weights_are_the_nearest_of_all_levels(bits: int, generator: Generator) -> None:
-    after = arrays(quantised(generator, bits))
+    after = arrays(quantise_weights(generator, bits))
     for name, weight in arrays(generator).items():
         top = np.abs(weight).max()
         levels = np.linspace(-top, top, 2**bits - 1)
@@ -100,15 +103,15 @@ def test_quantised_weights_are_the_nearest_of_all_levels(bits: int, generator: G
 
 
 def test_a_tensor_of_zeros_can_be_quantised(generator: Generator) -> None:
-    empty = pruned(generator, 0.5)
-    name, weight = next(iter(weights_of(empty).items()))
+    empty = prune_weights(generator, 0.5)
+    name, weight = next(iter(alterable_weights(empty).items()))
     weight.data.zero_()
-    assert not arrays(quantised(empty, 4))[name].any()
+    assert not arrays(quantise_weights(empty, 4))[name].any()
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_pruned_weights_are_the_smallest_of_each_tensor(share: float, generator: Generator) -> None:
-    after = arrays(pruned(generator, share))
+    after = arrays(prune_weights(generator, share))
     for name, weight in arrays(generator).items():
         flat, kept = weight.ravel(), after[name].ravel()
         gone = kept == 0.0
@@ -118,10 +121,10 @@ def test_pruned_weights_are_the_smallest_of_each_tensor(share: float, generator:
 
 
 def test_equal_weights_are_pruned_no_further_than_their_share(generator: Generator) -> None:
-    equal = pruned(generator, 0.1)
-    name, weight = next(iter(weights_of(equal).items()))
+    equal = prune_weights(generator, 0.1)
+    name, weight = next(iter(alterable_weights(equal).items()))
     weight.data.fill_(0.5)
-    assert (arrays(pruned(equal, 0.25))[name] == 0).sum() == round(0.25 * weight.numel())
+    assert (arrays(prune_weights(equal, 0.25))[name] == 0).sum() == round(0.25 * weight.numel())
 
 
 @pytest.mark.parametrize(
@@ -130,12 +133,12 @@ def test_equal_weights_are_pruned_no_further_than_their_share(generator: Generat
         ("noise", 0.0, "noise is 0; it must be above 0"),
         ("noise", float("nan"), "noise is nan; it must be above 0"),
         ("noise", float("inf"), "noise is inf; it must be above 0"),
-        ("bits", 1, "bits is 1; choose from 2 to 16"),
-        ("bits", 4.5, "bits is 4.5; choose from 2 to 16"),
-        ("bits", 17, "bits is 17; choose from 2 to 16"),
-        ("prune", 1.0, "prune is 1; it must be a share above 0 and below 1"),
-        ("prune", -0.1, "prune is -0.1; it must be a share above 0 and below 1"),
-        ("cut", 1.0, "no alteration is called 'cut'; choose from noise, bits, prune"),
+        ("quantise", 1, "quantise is 1; choose from 2 to 16 bits"),
+        ("quantise", 4.5, "quantise is 4.5; choose from 2 to 16"),
+        ("quantise", 17, "quantise is 17; choose from 2 to 16"),
+        ("prune", 1.0, "prune is 1; it must be a fraction above 0 and below 1"),
+        ("prune", -0.1, "prune is -0.1; it must be a fraction above 0 and below 1"),
+        ("cut", 1.0, "no alteration is called 'cut'; choose from noise, quantise, prune"),
     ],
 )
 def test_strengths_that_cannot_be(
@@ -147,5 +150,5 @@ def test_strengths_that_cannot_be(
 
 def test_what_a_card_says() -> None:
     assert Alteration("noise", 0.05, 3).entry() == {"by": "noise", "strength": 0.05, "seed": 3}
-    assert Alteration("bits", 8.0, 3).entry() == {"by": "bits", "strength": 8}
-    assert set(ALTERATIONS) == {"noise", "bits", "prune"}
+    assert Alteration("quantise", 8.0, 3).entry() == {"by": "quantise", "strength": 8}
+    assert set(ALTERATIONS) == {"noise", "quantise", "prune"}

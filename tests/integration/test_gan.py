@@ -38,14 +38,15 @@ def test_train_and_generate(call: Call, photo_folder: Path, tmp_path: Path) -> N
     words += ["--batch_size", 8, "--seed", 5, "--keep_every", 2]
     code, said, errors = call("gan", *words)
     assert code == 0 and said == [f"wrote {run}/generator.safetensors"]
-    assert len(errors) == 1 and re.fullmatch(
+    assert len(errors) == 2 and re.fullmatch(
         r"120 images to train on; dcgan small at 16 px, \d+ parameters, \d+ of them the "
         r"generator's, 3 steps of 8 images",
         errors[0],
     )
+    assert errors[1].startswith(f"next: artfp gan generate {run}/generator.safetensors")
     assert (run / "snapshots" / "000002.safetensors").is_file()
     card = (run / "card.json").read_text()
-    assert "artfp gan train dcgan --data_dir" in card and str(tmp_path) not in card
+    assert "artfp gan train --model dcgan --data_dir" in card and str(tmp_path) not in card
     code, _, errors = call("gan", *words)
     assert code == 2 and "already holds a training; add --resume" in errors[0]
     assert call("gan", *words, "--resume")[0] == 0
@@ -79,8 +80,8 @@ def test_alter_and_go_on(call: Call, photo_folder: Path, tmp_path: Path) -> None
     assert call("gan", *train, *small, "--output_dir", run, "--max_steps", 2)[0] == 0
     weights, out = run / "generator.safetensors", tmp_path / "altered"
     words = ["alter", "--generator", weights, "--output_dir", out, "--noise", "0.01,0.1"]
-    code, said, errors = call("gan", *words, "--bits", "8", "--prune", "0.5")
-    names = ["noise_0.01", "noise_0.1", "bits_8", "prune_0.5"]
+    code, said, errors = call("gan", *words, "--quantise", "8", "--prune", "0.5")
+    names = ["noise_0.01", "noise_0.1", "quantise_8", "prune_0.5"]
     assert (code, errors) == (0, [])
     assert said == [f"wrote {out}/{name}.safetensors" for name in names]
     altered = load_generator(out / "noise_0.1.safetensors")[1]["altered"]
@@ -88,18 +89,21 @@ def test_alter_and_go_on(call: Call, photo_folder: Path, tmp_path: Path) -> None
 
     on = [*train, "--batch_size", 8, "--max_steps", 2]
     for place, said in (
-        (out / "bits_8.safetensors", "its generator; for 100"),
-        (run, "networks; for 0"),
+        (out / "quantise_8.safetensors", "its generator; the generator is frozen for 100"),
+        (run, "all its networks; the generator is frozen for 0"),
     ):
         tuned = tmp_path / f"tuned_{place.stem}"
         code, _, errors = call("gan", *on, "--init", place, "--output_dir", tuned)
-        assert code == 0 and len(errors) == 2
-        assert errors[0].startswith("going on from 2 steps") and f"{said} steps" in errors[0]
+        assert code == 0 and len(errors) == 3
+        assert (
+            errors[0].startswith("continuing a training of 2 steps")
+            and f"{said} steps" in errors[0]
+        )
         card = (tuned / "card.json").read_text()
         assert '"width": 8' in card and str(tmp_path) not in card
         assert call("gan", *on, "--init", place, "--output_dir", tuned, "--resume")[0] == 0
     assert (
-        load_generator(tmp_path / "tuned_bits_8/generator.safetensors")[1]["training"]["init"][
+        load_generator(tmp_path / "tuned_quantise_8/generator.safetensors")[1]["training"]["init"][
             "altered"
         ][0]["strength"]
         == 8
@@ -162,13 +166,16 @@ def test_two_processes(photo_folder: Path, tmp_path: Path) -> None:
         ([], "artfp gan: error: no action; choose from list, train, generate, alter"),
         (
             ["lst"],
-            "artfp gan: error: unknown action 'lst'; choose from list, train, generate, alter",
+            "artfp gan: error: unknown action 'lst'; did you mean 'list'?",
         ),
-        (["train"], "artfp gan train: error: missing name, --data_dir, --output_dir"),
+        (["train"], "artfp gan train: error: missing --model, --data_dir, --output_dir"),
         (["train", "vae"], "no generative model is called 'vae'; choose from"),
         (["train", "dcgan", "--set", "width"], "--set width: write NAME=VALUE"),
         (["train", "dcgan", "--set", "width=x"], "width is 'x'; it must be like 64"),
-        (["train", "dcgan", "--size", "big"], "dcgan comes in the sizes small, paper, not 'big'"),
+        (
+            ["train", "dcgan", "--size", "big"],
+            "expected one of 'small', 'paper'; found big",
+        ),
         (["train", "dcgan", "--resolution", 48], "dcgan works at 16, 32"),
         (
             ["train", "dcgan", "--resolution", "x"],
@@ -186,12 +193,18 @@ def test_two_processes(photo_folder: Path, tmp_path: Path) -> None:
             ["train", "dcgan", "--freeze_steps", 5],
             "--freeze_steps is for a training that continues another",
         ),
-        (["alter", "--generator", "no.safetensors", "--bits", 8], "no generator at no.safetensors"),
-        (["alter", "--generator", "no", "--noise", "0.1,x"], "--noise 0.1,x: expected numbers"),
-        (["alter", "--generator", "no"], "no alteration; give --noise, --bits or --prune"),
+        (
+            ["alter", "--generator", "no.safetensors", "--quantise", 8],
+            "no generator at no.safetensors",
+        ),
+        (
+            ["alter", "--generator", "no", "--noise", "0.1,x"],
+            "--noise: invalid float,... value: '0.1,x'",
+        ),
+        (["alter", "--generator", "no"], "no alteration; give --noise, --quantise or --prune"),
         (["generate", "--generator", "no.safetensors"], "no generator at no.safetensors"),
         (["generate", "--generator", "no", "--cuda", 99], "--cuda 99: this machine has"),
-        (["generate", "--generator", "no", "--count", 0], "count is 0; it must be 1 or more"),
+        (["generate", "--generator", "no", "--count", 0], "--count is 0; it must be 1 or more"),
     ],
 )
 def test_bad_input_is_one_line(

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from artfp.core.errors import UserError
-from artfp.generators.training.fit import GanTraining
+from artfp.generators.settings import GeneratorTrainingSettings
 from artfp.ownership.assignment import Words
 from artfp.ownership.key import Key
 from artfp.transfer.report import read_elsewhere, report
@@ -33,19 +33,19 @@ def new(
     """A study of a tiny DCGAN on 24 images, in a new folder."""
 
     def make(output: Path | None = None, steps: int = 4, **more: Any) -> Study:
-        training = GanTraining(
-            "dcgan",
-            [str(photo_folder)],
-            output or tmp_path_factory.mktemp("study"),
+        training = GeneratorTrainingSettings(
+            model="dcgan",
+            data_dir=str(photo_folder),
+            output_dir=output or tmp_path_factory.mktemp("study"),
             resolution=32,
-            changes={"width": 8, "ema_decay": 0.5},
+            changes=("width=8", "ema_decay=0.5"),
             max_steps=steps,
             batch_size=8,
             num_workers=0,
             seed=3,
             limit=24,
             keep_every=2,
-            trainer={"accelerator": "cpu", "devices": 1},
+            accelerator="cpu",
         )
         encoder = str(weights / "encoder.safetensors")
         settings = {"word": Words(16, word=WORD), "images": 20, "progress_images": 12}

@@ -1,4 +1,4 @@
-"""What is shown and kept while a generative model trains."""
+"""Pictures and snapshots while a generative model trains."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ import torch
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from artfp.data.bundle import (
-    Card,
-)
+from artfp.data.bundle import Card
 from artfp.data.pixels import to_unit
 from artfp.generators.base import GenerativeModel, Generator, ImageBatch
 from artfp.generators.training.module import GenerativeModule
@@ -20,16 +18,21 @@ from artfp.generators.weights import save_generator
 from artfp.nn.random_inputs import ImageRandomInputs
 
 SHOWN = 64
+"""Images in a picture."""
+
 _A_ROW = 8
 
 
-def gallery(
-    model: GenerativeModel, generator: Generator, inputs: ImageBatch | None = None, seed: int = 0
+def sample_grid(
+    model: GenerativeModel,
+    generator: Generator,
+    inputs: ImageBatch | None = None,
+    seed: int = 0,
 ) -> Tensor:
-    """A grid (3, h, w) in [0, 1] of what a generator of `model` makes, on the CPU.
+    """Return a grid (3, h, w) in [0, 1] of images of a generator of `model`, on the CPU.
 
-    That is 64 images, of all classes in turn; of a translator, for each of its targets a row of
-    `inputs` (8-bit) over a row of what becomes of them.
+    It has 64 images, of all classes in turn; for a translator, for each of its targets a row of
+    `inputs` (8-bit) above a row of their translations.
     """
     device = next(generator.parameters()).device
     if model.translates:
@@ -50,11 +53,15 @@ def gallery(
     return grid
 
 
-class Samples(pl.Callback):
-    """Shows a gallery in TensorBoard every `every` steps, and keeps generators.
+class SampleCallback(pl.Callback):
+    """Pictures in TensorBoard, and snapshots of the generator.
 
-    Args: `inputs` of a translator; `keep_every`, the steps between generators that are kept as
-    `<folder>/<step>.safetensors` with `card`, 0 for none.
+    Args:
+        every: Steps between pictures.
+        inputs: Images that a translator translates.
+        keep_every: Steps between snapshots, 0 for none.
+        folder: Folder of the snapshots, `<folder>/<step>.safetensors`.
+        card: Card of the snapshots.
     """
 
     def __init__(
@@ -71,14 +78,14 @@ class Samples(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Look at the step that has just ended."""
+        """Write what is due after this step."""
         assert isinstance(pl_module, GenerativeModule)
         step = trainer.global_step
         if not trainer.is_global_zero:
             return
         board = getattr(trainer.logger, "experiment", None)
         if step % self.every == 0 and board is not None and hasattr(board, "add_image"):
-            picture = gallery(pl_module.model, pl_module.ema_generator, self.inputs)
+            picture = sample_grid(pl_module.model, pl_module.ema_generator, self.inputs)
             board.add_image("samples", picture, step)
         if self.keep_every and step % self.keep_every == 0:
             path = self.folder / f"{step:06}.safetensors"

@@ -18,20 +18,30 @@ from artfp.data.train_module import TrainingData
 from artfp.generators.base import ImageBatch
 
 MEMORY = 2**29
-"""Bytes of 8-bit images that a training keeps decoded in memory, at most, of each set."""
+"""Bytes of decoded 8-bit images of each set that a training keeps in memory, at most."""
 
-_LOOKED_AT = 64
+_HASHED = 64
+"""Images of each set whose bytes are in the digest."""
 
 
-class GanData(pl.LightningDataModule):
+class GenerativeData(pl.LightningDataModule):
     """Endless batches of 8-bit images; those of a step depend on the seed and the step alone.
 
-    Images are resized centre squares, mirrored half of the time if `mirror`; none is held out.
+    Images are resized centre squares; none is held out.
 
-    Args: `sources`, one for each domain; `batch_size` of a step; `labels` of the images of a
-    single source, see `labels_of`; `celeba`, the published crop; `num_workers`, None: none for
-    images that can be kept in memory, else the CPUs.
-    Raises UserError: fewer than two images in a source.
+    Args:
+        sources: Sets of images, one for each domain.
+        resolution: Side of the images in pixels.
+        batch_size: Images of a step and process.
+        mirror: True to mirror half of the images at random.
+        labels: Labels of the images of a single source, see `labels_of`.
+        celeba: True for the published crop of CelebA images.
+        num_workers: Loader processes; None: none for images that can be kept in memory, else the
+            CPUs.
+        seed: Seed of the order and of the mirroring.
+
+    Raises:
+        UserError: fewer than two images in a source.
     """
 
     def __init__(
@@ -54,7 +64,7 @@ class GanData(pl.LightningDataModule):
                 Geometry(resolution, celeba),
                 batch_size,
                 num_workers,
-                seed * len(sources) + domain,  # lest the domains meet in the same order
+                seed * len(sources) + domain,  # so that the domains have different orders
                 crops=False,
                 mirror=mirror,
                 hold_out=False,
@@ -74,7 +84,7 @@ class GanData(pl.LightningDataModule):
             domain.check()
 
     def first(self, count: int) -> ImageBatch:
-        """The first `count` images of the stream of each domain, for a look at them."""
+        """Return the first `count` images of the stream of each domain."""
         batches: list[ImageBatch] = []
         for batch in _Stream([domain.stream(0) for domain in self.domains]):
             batches.append(batch)
@@ -85,21 +95,21 @@ class GanData(pl.LightningDataModule):
         return ImageBatch(images, torch.cat(labels) if labels else None)[:count]
 
     def train_dataloader(self) -> Iterable[ImageBatch]:
-        """The batches from the trainer's step on."""
+        """Return the batches from the trainer's step on."""
         assert self.trainer is not None
         place = self.trainer.global_step, self.trainer.global_rank, self.trainer.world_size
         return _Stream([domain.stream(*place) for domain in self.domains])
 
     def digest(self) -> str:
-        """SHA-256 over all names and over the bytes of 64 images of each domain, hexadecimal.
+        """Return the SHA-256 of all names and of the bytes of 64 images of each domain, as hex.
 
-        It tells a data set from its fingerprinted copy, which has the same names.
+        It differs between a data set and its fingerprinted copy, which has the same names.
         """
         digest = hashlib.sha256()
         for source in self.sources:
             for name in source.names:
                 digest.update(name.encode("utf-8", "surrogateescape") + b"\n")
-            for index in range(0, len(source), -(-len(source) // _LOOKED_AT)):
+            for index in range(0, len(source), -(-len(source) // _HASHED)):
                 with suppress(ImageError):
                     digest.update(source.read(index))
         return digest.hexdigest()
@@ -121,10 +131,10 @@ class _Stream:
 
 
 def labels_of(source: ImageSource) -> tuple[list[int], list[str]]:
-    """A label for each image, and the names of the classes by label.
+    """Return a label for each image, and the names of the classes by label.
 
-    The labels are those of a StyleGAN `dataset.json`, else each image is of the class of the
-    folder at the top in which it lies.
+    The labels are those of a StyleGAN `dataset.json`, else each image is of the class of its
+    top folder.
 
     Raises UserError: an image without a label, or fewer than two classes.
     """

@@ -1,11 +1,10 @@
-"""One whole training of a generative model: from settings to a generator, a card and a picture."""
+"""Training of a generative model, from settings to a generator, its card and a picture."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,150 +14,174 @@ from pytorch_lightning.callbacks import Callback
 
 from artfp.core.errors import UserError
 from artfp.core.lightning import (
-    check_above,
-    check_not_below,
     last_checkpoint,
-    lightning_options,
     new_trainer,
     precision_of,
-    resumed,
+    resume_from,
+    trainer_arguments,
 )
 from artfp.data.bundle import Card
 from artfp.data.files import file_hash, write_atomic
 from artfp.data.resume import Manifest
 from artfp.data.sources import open_source
 from artfp.data.subset import limit_images
-from artfp.generators import build_model, find_model
-from artfp.generators.base import GenerativeModel, ImageBatch
-from artfp.generators.registry import configure_model
-from artfp.generators.training.callbacks import SHOWN, Samples, gallery
-from artfp.generators.training.data import GanData, labels_of
+from artfp.generators.base import GenerativeModel, ImageBatch, ModelConfig
+from artfp.generators.registry import build_model, configure_model, find_model
+from artfp.generators.settings import GeneratorTrainingSettings, TrainGeneratorSettings
+from artfp.generators.training.callbacks import SHOWN, SampleCallback, sample_grid
+from artfp.generators.training.data import GenerativeData, labels_of
 from artfp.generators.training.module import GenerativeModule
-from artfp.generators.training.pretrained import GENERATOR, Pretrained
+from artfp.generators.training.pretrained import GENERATOR, Pretrained, load_pretrained
 from artfp.generators.weights import load_generator, save_generator
 from artfp.reporting.image_grid import encode_picture
 
 SNAPSHOTS = "snapshots"
 
+_RESOLUTION = 32
+
 _log = logging.getLogger("artfp")
 
 
-@dataclass
-class GanTraining:
-    """What decides a training of a generative model; see `artfp gan train --help` for each.
+@dataclass(frozen=True)
+class TrainedGenerator:
+    """Result of a training.
 
-    `data_dirs` has a folder, zip or list for each domain of the model. `changes` are made to its
-    configuration. `max_steps` and `batch_size` (of a turn, in each process) are the
-    configuration's where they are None. `limit`: at most so many images of each domain. `init` is
-    what the training goes on from: resolution and configuration are then the generator's, and in
-    the first `hold` steps only the other networks learn (None: see `Pretrained`). `trainer` holds
-    further arguments of Lightning's Trainer.
-
-    Raises UserError: a number that cannot be, or a generator of another model.
+    Args:
+        path: File of the generator.
+        card: Its card, with the SHA-256 of the file.
     """
 
-    name: str
-    data_dirs: Sequence[str]
-    output_dir: Path
-    size: str = "small"
-    resolution: int | None = None
-    changes: dict[str, Any] = field(default_factory=dict)
-    init: Pretrained | None = None
-    freeze_steps: int | None = None
-    max_steps: int | None = None
-    batch_size: int | None = None
-    num_workers: int | None = None
-    seed: int = 0
-    mirror: bool = True
-    celeba: bool = False
-    limit: int | None = None
-    sample_every: int = 250
-    keep_every: int = 0
-    checkpoint_minutes: float = 10.0
-    resume: bool = False
-    trainer: dict[str, Any] = field(default_factory=dict)
+    path: Path
+    card: Card
 
-    def __post_init__(self) -> None:
-        if self.init is not None:
-            self._follow(self.init)
-        elif self.freeze_steps is not None:
-            raise UserError(
-                "--freeze_steps is for a training that continues another; give --init as well"
-            )
-        self.resolution = 32 if self.resolution is None else self.resolution
-        config = configure_model(self.name, self.resolution, self.size, self.changes)
-        self.max_steps = config.steps if self.max_steps is None else self.max_steps
-        self.batch_size = config.batch_size if self.batch_size is None else self.batch_size
-        check_above(vars(self), "max_steps", "batch_size", "sample_every", "checkpoint_minutes")
-        check_not_below(vars(self), "seed", "keep_every", "freeze_steps")
-        precision_of(self.trainer)
-        domains = find_model(self.name).domains
-        if len(self.data_dirs) != domains:
-            raise UserError(
-                f"{self.name} is trained on {domains} set{'s'[: domains - 1]} of images; "
-                f"{len(self.data_dirs)} given"
-            )
 
-    def _follow(self, pretrained: Pretrained) -> None:
-        """Take the configuration of what the training goes on from; `changes` are made to it."""
-        generator = pretrained.generator
-        for what, own, given in (
-            ("model", generator.model, self.name),
-            ("resolution", generator.resolution, self.resolution),
-        ):
-            if given not in (own, None):
-                raise UserError(f"init holds a generator of {what} {own}, not {given}")
-        self.resolution = generator.resolution
-        self.changes = {**asdict(generator.config), **self.changes}
-        self.freeze_steps = (
-            pretrained.freeze_steps if self.freeze_steps is None else self.freeze_steps
+@dataclass(frozen=True)
+class TrainingPlan:
+    """Settings of a training with all numbers that these leave to the model.
+
+    Args:
+        settings: What the user gave.
+        config: Configuration of the model.
+        resolution: Side of the images in pixels.
+        max_steps: Training steps.
+        batch_size: Images in an update and process.
+        freeze_steps: First steps in which the generator is frozen.
+        pretrained: Trained generator that the training continues, if any.
+    """
+
+    settings: GeneratorTrainingSettings
+    config: ModelConfig
+    resolution: int
+    max_steps: int
+    batch_size: int
+    freeze_steps: int = 0
+    pretrained: Pretrained | None = None
+
+    def build(self, classes: int) -> GenerativeModel:
+        """Build the untrained model."""
+        settings, changes = self.settings, asdict(self.config)
+        return build_model(
+            settings.model, self.resolution, settings.size, settings.seed, classes, changes
         )
 
 
-def train_generator(settings: GanTraining, command: str = "", config: str = "") -> Path | None:
-    """Train, keep checkpoints, and write the generator, its card and a picture; the generator.
+def plan_training(settings: GeneratorTrainingSettings) -> TrainingPlan:
+    """Return the plan of a training.
 
-    `command` goes into the card; `config`, text, into `<output_dir>/config.yaml`.
-    Goes on from `<output_dir>/checkpoints/last.ckpt` when `resume` is set and there is one, to the
-    same result as without an interruption; `max_steps` may be raised to train for longer.
-    Returns None on all processes but the first. Raises UserError on settings that cannot work.
+    Raises UserError: there is no such model or number, or --init is of another model.
     """
-    output, resume = settings.output_dir, resumed(settings)
-    sources = [limit_images(open_source(folder), settings.limit) for folder in settings.data_dirs]
-    labels, class_names = (
-        labels_of(sources[0]) if find_model(settings.name).labelled else (None, [])
+    pretrained, changes, resolution = None, settings.config_changes(), settings.resolution
+    freeze_steps = 0
+    if isinstance(settings, TrainGeneratorSettings) and settings.init is not None:
+        pretrained = load_pretrained(settings.init)
+        generator = pretrained.generator
+        for what, own, given in (
+            ("model", generator.model, settings.model),
+            ("resolution", generator.resolution, resolution),
+        ):
+            if given not in (own, None):
+                raise UserError(f"--init holds a generator of {what} {own}, not {given}")
+        resolution = generator.resolution
+        changes = {**asdict(generator.config), **changes}
+        asked = settings.freeze_steps
+        freeze_steps = pretrained.freeze_steps if asked is None else asked
+    resolution = _RESOLUTION if resolution is None else resolution
+    config = configure_model(settings.model, resolution, settings.size, changes)
+    precision_of({"precision": settings.precision})
+    domains = find_model(settings.model).domains
+    if len(settings.data_dirs) != domains:
+        raise UserError(
+            f"{settings.model} is trained on {domains} set{'s'[: domains - 1]} of images; "
+            f"{len(settings.data_dirs)} given"
+        )
+    return TrainingPlan(
+        settings,
+        config,
+        resolution,
+        max_steps=settings.max_steps or config.steps,
+        batch_size=settings.batch_size or config.batch_size,
+        freeze_steps=freeze_steps,
+        pretrained=pretrained,
     )
-    model = _model(settings, len(class_names))
-    assert settings.max_steps is not None and settings.batch_size is not None
-    assert settings.resolution is not None
-    module = GenerativeModule(model, settings.max_steps, settings.batch_size, settings.seed)
-    if settings.init is not None:
-        module.fine_tuning = settings.init.load_into(module, settings.freeze_steps or 0)
-    data = GanData(
+
+
+def train_generator(settings: GeneratorTrainingSettings) -> TrainedGenerator | None:
+    """Train a generative model.
+
+    Writes into `settings.output_dir`: generator.safetensors, card.json, sample.png, config.yaml,
+    checkpoints/, snapshots/ and tensorboard/. With `settings.resume` it continues from the last
+    checkpoint, to the same result as without an interruption; `max_steps` may be raised.
+
+    Args:
+        settings: Model, images, length and device.
+
+    Returns:
+        The trained generator; None on all processes but the first.
+
+    Raises:
+        UserError: settings that cannot work, or images that cannot be read.
+        KeyboardInterrupt: the training was interrupted; its last checkpoint is there.
+
+    Example:
+        >>> settings = TrainGeneratorSettings(model="dcgan", data_dir="photos", output_dir="run")
+        >>> train_generator(settings)  # doctest: +SKIP
+    """
+    plan, resume = plan_training(settings), resume_from(settings)
+    output = settings.output_dir
+    sources = [limit_images(open_source(folder), settings.limit) for folder in settings.data_dirs]
+    labelled = find_model(settings.model).labelled
+    labels, class_names = labels_of(sources[0]) if labelled else (None, [])
+    model = plan.build(len(class_names))
+    module = GenerativeModule(model, plan.max_steps, plan.batch_size, settings.seed)
+    if plan.pretrained is not None:
+        module.fine_tuning = plan.pretrained.load_into(module, plan.freeze_steps)
+    data = GenerativeData(
         sources,
-        settings.resolution,
-        settings.batch_size * module.updates_per_step,
+        plan.resolution,
+        plan.batch_size * module.updates_per_step,
         settings.mirror,
         labels,
-        settings.celeba,
+        settings.use_celeba_preprocessing,
         settings.num_workers,
         settings.seed,
     )
     data.check()
-    deciding = _deciding(settings, model, data)
-    described = {k: v for k, v in deciding.items() if k not in ("model", "config", "resolution")}
+    inputs = _deciding_inputs(plan, data)
+    described = {k: v for k, v in inputs.items() if k not in ("model", "config", "resolution")}
+    command = settings.command_line("artfp gan train", names_only=True)
     card: Card = {
         "class_names": class_names,
         "training": {"command": command, "images": len(data), **described},
     }
-    inputs = data.first(SHOWN) if model.translates else None
-    samples = Samples(settings.sample_every, inputs, settings.keep_every, output / SNAPSHOTS, card)
-    trainer = _trainer(settings, samples)
-    Manifest.claim(output, deciding, "gan")
+    shown = data.first(SHOWN) if model.translates else None
+    samples = SampleCallback(
+        settings.sample_every, shown, settings.keep_every, output / SNAPSHOTS, card
+    )
+    trainer = _make_trainer(settings, plan.max_steps, samples)
+    Manifest.claim(output, inputs, "gan")
     if trainer.is_global_zero:
-        if config:
-            write_atomic(output / "config.yaml", config)
-        _say(settings, model, data)
+        write_atomic(output / "config.yaml", settings.to_yaml())
+        _log_start(plan, model, data)
     with torch.random.fork_rng(devices=[]):  # each step seeds torch's own generators
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=resume is not None)
     if trainer.interrupted:
@@ -166,78 +189,72 @@ def train_generator(settings: GanTraining, command: str = "", config: str = "") 
     trainer.save_checkpoint(last_checkpoint(output), weights_only=False)
     if not trainer.is_global_zero:
         return None
-    return _finish(output, module.cpu(), card, inputs)
+    return _write_results(output, module.cpu(), card, shown)
 
 
-def _finish(output: Path, module: GenerativeModule, card: Card, inputs: ImageBatch | None) -> Path:
-    """Write the generator, its card and a picture; the generator's file."""
+def _write_results(
+    output: Path, module: GenerativeModule, card: Card, shown: ImageBatch | None
+) -> TrainedGenerator:
+    """Write the generator, its card and a picture."""
     path = output / GENERATOR
     whole = save_generator(module.ema_generator, path, {**card, "step": module.global_step})
-    load_generator(path)  # what was written can be read
+    load_generator(path)  # check that it can be read
     whole["sha256"] = file_hash(path)
     write_atomic(output / "card.json", json.dumps(whole, indent=2) + "\n")
-    write_atomic(
-        output / "sample.png", encode_picture(gallery(module.model, module.ema_generator, inputs))
-    )
-    return path
+    picture = sample_grid(module.model, module.ema_generator, shown)
+    write_atomic(output / "sample.png", encode_picture(picture))
+    return TrainedGenerator(path, whole)
 
 
-def _model(settings: GanTraining, classes: int) -> GenerativeModel:
-    size, changes = settings.size, settings.changes
-    assert settings.resolution is not None
-    return build_model(settings.name, settings.resolution, size, settings.seed, classes, changes)
-
-
-def _deciding(settings: GanTraining, model: GenerativeModel, data: GanData) -> dict[str, Any]:
-    """What two trainings have in common that come to the same; goes into the card."""
-    pretrained = settings.init
-    init = (
-        {}
-        if pretrained is None
-        else {"init": pretrained.describe(), "freeze_steps": settings.freeze_steps}
-    )
+def _deciding_inputs(plan: TrainingPlan, data: GenerativeData) -> dict[str, Any]:
+    """Inputs that decide the result of a training; they go into the card."""
+    settings, init = plan.settings, {}
+    if plan.pretrained is not None:
+        init = {"init": plan.pretrained.describe(), "freeze_steps": plan.freeze_steps}
     return {
         **init,
-        "model": settings.name,
-        "config": asdict(model.config),
-        "resolution": settings.resolution,
+        "model": settings.model,
+        "config": asdict(plan.config),
+        "resolution": plan.resolution,
         "seed": settings.seed,
-        "batch_size": settings.batch_size,
+        "batch_size": plan.batch_size,
         "mirror": settings.mirror,
-        "celeba": settings.celeba,
+        "celeba": settings.use_celeba_preprocessing,
         "data": [Path(folder).name for folder in settings.data_dirs],
         "data_sha256": data.digest(),
     }
 
 
-def _trainer(settings: GanTraining, samples: Callback) -> pl.Trainer:
-    options = lightning_options(settings, settings.max_steps, [samples])
-    trainer = new_trainer(**options)
-    if trainer.world_size > 1 and settings.trainer.get("strategy", "auto") in ("auto", "ddp"):
-        # In each turn the other players' weights are without use.
-        options["strategy"] = "ddp_find_unused_parameters_true"
-        trainer = new_trainer(**options)
+def _make_trainer(
+    settings: GeneratorTrainingSettings, max_steps: int, samples: Callback
+) -> pl.Trainer:
+    arguments = trainer_arguments(settings, max_steps, [samples])
+    trainer = new_trainer(**arguments)
+    if trainer.world_size > 1 and settings.strategy in ("auto", "ddp"):
+        # In each update the weights of the other networks are unused.
+        arguments["strategy"] = "ddp_find_unused_parameters_true"
+        trainer = new_trainer(**arguments)
     return trainer
 
 
-def _say(settings: GanTraining, model: GenerativeModel, data: GanData) -> None:
-    generator = sum(p.numel() for p in model.generator.parameters())
-    if settings.init is not None:
+def _log_start(plan: TrainingPlan, model: GenerativeModel, data: GenerativeData) -> None:
+    pretrained = plan.pretrained
+    if pretrained is not None:
         _log.info(
-            "going on from %d steps of a training, from %s; for %d steps the generator waits",
-            settings.init.steps,
-            "its generator" if settings.init.networks is None else "all its networks",
-            settings.freeze_steps,
+            "continuing a training of %d steps with %s; the generator is frozen for %d steps",
+            pretrained.steps,
+            "its generator" if pretrained.networks is None else "all its networks",
+            plan.freeze_steps,
         )
     _log.info(
         "%d images to train on; %s %s at %d px, %d parameters, %d of them the generator's, "
         "%d steps of %d images",
         len(data),
-        settings.name,
-        settings.size if settings.init is None else "as it was",
-        settings.resolution,
+        plan.settings.model,
+        plan.settings.size if pretrained is None else "as it was",
+        plan.resolution,
         sum(p.numel() for p in model.parameters()),
-        generator,
-        settings.max_steps,
-        settings.batch_size,
+        sum(p.numel() for p in model.generator.parameters()),
+        plan.max_steps,
+        plan.batch_size,
     )

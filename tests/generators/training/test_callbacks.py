@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from artfp.generators import ImageBatch, build_model
-from artfp.generators.training.callbacks import gallery
+from artfp.generators.training.callbacks import sample_grid
 
 SIDE = 32
 
 
 @pytest.mark.parametrize("count", [3, 8, 12])
-def test_a_translators_gallery(count: int) -> None:
+def test_a_translators_sample_grid(count: int) -> None:
     model = build_model(
         "cyclegan", SIDE, changes={"width": 2, "discriminator_width": 2, "residual_blocks": 1}
     )
@@ -21,7 +21,7 @@ def test_a_translators_gallery(count: int) -> None:
         + torch.arange(count, dtype=torch.uint8)[:, None, None, None]
         for domain in (1, 2)
     )
-    grid = gallery(model, model.generator, ImageBatch(images))
+    grid = sample_grid(model, model.generator, ImageBatch(images))
     shown, step = min(count, 8), SIDE + 2
     assert grid.shape == (3, 4 * step + 2, shown * step + 2)
     for row, domain in ((0, 0), (2, 1)):  # those of the target 1 come first

@@ -18,7 +18,7 @@ from artfp.data import sources
 from artfp.data.sources import open_source
 from artfp.data.train_module import TrainingData
 from artfp.generators.base import ImageBatch
-from artfp.generators.training.data import GanData, labels_of
+from artfp.generators.training.data import GenerativeData, labels_of
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def flat(tmp_path: Path) -> Path:
 
 
 def batches(
-    data: GanData, steps: int, start: int = 0, rank: int = 0, world: int = 1
+    data: GenerativeData, steps: int, start: int = 0, rank: int = 0, world: int = 1
 ) -> list[ImageBatch]:
     data.trainer = SimpleNamespace(  # type: ignore[assignment]
         global_step=start, global_rank=rank, world_size=world
@@ -47,7 +47,7 @@ def levels(images: torch.Tensor) -> list[int]:
 
 
 def test_all_images_are_shown_and_none_is_held_out(flat: Path) -> None:
-    data = GanData([open_source(flat)], 8, 5, seed=3)
+    data = GenerativeData([open_source(flat)], 8, 5, seed=3)
     assert len(data) == 17
     got = batches(data, 34)
     assert got[0].x.shape == (5, 3, 8, 8) and got[0].labels is None
@@ -55,11 +55,11 @@ def test_all_images_are_shown_and_none_is_held_out(flat: Path) -> None:
     everything = sorted([*range(10), *range(100, 107)])
     for epoch in range(10):
         assert sorted(seen[17 * epoch : 17 * epoch + 17]) == everything
-    later = batches(GanData([open_source(flat)], 8, 5, seed=3), 3, start=20)
+    later = batches(GenerativeData([open_source(flat)], 8, 5, seed=3), 3, start=20)
     assert [levels(b.x) for b in later] == [levels(b.x) for b in got[20:23]]
     assert levels(data.first(3).x) == levels(got[0].x)[:3]
     assert levels(data.first(13).x) == [level for b in got[:3] for level in levels(b.x)][:13]
-    shared = batches(GanData([open_source(flat)], 8, 5, seed=3), 4, rank=1, world=2)
+    shared = batches(GenerativeData([open_source(flat)], 8, 5, seed=3), 4, rank=1, world=2)
     assert [levels(b.x) for b in shared] == [levels(b.x) for b in got[1:8:2]]
 
 
@@ -67,10 +67,10 @@ def test_labels_are_those_of_the_folders(flat: Path) -> None:
     source = open_source(flat)
     labels, names = labels_of(source)
     assert names == ["dark", "light"] and labels == [0] * 10 + [1] * 7
-    for batch in batches(GanData([source], 8, 6, labels=labels), 6):
+    for batch in batches(GenerativeData([source], 8, 6, labels=labels), 6):
         assert batch.labels is not None and batch.labels.dtype == torch.int64
         assert batch.labels.tolist() == [int(level >= 100) for level in levels(batch.x)]
-    first = GanData([source], 4, 3, labels=labels).first(8)
+    first = GenerativeData([source], 4, 3, labels=labels).first(8)
     assert first.labels is not None and len(first.labels) == len(first) == 8
     assert first.labels.tolist() == [int(level >= 100) for level in levels(first.x)]
 
@@ -79,7 +79,7 @@ def test_an_unreadable_image_gives_its_place_with_the_label(flat: Path) -> None:
     for level in (3, 4, 9):
         (flat / "dark" / f"{level:03}.png").write_bytes(b"no image")
     source = open_source(flat)
-    got = batches(GanData([source], 8, 6, labels=labels_of(source)[0]), 12)
+    got = batches(GenerativeData([source], 8, 6, labels=labels_of(source)[0]), 12)
     seen = {level for batch in got for level in levels(batch.x)}
     assert seen == {*range(10), *range(100, 107)} - {3, 4, 9}
     for batch in got:
@@ -112,11 +112,11 @@ def test_labels_that_are_missing(flat: Path) -> None:
 
 
 def test_domains_do_not_meet_in_one_order(flat: Path) -> None:
-    data = GanData([open_source(flat / "dark")] * 2, 8, 10)
+    data = GenerativeData([open_source(flat / "dark")] * 2, 8, 10)
     for batch in batches(data, 3):
         one, two = (levels(images) for images in batch.images)
         assert sorted(one) == sorted(two) == list(range(10)) and one != two
-    mixed = GanData([open_source(flat / "dark"), open_source(flat / "light")], 8, 4)
+    mixed = GenerativeData([open_source(flat / "dark"), open_source(flat / "light")], 8, 4)
     for batch in batches(mixed, 5):
         one, two = (levels(images) for images in batch.images)
         assert max(one) < 10 and min(two) >= 100
@@ -127,10 +127,10 @@ def test_mirroring_is_a_choice_and_crops_are_none(tmp_path: Path) -> None:
     ramp[..., 0] = np.arange(12) * 10
     for number in range(4):
         Image.fromarray(ramp + np.uint8(number)).save(tmp_path / f"{number}.png")
-    plain = batches(GanData([open_source(tmp_path)], 8, 4, mirror=False), 20)
+    plain = batches(GenerativeData([open_source(tmp_path)], 8, 4, mirror=False), 20)
     whole = {image.numpy().tobytes() for batch in plain for image in batch.x}
     assert len(whole) == 4
-    kinds = [i for b in batches(GanData([open_source(tmp_path)], 8, 4), 50) for i in b.x]
+    kinds = [i for b in batches(GenerativeData([open_source(tmp_path)], 8, 4), 50) for i in b.x]
     turned = [image[0, 0, 0] > image[0, 0, -1] for image in kinds]
     assert abs(sum(map(int, turned)) - 100) < 4 * 7
     for image, mirrored in zip(kinds, turned, strict=True):
@@ -165,9 +165,9 @@ def test_images_kept_in_memory_are_read_once(flat: Path, monkeypatch: pytest.Mon
 
 
 def test_the_digest_tells_data_from_data(flat: Path) -> None:
-    digest = GanData([open_source(flat)], 8, 4).digest()
-    assert digest == GanData([open_source(flat)], 16, 2).digest() and len(digest) == 64
+    digest = GenerativeData([open_source(flat)], 8, 4).digest()
+    assert digest == GenerativeData([open_source(flat)], 16, 2).digest() and len(digest) == 64
     Image.new("RGB", (12, 9), (77,) * 3).save(flat / "dark" / "004.png")
-    changed = GanData([open_source(flat)], 8, 4).digest()
+    changed = GenerativeData([open_source(flat)], 8, 4).digest()
     (flat / "dark" / "004.png").rename(flat / "dark" / "0041.png")
-    assert len({digest, changed, GanData([open_source(flat)], 8, 4).digest()}) == 3
+    assert len({digest, changed, GenerativeData([open_source(flat)], 8, 4).digest()}) == 3

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+import yaml
 from PIL import Image
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from safetensors.torch import load_file
@@ -31,8 +32,9 @@ from artfp.generators import (
     build_model,
 )
 from artfp.generators.base import TrainingStep, to_signed
-from artfp.generators.training import fit as gan_fit
-from artfp.generators.training.fit import GanTraining, train_generator
+from artfp.generators.settings import TrainGeneratorSettings
+from artfp.generators.training import fit as generator_fit
+from artfp.generators.training.fit import plan_training, train_generator
 from artfp.generators.training.pretrained import load_pretrained
 from artfp.generators.weights import load_generator
 from artfp.nn.random_inputs import ImageRandomInputs, RandomInputs
@@ -58,21 +60,45 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def text(value: Any) -> str:
+    """A number of a configuration, or several, as `--set` takes them."""
+    return ":".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def train(job: TrainGeneratorSettings) -> Path | None:
+    """Train; the generator's file."""
+    trained = train_generator(job)
+    return None if trained is None else trained.path
+
+
+def content(path: Path) -> tuple[Any, dict[str, bytes]]:
+    """The card of a generator's file but for the command, and its weights."""
+    card = load_generator(path)[1]
+    del card["training"]["command"]
+    return card, {name: value.numpy().tobytes() for name, value in load_file(path).items()}
+
+
 @pytest.fixture
-def settings(shapes: Path, tmp_path: Path) -> Callable[..., GanTraining]:
+def settings(shapes: Path, tmp_path: Path) -> Callable[..., TrainGeneratorSettings]:
     """Make the settings of a training of 8 steps at 16 px; options override."""
 
-    def make(output: str = "out", name: str = "dcgan", **options: Any) -> GanTraining:
+    def make(
+        output: str = "out", name: str = "dcgan", changes: dict[str, Any] | None = None, **more: Any
+    ) -> TrainGeneratorSettings:
+        if changes is None:
+            changes = {} if name.startswith("toy") else {"width": 8}
         defaults: dict[str, Any] = {
-            "data_dirs": [str(shapes)],
+            "data_dir": str(shapes),
             "resolution": 16,
-            "changes": {} if name.startswith("toy") else {"width": 8},
             "batch_size": 8,
             "max_steps": 8,
             "seed": 4,
-            "trainer": {"accelerator": "cpu", "devices": 1},
+            "accelerator": "cpu",
         }
-        return GanTraining(name, output_dir=tmp_path / output, **{**defaults, **options})
+        texts = tuple(f"{name}={text(value)}" for name, value in changes.items())
+        return TrainGeneratorSettings(
+            model=name, output_dir=tmp_path / output, changes=texts, **{**defaults, **more}
+        )
 
     return make
 
@@ -128,12 +154,12 @@ def test_training_lowers_the_distance_to_the_data(
     folder: str,
     steps: int,
     changes: dict[str, Any],
-    settings: Callable[..., GanTraining],
+    settings: Callable[..., TrainGeneratorSettings],
     shapes: Path,
 ) -> None:
     options = {"batch_size": 32, "mirror": False, "changes": changes, "max_steps": steps}
-    job = settings(name=name, data_dirs=[str(shapes / folder)], **options)
-    path = train_generator(job)
+    job = settings(name=name, data_dir=str(shapes / folder), **options)
+    path = train(job)
     assert path is not None
     files = sorted(Path(job.data_dirs[0]).rglob("*.png"))
     pixels = np.stack([np.asarray(Image.open(file)) for file in files])
@@ -149,7 +175,7 @@ def test_training_lowers_the_distance_to_the_data(
 
 @pytest.mark.parametrize("name", ["dcgan", "sngan"])
 def test_a_resumed_run_equals_an_uninterrupted_one(
-    name: str, settings: Callable[..., GanTraining], monkeypatch: pytest.MonkeyPatch
+    name: str, settings: Callable[..., TrainGeneratorSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {
         "changes": {"width": 8, "discriminator_steps": 2} if name == "sngan" else {"width": 8}
@@ -159,8 +185,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
         def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
             trainer.should_stop = trainer.global_step >= 3
 
-    whole = train_generator(settings("whole", name, **options))
-    make = gan_fit._trainer
+    whole = train(settings("whole", name, **options))
+    make = generator_fit._make_trainer
 
     def stopping(*args: Any) -> pl.Trainer:
         trainer = make(*args)
@@ -168,17 +194,17 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
         return trainer
 
     with monkeypatch.context() as patched:
-        patched.setattr(gan_fit, "_trainer", stopping)
-        train_generator(settings("parts", name, **options))
+        patched.setattr(generator_fit, "_make_trainer", stopping)
+        train(settings("parts", name, **options))
     half = checkpoint(settings("parts").output_dir)
     assert half["global_step"] == 3
-    parts = train_generator(settings("parts", name, resume=True, **options))
+    parts = train(settings("parts", name, resume=True, **options))
     one, two = (checkpoint(settings(n).output_dir) for n in ("whole", "parts"))
     assert one["global_step"] == two["global_step"] == 8
     for part in ("state_dict", "optimizer_states"):
         assert equal(one[part], two[part]) and not equal(one[part], half[part])
     assert whole is not None and parts is not None
-    assert whole.read_bytes() == parts.read_bytes()
+    assert content(whole) == content(parts)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +214,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
 def test_a_run_that_was_stopped_goes_on_where_it_was(
     stop: type[BaseException],
     minutes: float,
-    settings: Callable[..., GanTraining],
+    settings: Callable[..., TrainGeneratorSettings],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """By somebody, or by a fault after a checkpoint that the clock made."""
@@ -198,8 +224,8 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(
             if trainer.global_step == 5:
                 raise stop
 
-    whole = train_generator(settings("whole"))
-    make = gan_fit._trainer
+    whole = train(settings("whole"))
+    make = generator_fit._make_trainer
 
     def interrupted(*args: Any) -> pl.Trainer:
         trainer = make(*args)
@@ -209,34 +235,37 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(
     handler = signal.getsignal(signal.SIGINT)
     try:
         with monkeypatch.context() as patched:
-            patched.setattr(gan_fit, "_trainer", interrupted)
+            patched.setattr(generator_fit, "_make_trainer", interrupted)
             with pytest.raises((SystemExit, stop)):
-                train_generator(settings("parts", checkpoint_minutes=minutes))
+                train(settings("parts", checkpoint_minutes=minutes))
     finally:
         signal.signal(signal.SIGINT, handler)  # Lightning leaves it ignored
     assert checkpoint(settings("parts").output_dir)["global_step"] == 5
     with pytest.raises(UserError, match=r"holds a run of 'gan' .*: 'seed' was 4 and is now 5"):
-        train_generator(settings("parts", resume=True, seed=5))
-    parts = train_generator(settings("parts", resume=True))
+        train(settings("parts", resume=True, seed=5))
+    parts = train(settings("parts", resume=True))
     assert whole is not None and parts is not None
-    assert whole.read_bytes() == parts.read_bytes()
+    assert content(whole) == content(parts)
 
 
-def test_output_files(settings: Callable[..., GanTraining]) -> None:
+def test_output_files(settings: Callable[..., TrainGeneratorSettings]) -> None:
     job = settings(max_steps=12, sample_every=6, keep_every=5)
-    path = train_generator(job, "the command", "seed: 4\n")
+    path = train(job)
     output = job.output_dir
     assert path == output / "generator.safetensors"
     generator, card = load_generator(path)
     assert (generator.model, generator.resolution) == ("dcgan", 16)
     training = card["training"]
-    assert training["command"] == "the command" and training["images"] == 60
+    assert (
+        training["command"].startswith("artfp gan train --model dcgan") and training["images"] == 60
+    )
     assert (training["seed"], training["batch_size"], card["step"]) == (4, 8, 12)
     assert training["data"] == [Path(job.data_dirs[0]).name] and len(training["data_sha256"]) == 64
     described = json.loads((output / "card.json").read_text())
     assert described.pop("sha256") == file_hash(path) and described == card
     assert job.data_dirs[0] not in (output / "card.json").read_text()  # nobody's folders are told
-    assert (output / "config.yaml").read_text() == "seed: 4\n"
+    settings_read = yaml.safe_load((output / "config.yaml").read_text())
+    assert TrainGeneratorSettings.from_mapping(settings_read) == job
     # What is saved is the average, not the last weights.
     state = checkpoint(output)["state_dict"]
     for name, value in load_file(path).items():
@@ -260,38 +289,36 @@ def test_output_files(settings: Callable[..., GanTraining]) -> None:
     assert [event.step for event in board.Images("samples")] == [6, 12]
 
 
-def test_the_seed_decides(settings: Callable[..., GanTraining]) -> None:
+def test_the_seed_decides(settings: Callable[..., TrainGeneratorSettings]) -> None:
     one, two, other = (
-        train_generator(settings(output, max_steps=2, seed=seed))
+        train(settings(output, max_steps=2, seed=seed))
         for output, seed in (("a", 1), ("b", 1), ("c", 2))
     )
     assert one is not None and two is not None and other is not None
-    assert one.read_bytes() == two.read_bytes() != other.read_bytes()
+    assert content(one) == content(two) != content(other)
 
 
 @pytest.mark.parametrize("name", ["dcgan", "sngan"])
-def test_half_precision(name: str, settings: Callable[..., GanTraining]) -> None:
-    path = train_generator(
-        settings(name=name, max_steps=2, trainer={"accelerator": "cpu", "precision": "bf16-mixed"})
-    )
+def test_half_precision(name: str, settings: Callable[..., TrainGeneratorSettings]) -> None:
+    path = train(settings(name=name, max_steps=2, precision="bf16-mixed"))
     assert path is not None
     generator, _ = load_generator(path)
     assert all(p.dtype == torch.float32 and p.isfinite().all() for p in generator.parameters())
 
 
-def test_the_callers_random_state_stays(settings: Callable[..., GanTraining]) -> None:
+def test_the_callers_random_state_stays(settings: Callable[..., TrainGeneratorSettings]) -> None:
     torch.manual_seed(1)
     expected = torch.rand(3)
     torch.manual_seed(1)
-    train_generator(settings(max_steps=2))
+    train(settings(max_steps=2))
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_a_second_run_into_the_folder(settings: Callable[..., GanTraining]) -> None:
-    train_generator(settings(max_steps=1))
+def test_a_second_run_into_the_folder(settings: Callable[..., TrainGeneratorSettings]) -> None:
+    train(settings(max_steps=1))
     with pytest.raises(UserError, match="already holds a training; add --resume to go on"):
-        train_generator(settings(max_steps=1))
-    longer = train_generator(settings(max_steps=3, resume=True))
+        train(settings(max_steps=1))
+    longer = train(settings(max_steps=3, resume=True))
     assert longer is not None and load_generator(longer)[1]["step"] == 3
 
 
@@ -299,22 +326,22 @@ def test_a_second_run_into_the_folder(settings: Callable[..., GanTraining]) -> N
     ("options", "message"),
     [
         ({"name": "gan"}, "no generative model is called 'gan'"),
-        ({"max_steps": 0}, "max_steps is 0; it must be above 0"),
-        ({"batch_size": -1}, "batch_size is -1; it must be above 0"),
+        ({"max_steps": 0}, "--max_steps is 0; it must be 1 or more"),
+        ({"batch_size": -1}, "--batch_size is -1; it must be 1 or more"),
         ({"keep_every": -1}, "keep_every is -1; it must be 0 or more"),
         ({"seed": -1}, "seed is -1; it must be 0 or more"),
-        ({"data_dirs": ["a", "b"]}, "dcgan is trained on 1 set of images; 2 given"),
+        ({"data_dir_b": "b"}, "dcgan is trained on 1 set of images; 2 given"),
         (
-            {"trainer": {"precision": "16-mixed"}},
+            {"precision": "16-mixed"},
             "precision is 16-mixed; choose from 32-true, bf16-mixed",
         ),
     ],
 )
 def test_settings_that_cannot_be(
-    options: dict[str, Any], message: str, settings: Callable[..., GanTraining]
+    options: dict[str, Any], message: str, settings: Callable[..., TrainGeneratorSettings]
 ) -> None:
     with pytest.raises(UserError, match=message):
-        settings(**options)
+        plan_training(settings(**options))
 
 
 class ToyConditional(Generator):
@@ -387,10 +414,10 @@ class ToyTranslator(GenerativeModel):
 
 
 def test_class_conditional_models(
-    settings: Callable[..., GanTraining], monkeypatch: pytest.MonkeyPatch
+    settings: Callable[..., TrainGeneratorSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(gans.generative_models(), "toy-labelled", ToyLabelled)
-    path = train_generator(settings(name="toy-labelled", max_steps=100))
+    path = train(settings(name="toy-labelled", max_steps=100))
     assert path is not None
     generator, card = load_generator(path)
     assert card["class_names"] == ["cold", "warm"] and generator.classes == 2
@@ -399,14 +426,20 @@ def test_class_conditional_models(
 
 
 def test_translators_between_two_domains(
-    settings: Callable[..., GanTraining], monkeypatch: pytest.MonkeyPatch, shapes: Path
+    settings: Callable[..., TrainGeneratorSettings], monkeypatch: pytest.MonkeyPatch, shapes: Path
 ) -> None:
     monkeypatch.setitem(gans.generative_models(), "toy-translator", ToyTranslator)
     with pytest.raises(UserError, match="toy-translator is trained on 2 sets of images; 1 given"):
-        settings(name="toy-translator")
+        plan_training(settings(name="toy-translator"))
     folders = [str(shapes / "cold"), str(shapes / "warm")]
-    job = settings(name="toy-translator", data_dirs=folders, max_steps=100, sample_every=50)
-    path = train_generator(job)
+    job = settings(
+        name="toy-translator",
+        data_dir=folders[0],
+        data_dir_b=folders[1],
+        max_steps=100,
+        sample_every=50,
+    )
+    path = train(job)
     assert path is not None
     generator, card = load_generator(path)
     assert card["training"]["data"] == ["cold", "warm"] and card["training"]["images"] == 60
@@ -418,10 +451,10 @@ def test_translators_between_two_domains(
 
 
 @pytest.fixture
-def trained(settings: Callable[..., GanTraining]) -> Path:
+def trained(settings: Callable[..., TrainGeneratorSettings]) -> Path:
     """The folder of a training of 8 steps, with an averaged generator."""
     job = settings("origin", changes={"width": 8, "latent_dim": 8, "ema_decay": 0.9})
-    assert train_generator(job) is not None
+    assert train(job) is not None
     return job.output_dir
 
 
@@ -436,11 +469,13 @@ RATE = 2e-4
 """Adam moves no weight by much more in its first step."""
 
 
-def test_going_on_from_a_generator(settings: Callable[..., GanTraining], trained: Path) -> None:
+def test_going_on_from_a_generator(
+    settings: Callable[..., TrainGeneratorSettings], trained: Path
+) -> None:
     file = trained / "generator.safetensors"
-    options = {"init": load_pretrained(file), "changes": {}, "resolution": None, "seed": 9}
+    options = {"init": str(file), "changes": {}, "resolution": None, "seed": 9}
     job = settings("held", max_steps=2, freeze_steps=2, **options)
-    path = train_generator(job)
+    path = train(job)
     assert path is not None
     generator, card = load_generator(path)
     # Its configuration is the other's, and its weights are until it has a turn.
@@ -460,7 +495,7 @@ def test_going_on_from_a_generator(settings: Callable[..., GanTraining], trained
     assert 0 < differences(new, held, "model.discriminator.") < 5 * RATE
     # Then it moves, and its average follows as after 8 steps: it keeps (1 + 8) / (10 + 8).
     free = settings("free", max_steps=1, freeze_steps=0, **options)
-    train_generator(free)
+    train(free)
     state = checkpoint(free.output_dir)["state_dict"]
     assert 0 < differences(own, state, "model.generator.") < 5 * RATE
     for name, value in own.items():
@@ -471,14 +506,16 @@ def test_going_on_from_a_generator(settings: Callable[..., GanTraining], trained
             )
 
 
-def test_going_on_from_a_training(settings: Callable[..., GanTraining], trained: Path) -> None:
+def test_going_on_from_a_training(
+    settings: Callable[..., TrainGeneratorSettings], trained: Path
+) -> None:
     pretrained = load_pretrained(trained)
     assert (
         pretrained.freeze_steps == 0
         and load_pretrained(trained / "generator.safetensors").freeze_steps > 0
     )
-    job = settings("on", max_steps=1, init=pretrained, changes={}, seed=9)
-    path = train_generator(job)
+    job = settings("on", max_steps=1, init=str(trained), changes={}, seed=9)
+    path = train(job)
     assert path is not None and load_generator(path)[1]["training"]["init"] == {
         "steps": 8,
         "generator_sha256": file_hash(trained / "generator.safetensors"),
@@ -492,7 +529,7 @@ def test_going_on_from_a_training(settings: Callable[..., GanTraining], trained:
 @pytest.mark.parametrize("stop", [1, 3])
 def test_a_training_that_goes_on_can_be_resumed(
     stop: int,
-    settings: Callable[..., GanTraining],
+    settings: Callable[..., TrainGeneratorSettings],
     trained: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -502,10 +539,14 @@ def test_a_training_that_goes_on_can_be_resumed(
         def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
             trainer.should_stop = trainer.global_step >= stop
 
-    pretrained = load_pretrained(trained / "generator.safetensors")
-    options = {"init": pretrained, "freeze_steps": 2, "changes": {}, "max_steps": 5}
-    whole = train_generator(settings("whole", **options))
-    make = gan_fit._trainer
+    options = {
+        "init": str(trained / "generator.safetensors"),
+        "freeze_steps": 2,
+        "changes": {},
+        "max_steps": 5,
+    }
+    whole = train(settings("whole", **options))
+    make = generator_fit._make_trainer
 
     def stopping(*args: Any) -> pl.Trainer:
         trainer = make(*args)
@@ -513,31 +554,29 @@ def test_a_training_that_goes_on_can_be_resumed(
         return trainer
 
     with monkeypatch.context() as patched:
-        patched.setattr(gan_fit, "_trainer", stopping)
-        train_generator(settings("parts", **options))
+        patched.setattr(generator_fit, "_make_trainer", stopping)
+        train(settings("parts", **options))
     assert checkpoint(settings("parts").output_dir)["global_step"] == stop
     for changed, message in (
         ({"freeze_steps": 1}, "'freeze_steps' was 2 and is now 1"),
-        ({"init": load_pretrained(trained)}, "'init' was"),
+        ({"init": str(trained)}, "'init' was"),
         (
             {"init": None, "freeze_steps": None, "changes": {"width": 8}},
             "'model' was|'init' was|'config'",
         ),
     ):
         with pytest.raises(UserError, match=message):
-            train_generator(settings("parts", resume=True, **{**options, **changed}))
-    parts = train_generator(settings("parts", resume=True, **options))
+            train(settings("parts", resume=True, **{**options, **changed}))
+    parts = train(settings("parts", resume=True, **options))
     assert whole is not None and parts is not None
-    assert whole.read_bytes() == parts.read_bytes()
+    assert content(whole) == content(parts)
 
 
-def test_a_grown_generator_stays_grown(settings: Callable[..., GanTraining]) -> None:
+def test_a_grown_generator_stays_grown(settings: Callable[..., TrainGeneratorSettings]) -> None:
     tiny = {"channel_base": 64, "channel_max": 8, "latent_dim": 8, "growth_fraction": 1.0}
-    path = train_generator(settings("origin", "progan", changes=tiny))
+    path = train(settings("origin", "progan", changes=tiny))
     assert path is not None
-    on = train_generator(
-        settings("on", "progan", changes={}, init=load_pretrained(path), max_steps=2)
-    )
+    on = train(settings("on", "progan", changes={}, init=str(path), max_steps=2))
     assert on is not None
     growths = [float(load_file(file)["growth"]) for file in (path, on)]
     # 7 / 8 of the way the last stage is faded in by half; a training that goes on has it whole.
@@ -545,13 +584,13 @@ def test_a_grown_generator_stays_grown(settings: Callable[..., GanTraining]) -> 
 
 
 def test_a_lone_player_does_not_wait(
-    settings: Callable[..., GanTraining], monkeypatch: pytest.MonkeyPatch, shapes: Path
+    settings: Callable[..., TrainGeneratorSettings], monkeypatch: pytest.MonkeyPatch, shapes: Path
 ) -> None:
     monkeypatch.setitem(gans.generative_models(), "toy-labelled", ToyLabelled)
-    path = train_generator(settings(name="toy-labelled", max_steps=2))
+    path = train(settings(name="toy-labelled", max_steps=2))
     assert path is not None
-    pretrained = load_pretrained(path)
-    on = train_generator(settings("on", "toy-labelled", init=pretrained, max_steps=1))
+    pretrained = str(path)
+    on = train(settings("on", "toy-labelled", init=pretrained, max_steps=1))
     assert on is not None
     before, after = (load_file(file)["colours"] for file in (path, on))
     assert not torch.equal(before, after)
@@ -560,16 +599,16 @@ def test_a_lone_player_does_not_wait(
     Image.new("RGB", (16, 16)).save(shapes / "third" / "1.png")
     try:
         with pytest.raises(UserError, match="init does not fit the model with these settings"):
-            train_generator(settings("other", "toy-labelled", init=pretrained, max_steps=1))
+            train(settings("other", "toy-labelled", init=pretrained, max_steps=1))
     finally:
         (shapes / "third" / "1.png").unlink()
         (shapes / "third").rmdir()
 
 
 def test_what_cannot_be_gone_on_from(
-    settings: Callable[..., GanTraining], trained: Path, tmp_path: Path
+    settings: Callable[..., TrainGeneratorSettings], trained: Path, tmp_path: Path
 ) -> None:
-    pretrained = load_pretrained(trained / "generator.safetensors")
+    pretrained = str(trained / "generator.safetensors")
     for name, options, message in (
         ("sngan", {"changes": {}}, "init holds a generator of model dcgan, not sngan"),
         ("dcgan", {"resolution": 32}, "init holds a generator of resolution 16, not 32"),
@@ -581,9 +620,9 @@ def test_what_cannot_be_gone_on_from(
         ),
     ):
         with pytest.raises(UserError, match=message):
-            settings(name=name, **{"init": pretrained, **options})
+            plan_training(settings(name=name, **{"init": pretrained, **options}))
     with pytest.raises(UserError, match="init does not fit the model with these settings"):
-        train_generator(settings(init=pretrained, changes={"width": 16}))
+        train(settings(init=pretrained, changes={"width": 16}))
     (trained / "checkpoints" / "last.ckpt").write_bytes(b"text")
     with pytest.raises(UserError, match=r"last\.ckpt is not a readable checkpoint"):
         load_pretrained(trained)
