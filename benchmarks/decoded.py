@@ -25,7 +25,7 @@ from artfp.data.bundle import find_weights
 from artfp.data.files import file_hash
 from artfp.data.pixels import to_unit
 from artfp.watermark import Decoder
-from artfp.watermark.measure import batches, perturb
+from artfp.watermark.measure import apply_condition, batches
 
 UNPERTURBED = "none"
 FLAT = 50
@@ -128,7 +128,7 @@ def decode(
     for some, stack in _stacks(images):
         pixels = torch.from_numpy(stack).permute(0, 3, 1, 2).contiguous()
         for name in conditions:
-            changed = pixels if name == UNPERTURBED else perturb(name, pixels, draws)
+            changed = pixels if name == UNPERTURBED else apply_condition(name, pixels, draws)
             found[name].append(logits_of(decoder, changed))
         if len(names) // 500 != (len(names) + len(some)) // 500:
             print(f"{len(names) + len(some)} images decoded", file=sys.stderr)
@@ -157,7 +157,7 @@ def logits_of(decoder: Decoder, pixels: torch.Tensor) -> Logits:
     images = pixels.permute(0, 2, 3, 1).contiguous().numpy()
     small = torch.from_numpy(np.stack([resize(image, (side, side)) for image in images]))
     x = to_unit(small.permute(0, 3, 1, 2).contiguous())
-    logits, _ = decoder.read(x, torch.full((len(x),), aspect))
+    logits, _ = decoder.decode(x, torch.full((len(x),), aspect))
     return np.asarray(logits.float().numpy())
 
 

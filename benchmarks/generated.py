@@ -38,7 +38,7 @@ from artfp.ownership.key import Key
 from artfp.stats import weigh_source
 from artfp.transfer.decoded import bit_accuracies
 from artfp.watermark import Decoder, load_decoder
-from artfp.watermark.measure import logits_of
+from artfp.watermark.measure import decode_logits
 
 _BATCH = 100
 
@@ -112,7 +112,7 @@ def _decoded(
 ) -> Iterator[NDArray[np.float32]]:
     for start in range(0, images, _BATCH):
         draws = ImageRandomInputs(seed, range(start, min(start + _BATCH, images)))
-        yield logits_of(decoder, to_8bit(generator.sample(draws))).numpy()
+        yield decode_logits(decoder, to_8bit(generator.sample(draws))).numpy()
 
 
 def figures(logits: NDArray[np.float32], key: NDArray[np.uint8]) -> dict[str, float]:

@@ -22,9 +22,8 @@ import report
 from artfp.core.console import quiet_libraries
 from artfp.data import Geometry, open_source
 from artfp.data.train_module import TrainingData
-from artfp.watermark.training.callbacks import Milestones
+from artfp.watermark.training.callbacks import Milestones, StallRecovery
 from artfp.watermark.training.module import FingerprintAutoencoder
-from artfp.watermark.training.stall import StallGuard
 
 
 class StopWhenRead(pl.Callback):
@@ -88,7 +87,7 @@ def _run(
     )
     milestones = Milestones(0.99, window=5)
     stop = StopWhenRead(milestones)
-    guard = StallGuard(act=schedule != "published")
+    guard = StallRecovery(act=schedule != "published")
     with tempfile.TemporaryDirectory() as folder:
         trainer = pl.Trainer(
             default_root_dir=folder,

@@ -135,14 +135,16 @@ def _artfp_embed(files: list[Path], place: Path, precision: str = "32-true") -> 
     from artfp.data import open_source
     from artfp.ownership.assignment import drawn_words
     from artfp.watermark import load_encoder
-    from artfp.watermark.embed import Embedding, embed
+    from artfp.watermark.embed import EmbeddingJob, run_embedding
     from artfp.watermark.prediction_loop import make_trainer
 
     encoder, card = load_encoder("photo128")
     words = drawn_words(card["bits"], place / "out", per_image=False)
     start = time.perf_counter()
     trainer = make_trainer(precision=precision)
-    embed(Embedding(open_source(files[0].parent), place / "out", encoder, "", trainer), words)
+    run_embedding(
+        EmbeddingJob(open_source(files[0].parent), place / "out", encoder, "", trainer), words
+    )
     return time.perf_counter() - start
 
 
@@ -153,20 +155,22 @@ def _artfp_embed_bf16(files: list[Path], place: Path) -> float:
 def _artfp_detect(files: list[Path], place: Path, realign: bool = True) -> float:
     from artfp.data import open_source
     from artfp.watermark import load_decoder
-    from artfp.watermark.decode import Detection, detect
+    from artfp.watermark.decode import DecodingJob, run_decoding
     from artfp.watermark.prediction_loop import make_trainer
 
     decoder, _ = load_decoder("photo128", realign)
     start = time.perf_counter()
-    detect(Detection(open_source(files[0].parent), place / "found", decoder, "", make_trainer()))
+    run_decoding(
+        DecodingJob(open_source(files[0].parent), place / "found", decoder, "", make_trainer())
+    )
     return time.perf_counter() - start
 
 
 def _artfp_detect_marked(files: list[Path], place: Path) -> float:
-    from artfp.watermark.embed import IMAGES
+    from artfp.watermark.embed import FINGERPRINTED_FOLDER
 
     _artfp_embed(files, place)
-    return _artfp_detect(sorted((place / "out" / IMAGES).iterdir()), place)
+    return _artfp_detect(sorted((place / "out" / FINGERPRINTED_FOLDER).iterdir()), place)
 
 
 def _artfp_detect_plain(files: list[Path], place: Path) -> float:

@@ -16,7 +16,7 @@ from PIL import Image
 from skimage import data
 from torch import Tensor
 
-from artfp.watermark import Pair, build_pair, save_network
+from artfp.watermark import Watermark, build_pair, save_network
 from tests.golden import golden, pytest_addoption
 
 __all__ = ["golden", "pytest_addoption"]
@@ -77,6 +77,6 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def pair(weights: Path) -> Pair:
+def pair(weights: Path) -> Watermark:
     """The same networks, loaded."""
-    return Pair.load(weights / "encoder.safetensors")
+    return Watermark.load(weights / "encoder.safetensors")

@@ -139,7 +139,7 @@ def _run(args: Any, argv: list[str], stack: ExitStack) -> int:
     from artfp.data.files import file_hash
     from artfp.ownership.assignment import given_word
     from artfp.watermark import load_decoder
-    from artfp.watermark.decode import COMPARED, OWNED, Detection, detect
+    from artfp.watermark.decode import COMPARED_COLUMNS, OWNER_COLUMNS, DecodingJob, run_decoding
     from artfp.watermark.prediction_loop import make_trainer
 
     decoder, card = load_decoder(args.decoder_path, args.realign)
@@ -150,9 +150,13 @@ def _run(args: Any, argv: list[str], stack: ExitStack) -> int:
     columns: tuple[str, ...] = ()
     if _judges(args):
         auditor = _auditor(args, argv, source, given, card["bits"], decoder_hash, stack)
-        columns = (*COMPARED, "verdict", *OWNED) if args.registry is not None else ("verdict",)
-    result = detect(
-        Detection(
+        columns = (
+            (*COMPARED_COLUMNS, "verdict", *OWNER_COLUMNS)
+            if args.registry is not None
+            else ("verdict",)
+        )
+    result = run_decoding(
+        DecodingJob(
             source=source,
             output=Path(args.output_dir),
             decoder=decoder,
@@ -232,7 +236,7 @@ def _auditor(
     )
     from artfp.ownership.registry import Registry
     from artfp.stats import Policy
-    from artfp.watermark.calibration_file import read_calibration
+    from artfp.watermark.calibrate import read_calibration
 
     alpha = Policy.alpha if args.alpha is None else args.alpha
     prior = Policy.prior if args.prior is None else args.prior

@@ -24,7 +24,8 @@ COMMANDS = {
         "Decode images and say whether a fingerprint is in them",
     ),
     "demo": Entry(
-        "artfp.watermark.demo:COMMAND", "Run the whole chain on a few photographs, without a GPU"
+        "artfp.watermark.command_demo:COMMAND",
+        "Run the whole chain on a few photographs, without a GPU",
     ),
     "measure": Entry(
         "artfp.watermark.command_measure:COMMAND",

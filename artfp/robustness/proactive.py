@@ -13,7 +13,8 @@ from torch import Tensor
 from artfp.data.geometry import resize
 from artfp.data.pixels import to_8bit, to_unit
 from artfp.robustness.matching import MatchingBits
-from artfp.watermark import Decoder, Encoder, fingerprint_image
+from artfp.watermark import Decoder, Encoder
+from artfp.watermark.api import fingerprint_image
 
 
 class ProactiveDecoder(MatchingBits):
@@ -50,7 +51,7 @@ def read_logits(decoder: Decoder, x: Tensor) -> Tensor:
     They are brought to the decoder's resolution as detection does it, through 8-bit pixels.
     """
     aspects = torch.full((len(x),), x.shape[-2] / x.shape[-1])
-    logits, _ = decoder.read(_fitted(x, decoder.resolution), aspects)
+    logits, _ = decoder.decode(_fitted(x, decoder.resolution), aspects)
     return logits
 
 

@@ -42,8 +42,9 @@ from artfp.secrecy.linear import (
 )
 from artfp.secrecy.steganalyser import train_steganalyser
 from artfp.stats.auc import auc, auc_interval
-from artfp.watermark import Encoder, add_residual
-from artfp.watermark.measure import fitted
+from artfp.watermark import Encoder
+from artfp.watermark.measure import network_input
+from artfp.watermark.networks.base import add_residual
 
 THREATS = ("same_fingerprint", "other_fingerprints", "other_encoder")
 LEAST = 20
@@ -249,4 +250,4 @@ def _marked(
 
 def _residual(encoder: Encoder, pixels: Tensor, words: Tensor) -> Tensor:
     """Residuals for 8-bit images (N, 3, S, S) of any side."""
-    return encoder.residual(fitted(pixels, encoder.resolution), words)
+    return encoder.residual(network_input(pixels, encoder.resolution), words)

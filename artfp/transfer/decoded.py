@@ -15,7 +15,7 @@ from artfp.data.decode import ImageError, decode_image
 from artfp.data.sources import ImageSource
 from artfp.stats import correct, weigh_source
 from artfp.watermark import Decoder
-from artfp.watermark.measure import batches, logits_of
+from artfp.watermark.measure import batches, decode_logits
 
 REGISTERED = 1_000_000
 """Fingerprints that a verdict is corrected for, unless told otherwise."""
@@ -161,7 +161,7 @@ def decode_source(
     found = []
     for stack in batches(pictures()):
         pixels = torch.from_numpy(stack).permute(0, 3, 1, 2).contiguous()
-        found.append(logits_of(decoder, pixels).numpy())
+        found.append(decode_logits(decoder, pixels).numpy())
         tick(len(stack))
     if not found:
         raise UserError(f"{source.location}: none of {count} images can be read ({failed[0][1]})")

@@ -19,8 +19,9 @@ from torch import Tensor
 from artfp.data.pixels import to_unit
 from artfp.metrics.fidelity import psnr
 from artfp.transfer.decoded import bit_accuracies
-from artfp.watermark import Decoder, Encoder, add_residual
-from artfp.watermark.measure import fitted, logits_of
+from artfp.watermark import Decoder, Encoder
+from artfp.watermark.measure import decode_logits, network_input
+from artfp.watermark.networks.base import add_residual
 
 LEAST = 16
 """Images that a forecast needs."""
@@ -78,7 +79,7 @@ def forecast(
         residuals = strength * torch.cat(
             [
                 encoder.residual(
-                    fitted(part, encoder.resolution), word.float().expand(len(part), -1)
+                    network_input(part, encoder.resolution), word.float().expand(len(part), -1)
                 )
                 for part in givers.split(_BATCH)
             ]
@@ -106,5 +107,5 @@ def forecast(
 
 
 def _accuracy(decoder: Decoder, pixels: Tensor, word: NDArray[np.uint8]) -> float:
-    logits = torch.cat([logits_of(decoder, part) for part in pixels.split(_BATCH)])
+    logits = torch.cat([decode_logits(decoder, part) for part in pixels.split(_BATCH)])
     return float(bit_accuracies(logits.numpy(), word).mean())

@@ -20,7 +20,7 @@ from artfp.ownership.assignment import Words
 from artfp.transfer.decoded import InData, Row, Transferred, VerdictOn, decode_source, transferred
 from artfp.transfer.study import FINGERPRINTED, Study
 from artfp.watermark import load_decoder
-from artfp.watermark.embed import IMAGES, TABLE
+from artfp.watermark.embed import EMBEDDED_TABLE, FINGERPRINTED_FOLDER
 
 READINGS = "readings.json"
 
@@ -36,12 +36,13 @@ def read_all(study: Study, word: Words, decoder: str | None = None) -> tuple[InD
     """
     readings = _Readings(study, word, decoder)
     folder = study.folder("data", FINGERPRINTED)
-    if not (folder / TABLE).is_file():
+    if not (folder / EMBEDDED_TABLE).is_file():
         raise UserError(f"{folder}: no images; run the stage embed first")
-    with open(folder / TABLE, newline="") as file:
+    with open(folder / EMBEDDED_TABLE, newline="") as file:
         psnr = statistics.fmean(float(row["psnr"]) for row in csv.DictReader(file) if row["psnr"])
     data = InData(
-        psnr, readings.of(limit_images(open_source(folder / IMAGES), study.images), "data")
+        psnr,
+        readings.of(limit_images(open_source(folder / FINGERPRINTED_FOLDER), study.images), "data"),
     )
     rows = []
     for group in study.groups:

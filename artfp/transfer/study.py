@@ -34,7 +34,7 @@ from artfp.generators.training.fit import SNAPSHOTS, TrainingPlan, plan_training
 from artfp.generators.training.pretrained import GENERATOR
 from artfp.ownership.assignment import Words, drawn_words
 from artfp.watermark import load_encoder
-from artfp.watermark.embed import IMAGES, Embedding, embed
+from artfp.watermark.embed import FINGERPRINTED_FOLDER, EmbeddingJob, run_embedding
 from artfp.watermark.prediction_loop import make_trainer
 
 CLEAN, FINGERPRINTED, OTHER, RANDOM = "clean", "fingerprinted", "other", "random"
@@ -189,7 +189,7 @@ def embed_all(study: Study, word: Words) -> list[tuple[str, str]]:
         if group != FINGERPRINTED:
             words = drawn_words(card["bits"], output, per_image=group == RANDOM)
         _log.info("embedding: %s", group)
-        job = Embedding(
+        job = EmbeddingJob(
             source=study.source(),
             output=output,
             encoder=encoder,
@@ -199,7 +199,7 @@ def embed_all(study: Study, word: Words) -> list[tuple[str, str]]:
             strength=study.strength,
             num_workers=study.training.num_workers,
         )
-        done = embed(job, words)
+        done = run_embedding(job, words)
         failed |= dict(done.failed if done else [])
     return sorted(failed.items())
 
@@ -232,7 +232,7 @@ def train_all(study: Study) -> None:
 
 
 def _embedded(study: Study, group: str) -> Path:
-    folder = study.folder("data", group) / IMAGES
+    folder = study.folder("data", group) / FINGERPRINTED_FOLDER
     if not folder.is_dir():
         raise UserError(f"{folder}: no images; run the stage embed first")
     return folder

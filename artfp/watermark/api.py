@@ -2,9 +2,9 @@
 
 from PIL import Image
 from artfp.ownership.key import Key
-from artfp.watermark import Pair
+from artfp.watermark import Watermark
 
-pair, key = Pair.load("photo128"), Key.draw()
+pair, key = Watermark.load("photo128"), Key.draw()
 marked = pair.embed(Image.open("photo.jpg"), key.fingerprint(pair.bits))
 print(pair.detect(marked, key.fingerprint(pair.bits)))
 """
@@ -26,7 +26,7 @@ from artfp.data.decode import decode_picture
 from artfp.data.geometry import resize
 from artfp.data.pixels import as_batch
 from artfp.stats import format_p, log_p_value
-from artfp.watermark.networks.base import Decoder, Encoder, add_residual, weaken
+from artfp.watermark.networks.base import Decoder, Encoder, add_residual, limit_psnr
 from artfp.watermark.weights import (
     load_decoder,
     load_encoder,
@@ -48,21 +48,21 @@ def fingerprint_image(
     """
     small = as_batch(resize(pixels, (encoder.resolution, encoder.resolution)))
     residual = encoder.residual(small, torch.from_numpy(word).float().unsqueeze(0))
-    residual = weaken(residual * strength, min_psnr)
+    residual = limit_psnr(residual * strength, min_psnr)
     image = torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0)
     return add_residual(image, residual)[0].permute(1, 2, 0).contiguous().numpy()
 
 
 @torch.inference_mode()
-def read_image(decoder: Decoder, pixels: np.ndarray) -> NDArray[np.uint8]:
+def decode_pixels(decoder: Decoder, pixels: np.ndarray) -> NDArray[np.uint8]:
     """The bits (bits,) that an 8-bit image (H, W, 3) of any size decodes to."""
     small = as_batch(resize(pixels, (decoder.resolution, decoder.resolution)))
-    logits, _ = decoder.read(small, torch.tensor([pixels.shape[0] / pixels.shape[1]]))
+    logits, _ = decoder.decode(small, torch.tensor([pixels.shape[0] / pixels.shape[1]]))
     return (logits[0] > 0).numpy().astype(np.uint8)
 
 
 @dataclass(frozen=True)
-class Reading:
+class Detection:
     """What an image decodes to, beside a fingerprint: `matches` of `bits`, natural log p-value."""
 
     word: NDArray[np.uint8]
@@ -75,14 +75,14 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Pair:
+class Watermark:
     """An encoder and its decoder, for Pillow images of any size and mode."""
 
     encoder: Encoder
     decoder: Decoder
 
     @classmethod
-    def load(cls, encoder: str | Path, decoder: str | Path | None = None) -> Pair:
+    def load(cls, encoder: str | Path, decoder: str | Path | None = None) -> Watermark:
         """Load shipped weights by name, or files; the decoder by default lies beside the encoder.
 
         Raises UserError: no such weights, or unreadable ones.
@@ -108,8 +108,8 @@ class Pair:
         pixels = decode_picture(image).pixels
         return Image.fromarray(fingerprint_image(self.encoder, pixels, word, strength, min_psnr))
 
-    def detect(self, image: Image.Image, word: NDArray[np.uint8]) -> Reading:
+    def detect(self, image: Image.Image, word: NDArray[np.uint8]) -> Detection:
         """Decode an image and compare with a fingerprint (bits,)."""
-        found = read_image(self.decoder, decode_picture(image).pixels)
+        found = decode_pixels(self.decoder, decode_picture(image).pixels)
         matches = int((found == word).sum())
-        return Reading(found, matches, len(word), log_p_value(matches, len(word)))
+        return Detection(found, matches, len(word), log_p_value(matches, len(word)))

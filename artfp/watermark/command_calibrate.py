@@ -105,14 +105,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         file_hash,
     )
     from artfp.watermark import load_decoder
-    from artfp.watermark.calibrate import Calibrator, Gathered, calibrate_decoder
-    from artfp.watermark.decode import Detection
+    from artfp.watermark.calibrate import Calibrator, CombinedSource, run_calibration
+    from artfp.watermark.decode import DecodingJob
     from artfp.watermark.prediction_loop import make_trainer
 
     weights = find_weights(args.decoder_path, "decoder")
     output = check_output(str(_output(args, weights)), "calibration")
     logits = None if args.logits is None else check_output(args.logits, "logits")
-    source = Gathered(args.data_dir, args.max_images)
+    source = CombinedSource(args.data_dir, args.max_images)
     decoder, card = load_decoder(args.decoder_path, args.realign)
     digest = file_hash(weights)
     made = {
@@ -121,8 +121,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "realign": args.realign,
     }
     calibrator = Calibrator(card["bits"], digest, keys, output, made, logits)
-    result = calibrate_decoder(
-        Detection(
+    result = run_calibration(
+        DecodingJob(
             source=source,
             output=output.with_name(f"{output.name}.decoding"),
             decoder=decoder,
@@ -144,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _output(args: Any, weights: Path) -> Path:
     """The file to write: what was asked for, or beside a decoder of the user's own."""
     from artfp.data.bundle import shipped_weights
-    from artfp.watermark.calibration_file import calibration_beside
+    from artfp.watermark.calibrate import default_calibration_path
 
     if args.output is not None:
         return Path(args.output)
@@ -152,7 +152,7 @@ def _output(args: Any, weights: Path) -> Path:
         raise UserError(
             f"missing --output: {args.decoder_path} comes with artfp, whose files stay as they are"
         )
-    return calibration_beside(weights)
+    return default_calibration_path(weights)
 
 
 def _tell(found: Any) -> bool:

@@ -97,8 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from artfp.data.bundle import find_decoder, find_weights
     from artfp.data.files import file_hash
     from artfp.watermark import load_decoder, load_encoder
-    from artfp.watermark.check import check
-    from artfp.watermark.embed import Embedding, embed
+    from artfp.watermark.embed import EmbeddingJob, check_embedding, run_embedding
     from artfp.watermark.prediction_loop import make_trainer
 
     output = Path(args.output_dir)
@@ -112,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"the encoder has {card['bits']} bits and the decoder {decoder_card['bits']}; "
                 "give --decoder_path the decoder that was trained with the encoder"
             )
-    job = Embedding(
+    job = EmbeddingJob(
         source=source,
         output=output,
         encoder=encoder,
@@ -126,12 +125,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         num_workers=args.num_workers,
         archive=args.archive,
     )
-    result = embed(job, _words(args, card["bits"], output))
+    result = run_embedding(job, _words(args, card["bits"], output))
     if result is None:
         return 0
     print(_summary(result, output))
     if decoder is not None and result.written:
-        figures = check(job, decoder)
+        figures = check_embedding(job, decoder)
         print(
             f"read back from the files: bit accuracy {figures['bit_accuracy']:.4f}, "
             f"PSNR {figures['psnr']:.2f} dB, SSIM {figures['ssim']:.4f}"

@@ -176,7 +176,7 @@ class _Images:
         self, encoder: Any, decoder: Any, size: tuple[int, int] | None, strength: float | None
     ) -> Figures:
         """Figures at a size and a strength, which they name if it was given."""
-        from artfp.watermark.measure import measure
+        from artfp.watermark.measure import measure_images
 
         images = self.at(size)
         first = next(images, None)
@@ -192,7 +192,9 @@ class _Images:
             yield from images
 
         factor = 1.0 if strength is None else strength
-        figures = measure(encoder, decoder, all_of_them(), strength=factor, min_psnr=self.min_psnr)
+        figures = measure_images(
+            encoder, decoder, all_of_them(), strength=factor, min_psnr=self.min_psnr
+        )
         return figures if strength is None else {"strength": strength, **figures}
 
 

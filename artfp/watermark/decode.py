@@ -21,25 +21,26 @@ from artfp.data.tables import error_record, write_tables
 from artfp.ownership.assignment import Words
 from artfp.ownership.key import to_text
 from artfp.stats import format_p, log_p_value
-from artfp.watermark import Decoder, MirroringDecoder, RealigningDecoder
+from artfp.watermark import Decoder
+from artfp.watermark.networks.realigning import MirroringDecoder, RealigningDecoder
 from artfp.watermark.prediction_loop import Prediction, run_prediction
 from artfp.watermark.records import (
     Records,
+    latest_records,
     pack_logits,
-    settled,
 )
 
-LISTING = "detected_fingerprints.txt"
-TABLE = "detected_fingerprints.csv"
-COLUMNS = ("name", "width", "height", "realigned", "bits")
-COMPARED = ("matches", "bit_accuracy", "p_value", "log10_p")
-OWNED = ("owner", "subject", "entry")
+DETECTED_LISTING = "detected_fingerprints.txt"
+DETECTED_TABLE = "detected_fingerprints.csv"
+_COLUMNS = ("name", "width", "height", "realigned", "bits")
+COMPARED_COLUMNS = ("matches", "bit_accuracy", "p_value", "log10_p")
+OWNER_COLUMNS = ("owner", "subject", "entry")
 
 Examine = Callable[[Records], Mapping[str, Mapping[str, object]]]
 
 
 @dataclass(frozen=True)
-class Detection:
+class DecodingJob:
     """What decides a detection run.
 
     `decoder_hash` names the weights; `words` is the fingerprint to compare with, if any; `trainer`
@@ -62,7 +63,7 @@ class Detection:
 
 
 @dataclass(frozen=True)
-class Detected:
+class DecodingResult:
     """How a detection run ended: images decoded, unusable ones, matches of each if compared."""
 
     decoded: int
@@ -70,7 +71,7 @@ class Detected:
     matches: np.ndarray | None
 
 
-def detect(job: Detection) -> Detected | None:
+def run_decoding(job: DecodingJob) -> DecodingResult | None:
     """Write the listing and the table of what the images decode to.
 
     A run that was stopped goes on with what is missing; a finished one begins anew. Returns None
@@ -92,14 +93,14 @@ def detect(job: Detection) -> Detected | None:
         return None
     more: Mapping[str, Mapping[str, object]] = {}
     if job.examine is not None:
-        more = job.examine(lambda: settled(journal.stream, job.source.names))
-    columns = (*COLUMNS, *(COMPARED if job.words else ()), *job.columns, "error")
+        more = job.examine(lambda: latest_records(journal.stream, job.source.names))
+    columns = (*_COLUMNS, *(COMPARED_COLUMNS if job.words else ()), *job.columns, "error")
     decoded, failed = write_tables(
         (record | dict(more.get(record["name"], {})) for record in journal.stream()),
         job.source.names,
         columns,
-        job.output / TABLE,
-        job.output / LISTING,
+        job.output / DETECTED_TABLE,
+        job.output / DETECTED_LISTING,
         "name",
     )
     matches = None
@@ -109,10 +110,10 @@ def detect(job: Detection) -> Detected | None:
         matches = np.array([n for name, n in counts.items() if name in known], np.int64)
     journal.remove()
     (job.output / "detect.run.json").unlink(missing_ok=True)
-    return Detected(decoded, failed, matches)
+    return DecodingResult(decoded, failed, matches)
 
 
-def _settings(job: Detection) -> dict[str, object]:
+def _settings(job: DecodingJob) -> dict[str, object]:
     """What must be equal for a stopped run to go on."""
     return {
         "source": os.path.abspath(job.source.location),
@@ -129,7 +130,7 @@ class _Detector(Prediction):
 
     caption = "Decoding"
 
-    def __init__(self, job: Detection) -> None:
+    def __init__(self, job: DecodingJob) -> None:
         super().__init__(job.source.names, job.output, "detect")
         self.decoder, self.job = job.decoder, job
 
@@ -146,7 +147,7 @@ class _Detector(Prediction):
             return
         aspects = torch.tensor([batch.sizes[slot][0] / batch.sizes[slot][1] for slot in slots])
         x = to_unit(batch.small[slots]).to(self.dtype)
-        logits, notes = self.decoder.read(x, aspects)
+        logits, notes = self.decoder.decode(x, aspects)
         values = logits.to("cpu", torch.float32).numpy()
         words = (values > 0).astype(np.uint8)
         for slot, row, word, note in zip(slots, values, words, notes, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,30 +15,33 @@ import pytorch_lightning as pl
 import torch
 
 from artfp.core.errors import UserError
+from artfp.data.decode import ImageError, decode_image
 from artfp.data.files import remove_leftovers, write_atomic
 from artfp.data.geometry import Geometry
 from artfp.data.naming import output_names, renamed_dataset_json
-from artfp.data.pixels import to_unit
+from artfp.data.pixels import as_batch, to_unit
 from artfp.data.predict_module import Batch, PredictionData
 from artfp.data.resume import Journal, Manifest
 from artfp.data.sources import ImageSource
 from artfp.data.tables import error_record, write_tables
 from artfp.data.writing import encode_image, pack_zip, suffix_of
-from artfp.metrics.fidelity import psnr_8bit
+from artfp.metrics.fidelity import psnr, psnr_8bit, ssim
 from artfp.ownership.assignment import Words
-from artfp.ownership.key import to_text
-from artfp.watermark import Encoder, add_residual, weaken
+from artfp.ownership.key import parse, to_text
+from artfp.watermark import Decoder, Encoder
+from artfp.watermark.api import decode_pixels
+from artfp.watermark.networks.base import add_residual, limit_psnr
 from artfp.watermark.prediction_loop import Prediction, run_prediction
 
-IMAGES = "fingerprinted_images"
-LISTING = "embedded_fingerprints.txt"
-TABLE = "embedded_fingerprints.csv"
-ARCHIVE = "fingerprinted_images.zip"
-COLUMNS = ("name", "output", "width", "height", "psnr", "bits", "error")
+FINGERPRINTED_FOLDER = "fingerprinted_images"
+EMBEDDED_LISTING = "embedded_fingerprints.txt"
+EMBEDDED_TABLE = "embedded_fingerprints.csv"
+ARCHIVE_FILE = "fingerprinted_images.zip"
+_COLUMNS = ("name", "output", "width", "height", "psnr", "bits", "error")
 
 
 @dataclass(frozen=True)
-class Embedding:
+class EmbeddingJob:
     """What decides an embedding run, beside the fingerprints.
 
     `encoder_hash` names the weights; `strength` is a factor on what they add; `min_psnr` (dB) is
@@ -71,7 +75,9 @@ class Embedding:
             raise UserError(f"number of workers is {self.num_workers}; it must be 0 or more")
         if self.source.dataset_json is not None:
             renamed_dataset_json(self.source.dataset_json, {})
-        source, images = (os.path.realpath(p) for p in (self.source.location, self.output / IMAGES))
+        source, images = (
+            os.path.realpath(p) for p in (self.source.location, self.output / FINGERPRINTED_FOLDER)
+        )
         if os.path.isdir(source) and Path(images).is_relative_to(source):
             raise UserError(
                 f"{self.output} lies in the folder of the images, {self.source.location}; "
@@ -80,7 +86,7 @@ class Embedding:
 
 
 @dataclass(frozen=True)
-class Embedded:
+class EmbeddingResult:
     """How an embedding run ended: images written (now and before), before, and unusable ones."""
 
     written: int
@@ -88,14 +94,14 @@ class Embedded:
     failed: list[tuple[str, str]]
 
 
-def embed(job: Embedding, words: Words) -> Embedded | None:
+def run_embedding(job: EmbeddingJob, words: Words) -> EmbeddingResult | None:
     """Write the fingerprinted images, the listing and the table; keep a `dataset.json`.
 
     A run that was stopped goes on with what is missing. Returns None on all processes but the
     first. Raises UserError on a folder that holds a run with other settings.
     """
     outputs = output_names(job.source.names, suffix_of(job.format))
-    images = job.output / IMAGES
+    images = job.output / FINGERPRINTED_FOLDER
     if Manifest.claim(job.output, _settings(job, words), "embed") and job.trainer.is_global_zero:
         remove_leftovers(job.output)
         remove_leftovers(images, deep=True)
@@ -114,9 +120,9 @@ def embed(job: Embedding, words: Words) -> Embedded | None:
     written, failed = write_tables(
         records(job.output),
         job.source.names,
-        COLUMNS,
-        job.output / TABLE,
-        job.output / LISTING,
+        _COLUMNS,
+        job.output / EMBEDDED_TABLE,
+        job.output / EMBEDDED_LISTING,
         "output",
     )
     unusable = {name for name, _ in failed}
@@ -126,18 +132,21 @@ def embed(job: Embedding, words: Words) -> Embedded | None:
         labels = renamed_dataset_json(job.source.dataset_json, names)
         write_atomic(images / "dataset.json", json.dumps(labels), keep_equal=True)
     if job.archive:
-        pack_zip(images, list(names.values()), job.output / ARCHIVE, labels)
-    return Embedded(written, len(done), failed)
+        pack_zip(images, list(names.values()), job.output / ARCHIVE_FILE, labels)
+    return EmbeddingResult(written, len(done), failed)
 
 
 def records(output: Path) -> Iterator[dict[str, Any]]:
     """Yield the records of an output folder, but for those of images that are not there."""
     for record in Journal(output, "embed").stream():
-        if record.get("error") is not None or (output / IMAGES / record["output"]).is_file():
+        if (
+            record.get("error") is not None
+            or (output / FINGERPRINTED_FOLDER / record["output"]).is_file()
+        ):
             yield record
 
 
-def _settings(job: Embedding, words: Words) -> dict[str, object]:
+def _settings(job: EmbeddingJob, words: Words) -> dict[str, object]:
     """What must be equal for a run to go on in the same folder."""
     return {
         "source": os.path.abspath(job.source.location),
@@ -154,12 +163,12 @@ def _settings(job: Embedding, words: Words) -> dict[str, object]:
 class _Embedder(Prediction):
     """Embeds batch after batch; images are written by threads."""
 
-    caption = "Embedding"
+    caption = "EmbeddingJob"
 
-    def __init__(self, job: Embedding, words: Words, outputs: Sequence[str]) -> None:
+    def __init__(self, job: EmbeddingJob, words: Words, outputs: Sequence[str]) -> None:
         super().__init__(job.source.names, job.output, "embed")
         self.encoder, self.job, self.words, self.outputs = job.encoder, job, words, outputs
-        self.images = job.output / IMAGES
+        self.images = job.output / FINGERPRINTED_FOLDER
 
     def predict_step(self, batch: Batch, batch_idx: int) -> None:
         """Fingerprint one batch."""
@@ -169,7 +178,7 @@ class _Embedder(Prediction):
                 words[slot] = self.words.of(self.names[position])
         x = to_unit(batch.small).to(self.dtype)
         residual = self.encoder.residual(x, torch.from_numpy(words).to(x)).float()
-        residual = weaken(residual * self.job.strength, self.job.min_psnr)
+        residual = limit_psnr(residual * self.job.strength, self.job.min_psnr)
         marked = add_residual(batch.small, residual).permute(0, 2, 3, 1).cpu().numpy()
         originals = batch.small.permute(0, 2, 3, 1).cpu().numpy()
         tasks: list[tuple[Any, ...]] = []
@@ -214,3 +223,42 @@ def _at_size(pixels: np.ndarray, residual: torch.Tensor) -> np.ndarray:
     """An image (H, W, 3) of any size with a residual (1, 3, h, w) spread over it."""
     image = torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0).to(residual.device)
     return add_residual(image, residual)[0].permute(1, 2, 0).contiguous().cpu().numpy()
+
+
+_SSIM_SIDE = 11
+"""Pixels of the window of SSIM, which smaller images do not have."""
+
+
+@torch.inference_mode()
+def check_embedding(job: EmbeddingJob, decoder: Decoder) -> dict[str, float]:
+    """Mean `bit_accuracy`, `psnr` (dB) and `ssim` of the images of a finished run.
+
+    The originals are read and cut again; nothing is taken from memory. SSIM is that of the images
+    of 11 pixels a side or more, nan if there is none. Raises UserError if there is no image.
+    """
+    positions = {name: i for i, name in enumerate(job.source.names)}
+    sums, counts = np.zeros(3), np.zeros(3)
+    for record in records(job.output):
+        position = positions.get(record["name"])
+        if position is None or record.get("error") is not None:
+            continue
+        del positions[record["name"]]  # a killed run's image may have two records
+        path = job.output / FINGERPRINTED_FOLDER / record["output"]
+        try:
+            written = decode_image(path.read_bytes()).pixels
+            source = decode_image(job.source.read(position)).pixels
+            original = job.geometry(source)
+        except ImageError as error:
+            raise UserError(f"{path} or its original cannot be read back: {error}") from error
+        word = parse(record["bits"], decoder.bits)
+        right = float(np.mean(decode_pixels(decoder, written) == word))
+        x, y = as_batch(original), as_batch(written)
+        sums[:2] += right, float(psnr(y, x))
+        counts[:2] += 1
+        if min(written.shape[:2]) >= _SSIM_SIDE:
+            sums[2] += float(ssim(y, x))
+            counts[2] += 1
+    if not counts[0]:
+        raise UserError(f"{job.output} holds no fingerprinted image to check")
+    means = (float(a / n) if n else math.nan for a, n in zip(sums, counts, strict=True))
+    return dict(zip(("bit_accuracy", "psnr", "ssim"), means, strict=True))

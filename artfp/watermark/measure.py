@@ -16,9 +16,8 @@ from artfp.data.writing import encode_image
 from artfp.metrics.fidelity import psnr, ssim
 from artfp.metrics.perceptual import effnet_installed, perceptual_distance
 from artfp.perturbations import PERTURBATIONS
-from artfp.watermark import Decoder, Encoder, add_residual, weaken
-
-__all__ = ["CONDITIONS", "MIN_SIDE", "batches", "fitted", "logits_of", "measure", "perturb", "read"]
+from artfp.watermark import Decoder, Encoder
+from artfp.watermark.networks.base import add_residual, limit_psnr
 
 CONDITIONS: dict[str, tuple[str, float | None]] = {
     "mirror": ("mirror", 1.0),
@@ -52,7 +51,7 @@ _WINDOW = 2048
 
 
 @torch.inference_mode()
-def measure(
+def measure_images(
     encoder: Encoder,
     decoder: Decoder,
     images: Iterable[np.ndarray],
@@ -86,7 +85,7 @@ def measure(
             found[name].append(values)
         found["bit_accuracy"].append(_accuracy(decoder, received, words))
         for name in CONDITIONS:
-            changed = perturb(name, received, draws)
+            changed = apply_condition(name, received, draws)
             found[f"bit_accuracy_{name}"].append(_accuracy(decoder, changed, words))
         found["bit_accuracy_unmarked"].append(_accuracy(decoder, pixels, words))
     if not found:
@@ -123,7 +122,7 @@ def batches(images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         yield np.stack(group)
 
 
-def perturb(name: str, pixels: Tensor, generator: torch.Generator) -> Tensor:
+def apply_condition(name: str, pixels: Tensor, generator: torch.Generator) -> Tensor:
     """8-bit images (N, 3, H, W) under one of CONDITIONS, truly applied; the shape stays."""
     perturbation, strength = PERTURBATIONS[CONDITIONS[name][0]], CONDITIONS[name][1]
     if strength is not None:
@@ -134,25 +133,25 @@ def perturb(name: str, pixels: Tensor, generator: torch.Generator) -> Tensor:
 
 
 @torch.inference_mode()
-def read(decoder: Decoder, pixels: Tensor) -> Tensor:
+def decode_batch(decoder: Decoder, pixels: Tensor) -> Tensor:
     """The bits (N, bits), int64, that 8-bit images (N, 3, H, W) of any size decode to."""
-    return (logits_of(decoder, pixels) > 0).long()
+    return (decode_logits(decoder, pixels) > 0).long()
 
 
 @torch.inference_mode()
-def logits_of(decoder: Decoder, pixels: Tensor) -> Tensor:
+def decode_logits(decoder: Decoder, pixels: Tensor) -> Tensor:
     """The logits (N, bits) of 8-bit images (N, 3, H, W) of any size."""
     aspect = pixels.shape[-2] / pixels.shape[-1]
-    small = fitted(pixels, decoder.resolution)
-    return decoder.read(small, torch.full((len(small),), aspect))[0]
+    small = network_input(pixels, decoder.resolution)
+    return decoder.decode(small, torch.full((len(small),), aspect))[0]
 
 
 def _mark(
     encoder: Encoder, pixels: Tensor, words: Tensor, strength: float, min_psnr: float
 ) -> Tensor:
     """Images (N, 3, H, W) with words (N, bits) in them; both 8-bit."""
-    residual = encoder.residual(fitted(pixels, encoder.resolution), words.float())
-    return add_residual(pixels, weaken(residual * strength, min_psnr))
+    residual = encoder.residual(network_input(pixels, encoder.resolution), words.float())
+    return add_residual(pixels, limit_psnr(residual * strength, min_psnr))
 
 
 def _through_files(pixels: Tensor) -> Tensor:
@@ -179,7 +178,7 @@ def _central(x: Tensor) -> Tensor:
     return x
 
 
-def fitted(pixels: Tensor, side: int) -> Tensor:
+def network_input(pixels: Tensor, side: int) -> Tensor:
     """8-bit images (N, 3, H, W) as the networks get them: (N, 3, side, side) in [0, 1]."""
     if tuple(pixels.shape[-2:]) != (side, side):
         images = pixels.permute(0, 2, 3, 1).contiguous().numpy()
@@ -190,4 +189,4 @@ def fitted(pixels: Tensor, side: int) -> Tensor:
 
 def _accuracy(decoder: Decoder, pixels: Tensor, words: Tensor) -> Tensor:
     """Share (N,) of the words (N, bits) that is read from 8-bit images (N, 3, H, W)."""
-    return (read(decoder, pixels) == words).double().mean(dim=1)
+    return (decode_batch(decoder, pixels) == words).double().mean(dim=1)

@@ -27,7 +27,9 @@ def unpack_logits(text: str) -> NDArray[np.float64]:
     return np.frombuffer(b64decode(text), "<f2").astype(np.float64)
 
 
-def settled(stream: Callable[[], Iterable[Record]], names: Sequence[str]) -> Iterator[Record]:
+def latest_records(
+    stream: Callable[[], Iterable[Record]], names: Sequence[str]
+) -> Iterator[Record]:
     """One record for each image of `names` that has any: the last success, else the last error."""
     known = set(names)
     last: dict[str, tuple[bool, int]] = {}

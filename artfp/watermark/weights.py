@@ -20,7 +20,11 @@ from artfp.core.errors import UserError
 from artfp.data.bundle import Card, find_decoder, find_weights, read_card, read_state, write_bundle
 from artfp.watermark.networks.base import Decoder, Encoder
 from artfp.watermark.networks.build import DECODERS, ENCODERS
-from artfp.watermark.networks.realigning import MirroringDecoder, RealigningDecoder, realigning
+from artfp.watermark.networks.realigning import (
+    MirroringDecoder,
+    RealigningDecoder,
+    with_realignment,
+)
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -74,11 +78,11 @@ def load_decoder(name: str | Path, realign: bool = True) -> tuple[Decoder, Card]
     path = find_weights(name, "decoder")
     if path.suffix == ".safetensors":
         decoder, card = _load_bundle(path, "decoder", DECODERS)
-        return realigning(decoder) if realign else decoder, card
+        return with_realignment(decoder) if realign else decoder, card
     state = _published_state(path)
     bits, resolution = _decoder_shape(state, path)
     decoder, card = _fill(DECODERS["stegastamp"], bits, resolution, state, path, "decoder")
-    return realigning(decoder) if realign else decoder, card
+    return with_realignment(decoder) if realign else decoder, card
 
 
 def _kind(network: nn.Module) -> str:

@@ -28,8 +28,8 @@ from artfp.ownership.key import to_text
 from artfp.ownership.registry import Entry, Registry
 from artfp.stats import Policy, correct, log_p_value, weigh_source
 from artfp.watermark.records import (
+    latest_records,
     pack_logits,
-    settled,
     unpack_logits,
 )
 
@@ -176,7 +176,7 @@ def test_records_settle_to_the_last_success() -> None:
         {"name": "unknown", "logits": "3", "bits": "0"},
         {"name": "b", "logits": "4", "bits": "0"},
     ]
-    found = {r["name"]: r for r in settled(lambda: stream, ["a", "b", "c"])}
+    found = {r["name"]: r for r in latest_records(lambda: stream, ["a", "b", "c"])}
     assert [found[n].get("logits") for n in "abc"] == ["2", "4", None]
 
 

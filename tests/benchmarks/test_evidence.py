@@ -20,8 +20,8 @@ from scipy import stats
 
 from artfp.core.errors import UserError
 from artfp.stats import count_matches, log_p_value
-from artfp.watermark import Pair
-from artfp.watermark.measure import read
+from artfp.watermark import Watermark
+from artfp.watermark.measure import decode_batch
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -45,7 +45,7 @@ def named(photographs: list[np.ndarray]) -> list[tuple[str, np.ndarray]]:
 
 def test_logits_belong_to_their_names(
     benchmark: Callable[[str], ModuleType],
-    pair: Pair,
+    pair: Watermark,
     weights: Path,
     photographs: list[np.ndarray],
     tmp_path: Path,
@@ -58,7 +58,7 @@ def test_logits_belong_to_their_names(
     assert plain.names == sorted(name for name, _ in images)
     for name, word in zip(plain.names, plain.words, strict=True):
         pixels = torch.from_numpy(dict(images)[name]).permute(2, 0, 1).unsqueeze(0).contiguous()
-        assert read(pair.decoder, pixels)[0].tolist() == word.tolist()
+        assert decode_batch(pair.decoder, pixels)[0].tolist() == word.tolist()
     assert (found["jpeg50"].logits != plain.logits).any() and found["jpeg50"].flat is None
     for each in found.values():
         each.save(tmp_path / "new/x.npz")

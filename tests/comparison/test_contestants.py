@@ -11,7 +11,8 @@ from artfp.passive.attributors.bundle import FittedAttributor
 from artfp.passive.attributors.score_model import ScoreModel
 from artfp.passive.attributors.window import choose_policy
 from artfp.stats import minimum_matches
-from artfp.watermark import build_pair, fingerprint_image
+from artfp.watermark import build_pair
+from artfp.watermark.api import fingerprint_image
 
 
 @pytest.fixture(scope="module")

@@ -14,14 +14,15 @@ from torch import Tensor
 
 from artfp.cli.main import main
 from artfp.ownership.key import to_text
-from artfp.watermark import Pair, fingerprint_image
+from artfp.watermark import Watermark
+from artfp.watermark.api import fingerprint_image
 
 Folder = tuple[Path, Path]
 
 
 @pytest.fixture(scope="module")
 def made(
-    tmp_path_factory: pytest.TempPathFactory, pair: Pair, photo_crops: Callable[..., Tensor]
+    tmp_path_factory: pytest.TempPathFactory, pair: Watermark, photo_crops: Callable[..., Tensor]
 ) -> Folder:
     """Three sources of 70 images, two with a fingerprint; and the file of the fingerprints."""
     folder = tmp_path_factory.mktemp("made")

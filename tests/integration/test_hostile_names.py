@@ -19,7 +19,8 @@ from PIL import Image
 from artfp.core.errors import one_line
 from artfp.ownership.key import Key, to_hex, to_text
 from artfp.ownership.registry import Entry, Registry
-from artfp.watermark import Pair, read_image
+from artfp.watermark import Watermark
+from artfp.watermark.api import decode_pixels
 
 Call = Callable[..., tuple[int, list[str], list[str]]]
 
@@ -144,7 +145,7 @@ def harmless(hostile: Path, tmp_path: Path) -> Path:
 
 
 def test_names_come_through_unchanged_and_with_their_own_bits(
-    run: Callable[..., Results], hostile: Path, pair: Pair
+    run: Callable[..., Results], hostile: Path, pair: Watermark
 ) -> None:
     found = run(hostile, "--fingerprint", to_hex(WORD), "--same_source")
     assert [row["name"] for row in found.rows] == sorted([*NAMES, BAD])
@@ -157,7 +158,7 @@ def test_names_come_through_unchanged_and_with_their_own_bits(
             assert row["error"] and not row["bits"]
             continue
         with Image.open(hostile / row["name"]) as image:
-            word = read_image(pair.decoder, np.asarray(image))
+            word = decode_pixels(pair.decoder, np.asarray(image))
         assert row["bits"] == to_text(word)
         assert int(row["matches"]) == matches[row["name"]] == int((word == WORD).sum())
 

@@ -21,7 +21,8 @@ from artfp.data.writing import encode_image
 from artfp.ownership.key import Key
 from artfp.perturbations import PERTURBATIONS
 from artfp.robustness import PEERS
-from artfp.watermark import Pair, fingerprint_image
+from artfp.watermark import Watermark
+from artfp.watermark.api import fingerprint_image
 
 Call = Callable[..., tuple[int, list[str], list[str]]]
 Words = Callable[..., list[object]]
@@ -172,7 +173,7 @@ def test_unusable_images_are_named(
 
 
 @pytest.fixture
-def marked(pair: Pair, originals: Path, tmp_path: Path) -> tuple[Path, Path]:
+def marked(pair: Watermark, originals: Path, tmp_path: Path) -> tuple[Path, Path]:
     """A folder of images that carry one word, and the key of the word."""
     key, folder = Key.draw(), tmp_path / "marked"
     key.save(tmp_path / "key.json")

@@ -10,7 +10,8 @@ from torch import Tensor
 from artfp.data.pixels import as_batch
 from artfp.passive.attributors.base import Embedder
 from artfp.robustness import ArtfpEmbedder, ProactiveDecoder, read_bits
-from artfp.watermark import Pair, fingerprint_image, read_image
+from artfp.watermark import Watermark
+from artfp.watermark.api import decode_pixels, fingerprint_image
 from artfp.watermark.networks.base import Decoder
 
 
@@ -22,7 +23,7 @@ class Corners(Decoder):
         self.seen: list[Tensor] = []
         self.aspects: list[Tensor] = []
 
-    def read(self, x: Tensor, aspects: Tensor) -> tuple[Tensor, list[str]]:
+    def decode(self, x: Tensor, aspects: Tensor) -> tuple[Tensor, list[str]]:
         self.seen.append(x)
         self.aspects.append(aspects)
         return (x.mean(dim=(1, 2, 3)) - 0.5).view(-1, 1).expand(-1, 8), [""] * len(x)
@@ -47,16 +48,16 @@ def test_images_reach_the_decoder_at_its_resolution_with_their_aspect() -> None:
     assert torch.equal(decoder.seen[1], x)
 
 
-def test_reads_what_detection_reads(pair: Pair, photographs: list[np.ndarray]) -> None:
+def test_reads_what_detection_reads(pair: Watermark, photographs: list[np.ndarray]) -> None:
     rng = np.random.default_rng(0)
     for photograph in photographs:
         word = rng.integers(0, 2, pair.bits).astype(np.uint8)
         for pixels in (photograph, fingerprint_image(pair.encoder, photograph, word)):
             found = read_bits(pair.decoder, as_batch(pixels))[0].numpy()
-            np.testing.assert_array_equal(found, read_image(pair.decoder, pixels))
+            np.testing.assert_array_equal(found, decode_pixels(pair.decoder, pixels))
 
 
-def test_embedder_is_the_encoder(pair: Pair, photographs: list[np.ndarray]) -> None:
+def test_embedder_is_the_encoder(pair: Watermark, photographs: list[np.ndarray]) -> None:
     word = np.arange(pair.bits, dtype=np.uint8) % 2
     embedder = ArtfpEmbedder(pair.encoder, 0.5)
     assert isinstance(embedder, Embedder) and embedder.bits == 16

@@ -14,8 +14,8 @@ from scipy import stats
 from artfp.core.errors import UserError
 from artfp.data import open_source
 from artfp.transfer.decoded import bit_accuracies, decode_source, transferred
-from artfp.watermark import Pair
-from artfp.watermark.measure import read
+from artfp.watermark import Watermark
+from artfp.watermark.measure import decode_batch
 
 BITS = 32
 
@@ -83,19 +83,21 @@ def test_wrong_shapes_are_refused(word: np.ndarray) -> None:
             transferred(logits, word)
 
 
-def test_a_source_is_decoded_in_its_order(pair: Pair, photo_folder: Path, tmp_path: Path) -> None:
+def test_a_source_is_decoded_in_its_order(
+    pair: Watermark, photo_folder: Path, tmp_path: Path
+) -> None:
     for name in ("000.png", "001.png", "002.png"):
         (tmp_path / name).write_bytes((photo_folder / name).read_bytes())
     (tmp_path / "bad.png").write_bytes(b"no image")
     logits, failed = decode_source(pair.decoder, open_source(tmp_path))
     assert [name for name, _ in failed] == ["bad.png"]
     pixels = np.stack([np.asarray(Image.open(p)) for p in sorted(tmp_path.glob("0*.png"))])
-    expected = read(pair.decoder, torch.from_numpy(pixels).permute(0, 3, 1, 2)).numpy()
+    expected = decode_batch(pair.decoder, torch.from_numpy(pixels).permute(0, 3, 1, 2)).numpy()
     assert np.array_equal(logits > 0, expected > 0)
     assert len(decode_source(pair.decoder, open_source(tmp_path), limit=2)[0]) == 2
 
 
-def test_a_source_of_nothing_usable_is_refused(pair: Pair, tmp_path: Path) -> None:
+def test_a_source_of_nothing_usable_is_refused(pair: Watermark, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"no image")
     with pytest.raises(UserError, match="none of 1 images can be read"):
         decode_source(pair.decoder, open_source(tmp_path))

@@ -1,4 +1,4 @@
-"""Embedding jobs over a small data set."""
+"""EmbeddingJob jobs over a small data set."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ import pytest
 
 from artfp.data import open_source
 from artfp.data.files import file_hash
-from artfp.watermark import Pair
-from artfp.watermark.embed import Embedding
+from artfp.watermark import Watermark
+from artfp.watermark.embed import EmbeddingJob
 from artfp.watermark.prediction_loop import make_trainer
 
 
 @pytest.fixture
-def job(pair: Pair, weights: Path, photo_folder: Path, tmp_path: Path) -> Callable[..., Embedding]:
-    """Makes embedding jobs: any field of Embedding can be given; data_dir names the source."""
-    base = Embedding(
+def job(
+    pair: Watermark, weights: Path, photo_folder: Path, tmp_path: Path
+) -> Callable[..., EmbeddingJob]:
+    """Makes embedding jobs: any field of EmbeddingJob can be given; data_dir names the source."""
+    base = EmbeddingJob(
         open_source(photo_folder),
         tmp_path / "out",
         pair.encoder,
@@ -29,7 +31,7 @@ def job(pair: Pair, weights: Path, photo_folder: Path, tmp_path: Path) -> Callab
         num_workers=0,
     )
 
-    def make(data_dir: Path | None = None, **fields: Any) -> Embedding:
+    def make(data_dir: Path | None = None, **fields: Any) -> EmbeddingJob:
         if data_dir is not None:
             fields["source"] = open_source(data_dir)
         return replace(base, trainer=make_trainer(), **fields)

@@ -15,9 +15,10 @@ from artfp.core.errors import UserError
 from artfp.data import Journal, decode_image, open_source
 from artfp.ownership.key import Key
 from artfp.stats import Calibration, calibrate
-from artfp.watermark import Pair, read_image
-from artfp.watermark.calibrate import Calibrator, Gathered, calibrate_decoder
-from artfp.watermark.decode import Detection
+from artfp.watermark import Watermark
+from artfp.watermark.api import decode_pixels
+from artfp.watermark.calibrate import Calibrator, CombinedSource, run_calibration
+from artfp.watermark.decode import DecodingJob
 from artfp.watermark.prediction_loop import make_trainer
 
 Run = Callable[..., Calibrator]
@@ -34,16 +35,16 @@ def places(photo_folder: Path, tmp_path: Path) -> list[str]:
 
 
 @pytest.fixture
-def run(pair: Pair, tmp_path: Path) -> Run:
+def run(pair: Watermark, tmp_path: Path) -> Run:
     """Calibrates the small decoder on places, into `calibration.json`."""
 
     def calibrated(places: list[str], **fields: object) -> Calibrator:
         output, options = tmp_path / "calibration.json", {"keys": 5, "made": {"realign": False}}
         made = Calibrator(16, "abc", output=output, **{**options, **fields})  # type: ignore[arg-type]
         trainer = make_trainer()
-        source, folder = Gathered(places), tmp_path / "work"
-        job = Detection(source, folder, pair.decoder, "abc", trainer, batch_size=8, num_workers=0)
-        calibrate_decoder(job, made)
+        source, folder = CombinedSource(places), tmp_path / "work"
+        job = DecodingJob(source, folder, pair.decoder, "abc", trainer, batch_size=8, num_workers=0)
+        run_calibration(job, made)
         return made
 
     return calibrated
@@ -55,7 +56,7 @@ def run(pair: Pair, tmp_path: Path) -> Run:
 def test_each_place_gives_as_many_as_it_can(
     places: list[str], most: int | None, shares: tuple[int, ...]
 ) -> None:
-    source = Gathered(places, most)
+    source = CombinedSource(places, most)
     assert source.titles == ["clean", "clean~2", "c"]
     names = {
         title: [n for n in source.names if n.startswith(f"{title}/")] for title in source.titles
@@ -72,12 +73,12 @@ def test_each_place_gives_as_many_as_it_can(
 
 
 def test_a_calibration_is_that_of_the_words_that_the_images_decode_to(
-    run: Run, places: list[str], pair: Pair, tmp_path: Path
+    run: Run, places: list[str], pair: Watermark, tmp_path: Path
 ) -> None:
     found = run(places, logits=tmp_path / "l.npz").calibration
-    source = Gathered(places)
+    source = CombinedSource(places)
     pictures = [decode_image(source.read(i)).pixels for i in range(len(source))]
-    words = np.stack([read_image(pair.decoder, pixels) for pixels in pictures])
+    words = np.stack([decode_pixels(pair.decoder, pixels) for pixels in pictures])
     keys = np.stack([Key.from_seed(i).fingerprint(16) for i in range(5)])
     expected = calibrate(words, keys, "abc")
     assert found is not None and found.images == expected.images == 50
@@ -133,4 +134,4 @@ def test_too_few_images(run: Run, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="only 1 of the images"):
         run([str(folder)])
     with pytest.raises(UserError, match="--max_images: found 1"):
-        Gathered([str(folder)], 1)
+        CombinedSource([str(folder)], 1)

@@ -12,7 +12,7 @@ from artfp.core.errors import UserError
 from artfp.data.bundle import find_weights, shipped_weights
 from artfp.data.files import file_hash
 from artfp.stats import calibrate
-from artfp.watermark.calibration_file import calibration_beside, read_calibration, write_calibration
+from artfp.watermark.calibrate import default_calibration_path, read_calibration, write_calibration
 
 BITS = 40
 HASH = "h" * 64
@@ -38,7 +38,7 @@ def write(path: Path, words: np.ndarray, **made: object) -> str:
     ],
 )
 def test_the_name_of_the_file(decoder: str, name: str, tmp_path: Path) -> None:
-    assert calibration_beside(tmp_path / decoder) == tmp_path / name
+    assert default_calibration_path(tmp_path / decoder) == tmp_path / name
 
 
 def test_a_calibration_that_is_named(tmp_path: Path, words: np.ndarray) -> None:
@@ -97,7 +97,7 @@ def test_what_is_no_calibration(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", shipped_weights())
 def test_a_shipped_calibration_is_that_of_the_shipped_decoder(name: str) -> None:
     weights = find_weights(name, "decoder")
-    beside = calibration_beside(weights)
+    beside = default_calibration_path(weights)
     if not beside.exists():
         pytest.skip(f"{name} has no calibration")
     bits = json.loads(beside.read_text())["bits"]

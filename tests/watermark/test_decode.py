@@ -15,45 +15,47 @@ from PIL import Image
 from artfp.data import Journal, open_source
 from artfp.ownership.assignment import Words
 from artfp.ownership.key import Key, to_text
-from artfp.watermark import Pair, build_pair, fingerprint_image, read_image, realigning
-from artfp.watermark.decode import LISTING, TABLE, Detection, detect
-from artfp.watermark.embed import IMAGES, Embedding, embed
+from artfp.watermark import Watermark, build_pair
+from artfp.watermark.api import decode_pixels, fingerprint_image
+from artfp.watermark.decode import DETECTED_LISTING, DETECTED_TABLE, DecodingJob, run_decoding
+from artfp.watermark.embed import FINGERPRINTED_FOLDER, EmbeddingJob, run_embedding
+from artfp.watermark.networks.realigning import with_realignment
 from artfp.watermark.prediction_loop import make_trainer
 
 WORDS = Words(16, word=Key.from_seed(5).fingerprint(16))
 
 
 @pytest.fixture
-def marked(job: Callable[..., Embedding]) -> Path:
-    embed(this := job(), WORDS)
-    return this.output / IMAGES
+def marked(job: Callable[..., EmbeddingJob]) -> Path:
+    run_embedding(this := job(), WORDS)
+    return this.output / FINGERPRINTED_FOLDER
 
 
-def _detect(pair: Pair, data: Path, output: Path, **fields: Any) -> Any:
-    made = Detection(
+def _detect(pair: Watermark, data: Path, output: Path, **fields: Any) -> Any:
+    made = DecodingJob(
         open_source(data), output, pair.decoder, "hash", make_trainer(), num_workers=0, **fields
     )
-    return detect(made)
+    return run_decoding(made)
 
 
 def _rows(folder: Path) -> list[dict[str, str]]:
-    with open(folder / TABLE, newline="") as file:
+    with open(folder / DETECTED_TABLE, newline="") as file:
         return list(csv.DictReader(file))
 
 
-def test_bits_are_those_of_the_decoder(pair: Pair, marked: Path, tmp_path: Path) -> None:
+def test_bits_are_those_of_the_decoder(pair: Watermark, marked: Path, tmp_path: Path) -> None:
     result = _detect(pair, marked, tmp_path / "found")
     assert (result.decoded, result.failed, result.matches) == (120, [], None)
     rows = _rows(tmp_path / "found")
     for row in rows[::10]:
         pixels = np.asarray(Image.open(marked / row["name"]))
-        assert row["bits"] == to_text(read_image(pair.decoder, pixels))
-    lines = (tmp_path / "found" / LISTING).read_text().splitlines()
+        assert row["bits"] == to_text(decode_pixels(pair.decoder, pixels))
+    lines = (tmp_path / "found" / DETECTED_LISTING).read_text().splitlines()
     assert lines == [f"{row['name']} {row['bits']}" for row in rows]
     assert "matches" not in rows[0]
 
 
-def test_comparison_against_exact_arithmetic(pair: Pair, marked: Path, tmp_path: Path) -> None:
+def test_comparison_against_exact_arithmetic(pair: Watermark, marked: Path, tmp_path: Path) -> None:
     result = _detect(pair, marked, tmp_path / "found", words=WORDS)
     word = to_text(WORDS.of(""))
     for row in _rows(tmp_path / "found"):
@@ -66,7 +68,7 @@ def test_comparison_against_exact_arithmetic(pair: Pair, marked: Path, tmp_path:
     assert result.matches.mean() > 13
 
 
-def test_untouched_images_match_half(pair: Pair, photo_folder: Path, tmp_path: Path) -> None:
+def test_untouched_images_match_half(pair: Watermark, photo_folder: Path, tmp_path: Path) -> None:
     words = [Words(16, word=Key.from_seed(seed).fingerprint(16)) for seed in range(4)]
     means = [
         _detect(pair, photo_folder, tmp_path / str(i), words=word).matches.mean()
@@ -76,7 +78,7 @@ def test_untouched_images_match_half(pair: Pair, photo_folder: Path, tmp_path: P
 
 
 def test_other_sizes_are_brought_to_the_network(
-    pair: Pair, marked: Path, tmp_path: Path, photographs: list[np.ndarray]
+    pair: Watermark, marked: Path, tmp_path: Path, photographs: list[np.ndarray]
 ) -> None:
     word = Key.from_seed(5).fingerprint(16)
     big = pair.embed(Image.fromarray(photographs[1]), word)
@@ -92,7 +94,7 @@ def test_other_sizes_are_brought_to_the_network(
 
 
 def test_stopped_runs_go_on_and_finished_ones_begin_anew(
-    pair: Pair, marked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pair: Watermark, marked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _detect(pair, marked, tmp_path / "whole", words=WORDS)
     real, count = Journal.append, 0
@@ -110,16 +112,19 @@ def test_stopped_runs_go_on_and_finished_ones_begin_anew(
     monkeypatch.undo()
     assert len(Journal(tmp_path / "part", "detect").records()) == 50
     _detect(pair, marked, tmp_path / "part", words=WORDS)
-    for name in (TABLE, LISTING):
+    for name in (DETECTED_TABLE, DETECTED_LISTING):
         whole = (tmp_path / "whole" / name).read_bytes()
         assert (tmp_path / "part" / name).read_bytes() == whole
-    assert sorted(p.name for p in (tmp_path / "part").iterdir()) == [TABLE, LISTING]
+    assert sorted(p.name for p in (tmp_path / "part").iterdir()) == [
+        DETECTED_TABLE,
+        DETECTED_LISTING,
+    ]
     other = Words(16, word=1 - WORDS.of(""))
     again = _detect(pair, marked, tmp_path / "part", words=other)
     assert again.matches.mean() < 3
 
 
-def test_unusable_images_are_named(pair: Pair, tmp_path: Path) -> None:
+def test_unusable_images_are_named(pair: Watermark, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in/bad.png").write_text("no")
     result = _detect(pair, tmp_path / "in", tmp_path / "found", words=WORDS)
@@ -139,11 +144,11 @@ def test_the_table_tells_what_was_realigned(tmp_path: Path, photographs: list[np
     image.rotate(12, Image.Resampling.BICUBIC).save(tmp_path / "in/turned.png")
 
     def table(network: Any, output: str) -> dict[str, dict[str, str]]:
-        pair = Pair(encoder, network)
+        pair = Watermark(encoder, network)
         _detect(pair, tmp_path / "in", tmp_path / output, words=words)
         return {row["name"]: row for row in _rows(tmp_path / output)}
 
-    found = table(realigning(decoder.eval()), "found")
+    found = table(with_realignment(decoder.eval()), "found")
     assert found["still.png"]["realigned"] == ""
     note = found["turned.png"]["realigned"].split()
     assert note[:2] == ["turned", "by"] and note[3] == "degrees"

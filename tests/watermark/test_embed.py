@@ -1,4 +1,4 @@
-"""Embedding a source: names, pixels, tables, and going on after a stop."""
+"""EmbeddingJob a source: names, pixels, tables, and going on after a stop."""
 
 from __future__ import annotations
 
@@ -19,11 +19,18 @@ from artfp.data import open_source
 from artfp.data.files import file_hash
 from artfp.ownership.assignment import Words
 from artfp.ownership.key import Key, to_text
-from artfp.watermark import Pair
-from artfp.watermark.check import check
-from artfp.watermark.embed import ARCHIVE, IMAGES, LISTING, TABLE, Embedding, embed
+from artfp.watermark import Watermark
+from artfp.watermark.embed import (
+    ARCHIVE_FILE,
+    EMBEDDED_LISTING,
+    EMBEDDED_TABLE,
+    FINGERPRINTED_FOLDER,
+    EmbeddingJob,
+    check_embedding,
+    run_embedding,
+)
 
-Jobs = Callable[..., Embedding]
+Jobs = Callable[..., EmbeddingJob]
 KEY = Key.from_seed(5)
 ONE = Words(16, key=KEY)
 EACH = Words(16, key=KEY, per_image=True)
@@ -39,7 +46,9 @@ def _pixels(path: Path) -> np.ndarray:
 
 
 def _rows(folder: Path) -> list[dict[str, str]]:
-    with open(folder / TABLE, encoding="utf-8", errors="surrogateescape", newline="") as file:
+    with open(
+        folder / EMBEDDED_TABLE, encoding="utf-8", errors="surrogateescape", newline=""
+    ) as file:
         return list(csv.DictReader(file))
 
 
@@ -53,25 +62,27 @@ def _state(folder: Path) -> dict[str, tuple[bytes, int]]:
 
 
 def test_tree_names_and_listing(
-    job: Jobs, tmp_path: Path, photographs: list[np.ndarray], pair: Pair
+    job: Jobs, tmp_path: Path, photographs: list[np.ndarray], pair: Watermark
 ) -> None:
     for name, photo in zip(("a/x.png", "a/x.jpg", "b/c/y.d.webp"), photographs, strict=False):
         _save(tmp_path / "in" / name, photo[:60, :80])
     this = job(tmp_path / "in")
-    assert embed(this, ONE) is not None
-    images = this.output / IMAGES
+    assert run_embedding(this, ONE) is not None
+    images = this.output / FINGERPRINTED_FOLDER
     found = sorted(str(p.relative_to(images)) for p in images.rglob("*") if p.is_file())
     assert found == ["a/x.jpg.png", "a/x.png.png", "b/c/y.d.png"]
     word = to_text(KEY.fingerprint(16))
-    assert (this.output / LISTING).read_text().splitlines() == [f"{name} {word}" for name in found]
+    assert (this.output / EMBEDDED_LISTING).read_text().splitlines() == [
+        f"{name} {word}" for name in found
+    ]
     assert [row["output"] for row in _rows(this.output)] == found
 
 
 def test_psnr_of_the_table_is_that_of_the_file(job: Jobs, photo_folder: Path) -> None:
-    embed(this := job(), ONE)
+    run_embedding(this := job(), ONE)
     for row in _rows(this.output)[::7]:
         written, original = (
-            _pixels(this.output / IMAGES / row["output"]),
+            _pixels(this.output / FINGERPRINTED_FOLDER / row["output"]),
             _pixels(photo_folder / row["name"]),
         )
         error = np.mean((written.astype(float) - original) ** 2)
@@ -80,10 +91,10 @@ def test_psnr_of_the_table_is_that_of_the_file(job: Jobs, photo_folder: Path) ->
 
 
 def test_no_image_falls_under_min_psnr(job: Jobs, tmp_path: Path) -> None:
-    embed(free := job(output=tmp_path / "free"), ONE)
+    run_embedding(free := job(output=tmp_path / "free"), ONE)
     psnrs = np.array([float(row["psnr"]) for row in _rows(free.output)])
     limit = round(float(np.median(psnrs)), 1)
-    embed(this := job(output=tmp_path / "limited", min_psnr=limit), ONE)
+    run_embedding(this := job(output=tmp_path / "limited", min_psnr=limit), ONE)
     limited = np.array([float(row["psnr"]) for row in _rows(this.output)])
     assert limited.min() > limit - 0.1 and psnrs.min() < limit - 0.2
     assert (limited >= psnrs).all() and (limited == psnrs).mean() > 0.2
@@ -98,16 +109,16 @@ def test_any_mode_becomes_rgb(
     suffix = ".jpg" if mode == "CMYK" else ".png"
     _save(tmp_path / f"in/x{suffix}", photographs[2][:64, :64], mode)
     this = job(tmp_path / "in")
-    embed(this, ONE)
-    assert Image.open(this.output / IMAGES / "x.png").mode == "RGB"
+    run_embedding(this, ONE)
+    assert Image.open(this.output / FINGERPRINTED_FOLDER / "x.png").mode == "RGB"
 
 
 @pytest.mark.parametrize("name", ["webp", "bmp", "tiff"])
 def test_lossless_formats_hold_the_same_pixels(job: Jobs, tmp_path: Path, name: str) -> None:
-    embed(png := job(output=tmp_path / "png"), ONE)
-    embed(other := job(output=tmp_path / name, format=name), ONE)
-    for path in (png.output / IMAGES).iterdir():
-        twin = (other.output / IMAGES / path.name).with_suffix(f".{name}")
+    run_embedding(png := job(output=tmp_path / "png"), ONE)
+    run_embedding(other := job(output=tmp_path / name, format=name), ONE)
+    for path in (png.output / FINGERPRINTED_FOLDER).iterdir():
+        twin = (other.output / FINGERPRINTED_FOLDER / path.name).with_suffix(f".{name}")
         assert np.array_equal(_pixels(path), _pixels(twin))
 
 
@@ -118,7 +129,7 @@ def test_unusable_images_are_named_and_the_rest_is_done(
     (tmp_path / "in/empty.jpg").touch()
     (tmp_path / "in/text.png").write_text("no image")
     (tmp_path / "in/readme.txt").write_text("ignored")
-    done = embed(this := job(tmp_path / "in"), ONE)
+    done = run_embedding(this := job(tmp_path / "in"), ONE)
     assert done is not None and done.written == 1
     assert dict(done.failed).keys() == {"empty.jpg", "text.png"}
     assert {row["name"]: bool(row["error"]) for row in _rows(this.output)} == {
@@ -133,9 +144,9 @@ def test_an_image_that_was_mended_is_done_the_next_time(
 ) -> None:
     _save(tmp_path / "in/good.png", photographs[0][:50, :50])
     (tmp_path / "in/later.png").touch()
-    embed(job(tmp_path / "in"), ONE)
+    run_embedding(job(tmp_path / "in"), ONE)
     _save(tmp_path / "in/later.png", photographs[1][:50, :50])
-    done = embed(this := job(tmp_path / "in"), ONE)
+    done = run_embedding(this := job(tmp_path / "in"), ONE)
     assert done is not None and (done.written, done.before, done.failed) == (2, 1, [])
     assert not any(row["error"] for row in _rows(this.output))
 
@@ -151,34 +162,37 @@ def test_stylegan_zip_keeps_labels_and_packs_again(
             Image.fromarray(photo[:40, :40]).save(file, "JPEG" if name.endswith("jpg") else "PNG")
             archive.writestr(str(name), file.getvalue())
     this = job(tmp_path / "set.zip", archive=True)
-    embed(this, ONE)
+    run_embedding(this, ONE)
     wanted = {"labels": [["00000/img0.png", 3], ["00000/img1.png", 1]]}
-    assert json.loads((this.output / IMAGES / "dataset.json").read_text()) == wanted
-    with zipfile.ZipFile(this.output / ARCHIVE) as archive:
+    assert json.loads((this.output / FINGERPRINTED_FOLDER / "dataset.json").read_text()) == wanted
+    with zipfile.ZipFile(this.output / ARCHIVE_FILE) as archive:
         assert json.loads(archive.read("dataset.json")) == wanted
         for name, _ in wanted["labels"]:
-            assert archive.read(str(name)) == (this.output / IMAGES / str(name)).read_bytes()
-    again = open_source(this.output / ARCHIVE)
+            assert (
+                archive.read(str(name))
+                == (this.output / FINGERPRINTED_FOLDER / str(name)).read_bytes()
+            )
+    again = open_source(this.output / ARCHIVE_FILE)
     assert again.names == ["00000/img0.png", "00000/img1.png"]
 
 
-def test_per_image_words_differ_and_are_read(job: Jobs, pair: Pair) -> None:
-    embed(this := job(), EACH)
+def test_per_image_words_differ_and_are_read(job: Jobs, pair: Watermark) -> None:
+    run_embedding(this := job(), EACH)
     words = {row["output"]: row["bits"] for row in _rows(this.output)}
     assert len(set(words.values())) > 100
-    figures = check(this, pair.decoder)
+    figures = check_embedding(this, pair.decoder)
     assert figures["bit_accuracy"] > 0.8
 
 
-def test_check_agrees_with_the_files(job: Jobs, pair: Pair, photo_folder: Path) -> None:
-    embed(this := job(), ONE)
+def test_check_agrees_with_the_files(job: Jobs, pair: Watermark, photo_folder: Path) -> None:
+    run_embedding(this := job(), ONE)
     errors, right = [], []
     for row in _rows(this.output):
-        image = Image.open(this.output / IMAGES / row["output"])
+        image = Image.open(this.output / FINGERPRINTED_FOLDER / row["output"])
         written, original = np.asarray(image), _pixels(photo_folder / row["name"])
         errors.append(10 * np.log10(255**2 / np.mean((written - original.astype(float)) ** 2)))
         right.append(pair.detect(image, KEY.fingerprint(16)).matches / 16)
-    figures = check(this, pair.decoder)
+    figures = check_embedding(this, pair.decoder)
     assert figures["psnr"] == pytest.approx(np.mean(errors), abs=1e-3)
     assert figures["bit_accuracy"] == pytest.approx(np.mean(right))
 
@@ -187,7 +201,7 @@ def test_a_stopped_run_goes_on_and_repeats_nothing(
     job: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = job(output=tmp_path / "whole")
-    embed(whole, EACH)
+    run_embedding(whole, EACH)
 
     import artfp.watermark.embed as module
 
@@ -203,13 +217,13 @@ def test_a_stopped_run_goes_on_and_repeats_nothing(
     monkeypatch.setattr(module, "write_atomic", failing)
     stopped = job(output=tmp_path / "stopped")
     with pytest.raises((KeyboardInterrupt, SystemExit)):
-        embed(stopped, EACH)
+        run_embedding(stopped, EACH)
     monkeypatch.undo()
-    before = _state(stopped.output / IMAGES)
+    before = _state(stopped.output / FINGERPRINTED_FOLDER)
     assert 30 < len(before) < 60
-    done = embed(job(output=tmp_path / "stopped"), EACH)
+    done = run_embedding(job(output=tmp_path / "stopped"), EACH)
     assert done is not None and done.before == len(before) and done.written == 120
-    after = _state(stopped.output / IMAGES)
+    after = _state(stopped.output / FINGERPRINTED_FOLDER)
     assert all(after[name] == value for name, value in before.items())
     for name, (content, _) in _state(whole.output).items():
         if not name.endswith("run.json"):
@@ -219,10 +233,16 @@ def test_a_stopped_run_goes_on_and_repeats_nothing(
 def test_a_finished_run_changes_nothing(job: Jobs, tmp_path: Path, photo_folder: Path) -> None:
     shutil.copytree(photo_folder, folder := tmp_path / "in")
     (folder / "dataset.json").write_text(json.dumps({"labels": [["003.png", 1]]}))
-    embed(this := job(folder, archive=True), ONE)
+    run_embedding(this := job(folder, archive=True), ONE)
     before = _state(this.output)
-    assert {ARCHIVE, TABLE, LISTING, "embed.run.json", f"{IMAGES}/dataset.json"} < before.keys()
-    done = embed(job(folder, archive=True), ONE)
+    assert {
+        ARCHIVE_FILE,
+        EMBEDDED_TABLE,
+        EMBEDDED_LISTING,
+        "embed.run.json",
+        f"{FINGERPRINTED_FOLDER}/dataset.json",
+    } < before.keys()
+    done = run_embedding(job(folder, archive=True), ONE)
     assert done is not None and done.before == done.written == 120
     assert _state(this.output) == before
 
@@ -230,29 +250,32 @@ def test_a_finished_run_changes_nothing(job: Jobs, tmp_path: Path, photo_folder:
 def test_the_same_folder_by_another_path_goes_on(
     job: Jobs, photo_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    embed(job(), ONE)
+    run_embedding(job(), ONE)
     monkeypatch.chdir(photo_folder.parent)
     for path in (f"{photo_folder}/", photo_folder.name, f"./{photo_folder.name}/."):
         source = open_source(path)
-        done = embed(job(source=source), ONE)
+        done = run_embedding(job(source=source), ONE)
         assert done is not None and done.before == 120
 
 
 def test_leftovers_of_a_kill_go_away_and_nothing_else(job: Jobs) -> None:
-    embed(this := job(), ONE)
-    left = [this.output / ".0123456789abcdef.tmp", this.output / IMAGES / ".fedcba9876543210.tmp"]
-    kept = [this.output / ".mine.tmp", this.output / IMAGES / "notes.tmp"]
+    run_embedding(this := job(), ONE)
+    left = [
+        this.output / ".0123456789abcdef.tmp",
+        this.output / FINGERPRINTED_FOLDER / ".fedcba9876543210.tmp",
+    ]
+    kept = [this.output / ".mine.tmp", this.output / FINGERPRINTED_FOLDER / "notes.tmp"]
     for path in left + kept:
         path.touch()
-    embed(job(), ONE)
+    run_embedding(job(), ONE)
     assert not any(path.exists() for path in left) and all(path.exists() for path in kept)
 
 
 def test_a_deleted_image_is_made_again(job: Jobs) -> None:
-    embed(this := job(), ONE)
+    run_embedding(this := job(), ONE)
     before = _state(this.output)
-    (gone := this.output / IMAGES / "017.png").unlink()
-    done = embed(job(), ONE)
+    (gone := this.output / FINGERPRINTED_FOLDER / "017.png").unlink()
+    done = run_embedding(job(), ONE)
     assert done is not None and (done.before, done.written) == (119, 120)
     after = _state(this.output)
     name = str(gone.relative_to(this.output))
@@ -264,12 +287,12 @@ def test_a_deleted_image_is_made_again(job: Jobs) -> None:
     "change", [{"strength": 2.0}, {"format": "webp"}, {"encoder_hash": "other"}, {"batch_size": 4}]
 )
 def test_another_run_in_the_same_folder_is_refused(job: Jobs, change: dict[str, object]) -> None:
-    embed(this := job(), ONE)
+    run_embedding(this := job(), ONE)
     before = _state(this.output)
     with pytest.raises(UserError, match=next(iter(change)).split("_")[0]):
-        embed(job(**change), ONE)
+        run_embedding(job(**change), ONE)
     with pytest.raises(UserError, match="fingerprint"):
-        embed(job(), Words(16, key=Key.from_seed(6)))
+        run_embedding(job(), Words(16, key=Key.from_seed(6)))
     assert _state(this.output) == before
 
 
@@ -316,16 +339,16 @@ def test_hostile_names_pass_through_the_tables(
     names.append(b"not-utf8-\xff.png".decode("utf-8", "surrogateescape"))
     for name in names:
         _save(tmp_path / "in" / name, photographs[0][:40, :40])
-    done = embed(this := job(tmp_path / "in"), EACH)
+    done = run_embedding(this := job(tmp_path / "in"), EACH)
     assert done is not None and done.written == len(names)
     assert {row["name"] for row in _rows(this.output)} == set(names)
-    lines = (this.output / LISTING).read_bytes().splitlines()
+    lines = (this.output / EMBEDDED_LISTING).read_bytes().splitlines()
     assert len(lines) == len(names)
-    assert {path.name for path in (this.output / IMAGES).iterdir()} == set(names)
+    assert {path.name for path in (this.output / FINGERPRINTED_FOLDER).iterdir()} == set(names)
 
 
 def test_secrets_stay_in_the_key_file(job: Jobs, tmp_path: Path) -> None:
-    embed(this := job(), ONE)
+    run_embedding(this := job(), ONE)
     KEY.save(tmp_path / "key.json")
     secret = json.loads((tmp_path / "key.json").read_text())["secret"]
     manifest = (this.output / "embed.run.json").read_text()

@@ -14,9 +14,16 @@ from artfp.data import decode_image, encode_image
 from artfp.metrics.fidelity import psnr, ssim
 from artfp.metrics.perceptual import effnet_installed, perceptual_distance
 from artfp.perturbations import PERTURBATIONS
-from artfp.watermark import build_pair, fingerprint_image, read_image
+from artfp.watermark import build_pair
 from artfp.watermark import measure as module
-from artfp.watermark.measure import CONDITIONS, batches, measure, perturb, read
+from artfp.watermark.api import decode_pixels, fingerprint_image
+from artfp.watermark.measure import (
+    CONDITIONS,
+    apply_condition,
+    batches,
+    decode_batch,
+    measure_images,
+)
 from artfp.watermark.networks.base import Decoder, Encoder
 
 BITS = 16
@@ -71,7 +78,7 @@ MOVED = ("centre_crop10", "random_crop", "rotation10", "combination")
 
 
 def test_perfect_decoder(images: list[np.ndarray]) -> None:
-    figures = measure(Rows(), RowReader(), images)
+    figures = measure_images(Rows(), RowReader(), images)
     assert figures["images"] == 20
     for name in ["", *(f"_{condition}" for condition in CONDITIONS if condition not in MOVED)]:
         assert figures[f"bit_accuracy{name}"] == 1.0, name
@@ -83,7 +90,7 @@ def test_perfect_decoder(images: list[np.ndarray]) -> None:
 
 
 def test_mean_over_the_conditions(images: list[np.ndarray]) -> None:
-    figures = measure(Rows(), RowReader(), images[:8])
+    figures = measure_images(Rows(), RowReader(), images[:8])
     names = ["bit_accuracy", *(f"bit_accuracy_{condition}" for condition in CONDITIONS)]
     expected = np.mean([figures[name] for name in names])
     assert figures["bit_accuracy_mean"] == pytest.approx(expected, abs=1e-5)
@@ -92,7 +99,7 @@ def test_mean_over_the_conditions(images: list[np.ndarray]) -> None:
 
 def test_useless_decoder(images: list[np.ndarray]) -> None:
     """A constant word meets random bits: half of them, within 4 standard errors."""
-    figures = measure(Nothing(), AllOnes(), images)
+    figures = measure_images(Nothing(), AllOnes(), images)
     for name, value in figures.items():
         if name.startswith("bit_accuracy"):
             assert abs(value - 0.5) < 4 * 0.5 / (20 * BITS) ** 0.5, name
@@ -110,7 +117,7 @@ def test_worst_image(images: list[np.ndarray]) -> None:
             return torch.full_like(x, 0.1) * (x.std(dim=(1, 2, 3), keepdim=True) < 1e-4)
 
     flat = np.full((64, 64, 3), 101, np.uint8)
-    figures = measure(OneBad(), AllOnes(), [*images, flat])
+    figures = measure_images(OneBad(), AllOnes(), [*images, flat])
     worst = -20 * math.log10(26 / 255)  # 101 + 25.5 = 126.5, rounded to even: 126 or 127
     assert figures["psnr_worst"] == pytest.approx(worst, abs=0.4)
     assert figures["psnr"] == pytest.approx((20 * 99.0 + figures["psnr_worst"]) / 21, abs=0.01)
@@ -119,7 +126,7 @@ def test_worst_image(images: list[np.ndarray]) -> None:
 def test_against_one_image_at_a_time(images: list[np.ndarray]) -> None:
     """The same words by the networks' own door for one image, in the order of the batches."""
     encoder, decoder = (network.eval() for network in build_pair("residual", BITS, 64))
-    figures = measure(encoder, decoder, images, seed=7, strength=1.5)  # type: ignore[arg-type]
+    figures = measure_images(encoder, decoder, images, seed=7, strength=1.5)  # type: ignore[arg-type]
     draws = torch.Generator().manual_seed(7)
     rows = []
     for stack in batches(images):
@@ -133,15 +140,15 @@ def test_against_one_image_at_a_time(images: list[np.ndarray]) -> None:
                 {
                     "psnr": float(psnr(y, x)),
                     "ssim": float(ssim(y, x)),
-                    "bit_accuracy": (read_image(decoder, received[-1]) == word).mean(),  # type: ignore[arg-type]
-                    "bit_accuracy_unmarked": (read_image(decoder, original) == word).mean(),  # type: ignore[arg-type]
+                    "bit_accuracy": (decode_pixels(decoder, received[-1]) == word).mean(),  # type: ignore[arg-type]
+                    "bit_accuracy_unmarked": (decode_pixels(decoder, original) == word).mean(),  # type: ignore[arg-type]
                 }
             )
             if effnet_installed():
                 rows[-1]["effnet_distance"] = float(perceptual_distance(y, x))
         pixels = torch.from_numpy(np.stack(received)).permute(0, 3, 1, 2)
         for name in CONDITIONS:  # what they draw
-            perturb(name, pixels, draws)
+            apply_condition(name, pixels, draws)
     assert len(rows) == 20
     for name in rows[0]:
         expected = np.mean([row[name] for row in rows])
@@ -152,7 +159,7 @@ def test_strength(images: list[np.ndarray]) -> None:
     """Twice the residual is 6 dB; words and draws stay."""
     encoder, decoder = (network.eval() for network in build_pair("residual", BITS, 64))
     weak, strong = (
-        measure(encoder, decoder, images[:4], strength=strength)  # type: ignore[arg-type]
+        measure_images(encoder, decoder, images[:4], strength=strength)  # type: ignore[arg-type]
         for strength in (1.0, 2.0)
     )
     assert weak["psnr"] - strong["psnr"] == pytest.approx(6.0, abs=0.3)
@@ -165,9 +172,9 @@ def test_strength(images: list[np.ndarray]) -> None:
 def test_min_psnr(images: list[np.ndarray]) -> None:
     """A floor for the worst image; the words and draws stay."""
     encoder, decoder = (network.eval() for network in build_pair("residual", BITS, 64))
-    free = measure(encoder, decoder, images[:4])  # type: ignore[arg-type]
+    free = measure_images(encoder, decoder, images[:4])  # type: ignore[arg-type]
     limit = (free["psnr"] + free["psnr_worst"]) / 2
-    limited = measure(encoder, decoder, images[:4], min_psnr=limit)  # type: ignore[arg-type]
+    limited = measure_images(encoder, decoder, images[:4], min_psnr=limit)  # type: ignore[arg-type]
     assert free["psnr_worst"] < limit - 0.1 < limited["psnr_worst"]
     assert limited["psnr"] > free["psnr"]
     assert limited["bit_accuracy_unmarked"] == free["bit_accuracy_unmarked"]
@@ -175,7 +182,7 @@ def test_min_psnr(images: list[np.ndarray]) -> None:
 
 def test_without_the_extra(images: list[np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "effnet_installed", lambda: False)
-    assert "effnet_distance" not in measure(Nothing(), AllOnes(), images[:1])
+    assert "effnet_distance" not in measure_images(Nothing(), AllOnes(), images[:1])
 
 
 def test_batches() -> None:
@@ -209,7 +216,9 @@ def test_conditions(name: str, images: list[np.ndarray]) -> None:
     """They are what their names say, keep the shape, and depend on the generator alone."""
     pixels = torch.from_numpy(np.stack(images[3::4])).permute(0, 3, 1, 2).contiguous()
     before = pixels.clone()
-    first, again = (perturb(name, pixels, torch.Generator().manual_seed(3)) for _ in range(2))
+    first, again = (
+        apply_condition(name, pixels, torch.Generator().manual_seed(3)) for _ in range(2)
+    )
     assert torch.equal(first, again) and torch.equal(pixels, before)
     assert first.dtype == torch.uint8 and first.shape == pixels.shape
     assert not torch.equal(first, pixels)
@@ -219,7 +228,7 @@ def test_conditions(name: str, images: list[np.ndarray]) -> None:
 def test_random_crop_draws_for_each_image() -> None:
     """Of a ramp from left to right a crop of 5 to 20% leaves 95 to 80%."""
     ramp = torch.arange(200, dtype=torch.uint8).view(1, 1, 1, 200).expand(40, 3, 100, 200)
-    cut = perturb("random_crop", ramp, torch.Generator().manual_seed(0))
+    cut = apply_condition("random_crop", ramp, torch.Generator().manual_seed(0))
     left = (cut[:, 0, 50, -1].int() - cut[:, 0, 50, 0].int() + 1) / 200
     assert 0.79 < float(left.min()) < 0.83 and 0.92 < float(left.max()) < 0.96
 
@@ -228,26 +237,26 @@ def test_read_tells_the_shape() -> None:
     """A decoder learns the shape that images had before they became squares."""
 
     class Shape(AllOnes):
-        def read(self, x: Tensor, aspects: Tensor) -> tuple[Tensor, list[str]]:
+        def decode(self, x: Tensor, aspects: Tensor) -> tuple[Tensor, list[str]]:
             assert x.shape == (2, 3, 64, 64) and aspects.tolist() == [0.5, 0.5]
             return x.mean(dim=(1, 2, 3)).view(2, 1).expand(2, BITS) - 0.9, ["", ""]
 
     pixels = torch.zeros(2, 3, 50, 100, dtype=torch.uint8)
     pixels[1] = 255
-    assert read(Shape(), pixels).tolist() == [[0] * BITS, [1] * BITS]
+    assert decode_batch(Shape(), pixels).tolist() == [[0] * BITS, [1] * BITS]
 
 
 @pytest.mark.parametrize("shape", [(5, 40, 3), (40, 10, 3)])
 def test_too_small(shape: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="a side under 11 pixels"):
-        measure(Nothing(), AllOnes(), [np.zeros(shape, np.uint8)])
+        measure_images(Nothing(), AllOnes(), [np.zeros(shape, np.uint8)])
 
 
 def test_smallest() -> None:
-    figures = measure(Nothing(), AllOnes(), [np.full((11, 11, 3), 99, np.uint8)])
+    figures = measure_images(Nothing(), AllOnes(), [np.full((11, 11, 3), 99, np.uint8)])
     assert figures["images"] == 1 and figures["ssim"] == pytest.approx(1.0, abs=1e-3)
 
 
 def test_no_image() -> None:
     with pytest.raises(ValueError, match="no image to measure on"):
-        measure(Nothing(), AllOnes(), [])
+        measure_images(Nothing(), AllOnes(), [])

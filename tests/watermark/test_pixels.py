@@ -15,11 +15,11 @@ from PIL import Image, ImageCms
 from artfp.data import Geometry
 from artfp.ownership.assignment import Words
 from artfp.ownership.key import Key
-from artfp.watermark import Pair
-from artfp.watermark.embed import IMAGES, Embedding, embed
+from artfp.watermark import Watermark
+from artfp.watermark.embed import FINGERPRINTED_FOLDER, EmbeddingJob, run_embedding
 from artfp.watermark.prediction_loop import make_trainer
 
-Jobs = Callable[..., Embedding]
+Jobs = Callable[..., EmbeddingJob]
 WORDS = Words(16, key=Key.from_seed(5))
 ROUNDING = 0.501  # half a level, and what float32 leaves
 
@@ -37,7 +37,7 @@ def _weights(length: int, target: int) -> np.ndarray:
     return matrix
 
 
-def _expected(pair: Pair, original: np.ndarray, strength: float = 1.0) -> np.ndarray:
+def _expected(pair: Watermark, original: np.ndarray, strength: float = 1.0) -> np.ndarray:
     """The original (H, W, 3) plus its residual, in float64, clipped and not rounded."""
     small = np.array(Image.fromarray(original).resize((32, 32), Image.Resampling.BICUBIC))
     x = torch.from_numpy(small).permute(2, 0, 1)[None].float() / 255.0
@@ -55,8 +55,8 @@ def _expected(pair: Pair, original: np.ndarray, strength: float = 1.0) -> np.nda
     return np.clip(original + 255.0 * strength * grown, 0.0, 255.0)
 
 
-def _read(job: Embedding, name: str) -> np.ndarray:
-    return np.array(Image.open(job.output / IMAGES / name))
+def _read(job: EmbeddingJob, name: str) -> np.ndarray:
+    return np.array(Image.open(job.output / FINGERPRINTED_FOLDER / name))
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.3])
@@ -65,7 +65,7 @@ def _read(job: Embedding, name: str) -> np.ndarray:
 )
 def test_any_size_keeps_its_size_and_gets_its_residual(
     job: Jobs,
-    pair: Pair,
+    pair: Watermark,
     tmp_path: Path,
     photographs: list[np.ndarray],
     size: tuple[int, int],
@@ -74,7 +74,7 @@ def test_any_size_keeps_its_size_and_gets_its_residual(
     original = np.ascontiguousarray(photographs[1][100 : 100 + size[0], 200 : 200 + size[1]])
     path = tmp_path / "x.png"
     Image.fromarray(original).save(path)
-    embed(this := job(path, strength=strength), WORDS)
+    run_embedding(this := job(path, strength=strength), WORDS)
     written = _read(this, "x.png")
     assert written.shape == original.shape
     assert np.abs(written - _expected(pair, original, strength)).max() < ROUNDING
@@ -108,27 +108,27 @@ def _palette(pixels: np.ndarray) -> tuple[Image.Image, np.ndarray]:
 @pytest.mark.parametrize("kind", [_gray, _gray16, _rgba, _palette])
 def test_other_kinds_of_picture(
     job: Jobs,
-    pair: Pair,
+    pair: Watermark,
     tmp_path: Path,
     photographs: list[np.ndarray],
     kind: Callable[[np.ndarray], tuple[Image.Image, np.ndarray]],
 ) -> None:
     image, rgb = kind(photographs[0][100:132, 200:232])
     image.save(path := tmp_path / "x.png")
-    embed(this := job(path), WORDS)
+    run_embedding(this := job(path), WORDS)
     slack = 1.0 if kind is _rgba else 0.0  # Pillow composites in integers
     assert np.abs(_read(this, "x.png") - _expected(pair, rgb)).max() < ROUNDING + slack
 
 
 def test_the_geometry_comes_before_the_fingerprint(
-    job: Jobs, pair: Pair, tmp_path: Path, photographs: list[np.ndarray]
+    job: Jobs, pair: Watermark, tmp_path: Path, photographs: list[np.ndarray]
 ) -> None:
     original = np.ascontiguousarray(photographs[1][:218, :178])
     Image.fromarray(original).save(path := tmp_path / "x.png")
-    embed(square := job(path, output=tmp_path / "s", geometry=Geometry(40)), WORDS)
+    run_embedding(square := job(path, output=tmp_path / "s", geometry=Geometry(40)), WORDS)
     cut = Image.fromarray(original[20:198]).resize((40, 40), Image.Resampling.BICUBIC)
     assert np.abs(_read(square, "x.png") - _expected(pair, np.array(cut))).max() < ROUNDING
-    embed(celeba := job(path, output=tmp_path / "c", geometry=Geometry(celeba=True)), WORDS)
+    run_embedding(celeba := job(path, output=tmp_path / "c", geometry=Geometry(celeba=True)), WORDS)
     cut = Image.fromarray(original[35:183, 15:163]).resize((128, 128), Image.Resampling.BICUBIC)
     assert np.abs(_read(celeba, "x.png") - _expected(pair, np.array(cut))).max() < ROUNDING
 
@@ -139,34 +139,34 @@ def test_images_too_small_for_the_geometry_are_named(
     for name, side in (("small", 100), ("wide", 200)):
         (tmp_path / "in").mkdir(exist_ok=True)
         Image.fromarray(photographs[0][:side, :side]).save(tmp_path / f"in/{name}.png")
-    done = embed(job(tmp_path / "in", geometry=Geometry(celeba=True)), WORDS)
+    done = run_embedding(job(tmp_path / "in", geometry=Geometry(celeba=True)), WORDS)
     assert done is not None and done.written == 1
     assert [name for name, _ in done.failed] == ["small.png"]
 
 
 def test_jpeg_is_near_and_still_read(
-    job: Jobs, pair: Pair, tmp_path: Path, photographs: list[np.ndarray]
+    job: Jobs, pair: Watermark, tmp_path: Path, photographs: list[np.ndarray]
 ) -> None:
     original = np.ascontiguousarray(photographs[3][:200, :300])
     Image.fromarray(original).save(path := tmp_path / "x.png")
-    embed(this := job(path, format="jpeg"), WORDS)
-    image = Image.open(this.output / IMAGES / "x.jpg")
+    run_embedding(this := job(path, format="jpeg"), WORDS)
+    image = Image.open(this.output / FINGERPRINTED_FOLDER / "x.jpg")
     assert image.format == "JPEG"
     assert np.abs(np.asarray(image) - _expected(pair, original)).mean() < 4
     assert pair.detect(image, WORDS.of("")).matches >= 15
 
 
 def test_orientation_is_applied_and_the_profile_kept(
-    job: Jobs, pair: Pair, tmp_path: Path, photographs: list[np.ndarray]
+    job: Jobs, pair: Watermark, tmp_path: Path, photographs: list[np.ndarray]
 ) -> None:
     original = np.ascontiguousarray(photographs[0][100:150, 200:280])
     exif, profile = Image.Exif(), ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
     exif[0x0112] = 6  # to be turned a quarter clockwise
     path = tmp_path / "x.png"
     Image.fromarray(original).save(path, exif=exif, icc_profile=profile.tobytes())
-    embed(this := job(path), WORDS)
+    run_embedding(this := job(path), WORDS)
     turned = np.ascontiguousarray(np.rot90(original, -1))
-    image = Image.open(this.output / IMAGES / "x.png")
+    image = Image.open(this.output / FINGERPRINTED_FOLDER / "x.png")
     assert np.abs(np.asarray(image) - _expected(pair, turned)).max() < ROUNDING
     assert image.info["icc_profile"] == profile.tobytes()
     assert image.getexif().get(0x0112, 1) == 1
@@ -174,14 +174,14 @@ def test_orientation_is_applied_and_the_profile_kept(
 
 @pytest.mark.parametrize("precision", ["64-true", "bf16-true", "bf16-mixed"])
 def test_other_precisions_are_near(
-    job: Jobs, pair: Pair, tmp_path: Path, photographs: list[np.ndarray], precision: str
+    job: Jobs, pair: Watermark, tmp_path: Path, photographs: list[np.ndarray], precision: str
 ) -> None:
     original = np.ascontiguousarray(photographs[1][:60, :80])
     Image.fromarray(original).save(path := tmp_path / "x.png")
     this = replace(
         job(path), encoder=deepcopy(pair.encoder), trainer=make_trainer(precision=precision)
     )
-    embed(this, WORDS)
+    run_embedding(this, WORDS)
     written = _read(this, "x.png")
     assert np.abs(written - _expected(pair, original)).mean() < 0.7  # rounding alone makes 0.25
     assert pair.detect(Image.fromarray(written), WORDS.of("")).matches >= 15

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from artfp.data.bundle import find_weights, read_card, shipped_weights
 from artfp.ownership.key import Key
-from artfp.watermark import Pair
-from artfp.watermark.measure import measure
+from artfp.watermark import Watermark
+from artfp.watermark.measure import measure_images
 
 
 def test_names() -> None:
@@ -34,7 +34,7 @@ def test_cards(name: str, bits: int, resolution: int) -> None:
 
 
 def test_photographs_of_any_size(photographs: list[np.ndarray]) -> None:
-    pair, word = Pair.load("photo128"), Key.from_seed(1).fingerprint(100)
+    pair, word = Watermark.load("photo128"), Key.from_seed(1).fingerprint(100)
     for photograph in photographs:
         image = Image.fromarray(photograph)
         marked = pair.embed(image, word)
@@ -52,9 +52,9 @@ def test_photographs_of_any_size(photographs: list[np.ndarray]) -> None:
 def test_figures_on_pieces(
     name: str, side: int, psnr: float, jpeg90: float, photo_crops: Callable[..., Tensor]
 ) -> None:
-    pair = Pair.load(name)
+    pair = Watermark.load(name)
     pieces = photo_crops(16, side, seed=4).permute(0, 2, 3, 1).contiguous().numpy()
-    figures = measure(pair.encoder, pair.decoder, pieces)
+    figures = measure_images(pair.encoder, pair.decoder, pieces)
     assert figures["bit_accuracy"] >= 0.99
     assert figures["bit_accuracy_mirror"] >= 0.99
     assert figures["bit_accuracy_jpeg90"] >= jpeg90

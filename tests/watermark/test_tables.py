@@ -19,11 +19,16 @@ from artfp.core.errors import UserError
 from artfp.data.tables import write_tables
 from artfp.ownership.assignment import Words
 from artfp.ownership.key import Key, to_text
-from artfp.watermark import Pair
-from artfp.watermark.check import check
-from artfp.watermark.embed import IMAGES, TABLE, Embedding, embed
+from artfp.watermark import Watermark
+from artfp.watermark.embed import (
+    EMBEDDED_TABLE,
+    FINGERPRINTED_FOLDER,
+    EmbeddingJob,
+    check_embedding,
+    run_embedding,
+)
 
-Jobs = Callable[..., Embedding]
+Jobs = Callable[..., EmbeddingJob]
 WORDS = Words(16, key=Key.from_seed(5))
 
 
@@ -81,7 +86,7 @@ def test_any_name_survives(tmp_path: Path) -> None:
 
 
 def test_an_image_mended_after_a_run_of_several_processes(
-    job: Jobs, tmp_path: Path, photographs: list[np.ndarray], pair: Pair
+    job: Jobs, tmp_path: Path, photographs: list[np.ndarray], pair: Watermark
 ) -> None:
     (tmp_path / "in").mkdir()
     Image.fromarray(photographs[0][:48, :48]).save(tmp_path / "in/a.png")
@@ -89,12 +94,12 @@ def test_an_image_mended_after_a_run_of_several_processes(
     this.output.mkdir()
     stale = {"name": "a.png", "error": "the file is empty"}
     (this.output / ".embed.1.jsonl").write_text(json.dumps(stale) + "\n")
-    done = embed(this, WORDS)
+    done = run_embedding(this, WORDS)
     assert done is not None and (done.written, done.failed) == (1, [])
 
 
 def test_figures_of_the_check_are_those_of_the_files(
-    job: Jobs, pair: Pair, tmp_path: Path, photo_folder: Path, photographs: list[np.ndarray]
+    job: Jobs, pair: Watermark, tmp_path: Path, photo_folder: Path, photographs: list[np.ndarray]
 ) -> None:
     (tmp_path / "in").mkdir()
     for name in ("000.png", "001.png", "002.png"):
@@ -103,7 +108,7 @@ def test_figures_of_the_check_are_those_of_the_files(
     Image.fromarray(photographs[0][100:104, 100:109]).save(tmp_path / "in/tiny.png")
     Image.fromarray(photographs[0][100:180, 100:230]).save(tmp_path / "in/gone.png")
     (tmp_path / "in/bad.png").touch()
-    embed(this := job(tmp_path / "in"), WORDS)
+    run_embedding(this := job(tmp_path / "in"), WORDS)
     with open(this.output / ".embed.0.jsonl", "a+") as file:  # as a kill before a file leaves it
         file.seek(0)
         file.write(file.readlines()[1])
@@ -111,35 +116,38 @@ def test_figures_of_the_check_are_those_of_the_files(
 
     bits, noise, alike = [], [], []
     for name in ("000.png", "001.png", "002.png", "wide.png", "tiny.png"):
-        before, after = Image.open(tmp_path / "in" / name), Image.open(this.output / IMAGES / name)
+        before, after = (
+            Image.open(tmp_path / "in" / name),
+            Image.open(this.output / FINGERPRINTED_FOLDER / name),
+        )
         a, b = np.asarray(before, float), np.asarray(after, float)
         bits.append(pair.detect(after, WORDS.of("")).matches / 16)
         noise.append(10 * math.log10(255**2 / ((a - b) ** 2).mean()))
         if name != "tiny.png":
             alike.append(_ssim(a, b))
-    figures = check(job(tmp_path / "in"), pair.decoder)
+    figures = check_embedding(job(tmp_path / "in"), pair.decoder)
     assert figures["bit_accuracy"] == pytest.approx(np.mean(bits))
     assert figures["psnr"] == pytest.approx(np.mean(noise), abs=1e-3)
     assert figures["ssim"] == pytest.approx(np.mean(alike), abs=1e-4)
 
 
 def test_ssim_of_tiny_images_alone_is_no_number(
-    job: Jobs, pair: Pair, tmp_path: Path, photographs: list[np.ndarray]
+    job: Jobs, pair: Watermark, tmp_path: Path, photographs: list[np.ndarray]
 ) -> None:
     Image.fromarray(photographs[0][:3, :3]).save(path := tmp_path / "x.png")
-    embed(this := job(path), WORDS)
-    figures = check(this, pair.decoder)
+    run_embedding(this := job(path), WORDS)
+    figures = check_embedding(this, pair.decoder)
     assert math.isnan(figures["ssim"]) and figures["psnr"] > 10
 
 
-def test_nothing_to_check(job: Jobs, pair: Pair) -> None:
+def test_nothing_to_check(job: Jobs, pair: Watermark) -> None:
     with pytest.raises(UserError, match="no fingerprinted image"):
-        check(job(), pair.decoder)
+        check_embedding(job(), pair.decoder)
 
 
 def test_bits_of_the_table_are_those_of_the_words(job: Jobs) -> None:
     words = Words(16, key=Key.from_seed(5), per_image=True)
-    embed(this := job(), words)
-    with open(this.output / TABLE, newline="") as file:
+    run_embedding(this := job(), words)
+    with open(this.output / EMBEDDED_TABLE, newline="") as file:
         for row in csv.DictReader(file):
             assert row["bits"] == to_text(words.of(row["name"]))

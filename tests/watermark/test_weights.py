@@ -17,14 +17,8 @@ import artfp
 from artfp.core.errors import UserError
 from artfp.data.bundle import find_decoder, find_weights, read_card, shipped_weights
 from artfp.data.files import file_hash
-from artfp.watermark import (
-    MirroringDecoder,
-    RealigningDecoder,
-    build_pair,
-    load_decoder,
-    load_encoder,
-    save_network,
-)
+from artfp.watermark import build_pair, load_decoder, load_encoder, save_network
+from artfp.watermark.networks.realigning import MirroringDecoder, RealigningDecoder
 
 
 def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
@@ -76,7 +70,7 @@ def test_decoders_realign_unless_told_not_to(
         assert same_weights(loaded.decoder, plain) and same_weights(plain, network)
         assert not loaded.training and not any(p.requires_grad for p in loaded.parameters())
         x = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-        logits, notes = plain.read(x, torch.tensor([0.5, 2.0]))
+        logits, notes = plain.decode(x, torch.tensor([0.5, 2.0]))
         assert notes == ["", ""] and torch.equal(logits, plain(x))
 
 

@@ -1,4 +1,7 @@
-"""How well an image lies under a decoder's carriers, whatever the bits are."""
+"""Search for the crop or turn of an image: candidate transforms, and the score of each.
+
+The score tells how well an image is aligned with a decoder's carriers, whatever the bits are.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +12,74 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from artfp.watermark.networks.poses import Poses, matrices
 from artfp.watermark.networks.residual import ResidualDecoder
 
+CELLS_BETWEEN = 0.6
+"""Cells between neighbouring candidates, or between their outer parts."""
+
+MAX_CROP, MAX_CENTRE_CROP, MAX_TURN = 0.22, 0.42, 46.0
+"""Fraction of a side that a crop anywhere, and one about the centre, may have lost; degrees."""
+
+Transforms = Tensor
+"""(..., 4): logarithm of the window's side, turn in radians (counter-clockwise), and the window's
+centre (x, y) in half sides from the image's; see `artfp.perturbations.warp`."""
+
+
+def transform_matrices(transforms: Transforms, aspect: Tensor | float = 1.0) -> Tensor:
+    """Return the matrices (..., 3, 3) of transforms (..., 4).
+
+    Turns are those of images whose height is `aspect` times their width, a number or (...),
+    brought to a square.
+    """
+    scale = transforms[..., 0].exp()
+    cosine, sine = scale * transforms[..., 1].cos(), scale * transforms[..., 1].sin()
+    zero, one = torch.zeros_like(scale), torch.ones_like(scale)
+    rows = [cosine, -sine * aspect, transforms[..., 2], sine / aspect, cosine, transforms[..., 3]]
+    return torch.stack([*rows, zero, zero, one], dim=-1).unflatten(-1, (3, 3))
+
+
+def describe_transform(transform: Tensor) -> str:
+    """Return one transform (4,) in words."""
+    side, turn, across, down = transform.tolist()
+    if turn:
+        return f"turned by {math.degrees(turn):.1f} degrees"
+    return f"window of {math.exp(side):.3f} of each side, centre at ({across:+.3f}, {down:+.3f})"
+
+
+def turns_to_try(side: int) -> Transforms:
+    """Return the candidate turns (T, 4) for a grid of `side` cells."""
+    apart = CELLS_BETWEEN / (0.45 * side)
+    last = int(math.radians(MAX_TURN) / apart)
+    return torch.tensor([(0.0, i * apart, 0.0, 0.0) for i in range(-last, last + 1) if i])
+
+
+def windows_to_try(side: int) -> Transforms:
+    """Return the candidate crops (T, 4) for a grid of `side` cells."""
+    transforms = []
+    zoom = 1.5 * CELLS_BETWEEN / side
+    window = 1.0 - zoom
+    while 1.0 - window <= MAX_CENTRE_CROP:
+        lost = 1.0 - window
+        steps_to_edge = math.ceil(lost * side / (2.0 * CELLS_BETWEEN))
+        anywhere = lost <= MAX_CROP
+        steps = range(-steps_to_edge, steps_to_edge + 1) if anywhere else range(-1, 2)
+        apart = lost / steps_to_edge if anywhere else 2.0 * CELLS_BETWEEN / side
+        transforms += [(math.log(window), 0.0, i * apart, j * apart) for i in steps for j in steps]
+        window *= 1.0 - zoom
+    return torch.tensor(transforms)
+
+
 AT_ONCE = 64
-"""Poses of a plan that are tried at once, so that what they see stays in the processor's cache."""
+"""Transforms that are tried at once: what they sample stays in the cache of the processor."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Poses that are tried in many grids: (T * side, side, 2) places of their cells.
+class SearchPlan:
+    """Candidate transforms, as the positions (T * side, side, 2) of their cells.
 
-    All windows of a size have one chance, and all turns: what matters is how much the
-    interpolation smooths. `sizes` are places of one pose for each, `which` (T,) tells whose.
+    All windows of one size share one level of chance, and so do all turns: it depends on how much
+    the interpolation smooths. `sizes` are the positions of one transform of each size, `which` (T,)
+    is the size of each candidate.
     """
 
     places: Tensor
@@ -29,15 +87,15 @@ class Plan:
     which: Tensor
 
 
-class Ruler:
-    """Evidence that a grid lies under the carriers, in standard deviations from chance.
+class AlignmentScorer:
+    """Score of the alignment of a grid with the carriers, in standard deviations from chance.
 
-    Two signs of a fingerprint whose bits nobody knows, of equal weight: the carriers find more
-    energy than patterns of their spectrum find at any place (in logarithm, 0 +- sqrt(2 / bits)
-    without a fingerprint), and they all find about the same, up to the sign (mean magnitude
-    squared over mean square: 2 / pi for chance's bell curve, by the delta method +- 0.339 /
-    sqrt(bits), towards 1 with a fingerprint). Only the colour in which the carriers are strongest
-    is looked at.
+    Two signs of a fingerprint with unknown bits, of equal weight: the carriers correlate with more
+    energy than random patterns of their spectrum do (in logarithm, 0 +- sqrt(2 / bits)
+    without a fingerprint), and all correlations have about the same magnitude (mean magnitude
+    squared over mean square: 2 / pi for the normal distribution of chance, by the delta method
+    +- 0.339 / sqrt(bits), towards 1 with a fingerprint). Only the colour in which the carriers are
+    strongest counts.
     """
 
     def __init__(self, decoder: ResidualDecoder, device: torch.device) -> None:
@@ -54,12 +112,12 @@ class Ruler:
         self.spectrum = (spectrum * twice / self.side**4).to(device)
 
     def gray(self, grids: Tensor) -> Tensor:
-        """Grids (N, 3, side, side) in the one colour, (N, 1, side, side)."""
+        """Project grids (N, 3, side, side) on the one colour, (N, 1, side, side)."""
         return (grids * self.colour.view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
 
-    def places(self, transforms: Tensor) -> Tensor:
-        """Where the cells are to be found after transforms (N, T, 3, 3): (N, T * side, side, 2)."""
-        rows = torch.linalg.inv(transforms)[..., :2, :]
+    def positions(self, matrices: Tensor) -> Tensor:
+        """Return the positions (N, T * side, side, 2) of the cells under matrices (N, T, 3, 3)."""
+        rows = torch.linalg.inv(matrices)[..., :2, :]
         centres = (torch.arange(self.side, device=rows.device) * 2 + 1) / self.side - 1.0
         across, down = centres.view(1, -1), centres.view(-1, 1)
         # Not affine_grid: its products of small matrices take several times as long.
@@ -68,65 +126,72 @@ class Ruler:
             [(a * across + b * down + c)[:, :, axis] for axis in range(2)], dim=-1
         ).flatten(1, 2)
 
-    def plan(self, poses: Poses, aspect: float) -> Plan:
-        """What `survey` needs of poses (T, 4), all of turns or all of windows."""
-        kinds = torch.stack([poses[:, 0], (poses[:, 1] != 0.0) * math.radians(20.0)], dim=1)
+    def search_plan(self, transforms: Transforms, aspect: float) -> SearchPlan:
+        """Return the plan of candidates (T, 4), which are all turns or all windows."""
+        kinds = torch.stack(
+            [transforms[:, 0], (transforms[:, 1] != 0.0) * math.radians(20.0)], dim=1
+        )
         kinds, which = kinds.unique(dim=0, return_inverse=True)
         places, sizes = (
-            self.places(matrices(those, aspect)[None])[0] for those in (poses, F.pad(kinds, (0, 2)))
+            self.positions(transform_matrices(those, aspect)[None])[0]
+            for those in (transforms, F.pad(kinds, (0, 2)))
         )
-        return Plan(places, sizes, which)
+        return SearchPlan(places, sizes, which)
 
-    def evidence(self, gray: Tensor, places: Tensor) -> Tensor:
-        """Evidence (N, T) for the places of T transforms in grids (N, 1, side, side)."""
-        seen = self._seen(gray, places)
-        return self._combined(self._correlate(seen), self._chance(seen)).view(len(gray), -1)
+    def score(self, gray: Tensor, places: Tensor) -> Tensor:
+        """Return the scores (N, T) of T transforms in grids (N, 1, side, side)."""
+        sampled = self._sample(gray, places)
+        return self._combine(self._correlate(sampled), self._chance(sampled)).view(len(gray), -1)
 
-    def still(self, grids: Tensor) -> Tensor:
-        """Evidence (N,) in grids (N, 3, side, side) as they lie."""
-        seen = self.gray(grids.float()).squeeze(1)
-        return self._combined(self._correlate(seen), self._chance(seen))
+    def score_unchanged(self, grids: Tensor) -> Tensor:
+        """Return the scores (N,) of grids (N, 3, side, side) without any transform."""
+        sampled = self.gray(grids.float()).squeeze(1)
+        return self._combine(self._correlate(sampled), self._chance(sampled))
 
-    def survey(self, gray: Tensor, plan: Plan) -> Tensor:
-        """Evidence (N, T) for all poses of a plan in grids (N, 1, side, side)."""
+    def coarse_search(self, gray: Tensor, plan: SearchPlan) -> Tensor:
+        """Return the scores (N, T) of all candidates of a plan in grids (N, 1, side, side)."""
         count = len(gray)
-        chance = self._chance(self._seen_alike(gray, plan.sizes).flatten(0, 1)).view(count, -1)
-        found = [
-            self._correlate(self._seen_alike(gray, places).flatten(0, 1)).view(count, -1, self.bits)
+        chance = self._chance(self._sample_alike(gray, plan.sizes).flatten(0, 1)).view(count, -1)
+        correlations = [
+            self._correlate(self._sample_alike(gray, places).flatten(0, 1)).view(
+                count, -1, self.bits
+            )
             for places in plan.places.split(AT_ONCE * self.side)
         ]
         chance = chance[:, plan.which].flatten()
-        return self._combined(torch.cat(found, dim=1).flatten(0, 1), chance).view(count, -1)
+        return self._combine(torch.cat(correlations, dim=1).flatten(0, 1), chance).view(count, -1)
 
-    def _seen_alike(self, gray: Tensor, places: Tensor) -> Tensor:
-        """Grids (N, 1, side, side) at the same places in all, (N, T, side, side)."""
-        # As colours of one image: where to look is worked out once for all of them.
-        seen = F.grid_sample(
+    def _sample_alike(self, gray: Tensor, places: Tensor) -> Tensor:
+        """Sample grids (N, 1, side, side) at the same positions in all, (N, T, side, side)."""
+        # As colours of one image: the weights of the interpolation are computed once for all.
+        sampled = F.grid_sample(
             gray.transpose(0, 1), places[None], mode="bilinear", align_corners=False
         )
-        return seen.view(len(gray), -1, self.side, self.side)
+        return sampled.view(len(gray), -1, self.side, self.side)
 
-    def _seen(self, gray: Tensor, places: Tensor) -> Tensor:
-        """Grids (N, 1, side, side) at the places of T transforms, (N * T, side, side)."""
-        seen = F.grid_sample(gray, places, mode="bilinear", align_corners=False)
-        return seen.view(-1, self.side, self.side)
+    def _sample(self, gray: Tensor, places: Tensor) -> Tensor:
+        """Sample grids (N, 1, side, side) at the positions of T transforms, (N * T, side, side)."""
+        sampled = F.grid_sample(gray, places, mode="bilinear", align_corners=False)
+        return sampled.view(-1, self.side, self.side)
 
-    def _correlate(self, seen: Tensor) -> Tensor:
-        """What the carriers find in grids (M, side, side), (M, bits)."""
+    def _correlate(self, sampled: Tensor) -> Tensor:
+        """Correlate grids (M, side, side) with the carriers, (M, bits)."""
         half = self.side // 2
-        folded = seen[..., :half] + seen[..., half:].flip(-1)
-        with torch.autocast(seen.device.type, enabled=False):
+        folded = sampled[..., :half] + sampled[..., half:].flip(-1)
+        with torch.autocast(sampled.device.type, enabled=False):
             return folded.flatten(1) @ self.patterns
 
-    def _chance(self, seen: Tensor) -> Tensor:
-        """ln of the energy that patterns of their spectrum find in them by chance, (M,)."""
-        power = torch.fft.rfft2(seen)
+    def _chance(self, sampled: Tensor) -> Tensor:
+        """Return ln of the energy (M,) that random patterns of that spectrum find by chance."""
+        power = torch.fft.rfft2(sampled)
         power = power.real.square() + power.imag.square()
         return ((power * self.spectrum).sum(dim=(1, 2)) + 1e-9).log()
 
-    def _combined(self, found: Tensor, chance: Tensor) -> Tensor:
-        """Evidence (M,) of what the carriers find (M, bits), given the chance (M,)."""
-        square = found.square().mean(dim=1) + 1e-12
+    def _combine(self, correlations: Tensor, chance: Tensor) -> Tensor:
+        """Return the scores (M,) of correlations (M, bits), given the chance energy (M,)."""
+        square = correlations.square().mean(dim=1) + 1e-12
         energy = ((square * self.bits).log() - chance) / math.sqrt(2.0 / self.bits)
-        evenness = found.abs().mean(dim=1).square() / square - (2.0 / math.pi + 0.32 / self.bits)
+        evenness = correlations.abs().mean(dim=1).square() / square - (
+            2.0 / math.pi + 0.32 / self.bits
+        )
         return (energy + evenness / (0.339 / math.sqrt(self.bits))) / math.sqrt(2.0)

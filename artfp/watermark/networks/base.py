@@ -30,7 +30,7 @@ def check_shape(bits: int, resolution: int) -> None:
         )
 
 
-def spread(residual: Tensor, size: tuple[int, int]) -> Tensor:
+def resize_residual(residual: Tensor, size: tuple[int, int]) -> Tensor:
     """Bring a residual (N, 3, h, w) to `size` = (H, W): smooth (bicubic) where it grows."""
     if tuple(residual.shape[-2:]) == tuple(size):
         return residual
@@ -45,11 +45,11 @@ def add_residual(pixels: Tensor, residual: Tensor) -> Tensor:
 
     Returns 8-bit pixels (N, 3, H, W).
     """
-    grown = spread(residual, (pixels.shape[-2], pixels.shape[-1]))
+    grown = resize_residual(residual, (pixels.shape[-2], pixels.shape[-1]))
     return grown.mul(255.0).add_(pixels).round_().clamp_(0.0, 255.0).to(torch.uint8)
 
 
-def weaken(residual: Tensor, min_psnr: float) -> Tensor:
+def limit_psnr(residual: Tensor, min_psnr: float) -> Tensor:
     """Residuals (N, 3, h, w) in units of the full range, none stronger than `min_psnr` dB.
 
     An image keeps about that PSNR or more when its residual is added: spreading and clipping make
@@ -87,7 +87,7 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor, bits: Tensor) -> Tensor:
         """Fingerprinted images (N, 3, R, R) in [0, 1]."""
-        grown = spread(self.residual(x, bits), (x.shape[-2], x.shape[-1]))
+        grown = resize_residual(self.residual(x, bits), (x.shape[-2], x.shape[-1]))
         return (x + grown).clamp(0.0, 1.0)
 
 
@@ -101,7 +101,7 @@ class Decoder(nn.Module):
         check_shape(bits, resolution)
         self.bits, self.resolution = bits, resolution
 
-    def read(self, x: Tensor, aspects: Tensor) -> tuple[Tensor, list[str]]:
+    def decode(self, x: Tensor, aspects: Tensor) -> tuple[Tensor, list[str]]:
         """Logits (N, bits) of images (N, 3, R, R), and how each was realigned, in words or "".
 
         `aspects` (N,) are the heights over the widths of the images before they became squares.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from artfp.watermark.networks.base import Decoder, Encoder
-from artfp.watermark.networks.residual import ResidualDecoder, ResidualEncoder, tune_in
-from artfp.watermark.networks.stegastamp import StegaStampDecoder, StegaStampEncoder, he_start
+from artfp.watermark.networks.residual import ResidualDecoder, ResidualEncoder, share_carriers
+from artfp.watermark.networks.stegastamp import StegaStampDecoder, StegaStampEncoder, initialise_he
 
 ENCODERS: dict[str, type[Encoder]] = {
     "residual": ResidualEncoder,
@@ -33,7 +33,7 @@ def build_pair(
         encoder = ENCODERS[architecture](bits, resolution)
         decoder = DECODERS[architecture](bits, resolution)
         if isinstance(encoder, ResidualEncoder) and isinstance(decoder, ResidualDecoder):
-            tune_in(encoder, decoder)
+            share_carriers(encoder, decoder)
         elif architecture == "stegastamp":
-            he_start(encoder, decoder)
+            initialise_he(encoder, decoder)
     return encoder, decoder

@@ -241,21 +241,21 @@ class ResidualDecoder(Decoder):
         self.log_scale = nn.Parameter(torch.tensor(math.log(2.0)))
         self.bias = nn.Parameter(torch.zeros(bits))
 
-    def listen(self, x: Tensor) -> Tensor:
+    def estimate_residual(self, x: Tensor) -> Tensor:
         """Whitened estimate of the residual in images (N, 3, R, R), (N, 3, side, side)."""
         grid: Tensor = self.estimate(self.estimate.look(self.cells(x)))
         return grid
 
-    def judge(self, grids: Tensor) -> Tensor:
+    def decode_residual(self, grids: Tensor) -> Tensor:
         """Logits (N, bits) of what `listen` heard, (N, 3, side, side)."""
         return self.log_scale.exp() * self.carriers.correlate(grids) + self.bias
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, bits) of images (N, 3, R, R) in [0, 1]."""
-        return self.judge(self.listen(x))
+        return self.decode_residual(self.estimate_residual(x))
 
 
-def tune_in(encoder: ResidualEncoder, decoder: ResidualDecoder) -> None:
+def share_carriers(encoder: ResidualEncoder, decoder: ResidualDecoder) -> None:
     """Give a new pair one set of carriers, so that the decoder reads the encoder untrained."""
     decoder.carriers.load_state_dict(encoder.carriers.state_dict())
     encoder.listeners.load_state_dict(encoder.carriers.state_dict())

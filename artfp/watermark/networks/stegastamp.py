@@ -16,7 +16,7 @@ SECRET_SIDE = 16
 """Side of the map into which the fingerprint is laid out before it is upsampled."""
 
 
-def he_start(*networks: nn.Module) -> None:
+def initialise_he(*networks: nn.Module) -> None:
     """Draw all weights from He's normal distribution, biases 0 (He et al., ICCV 2015, section 2.2).
 
     PyTorch's own start passes on a sixth of the mean square at each layer: of what the fingerprint

@@ -14,12 +14,13 @@ from torch import Tensor
 from artfp.data.pixels import to_unit
 from artfp.reporting.image_grid import fingerprint_grid
 from artfp.watermark.training.module import FingerprintAutoencoder
+from artfp.watermark.training.schedules import FeedbackSchedule
 
 _SHOWN = 6
 _log = logging.getLogger("artfp")
 
 
-def picture(module: FingerprintAutoencoder, batch: Tensor) -> Tensor:
+def fingerprinted_sample(module: FingerprintAutoencoder, batch: Tensor) -> Tensor:
     """Grid (3, h, w) of the first images of an 8-bit batch, fingerprinted with random bits."""
     x = to_unit(batch[:_SHOWN]).to(module.device)
     draws = torch.Generator().manual_seed(0)
@@ -68,7 +69,7 @@ class ImageGrids(pl.Callback):
         assert isinstance(module, FingerprintAutoencoder)
         board = getattr(trainer.logger, "experiment", None)
         if trainer.is_global_zero and board is not None and hasattr(board, "add_image"):
-            board.add_image(tag, picture(module, batch), trainer.global_step)
+            board.add_image(tag, fingerprinted_sample(module, batch), trainer.global_step)
 
 
 class Milestones(pl.Callback):
@@ -121,3 +122,85 @@ class Milestones(pl.Callback):
         self.step, self.seconds = state_dict["step"], state_dict["seconds"]
         self.recent.extend(state_dict["recent"])
         self.before = state_dict["spent"]
+
+
+STALLED = 0.6
+"""Running bit accuracy under which a training counts as stalled."""
+
+_log = logging.getLogger("artfp")
+
+
+class StallRecovery(pl.Callback):
+    """Every `patience` steps looks at the running bit accuracy until it passes 0.6.
+
+    While it has not, the guard takes the next of its measures: it makes the residual 6 dB stronger
+    (where the schedule allows), trains on one fixed batch for `patience` // 2 steps, then starts
+    again from a new seed; three rounds at most. Each is logged and written to TensorBoard.
+
+    Args: `patience` in steps; `act` False only reports.
+    """
+
+    def __init__(self, patience: int = 300, act: bool = True) -> None:
+        self.patience, self.act = patience, act
+        self.since, self.taken, self.free_at = 0, 0, -1
+        self.left_plateau = False
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Watch one step."""
+        assert isinstance(pl_module, FingerprintAutoencoder)
+        step = trainer.global_step
+        if pl_module.hold_batch is not None and step >= self.free_at:
+            pl_module.hold_batch = None
+        if self.left_plateau or step - self.since < self.patience:
+            return
+        self.since = step
+        accuracy = float(pl_module.schedule.accuracy)
+        if accuracy >= STALLED:
+            self.left_plateau = True
+        else:
+            done = self._measure(pl_module, batch, step) if self.act else "nothing (only watching)"
+            self._say(trainer, f"step {step}: bit accuracy is still {accuracy:.3f}; did: {done}")
+
+    def _measure(self, module: FingerprintAutoencoder, batch: Any, step: int) -> str:
+        """Take the next measure; what it was."""
+        measures = ["hold", "restart"]
+        if isinstance(module.schedule, FeedbackSchedule):
+            measures.insert(0, "ease")
+        turn, which = divmod(self.taken, len(measures))
+        self.taken += 1
+        if turn >= 3:
+            return "nothing more; try more images, fewer bits or a lower --target_psnr"
+        if measures[which] == "ease":
+            assert isinstance(module.schedule, FeedbackSchedule)
+            module.schedule.ease(6.0)
+            return "made the residual 6 dB stronger"
+        if measures[which] == "hold":
+            module.hold_batch = batch.clone() if isinstance(batch, torch.Tensor) else batch
+            self.free_at = step + self.patience // 2
+            return f"holding one batch for {self.patience // 2} steps"
+        seed = module.seed + 1000 * (turn + 1)
+        module.restart(seed)
+        return f"started again from seed {seed}"
+
+    def _say(self, trainer: pl.Trainer, text: str) -> None:
+        if trainer.is_global_zero:
+            _log.warning(text)
+            board = getattr(trainer.logger, "experiment", None)
+            if board is not None and hasattr(board, "add_text"):
+                board.add_text("stall", text, trainer.global_step)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps; a held batch is let go by an interruption."""
+        return {"since": self.since, "taken": self.taken, "left_plateau": self.left_plateau}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where the checkpoint was."""
+        self.since, self.taken = state_dict["since"], state_dict["taken"]
+        self.left_plateau = state_dict["left_plateau"]

@@ -29,11 +29,16 @@ from artfp.data.geometry import Geometry
 from artfp.data.sources import open_source
 from artfp.data.train_module import TrainingData
 from artfp.reporting.image_grid import encode_picture
-from artfp.watermark import load_decoder, load_encoder, realigning, save_network
-from artfp.watermark.measure import measure
-from artfp.watermark.training.callbacks import ImageGrids, Milestones, picture
+from artfp.watermark import load_decoder, load_encoder, save_network
+from artfp.watermark.measure import measure_images
+from artfp.watermark.networks.realigning import with_realignment
+from artfp.watermark.training.callbacks import (
+    ImageGrids,
+    Milestones,
+    StallRecovery,
+    fingerprinted_sample,
+)
 from artfp.watermark.training.module import FingerprintAutoencoder
-from artfp.watermark.training.stall import StallGuard
 
 BEST = "best.ckpt"
 
@@ -220,7 +225,7 @@ def _trainer(settings: Training, steps: int) -> tuple[pl.Trainer, Milestones]:
         ),
         LearningRateMonitor("step"),
         ImageGrids(),
-        StallGuard(act=bool(settings.guard)),
+        StallRecovery(act=bool(settings.guard)),
         milestones,
     ]
     options = lightning_options(settings, steps, callbacks, settings.validate_every)
@@ -271,14 +276,18 @@ def _finish(
         },
     }
     loader = data.val_dataloader()
-    card["measured"] = measure(module.encoder, realigning(module.decoder), _images(loader))
+    card["measured"] = measure_images(
+        module.encoder, with_realignment(module.decoder), _images(loader)
+    )
     card["measured_on"] = f"{len(data.validation_indices)} validation images, never trained on"
     encoder, decoder = output / "encoder.safetensors", output / "decoder.safetensors"
     save_network(module.encoder, encoder, card)
     whole = save_network(module.decoder, decoder, card)
     load_encoder(encoder), load_decoder(decoder)  # what was written can be read
     write_atomic(output / "card.json", json.dumps(whole, indent=2) + "\n")
-    write_atomic(output / "sample.png", encode_picture(picture(module, next(iter(loader)))))
+    write_atomic(
+        output / "sample.png", encode_picture(fingerprinted_sample(module, next(iter(loader))))
+    )
     return Result(encoder, decoder, card["measured"], reached)
 
 

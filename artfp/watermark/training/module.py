@@ -16,9 +16,9 @@ from artfp.perturbations import Jpeg, Mirror, Noise, Perturbation, ResizeBack, t
 from artfp.watermark import build_pair
 from artfp.watermark.networks.residual import ResidualEncoder
 from artfp.watermark.training.schedules import FeedbackSchedule, PublishedSchedule, Schedule
-from artfp.watermark.training.transplant import in_groups, transplant
+from artfp.watermark.training.transplant import make_transplants, share_within_groups
 
-WARM_UP = 20
+WARMUP_STEPS = 20
 """Steps in which the learning rate rises to its value."""
 
 HEADSTART = 10.0
@@ -41,7 +41,7 @@ CONDITIONS: tuple[tuple[str, Perturbation, float], ...] = (
 """What validation does to fingerprinted images, beside nothing: name, perturbation, strength."""
 
 
-def colour_share(residual: Tensor) -> Tensor:
+def colour_fraction(residual: Tensor) -> Tensor:
     """Share, 0 to 1, of the energy of residuals (N, 3, H, W) that is not equal in all colours."""
     gray = residual.mean(dim=1, keepdim=True)
     return (residual - gray).square().sum() / residual.square().sum().clamp_min(1e-12)
@@ -133,10 +133,10 @@ class FingerprintAutoencoder(pl.LightningModule):
         if isinstance(self.schedule, PublishedSchedule):
             return torch.optim.Adam(parameters, lr=self.lr)
         optimizer = torch.optim.AdamW(parameters, lr=self.lr, betas=(0.9, 0.99), weight_decay=0.0)
-        warm = torch.optim.lr_scheduler.LinearLR(optimizer, 0.1, total_iters=WARM_UP)
-        rest = max(1, self.total_steps - WARM_UP)
+        warm = torch.optim.lr_scheduler.LinearLR(optimizer, 0.1, total_iters=WARMUP_STEPS)
+        rest = max(1, self.total_steps - WARMUP_STEPS)
         decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, rest, self.lr * 0.01)
-        both = torch.optim.lr_scheduler.SequentialLR(optimizer, [warm, decay], [WARM_UP])
+        both = torch.optim.lr_scheduler.SequentialLR(optimizer, [warm, decay], [WARMUP_STEPS])
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": both, "interval": "step"},
@@ -158,11 +158,11 @@ class FingerprintAutoencoder(pl.LightningModule):
         x = to_unit(batch)
         bits = torch.randint(0, 2, (len(x), self.bits), generator=draws).to(x)
         if self.transplanted:
-            bits = in_groups(bits)
+            bits = share_within_groups(bits)
         received = marked = self.encoder(x, bits)
         choice = moved = None
         if self.transplanted:
-            received, moved, constant = transplant(x, marked, self.transplanted, draws)
+            received, moved, constant = make_transplants(x, marked, self.transplanted, draws)
             self.log("train/constant_share", constant)
         if self.mixture is not None:
             # Uniform noise of one grey level stands in for the rounding to 8 bits.
@@ -173,7 +173,7 @@ class FingerprintAutoencoder(pl.LightningModule):
         logits = self.decoder(received)
         bce = F.binary_cross_entropy_with_logits(logits, bits)
         mse = (marked - x).square().mean()
-        colour = colour_share(marked - x)
+        colour = colour_fraction(marked - x)
         weight = self.schedule.image_weight()
         loss = self.bce_loss_weight * bce + weight.to(mse) * mse + self.colour_weight * colour
 

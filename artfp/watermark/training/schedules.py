@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 from artfp.watermark import Encoder
 
-MEMORY = 0.95
+AVERAGE_DECAY = 0.95
 """Weight of the past in the running mean of the bit accuracy."""
 
 
-KICKED_OFF = 0.9
+STARTED = 0.9
 """Running bit accuracy from which a training counts as begun, and images may get better."""
 
-QUICK = 4.0
+FASTER = 4.0
 """How much faster than planned the goal rises while everything is read well."""
 
 
@@ -47,7 +47,7 @@ class Schedule(nn.Module):
 
         Args: its bit accuracy, its mean PSNR in dB, the bit accuracy of the worst perturbation.
         """
-        self.accuracy.lerp_(accuracy.to(self.accuracy), 1.0 - MEMORY)
+        self.accuracy.lerp_(accuracy.to(self.accuracy), 1.0 - AVERAGE_DECAY)
 
     def figures(self) -> dict[str, Tensor]:
         """Scalars worth a plot."""
@@ -58,7 +58,7 @@ class FeedbackSchedule(Schedule):
     """Steers the strength of an adjustable encoder towards a mean PSNR.
 
     The goal rises from `start` to `target`: in a straight line that ends after `latest` of the
-    steps, and `QUICK` times as fast while all is read well.
+    steps, and `FASTER` times as fast while all is read well.
 
     Args: `start` and `target` in dB; `steps` of the whole training; `hold`, the bit accuracy of
     the worst perturbation from which all counts as read well; `latest`, a share of the steps.
@@ -94,16 +94,16 @@ class FeedbackSchedule(Schedule):
     def update(self, encoder: Encoder, accuracy: Tensor, psnr: Tensor, worst: Tensor) -> None:
         """Correct the strength by the miss of this step; raise the goal."""
         super().update(encoder, accuracy, psnr, worst)
-        self.worst.lerp_(worst.to(self.worst), 1.0 - MEMORY)
+        self.worst.lerp_(worst.to(self.worst), 1.0 - AVERAGE_DECAY)
         # The first steps are off by whatever the initial strength is off for these images.
         self.corrections += 1
         gain = max(0.1, 1.0 / int(self.corrections))
         encoder.rescale(10.0 ** ((psnr.to(self.goal) - self.goal) / 20.0 * gain))
         left = max(1, self.end - int(self.step))
         self.step += 1
-        if self.accuracy >= KICKED_OFF:
+        if self.accuracy >= STARTED:
             pace = (self.target - self.goal) / left
-            self.goal += pace * (QUICK if self.worst >= self.hold else 1.0)
+            self.goal += pace * (FASTER if self.worst >= self.hold else 1.0)
             self.goal.clamp_(max=self.target)
 
     def figures(self) -> dict[str, Tensor]:

@@ -13,16 +13,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-GROUP = 8
+GROUP_SIZE = 8
 """Images that carry the same word, neighbours in the batch."""
 
 
-def in_groups(words: Tensor) -> Tensor:
+def share_within_groups(words: Tensor) -> Tensor:
     """Words (N, bits) of which all in a group are replaced by its first."""
-    return words[torch.arange(len(words), device=words.device) // GROUP * GROUP]
+    return words[torch.arange(len(words), device=words.device) // GROUP_SIZE * GROUP_SIZE]
 
 
-def transplant(
+def make_transplants(
     x: Tensor, marked: Tensor, share: float, draws: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
     """A share of the fingerprinted images, replaced by transplants that carry the same word.
@@ -33,7 +33,7 @@ def transplant(
     """
     residual = marked - x
     means = torch.cat(
-        [part.mean(dim=0, keepdim=True).expand_as(part) for part in residual.split(GROUP)]
+        [part.mean(dim=0, keepdim=True).expand_as(part) for part in residual.split(GROUP_SIZE)]
     )
     # From the other half of the batch: an image that had no say in this mean.
     others = x.roll(len(x) // 2, dims=0)

@@ -12,9 +12,13 @@ from torch import Tensor
 
 from artfp.data.pixels import to_8bit, to_unit
 from artfp.watermark import build_pair
-from artfp.watermark.networks.alignment_search import Ruler
-from artfp.watermark.networks.poses import matrices, turns, windows
-from artfp.watermark.networks.realigning import SURE
+from artfp.watermark.networks.alignment_search import (
+    AlignmentScorer,
+    transform_matrices,
+    turns_to_try,
+    windows_to_try,
+)
+from artfp.watermark.networks.realigning import CLEAR_SCORE
 from artfp.watermark.networks.residual import ResidualDecoder
 
 BITS, SIDE = 100, 128
@@ -32,8 +36,8 @@ def decoder() -> ResidualDecoder:
 
 
 @pytest.fixture(scope="module")
-def ruler(decoder: ResidualDecoder) -> Ruler:
-    return Ruler(decoder, torch.device("cpu"))
+def scorer(decoder: ResidualDecoder) -> AlignmentScorer:
+    return AlignmentScorer(decoder, torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -53,56 +57,57 @@ def marked(photos: Tensor) -> Tensor:
 
 @torch.no_grad()
 def test_the_evidence_knows_no_sign(
-    ruler: Ruler, decoder: ResidualDecoder, marked: Tensor, photos: Tensor
+    scorer: AlignmentScorer, decoder: ResidualDecoder, marked: Tensor, photos: Tensor
 ) -> None:
     """Complementary words have the same energy in every carrier, so the same poses."""
-    grid = decoder.listen(marked) - decoder.listen(photos[:8])
+    grid = decoder.estimate_residual(marked) - decoder.estimate_residual(photos[:8])
     assert grid.abs().mean() > 0.05
-    for tries in (turns(ruler.side), windows(ruler.side)):
+    for tries in (turns_to_try(scorer.side), windows_to_try(scorer.side)):
         one, other = (
-            ruler.survey(ruler.gray(sign * grid), ruler.plan(tries, 1.0)) for sign in (1, -1)
+            scorer.coarse_search(scorer.gray(sign * grid), scorer.search_plan(tries, 1.0))
+            for sign in (1, -1)
         )
         torch.testing.assert_close(one, other, rtol=0, atol=1e-3)
 
 
 @torch.no_grad()
 def test_evidence_is_calibrated_without_a_fingerprint(
-    ruler: Ruler, decoder: ResidualDecoder, marked: Tensor, photos: Tensor
+    scorer: AlignmentScorer, decoder: ResidualDecoder, marked: Tensor, photos: Tensor
 ) -> None:
     """In standard deviations from chance: 0 +- 1 without, far above with a fingerprint."""
     noise = torch.rand(128, 3, SIDE, SIDE, generator=seeded(4))
     for images, slack in ((noise, 0.4), (photos, 0.5)):
-        values = ruler.still(decoder.listen(images))
+        values = scorer.score_unchanged(decoder.estimate_residual(images))
         assert abs(float(values.mean())) < slack
         assert 1 - slack < float(values.std()) < 1 + slack
-    assert (ruler.still(decoder.listen(marked)) > SURE).all()
+    assert (scorer.score_unchanged(decoder.estimate_residual(marked)) > CLEAR_SCORE).all()
 
 
 @pytest.mark.parametrize("bits", [8, 16, 64, 100, 256])
 def test_the_two_signs_are_0_and_1_of_a_bell_curve(bits: int) -> None:
     """Correlations of nothing are normal; then both signs, and so their sum, are standard."""
-    ruler = Ruler.__new__(Ruler)
-    ruler.bits = bits
+    scorer = AlignmentScorer.__new__(AlignmentScorer)
+    scorer.bits = bits
     found = torch.randn(40_000, bits, generator=seeded(bits))
-    values = ruler._combined(found, torch.full((40_000,), math.log(bits)))
+    values = scorer._combine(found, torch.full((40_000,), math.log(bits)))
     # ln of a chi-squared mean lies 1 / bits under 0; that is its second-order term.
     assert abs(float(values.mean())) < 0.03 + 1 / bits / math.sqrt(2 / bits)
     assert float(values.std()) == pytest.approx(1.0, abs=0.03 + 1 / bits)
-    loud = ruler._combined(found.sign(), torch.full((40_000,), math.log(bits)))
+    loud = scorer._combine(found.sign(), torch.full((40_000,), math.log(bits)))
     assert (loud > 0.5 * math.sqrt(bits)).all()  # all carriers find the same: a fingerprint
 
 
 @torch.no_grad()
 def test_evidence_by_hand(
-    ruler: Ruler, decoder: ResidualDecoder, marked: Tensor, photos: Tensor
+    scorer: AlignmentScorer, decoder: ResidualDecoder, marked: Tensor, photos: Tensor
 ) -> None:
     """Energy over that in noise of the same spectrum, and its evenness, in float64."""
-    side = ruler.side
-    heard = decoder.listen(photos[:3])
+    side = scorer.side
+    heard = decoder.estimate_residual(photos[:3])
     heard = torch.cat([heard, torch.randn(2, 3, side, side, generator=seeded())])
-    lying = ruler.places(matrices(torch.zeros(1, 1, 4))).expand(5, -1, -1, -1)
-    got = ruler.evidence(ruler.gray(heard), lying)[:, 0]
-    torch.testing.assert_close(got, ruler.still(heard), rtol=0, atol=1e-3)
+    lying = scorer.positions(transform_matrices(torch.zeros(1, 1, 4))).expand(5, -1, -1, -1)
+    got = scorer.score(scorer.gray(heard), lying)[:, 0]
+    torch.testing.assert_close(got, scorer.score_unchanged(heard), rtol=0, atol=1e-3)
     carriers = decoder.carriers.matrix().view(BITS, 3, side, side).double()
     colours = carriers.transpose(0, 1).flatten(1)
     colour = torch.linalg.eigh(colours @ colours.T).eigenvectors[:, -1]
@@ -123,17 +128,17 @@ def test_evidence_by_hand(
 
 @torch.no_grad()
 def test_a_survey_is_nearly_the_evidence(
-    ruler: Ruler, decoder: ResidualDecoder, marked: Tensor
+    scorer: AlignmentScorer, decoder: ResidualDecoder, marked: Tensor
 ) -> None:
     """Equal for what chance is taken from; for the others it errs by less than a deviation."""
-    gray = ruler.gray(decoder.listen(marked[:4]))
+    gray = scorer.gray(decoder.estimate_residual(marked[:4]))
     equal = [[[math.log(0.8), 0, 0, 0]], [[0, math.radians(20.0), 0, 0]]]
     cases = [(torch.tensor(poses), 1e-3) for poses in equal]
-    cases += [(turns(ruler.side), 1.0), (windows(ruler.side), 1.0)]
+    cases += [(turns_to_try(scorer.side), 1.0), (windows_to_try(scorer.side), 1.0)]
     for poses, bound in cases:
         for aspect in (1.0, 0.75):
-            places = ruler.places(matrices(poses, aspect)[None]).expand(4, -1, -1, -1)
-            exact = ruler.evidence(gray, places)
-            quick = ruler.survey(gray, ruler.plan(poses, aspect))
+            places = scorer.positions(transform_matrices(poses, aspect)[None]).expand(4, -1, -1, -1)
+            exact = scorer.score(gray, places)
+            quick = scorer.coarse_search(gray, scorer.search_plan(poses, aspect))
             assert quick.shape == exact.shape == (4, len(poses))
             assert float((quick - exact).square().mean().sqrt()) < bound

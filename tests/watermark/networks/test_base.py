@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from artfp.watermark import add_residual, build_pair, spread, weaken
-from artfp.watermark.networks.base import Encoder
+from artfp.watermark import build_pair
+from artfp.watermark.networks.base import Encoder, add_residual, limit_psnr, resize_residual
 
 
 def bicubic(coordinates: np.ndarray, samples: np.ndarray) -> np.ndarray:
@@ -36,7 +36,7 @@ def grow(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 @pytest.mark.parametrize("size", [(8, 8), (37, 64), (301, 77), (8, 1000)])
 def test_spread_enlarges_by_cubic_convolution(size: tuple[int, int]) -> None:
     residual = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-    got = spread(residual, size)
+    got = resize_residual(residual, size)
     assert got.shape == (2, 3, *size)
     for plane, expected in zip(got.flatten(0, 1), residual.flatten(0, 1), strict=True):
         reference = grow(expected.double().numpy(), size)
@@ -46,13 +46,13 @@ def test_spread_enlarges_by_cubic_convolution(size: tuple[int, int]) -> None:
 def test_spread_shrinks_without_aliasing() -> None:
     """Against Pillow's antialiased bicubic resize of float planes."""
     residual = torch.randn(1, 1, 64, 48, generator=torch.Generator().manual_seed(0))
-    got = spread(residual.expand(-1, 3, -1, -1), (20, 17))
+    got = resize_residual(residual.expand(-1, 3, -1, -1), (20, 17))
     image = Image.fromarray(residual[0, 0].numpy())
     expected = np.asarray(image.resize((17, 20), Image.Resampling.BICUBIC))
     np.testing.assert_allclose(got[0, 1].numpy(), expected, atol=1e-5)
     alternating = torch.ones(1, 3, 64, 64)
     alternating[..., ::2] = -1.0
-    assert spread(alternating, (16, 16)).abs().max() < 0.1
+    assert resize_residual(alternating, (16, 16)).abs().max() < 0.1
 
 
 @pytest.mark.parametrize("size", [(16, 16), (700, 1111), (33, 512)])
@@ -92,12 +92,12 @@ def test_add_residual_is_what_forward_does_up_to_rounding() -> None:
 def test_weaken_limits_each_image_alone() -> None:
     residual = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     residual *= torch.tensor([0.001, 0.02, 0.3]).view(3, 1, 1, 1)
-    limited = weaken(residual, 36.0)
+    limited = limit_psnr(residual, 36.0)
     psnr = -10 * np.log10((limited.double().numpy() ** 2).mean(axis=(1, 2, 3)))
     assert torch.equal(limited[0], residual[0]) and psnr[1:] == pytest.approx(36.0, abs=1e-3)
     torch.testing.assert_close(limited[2] / limited[2].norm(), residual[2] / residual[2].norm())
-    assert torch.equal(weaken(residual, 0.0), residual)
-    assert torch.equal(weaken(torch.zeros(1, 3, 8, 8), 36.0), torch.zeros(1, 3, 8, 8))
+    assert torch.equal(limit_psnr(residual, 0.0), residual)
+    assert torch.equal(limit_psnr(torch.zeros(1, 3, 8, 8), 36.0), torch.zeros(1, 3, 8, 8))
 
 
 class Constant(Encoder):
@@ -119,7 +119,7 @@ def test_read_is_forward_and_has_nothing_to_tell(architecture: str) -> None:
     """Of a decoder that realigns nothing, whatever the images' shapes were."""
     _, decoder = build_pair(architecture, 16, 32)
     x = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    logits, notes = decoder.eval().read(x, torch.tensor([1.0, 0.5, 3.0]))
+    logits, notes = decoder.eval().decode(x, torch.tensor([1.0, 0.5, 3.0]))
     assert torch.equal(logits, decoder(x)) and notes == ["", "", ""]
 
 

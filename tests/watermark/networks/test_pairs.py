@@ -124,12 +124,12 @@ def test_what_the_decoder_hears_is_what_it_reads(photo_crops: Callable[..., Tens
     x = to_unit(photo_crops(4, 64))
     with torch.no_grad():
         decoder.bias.normal_(generator=torch.Generator().manual_seed(0))
-        grid = decoder.listen(x)
+        grid = decoder.estimate_residual(x)
         assert grid.shape == (4, 3, decoder.cells.side, decoder.cells.side)
         logits = torch.einsum("bk,nk->nb", decoder.carriers.matrix(), grid.flatten(1))
         expected = decoder.log_scale.exp() * logits + decoder.bias
         torch.testing.assert_close(decoder(x), expected, rtol=0, atol=1e-4)
-        assert torch.equal(decoder.judge(grid), decoder(x))
+        assert torch.equal(decoder.decode_residual(grid), decoder(x))
 
 
 def test_a_mirrored_image_decodes_alike(photo_crops: Callable[..., Tensor]) -> None:

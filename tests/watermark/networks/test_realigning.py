@@ -16,18 +16,15 @@ from torch import Tensor
 from artfp.data.geometry import resize
 from artfp.data.pixels import as_batch, to_8bit, to_unit
 from artfp.perturbations import CentreCrop, Jpeg, Noise, Perturbation, RandomCrop, Rotation
-from artfp.watermark import (
-    MirroringDecoder,
-    Pair,
-    RealigningDecoder,
-    build_pair,
-    fingerprint_image,
-    load_decoder,
-    read_image,
-    realigning,
-)
+from artfp.watermark import Watermark, build_pair, load_decoder
+from artfp.watermark.api import decode_pixels, fingerprint_image
 from artfp.watermark.networks import realigning as realign
-from artfp.watermark.networks.poses import matrices
+from artfp.watermark.networks.alignment_search import transform_matrices
+from artfp.watermark.networks.realigning import (
+    MirroringDecoder,
+    RealigningDecoder,
+    with_realignment,
+)
 from artfp.watermark.networks.residual import ResidualDecoder
 
 BITS, SIDE, COUNT = 100, 128, 12
@@ -64,7 +61,7 @@ def marked(photos: Tensor) -> Marked:
     with torch.no_grad():
         pixels = to_8bit(encoder.eval()(to_unit(photos), words))
     assert isinstance(decoder, ResidualDecoder)
-    realigned = realigning(decoder.eval())
+    realigned = with_realignment(decoder.eval())
     assert isinstance(realigned, RealigningDecoder)
     return Marked(decoder, realigned, pixels, words)
 
@@ -89,8 +86,8 @@ def test_crops_and_turns_are_found(
 ) -> None:
     """Of an untrained pair, most; what is found is read as well as ever, the rest as by chance."""
     x = to_unit(perturbation.true(marked.pixels, strength, seeded(3)))
-    poses, moved = marked.decoder.poses(x, torch.ones(COUNT))
-    logits, notes = marked.decoder.read(x, torch.ones(COUNT))
+    poses, moved = marked.decoder.find_transforms(x, torch.ones(COUNT))
+    logits, notes = marked.decoder.decode(x, torch.ones(COUNT))
     assert moved.sum() >= 0.7 * COUNT
     assert [bool(note) for note in notes] == moved.tolist()
     assert all(note.startswith(said) for note in notes if note)
@@ -101,7 +98,7 @@ def test_crops_and_turns_are_found(
     strengths = torch.full((COUNT,), strength)
     truth = perturbation.transform(strengths, (SIDE, SIDE), seeded(3))
     assert truth is not None
-    found = matrices(poses)
+    found = transform_matrices(poses)
     corners = torch.tensor([[-1.0, -1, 1, 1], [-1, 1, -1, 1], [1, 1, 1, 1]])
     off = ((found - truth) @ corners)[:, :2].norm(dim=1) * SIDE / 2  # in pixels
     cell = SIDE / marked.plain.carriers.side
@@ -118,7 +115,7 @@ def test_what_lies_as_it_lay_is_not_moved(marked: Marked) -> None:
         marked.pixels.flip(-1),
     ):
         x = to_unit(pixels)
-        logits, notes = marked.decoder.read(x, torch.ones(COUNT))
+        logits, notes = marked.decoder.decode(x, torch.ones(COUNT))
         assert notes == [""] * COUNT
         assert torch.equal(logits, marked.plain(x))
         assert marked.accuracy(logits).min() > 0.9
@@ -134,13 +131,13 @@ def test_unmarked_images_are_seldom_moved_and_match_half(
     everywhere; one whose details stand in one place is further from chance, and moved more often.
     """
     count = len(unmarked)
-    _, moved = marked.decoder.poses(unmarked, torch.ones(count))
+    _, moved = marked.decoder.find_transforms(unmarked, torch.ones(count))
     of_photograph = moved.view(-1, 4).float().mean(dim=0)
     assert of_photograph[:3].mean() < 0.12 and of_photograph[3] < 1.0
-    for name in ("HINT", "LEAST", "ENOUGH"):
-        for kind in ("TURN", "WINDOW"):
-            monkeypatch.setattr(realign, f"{name}_{kind}", 0.0)
-    logits, notes = realigning(marked.plain).read(unmarked, torch.ones(count))
+    for kind in ("TURN", "WINDOW"):
+        for name in (f"REFINE_{kind}_SCORE", f"MIN_{kind}_SCORE", f"ACCEPT_{kind}"):
+            monkeypatch.setattr(realign, name, 0.0)
+    logits, notes = with_realignment(marked.plain).decode(unmarked, torch.ones(count))
     assert sum(map(bool, notes)) > 0.9 * count
     words = torch.randint(0, 2, (40, count, BITS), generator=seeded(2))
     matches = ((logits > 0) == (words > 0)).sum(dim=2).double()
@@ -154,7 +151,11 @@ def test_unmarked_images_are_seldom_moved_and_match_half(
 
 def test_the_choice_knows_no_key() -> None:
     """The p-value of the word needs no correction for the tries."""
-    for function in (RealigningDecoder.poses, RealigningDecoder.read, MirroringDecoder.read):
+    for function in (
+        RealigningDecoder.find_transforms,
+        RealigningDecoder.decode,
+        MirroringDecoder.decode,
+    ):
         assert list(inspect.signature(function).parameters) == ["self", "x", "aspects"]
 
 
@@ -165,7 +166,7 @@ def test_turned_oblong_images_are_found(
     """A turn of an oblong is no turn once it was brought to a square; the aspect tells."""
     encoder, decoder = build_pair("residual", BITS, SIDE, seed=0)
     encoder.rescale(3.0)
-    realigned = realigning(decoder.eval())
+    realigned = with_realignment(decoder.eval())
     word = np.random.default_rng(3).integers(0, 2, BITS, dtype=np.uint8)
     right, wrong = [], []
     for photograph in photographs[1:]:
@@ -173,10 +174,10 @@ def test_turned_oblong_images_are_found(
         image = Image.fromarray(fingerprint_image(encoder.eval(), pixels, word))
         for degrees in (12, -20):
             turned = np.array(image.rotate(degrees, Image.Resampling.BICUBIC))
-            right.append(float((read_image(realigned, turned) == word).mean()))
-            wrong.append(float((read_image(decoder, turned) == word).mean()))
+            right.append(float((decode_pixels(realigned, turned) == word).mean()))
+            wrong.append(float((decode_pixels(decoder, turned) == word).mean()))
             x = as_batch(resize(turned, (SIDE, SIDE)))
-            notes = realigned.read(x, torch.tensor([size[0] / size[1]]))[1]
+            notes = realigned.decode(x, torch.tensor([size[0] / size[1]]))[1]
             if right[-1] > 0.9:
                 assert notes[0].startswith("turned by ")
                 assert float(notes[0].split()[2]) == pytest.approx(degrees, abs=1.3)
@@ -194,14 +195,14 @@ def test_images_do_not_depend_on_their_neighbours(marked: Marked) -> None:
     ]
     x = to_unit(torch.cat(forms))
     aspects = torch.tensor([1.0, 0.75, 4 / 3] * 4)
-    together, notes = marked.decoder.read(x, aspects)
+    together, notes = marked.decoder.decode(x, aspects)
     assert len(set(notes)) > 3
     for order in (torch.randperm(COUNT, generator=seeded(1)), torch.arange(COUNT)[5:9]):
-        some, said = marked.decoder.read(x[order], aspects[order])
+        some, said = marked.decoder.decode(x[order], aspects[order])
         torch.testing.assert_close(some, together[order], rtol=0, atol=1e-3)
         assert said == [notes[i] for i in order.tolist()]
     for number in (0, 4, 6, 11):
-        alone, said = marked.decoder.read(x[number : number + 1], aspects[number : number + 1])
+        alone, said = marked.decoder.decode(x[number : number + 1], aspects[number : number + 1])
         torch.testing.assert_close(alone[0], together[number], rtol=0, atol=1e-3)
         assert said == [notes[number]]
 
@@ -209,7 +210,7 @@ def test_images_do_not_depend_on_their_neighbours(marked: Marked) -> None:
 @torch.no_grad()
 def test_forward_is_read_of_squares(marked: Marked) -> None:
     x = to_unit(Rotation().true(marked.pixels[4:8], 10.0, seeded()))
-    logits, notes = marked.decoder.read(x, torch.ones(4))
+    logits, notes = marked.decoder.decode(x, torch.ones(4))
     assert any(notes) and torch.equal(marked.decoder(x), logits)
     kept = x.clone()
     marked.decoder(x)
@@ -221,9 +222,9 @@ def test_forward_is_read_of_squares(marked: Marked) -> None:
 def test_other_precisions(dtype: torch.dtype, marked: Marked) -> None:
     """Weights and images in it, or under autocast; the search itself is in float32."""
     x = to_unit(Rotation().true(marked.pixels[4:8], 10.0, seeded()))
-    expected = marked.decoder.read(x, torch.ones(4))[1]
-    other = realigning(copy.deepcopy(marked.plain)).to(dtype)
-    logits, notes = other.read(x.to(dtype), torch.ones(4))
+    expected = marked.decoder.decode(x, torch.ones(4))[1]
+    other = with_realignment(copy.deepcopy(marked.plain)).to(dtype)
+    logits, notes = other.decode(x.to(dtype), torch.ones(4))
     assert logits.dtype == dtype and any(notes)
     words = marked.words[4:8]
     for note, logit, word, sure in zip(notes, logits, words, expected, strict=True):
@@ -236,15 +237,17 @@ def test_autocast_does_not_blur_the_places(marked: Marked) -> None:
     """Places to 8 bits would be a third of a pixel off; only the networks may be that coarse."""
     x = to_unit(Rotation().true(marked.pixels[4:], 10.0, seeded()))
     aspects = torch.ones(len(x))
-    exact, moved = marked.decoder.poses(x, aspects)
+    exact, moved = marked.decoder.find_transforms(x, aspects)
     for images, bound in ((x, 0.1), (x.bfloat16(), 0.5)):  # pixels
         with torch.autocast("cpu", torch.bfloat16):
-            poses, also_moved = marked.decoder.poses(images, aspects)
-            logits, notes = marked.decoder.read(images, aspects)
+            poses, also_moved = marked.decoder.find_transforms(images, aspects)
+            logits, notes = marked.decoder.decode(images, aspects)
         assert torch.isfinite(logits).all() and any(notes)
         both = moved & also_moved
         assert both.sum() >= 0.7 * len(x)
-        off = ((matrices(poses) - matrices(exact))[both] @ torch.ones(3))[:, :2].norm(dim=1)
+        off = ((transform_matrices(poses) - transform_matrices(exact))[both] @ torch.ones(3))[
+            :, :2
+        ].norm(dim=1)
         assert float(off.median()) * SIDE / 2 < bound
         right = (logits > 0) == (marked.words[4:] > 0.5)
         assert right[both].float().mean() > 0.95
@@ -256,35 +259,35 @@ def test_other_shapes(bits: int, resolution: int, photo_crops: Callable[..., Ten
     """Few cells tell little, but nothing breaks, and what is marked and untouched stays."""
     encoder, decoder = build_pair("residual", bits, resolution, seed=1)
     encoder.rescale(3.0)
-    realigned = realigning(decoder.eval())
+    realigned = with_realignment(decoder.eval())
     x = to_unit(photo_crops(4, resolution, seed=3))
     words = torch.randint(0, 2, (4, bits), generator=seeded(1)).float()
     images = encoder.eval()(x, words)
     assert torch.equal(realigned(images), decoder(images))
     for form in (x, Rotation().soft(images, torch.full((4,), 10.0), seeded())):
-        logits, notes = realigned.read(form, torch.tensor([1.0, 0.5, 1.0, 2.0]))
+        logits, notes = realigned.decode(form, torch.tensor([1.0, 0.5, 1.0, 2.0]))
         assert logits.shape == (4, bits) and torch.isfinite(logits).all() and len(notes) == 4
     for value in (0.0, 0.5, 1.0):
         plain = torch.full((2, 3, resolution, resolution), value)
-        logits, notes = realigned.read(plain, torch.ones(2))
+        logits, notes = realigned.decode(plain, torch.ones(2))
         assert torch.isfinite(logits).all() and notes == ["", ""]
 
 
 @torch.no_grad()
 def test_an_architecture_without_carriers_is_read_both_ways_round() -> None:
     _, plain = build_pair("stegastamp", 16, 32, seed=1)
-    decoder = realigning(plain.eval())
+    decoder = with_realignment(plain.eval())
     assert isinstance(decoder, MirroringDecoder) and not decoder.training
     assert (decoder.bits, decoder.resolution, decoder.architecture) == (16, 32, "stegastamp")
     x = torch.rand(6, 3, 32, 32, generator=seeded(1))
-    logits, notes = decoder.read(x, torch.ones(6))
+    logits, notes = decoder.decode(x, torch.ones(6))
     for image, got, note in zip(x, logits, notes, strict=True):
         ways = [plain(image[None])[0], plain(image.flip(-1)[None])[0]]
         surer = max((0, 1), key=lambda i: float(ways[i].abs().mean()))
         torch.testing.assert_close(got, ways[surer], rtol=0, atol=1e-5)
         assert note == ("mirrored" if surer else "")
     torch.testing.assert_close(decoder(x.flip(-1)), logits)  # a mirrored image is no other image
-    said = decoder.read(x.flip(-1), torch.ones(6))[1]
+    said = decoder.decode(x.flip(-1), torch.ones(6))[1]
     assert all(bool(a) != bool(b) for a, b in zip(notes, said, strict=True))
 
 
@@ -298,7 +301,7 @@ def test_what_realigning_gives(marked: Marked) -> None:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_shipped_weights_through_pillow(seed: int, photographs: list[np.ndarray]) -> None:
     """The door that users take: embed, crop or turn the whole photograph, detect."""
-    pair = Pair.load("photo128")
+    pair = Watermark.load("photo128")
     plain = load_decoder("photo128", realign=False)[0]
     word = np.random.default_rng(seed).integers(0, 2, pair.bits, dtype=np.uint8)
     read, unread = [], []
@@ -308,7 +311,7 @@ def test_shipped_weights_through_pillow(seed: int, photographs: list[np.ndarray]
         box = (width // 10, height // 10, width - width // 10, height - height // 10)
         for image in (marked.crop(box), marked.rotate(8, Image.Resampling.BICUBIC)):
             read.append(pair.detect(image, word).matches / pair.bits)
-            unread.append(float((read_image(plain, np.array(image)) == word).mean()))
+            unread.append(float((decode_pixels(plain, np.array(image)) == word).mean()))
         assert pair.detect(marked, word).matches >= 98
     assert 0.35 < np.mean(unread) < 0.65
     assert np.mean(np.array(read) >= 0.75) >= 0.5, read

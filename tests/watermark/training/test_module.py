@@ -11,9 +11,9 @@ import torch
 
 from artfp.watermark.training.module import (
     CONDITIONS,
-    WARM_UP,
+    WARMUP_STEPS,
     FingerprintAutoencoder,
-    colour_share,
+    colour_fraction,
 )
 
 
@@ -23,7 +23,7 @@ def test_learning_rate_of_feedback() -> None:
     options = module.configure_optimizers()
     optimizer, scheduler = options["optimizer"], options["lr_scheduler"]["scheduler"]
     for step in range(201):
-        if step <= WARM_UP:
+        if step <= WARMUP_STEPS:
             expected = 1e-3 * (0.1 + 0.9 * step / 20)
         else:
             half = (1 + np.cos(np.pi * (step - 20) / 180)) / 2
@@ -48,20 +48,20 @@ def test_colour_share() -> None:
     """Gray is 0, what sums to nothing is 1, and mixtures go by energy: by hand, in float64."""
     gray = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0)).expand(-1, 3, -1, -1)
     red_against_blue = gray * torch.tensor([1.0, 0.0, -1.0]).view(1, 3, 1, 1)
-    assert float(colour_share(gray)) == pytest.approx(0.0, abs=1e-6)
-    assert float(colour_share(red_against_blue)) == pytest.approx(1.0, abs=1e-6)
+    assert float(colour_fraction(gray)) == pytest.approx(0.0, abs=1e-6)
+    assert float(colour_fraction(red_against_blue)) == pytest.approx(1.0, abs=1e-6)
     both = gray + red_against_blue  # energies 3 and 2 of one plane's
-    assert float(colour_share(both)) == pytest.approx(0.4, abs=1e-5)
-    assert float(colour_share(both * 0.01)) == pytest.approx(0.4, abs=1e-5)
+    assert float(colour_fraction(both)) == pytest.approx(0.4, abs=1e-5)
+    assert float(colour_fraction(both * 0.01)) == pytest.approx(0.4, abs=1e-5)
     rows = np.random.default_rng(0).normal(size=(5, 3, 6, 6))
     parts = rows - rows.mean(axis=1, keepdims=True)
     expected = (parts**2).sum() / (rows**2).sum()
-    assert float(colour_share(torch.from_numpy(rows))) == pytest.approx(expected)
+    assert float(colour_fraction(torch.from_numpy(rows))) == pytest.approx(expected)
 
 
 def test_colour_share_of_nothing_has_a_gradient() -> None:
     residual = torch.zeros(2, 3, 4, 4, requires_grad=True)
-    share = colour_share(residual)
+    share = colour_fraction(residual)
     share.backward()
     assert float(share.detach()) == 0.0
     assert residual.grad is not None and torch.isfinite(residual.grad).all()

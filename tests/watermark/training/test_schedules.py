@@ -10,8 +10,8 @@ from torch import Tensor
 
 from artfp.watermark.networks.base import Encoder
 from artfp.watermark.training.schedules import (
-    KICKED_OFF,
-    QUICK,
+    FASTER,
+    STARTED,
     FeedbackSchedule,
     PublishedSchedule,
 )
@@ -110,8 +110,8 @@ def test_goal_rises_once_kicked_off_and_faster_when_all_is_read(worst: float) ->
         schedule.update(encoder, accuracy(right), encoder.psnr, accuracy(worst))
         mean += 0.05 * (right - mean)
         mean_worst += 0.05 * (worst - mean_worst)
-        if mean >= KICKED_OFF:
-            quick = QUICK if mean_worst >= 0.93 else 1.0
+        if mean >= STARTED:
+            quick = FASTER if mean_worst >= 0.93 else 1.0
             goal = min(40.0, goal + (40.0 - goal) / max(1, end - step) * quick)
         assert float(schedule.goal) == pytest.approx(goal, abs=2e-3), step
         if step < 60:

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from artfp.watermark import build_pair
+from artfp.watermark.training.callbacks import StallRecovery
 from artfp.watermark.training.module import FingerprintAutoencoder
-from artfp.watermark.training.stall import StallGuard
 
 
 class Board:
@@ -25,7 +25,7 @@ class Board:
 class Stage:
     """A module that never learns, watched by a guard; `run` plays steps."""
 
-    def __init__(self, guard: StallGuard, schedule: str = "feedback") -> None:
+    def __init__(self, guard: StallRecovery, schedule: str = "feedback") -> None:
         self.module = FingerprintAutoencoder(
             "residual", 8, 32, schedule, 40.0, total_steps=1000, seed=5
         )
@@ -53,7 +53,7 @@ class Stage:
 
 
 def test_measures_in_their_order(caplog: pytest.LogCaptureFixture) -> None:
-    stage = Stage(StallGuard(patience=10))
+    stage = Stage(StallRecovery(patience=10))
     goal = float(stage.module.schedule.goal)  # type: ignore[arg-type]
     with caplog.at_level(logging.WARNING, "artfp"):
         assert stage.run(9) == []
@@ -80,7 +80,7 @@ def test_measures_in_their_order(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_three_rounds_then_advice() -> None:
-    stage = Stage(StallGuard(patience=2))
+    stage = Stage(StallRecovery(patience=2))
     done = [text for _, text in stage.run(20)]
     assert [text.split()[0] for text in done] == ["made", "holding", "started"] * 3 + ["nothing"]
     assert done[2].endswith("seed 1005") and done[8].endswith("seed 3005")
@@ -88,13 +88,13 @@ def test_three_rounds_then_advice() -> None:
 
 
 def test_published_schedule_has_no_strength_to_raise() -> None:
-    stage = Stage(StallGuard(patience=2), schedule="published")
+    stage = Stage(StallRecovery(patience=2), schedule="published")
     assert [t.split()[0] for _, t in stage.run(8)] == ["holding", "started"] * 2
 
 
 @pytest.mark.parametrize("level", [0.6, 0.8])
 def test_never_acts_once_it_reads(level: float) -> None:
-    stage = Stage(StallGuard(patience=5))
+    stage = Stage(StallRecovery(patience=5))
     before = {name: value.clone() for name, value in stage.module.state_dict().items()}
     stage.module.schedule.accuracy.fill_(level + 1e-3)
     assert stage.run(20) == [] and stage.guard.left_plateau
@@ -105,13 +105,13 @@ def test_never_acts_once_it_reads(level: float) -> None:
 
 
 def test_acts_just_below() -> None:
-    stage = Stage(StallGuard(patience=5))
+    stage = Stage(StallRecovery(patience=5))
     stage.module.schedule.accuracy.fill_(0.599)
     assert len(stage.run(5)) == 1
 
 
 def test_only_watching() -> None:
-    stage = Stage(StallGuard(patience=5, act=False))
+    stage = Stage(StallRecovery(patience=5, act=False))
     before = {name: value.clone() for name, value in stage.module.state_dict().items()}
     assert stage.run(10) == [(5, "nothing (only watching)"), (10, "nothing (only watching)")]
     for name, value in stage.module.state_dict().items():
@@ -119,7 +119,7 @@ def test_only_watching() -> None:
 
 
 def test_other_processes_act_in_silence(caplog: pytest.LogCaptureFixture) -> None:
-    stage = Stage(StallGuard(patience=5))
+    stage = Stage(StallRecovery(patience=5))
     stage.trainer.is_global_zero = False
     goal = float(stage.module.schedule.goal)  # type: ignore[arg-type]
     assert stage.run(5) == [] and not caplog.records
@@ -127,9 +127,9 @@ def test_other_processes_act_in_silence(caplog: pytest.LogCaptureFixture) -> Non
 
 
 def test_goes_on_from_a_checkpoint() -> None:
-    stage = Stage(StallGuard(patience=4))
+    stage = Stage(StallRecovery(patience=4))
     stage.run(6)
-    guard = StallGuard(patience=4)
+    guard = StallRecovery(patience=4)
     guard.load_state_dict(stage.guard.state_dict())
     stage.guard = guard
     assert stage.run(2) == [(8, "holding one batch for 2 steps")]
