@@ -26,7 +26,7 @@ from artfp.data.decode import decode_image
 from artfp.data.sources import (
     open_sources,
 )
-from artfp.data.tables import significant
+from artfp.data.tables import round_significant
 from artfp.passive.fitting.image_set import recompressed
 from artfp.passive.fitting.jpeg_traces import was_jpeg
 from artfp.robustness.figures import wilson
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows.append({"source": name, "images": count, "shares": _shares(hits, count)})
     _print(rows)
     if args.output:
-        report.write(args.output, sources=significant(rows))
+        report.write(args.output, sources=round_significant(rows))
     return 0
 
 

@@ -46,7 +46,7 @@ from artfp.data.sources import (
     open_sources,
 )
 from artfp.data.subset import split_sources
-from artfp.data.tables import significant
+from artfp.data.tables import round_significant
 from artfp.passive.attributors.bundle import FittedAttributor, load_attributor, save_attributor
 from artfp.passive.attributors.classifier import NetworkAttributor
 from artfp.passive.attributors.score_model import log_loss
@@ -142,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             fit=args.fit,
             test={name: int((test.labels == k).sum()) for k, name in enumerate(test.sources)},
             guard=[str(finding) for finding in guard],
-            networks=significant(rows),
+            networks=round_significant(rows),
         )
     return 0
 

@@ -40,7 +40,7 @@ from artfp.data.sources import (
     open_sources,
 )
 from artfp.data.subset import split_sources
-from artfp.data.tables import significant
+from artfp.data.tables import round_significant
 from artfp.passive.attributors.bundle import AttributorPart, score_vectors
 from artfp.passive.attributors.correlation import (
     MATCHED_FILTER,
@@ -134,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             folds=FOLDS,
             alpha=args.alpha,
             guard=[str(finding) for finding in guard],
-            ways=significant(rows),
+            ways=round_significant(rows),
         )
     return 0
 

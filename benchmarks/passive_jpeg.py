@@ -35,7 +35,7 @@ from artfp.data.sources import (
     open_sources,
 )
 from artfp.data.subset import split_sources
-from artfp.data.tables import significant
+from artfp.data.tables import round_significant
 from artfp.passive.attributors.bundle import AttributorPart, score_vectors
 from artfp.passive.attributors.correlation import (
     MATCHED_FILTER,
@@ -92,8 +92,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             fit=args.fit,
             test=args.test,
             alpha=args.alpha,
-            rows=significant(rows),
-            unknown_rejected=significant(strangers),
+            rows=round_significant(rows),
+            unknown_rejected=round_significant(strangers),
         )
     return 0
 

@@ -110,7 +110,8 @@ def _contest(name: str, place: Path) -> dict[str, float]:
 
 
 def _floor(files: list[Path], place: Path) -> float:
-    from artfp.data import decode_image, encode_image, write_atomic
+    from artfp.data import decode_image, encode_image
+    from artfp.data.files import write_atomic
 
     def one(path: Path) -> None:
         pixels = decode_image(path.read_bytes()).pixels

@@ -16,7 +16,7 @@ from artfp.comparison.measure import Row
 from artfp.comparison.scores import FPR, SURE
 from artfp.comparison.study import Comparison
 from artfp.data.files import write_atomic
-from artfp.data.tables import significant
+from artfp.data.tables import round_significant
 from artfp.perturbations.conditions import IDENTITY, Condition
 from artfp.robustness.plots import Contestant, plot_figure
 
@@ -70,7 +70,7 @@ def write_comparison(
     }
     files: dict[str, str | bytes] = {
         "compare.csv": to_csv(found.rows),
-        "compare.json": json.dumps(significant(whole), indent=1) + "\n",
+        "compare.json": json.dumps(round_significant(whole), indent=1) + "\n",
         "compare.md": to_markdown(found),
     }
     who = [Contestant(entrant.name) for entrant in found.entrants]

@@ -25,7 +25,7 @@ _PREFETCH = 2
 
 
 @dataclass
-class Batch:
+class ImageBatch:
     """``B`` slots, each an image of the source or padding; every list has one entry for each slot.
 
     A slot without an image (an error, skipped, padding) has zeros in ``small`` and size (0, 0).
@@ -48,7 +48,7 @@ class Batch:
     skipped: list[bool]
     """True for padding and for images that were done before."""
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> ImageBatch:
         """Return the batch with ``small`` on ``device``; Lightning calls this to move it."""
         return replace(self, small=self.small.to(device, non_blocking=non_blocking))
 
@@ -122,7 +122,7 @@ class PredictionData(pl.LightningDataModule):
         """Return the number of images of all processes that are left to do."""
         return self._batches.done.count(0)
 
-    def predict_dataloader(self) -> DataLoader[Batch]:
+    def predict_dataloader(self) -> DataLoader[ImageBatch]:
         """Return a loader over this process's share of the batches; each item is a Batch."""
         rank, world = 0, 1
         if self.trainer is not None:
@@ -138,7 +138,7 @@ class PredictionData(pl.LightningDataModule):
         )
 
 
-class _Batches(Dataset[Batch]):
+class _Batches(Dataset[ImageBatch]):
     """Item ``k`` is batch ``k`` of the source."""
 
     def __init__(
@@ -160,12 +160,12 @@ class _Batches(Dataset[Batch]):
     def __len__(self) -> int:
         return -(-len(self.done) // self.batch_size)
 
-    def __getitem__(self, index: int) -> Batch:
+    def __getitem__(self, index: int) -> ImageBatch:
         slots, side = min(self.batch_size, len(self.done)), self.resolution
         start = index * slots
         count = min(slots, len(self.done) - start)
         pixels = np.zeros((slots, side, side, 3), np.uint8)
-        batch = Batch(
+        batch = ImageBatch(
             index=index,
             positions=[start + i if i < count else -1 for i in range(slots)],
             small=torch.from_numpy(pixels).permute(0, 3, 1, 2),
@@ -180,7 +180,7 @@ class _Batches(Dataset[Batch]):
                 self._fill(batch, slot, pixels)
         return batch
 
-    def _fill(self, batch: Batch, slot: int, small: np.ndarray) -> None:
+    def _fill(self, batch: ImageBatch, slot: int, small: np.ndarray) -> None:
         try:
             picture = decode_image(self.source.read(batch.positions[slot]))
             full = self.geometry(picture.pixels)

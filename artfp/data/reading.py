@@ -50,7 +50,7 @@ class LoadedImage:
     size: tuple[int, int]
 
 
-Pixels = TypeVar("Pixels", LoadedImage, np.ndarray)
+_Image = TypeVar("_Image", LoadedImage, np.ndarray)
 
 
 def read_images(
@@ -130,8 +130,8 @@ class UpperLeft:
 
 
 def batch_images(
-    images: Iterable[Pixels], most: int = 32, pixels: int = _BATCH_PIXELS
-) -> Iterator[list[Pixels]]:
+    images: Iterable[_Image], most: int = 32, pixels: int = _BATCH_PIXELS
+) -> Iterator[list[_Image]]:
     """Yield images in batches of one shape; each image comes once, those of a shape in order.
 
     Images of rare shapes wait for others, until eight times `pixels` wait.
@@ -146,7 +146,7 @@ def batch_images(
         >>> [len(batch) for batch in batch_images(images, most=2)]
         [2, 1, 1]
     """
-    waiting: dict[tuple[int, ...], list[Pixels]] = defaultdict(list)
+    waiting: dict[tuple[int, ...], list[_Image]] = defaultdict(list)
 
     def area(shape: tuple[int, ...]) -> int:
         return len(waiting[shape]) * shape[0] * shape[1]

@@ -20,7 +20,7 @@ from artfp.data.files import write_atomic
 if TYPE_CHECKING:
     from rich.table import Table
 
-Row = Any
+TableRow = Any
 """A dataclass, a mapping, or a sequence with a cell for each column."""
 
 
@@ -47,7 +47,7 @@ class Column:
     wrap: Literal["fold", "words", "no"] = "words"
     multiline: bool = False
 
-    def of(self, row: Row, place: int) -> object:
+    def of(self, row: TableRow, place: int) -> object:
         """Value of a row; `place` counts the columns from 0."""
         if callable(self.value):
             return self.value(row)
@@ -59,7 +59,7 @@ class Column:
 Columns = Sequence["str | Column"]
 
 
-def csv_table(rows: Iterable[Row], columns: Columns | None = None, floats: str = "") -> str:
+def csv_table(rows: Iterable[TableRow], columns: Columns | None = None, floats: str = "") -> str:
     r"""Return rows as CSV (RFC 4180) under a line of headings; what is None is empty.
 
     Args:
@@ -77,7 +77,9 @@ def csv_table(rows: Iterable[Row], columns: Columns | None = None, floats: str =
     return "".join(lines)
 
 
-def markdown_table(rows: Iterable[Row], columns: Columns | None = None, floats: str = ".4g") -> str:
+def markdown_table(
+    rows: Iterable[TableRow], columns: Columns | None = None, floats: str = ".4g"
+) -> str:
     """Return rows as a table in Markdown, without a line break at the end.
 
     Args:
@@ -98,7 +100,7 @@ def markdown_table(rows: Iterable[Row], columns: Columns | None = None, floats: 
 
 
 def rich_table(
-    rows: Iterable[Row],
+    rows: Iterable[TableRow],
     columns: Columns | None = None,
     title: str = "",
     floats: str = ".4g",
@@ -140,7 +142,7 @@ def rich_table(
     return table
 
 
-def json_rows(rows: Iterable[Row], columns: Columns | None = None) -> list[dict[str, Any]]:
+def json_rows(rows: Iterable[TableRow], columns: Columns | None = None) -> list[dict[str, Any]]:
     """Return rows as objects for JSON, by their columns' headings; formats are not applied.
 
     Args:
@@ -155,7 +157,7 @@ def json_rows(rows: Iterable[Row], columns: Columns | None = None) -> list[dict[
     return [{c.heading: c.of(row, place) for place, c in enumerate(shown)} for row in rows]
 
 
-def significant(value: Any, digits: int = 5) -> Any:
+def round_significant(value: Any, digits: int = 5) -> Any:
     """Return a JSON value with every float, at any depth, at so many significant digits.
 
     Args:
@@ -169,9 +171,9 @@ def significant(value: Any, digits: int = 5) -> Any:
     if isinstance(value, float):
         return float(f"{value:.{digits}g}")
     if isinstance(value, dict):
-        return {key: significant(each, digits) for key, each in value.items()}
+        return {key: round_significant(each, digits) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [significant(each, digits) for each in value]
+        return [round_significant(each, digits) for each in value]
     return value
 
 
@@ -190,11 +192,13 @@ def csv_line(values: Iterable[object]) -> str:
     return text.getvalue()
 
 
-def _field(row: Row, name: str) -> object:
+def _field(row: TableRow, name: str) -> object:
     return row[name] if isinstance(row, Mapping) else getattr(row, name)
 
 
-def _columns(rows: Iterable[Row], columns: Columns | None) -> tuple[list[Column], list[Row]]:
+def _columns(
+    rows: Iterable[TableRow], columns: Columns | None
+) -> tuple[list[Column], list[TableRow]]:
     rows = list(rows)
     if columns is None:
         if not rows:
@@ -205,12 +209,12 @@ def _columns(rows: Iterable[Row], columns: Columns | None) -> tuple[list[Column]
     return [Column(each) if isinstance(each, str) else each for each in columns], rows
 
 
-def _whole(name: str) -> Callable[[Row], object]:
+def _whole(name: str) -> Callable[[TableRow], object]:
     """Return what takes the field of a name, dots and all."""
     return lambda row: _field(row, name)
 
 
-def _values(row: Row, columns: Sequence[Column], floats: str) -> list[object]:
+def _values(row: TableRow, columns: Sequence[Column], floats: str) -> list[object]:
     """Return the cells of a line of CSV."""
     values = [(column, column.of(row, place)) for place, column in enumerate(columns)]
     return [
@@ -219,7 +223,7 @@ def _values(row: Row, columns: Sequence[Column], floats: str) -> list[object]:
     ]
 
 
-def _texts(row: Row, columns: Sequence[Column], floats: str) -> list[str]:
+def _texts(row: TableRow, columns: Sequence[Column], floats: str) -> list[str]:
     """Return the cells of a line that people read."""
     return [
         _text(_formatted(column.of(row, place), column.form), floats)

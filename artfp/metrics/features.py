@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from artfp.core.errors import UserError
 from artfp.data.geometry import Geometry
 from artfp.data.pixels import to_unit
-from artfp.data.predict_module import Batch, PredictionData
+from artfp.data.predict_module import ImageBatch, PredictionData
 from artfp.data.sources import ImageSource, open_source
 from artfp.metrics.perceptual import load_effnet, normalise_for_effnet
 
@@ -168,7 +168,7 @@ def features_of(
     return found.values
 
 
-def _stacks(batch: Batch, resized: bool) -> Iterator[tuple[list[int], Tensor]]:
+def _stacks(batch: ImageBatch, resized: bool) -> Iterator[tuple[list[int], Tensor]]:
     """Slots with an image, and images (N, 3, H, W) of one size, the first of which are theirs.
 
     Resized images keep their padding, so that each batch is computed in the same shape.
@@ -187,7 +187,7 @@ def _stacks(batch: Batch, resized: bool) -> Iterator[tuple[list[int], Tensor]]:
         yield slots, torch.stack(images)
 
 
-def _pixels(batch: Batch, slot: int) -> Tensor:
+def _pixels(batch: ImageBatch, slot: int) -> Tensor:
     """The image of a slot at its own size, (3, H, W); an image of one pixel is the small one."""
     full = batch.full[slot]
     return batch.small[slot] if full is None else torch.from_numpy(full).permute(2, 0, 1)

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from artfp.core.errors import UserError
-from artfp.data.files import new_file, read_json, warn_if_shared
+from artfp.data.files import AnyPath, new_file, read_json, warn_if_shared
 from artfp.ownership.key import check_bits, check_name, encode_fields, to_text
 
 SCHEME = "HMAC-SHA256/1"
@@ -43,8 +43,6 @@ _OPENING_KIND = "commitment-opening"
 _VERSION = 1
 _WRITER = "artfp keygen --commit"
 _LABEL = b"artfp/commitment/v1"
-
-AnyPath = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)

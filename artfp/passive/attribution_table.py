@@ -12,7 +12,7 @@ from rich.text import Text
 
 from artfp import __version__
 from artfp.core.errors import one_line
-from artfp.data.tables import csv_line, significant
+from artfp.data.tables import csv_line, round_significant
 from artfp.passive.attributors.verdicts import (
     NONE,
     SOURCE,
@@ -47,7 +47,9 @@ def rows_of(found: Attributed) -> list[dict[str, Any]]:
     ]
     empty = dict.fromkeys(COLUMNS)
     rows += [{**empty, "name": name, "error": reason} for name, reason in found.failed]
-    ordered: list[dict[str, Any]] = significant(sorted(rows, key=lambda row: str(row["name"])))
+    ordered: list[dict[str, Any]] = round_significant(
+        sorted(rows, key=lambda row: str(row["name"]))
+    )
     return ordered
 
 
@@ -65,7 +67,7 @@ def judgements_json(
         "software": f"artfp {__version__}",
         **about,
         "verdicts": verdicts_of(found),
-        "together": None if group is None else significant(asdict(group)),
+        "together": None if group is None else round_significant(asdict(group)),
         "images": rows_of(found),
     }
 

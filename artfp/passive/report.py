@@ -16,7 +16,7 @@ from rich.text import Text
 
 from artfp import __version__
 from artfp.core.errors import one_line
-from artfp.data.tables import markdown_table, significant
+from artfp.data.tables import markdown_table, round_significant
 from artfp.passive.assess import Assessment, FolderFigures
 from artfp.passive.attributors.score_model import Values
 from artfp.reporting.figure import encode_figure, format_axes, series_style
@@ -42,7 +42,7 @@ def assessment_json(found: Assessment, about: Mapping[str, Any]) -> dict[str, An
         "against_all": {name: asdict(area) for name, area in found.against_all.items()},
         "groups": [asdict(group) for group in found.groups],
     }  # fmt: skip
-    values: dict[str, Any] = significant(whole)
+    values: dict[str, Any] = round_significant(whole)
     return values
 
 

@@ -14,7 +14,7 @@ import torch
 from artfp.data.files import remove_leftovers
 from artfp.data.geometry import Geometry
 from artfp.data.pixels import to_unit
-from artfp.data.predict_module import Batch, PredictionData
+from artfp.data.predict_module import ImageBatch, PredictionData
 from artfp.data.resume import Journal, Manifest
 from artfp.data.sources import ImageSource
 from artfp.data.tables import error_record, write_tables
@@ -134,7 +134,7 @@ class _Detector(Prediction):
         super().__init__(job.source.names, job.output, "detect")
         self.decoder, self.job = job.decoder, job
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> None:
+    def predict_step(self, batch: ImageBatch, batch_idx: int) -> None:
         """Decode one batch and note each result."""
         slots = []
         for slot, position in enumerate(batch.positions):

@@ -20,7 +20,7 @@ from artfp.data.files import remove_leftovers, write_atomic
 from artfp.data.geometry import Geometry
 from artfp.data.naming import output_names, renamed_dataset_json
 from artfp.data.pixels import as_batch, to_unit
-from artfp.data.predict_module import Batch, PredictionData
+from artfp.data.predict_module import ImageBatch, PredictionData
 from artfp.data.resume import Journal, Manifest
 from artfp.data.sources import ImageSource
 from artfp.data.tables import error_record, write_tables
@@ -163,14 +163,14 @@ def _settings(job: EmbeddingJob, words: Words) -> dict[str, object]:
 class _Embedder(Prediction):
     """Embeds batch after batch; images are written by threads."""
 
-    caption = "EmbeddingJob"
+    caption = "Embedding"
 
     def __init__(self, job: EmbeddingJob, words: Words, outputs: Sequence[str]) -> None:
         super().__init__(job.source.names, job.output, "embed")
         self.encoder, self.job, self.words, self.outputs = job.encoder, job, words, outputs
         self.images = job.output / FINGERPRINTED_FOLDER
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> None:
+    def predict_step(self, batch: ImageBatch, batch_idx: int) -> None:
         """Fingerprint one batch."""
         words = np.zeros((len(batch.positions), self.encoder.bits), np.uint8)
         for slot, position in enumerate(batch.positions):

@@ -7,7 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from artfp.core.lightning import LightningProgress, new_trainer
-from artfp.data.predict_module import Batch, PredictionData
+from artfp.data.predict_module import ImageBatch, PredictionData
 from artfp.data.resume import Journal
 from artfp.data.writing import BackgroundWriter
 
@@ -62,6 +62,6 @@ def run_prediction(module: Prediction, data: PredictionData, trainer: pl.Trainer
     return bool(trainer.is_global_zero)
 
 
-def _images(batch: Batch) -> int:
+def _images(batch: ImageBatch) -> int:
     """Return how many images of a batch were worked on."""
     return batch.skipped.count(False)

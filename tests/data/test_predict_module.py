@@ -16,7 +16,7 @@ from PIL import Image, ImageCms
 
 from artfp.core.errors import UserError
 from artfp.data.geometry import Geometry, resize
-from artfp.data.predict_module import Batch, PredictionData, default_workers
+from artfp.data.predict_module import ImageBatch, PredictionData, default_workers
 from artfp.data.sources import open_source
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -27,7 +27,7 @@ def data_of(folder: Path, **options: Any) -> PredictionData:
     return PredictionData(open_source(folder), settings.pop("geometry", Geometry()), **settings)
 
 
-def batches_of(data: PredictionData, rank: int = 0, world: int = 1) -> list[Batch]:
+def batches_of(data: PredictionData, rank: int = 0, world: int = 1) -> list[ImageBatch]:
     data.trainer = SimpleNamespace(global_rank=rank, world_size=world)  # type: ignore[assignment]
     return list(data.predict_dataloader())
 
@@ -76,7 +76,7 @@ def test_composition_depends_on_neither_done_nor_world(picture_folder: Path) -> 
     for _ in range(12):
         done = set(draw.sample(names, draw.randint(0, 7)))
         world = draw.randint(1, 4)
-        seen: dict[int, Batch] = {}
+        seen: dict[int, ImageBatch] = {}
         for rank in range(world):
             for batch in batches_of(data_of(picture_folder, batch_size=2, done=done), rank, world):
                 assert batch.index not in seen
@@ -124,8 +124,8 @@ def test_workers_read_a_zip(picture_folder: Path, tmp_path: Path) -> None:
 
 
 class Echo(pl.LightningModule):
-    def predict_step(self, batch: Batch, batch_idx: int) -> Batch:
-        assert isinstance(batch, Batch)
+    def predict_step(self, batch: ImageBatch, batch_idx: int) -> ImageBatch:
+        assert isinstance(batch, ImageBatch)
         return batch
 
 
@@ -161,7 +161,7 @@ class Indices(pl.LightningModule):
         super().__init__()
         self.folder = folder
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> None:
+    def predict_step(self, batch: ImageBatch, batch_idx: int) -> None:
         (self.folder / f"{self.global_rank}-{batch.index}").touch()
 
 

@@ -17,7 +17,7 @@ from artfp.data.tables import (
     json_rows,
     markdown_table,
     rich_table,
-    significant,
+    round_significant,
 )
 from tests.golden import Golden
 
@@ -102,4 +102,4 @@ def test_console_breaks_lines_only_where_asked() -> None:
 
 def test_significant_digits() -> None:
     value = {"a": [1.23456789, (0.000987654, True)], "b": "1.23456789", "c": 7}
-    assert significant(value, 3) == {"a": [1.23, [0.000988, True]], "b": "1.23456789", "c": 7}
+    assert round_significant(value, 3) == {"a": [1.23, [0.000988, True]], "b": "1.23456789", "c": 7}

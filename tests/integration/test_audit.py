@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from artfp.data import Journal
+from artfp.data.resume import Journal
 from artfp.ownership.key import Key, to_hex, to_text
 from artfp.ownership.registry import Entry, Registry
 

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from artfp.core.errors import UserError
-from artfp.data import Journal, decode_image, open_source
+from artfp.data import decode_image, open_source
+from artfp.data.resume import Journal
 from artfp.ownership.key import Key
 from artfp.stats import Calibration, calibrate
 from artfp.watermark import Watermark

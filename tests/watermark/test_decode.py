@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from artfp.data import Journal, open_source
+from artfp.data import open_source
+from artfp.data.resume import Journal
 from artfp.ownership.assignment import Words
 from artfp.ownership.key import Key, to_text
 from artfp.watermark import Watermark, build_pair

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from artfp.data.tables import significant
+from artfp.data.tables import round_significant
 from artfp.passive.fitting.image_set import AS_IS, FOLDS, QUALITIES, Material
 from artfp.passive.fitting.leakage import Finding
 from artfp.passive.fitting.select import WAYS, Fit, trials_json
@@ -62,5 +62,5 @@ def facts_of_fit(
             **{package: version(package) for package in _PACKAGES},
         },
     }
-    facts: dict[str, Any] = significant(whole)
+    facts: dict[str, Any] = round_significant(whole)
     return facts

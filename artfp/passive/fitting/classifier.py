@@ -25,7 +25,7 @@ from torch import Tensor
 
 from artfp.core.errors import UserError
 from artfp.data.pixels import to_8bit, to_unit
-from artfp.data.tables import significant
+from artfp.data.tables import round_significant
 from artfp.nn.random_inputs import derive_seed
 from artfp.passive.attributors.bundle import AttributorPart, FittedAttributor, load_attributor
 from artfp.passive.attributors.classifier import FeatureGaussians, NetworkAttributor
@@ -158,7 +158,7 @@ def train(
     if immunity is not None:
         copies = states == PERTURBED
         found = validated(logs[copies], fits[copies], labels, material.sources, rules)
-        facts["perturbed_validation"] = significant(asdict(found))
+        facts["perturbed_validation"] = round_significant(asdict(found))
     own = states == AS_IS
     scores, logs, fits = scores[own], logs[own], fits[own]
     return Fit(

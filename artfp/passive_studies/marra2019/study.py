@@ -20,7 +20,7 @@ from artfp.data.resume import Manifest
 from artfp.data.sources import (
     open_sources,
 )
-from artfp.data.tables import csv_table, markdown_table, significant
+from artfp.data.tables import csv_table, markdown_table, round_significant
 from artfp.passive.fitting.leakage import examine
 from artfp.passive.residuals.extractor import load_extractor
 from artfp.passive_studies.marra2019.analyses import Kinship, Part
@@ -110,7 +110,7 @@ def run(study: Study) -> Done:
     for name in chosen:
         parts[name] = part = ANALYSES[name].make(measured, kinship)
         write_atomic(study.output / f"{name}.png", part.picture)
-        write_atomic(study.output / f"{name}.csv", csv_table(significant(part.rows)))
+        write_atomic(study.output / f"{name}.csv", csv_table(round_significant(part.rows)))
     for each in measured.fingerprints:
         each.save(study.output / "fingerprints" / f"{each.source}.safetensors")
     facts = _facts(measured, settings, tells, parts)
@@ -159,7 +159,7 @@ def _facts(
         "size": f"{width}x{height}",
         "tested": dict(zip(measured.sources, measured.tested, strict=True)),
         "files_tell": tells,
-        "analyses": significant(analyses),
+        "analyses": round_significant(analyses),
     }
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from artfp.core.errors import one_line
 from artfp.data.files import write_atomic
-from artfp.data.tables import csv_table, markdown_table, significant
+from artfp.data.tables import csv_table, markdown_table, round_significant
 from artfp.passive.report import plot_curves, plot_shares
 from artfp.passive.roc import CONFIDENCE
 from artfp.passive_studies.yu2019.measure import Features, OpenSet, Row, identity
@@ -61,7 +61,7 @@ def write_learned(found: Learned, settings: dict[str, Any], folder: Path) -> lis
     files: dict[str, str | bytes] = {
         "learned.md": to_page(found),
         "learned.csv": csv_table([_flat(row) for row in found.rows]),
-        "learned.json": json.dumps(significant(_whole(found, settings)), indent=1) + "\n",
+        "learned.json": json.dumps(round_significant(_whole(found, settings)), indent=1) + "\n",
         "confusion.csv": csv_table(_confusions(found)),
         PERTURBED: plot_perturbed(found.rows),
     }
@@ -179,11 +179,11 @@ def _flat(row: Row) -> dict[str, Any]:
         "attributor": row.attributor,
         "perturbation": "none" if row.perturbation == IDENTITY else row.perturbation,
         "images": sum(row.images),
-        "accuracy": significant(row.accuracy.overall),
-        "from": significant(low),
-        "to": significant(high),
-        "likeliest": significant(row.likeliest_accuracy.overall),
-        "rejected": significant(row.rejection),
+        "accuracy": round_significant(row.accuracy.overall),
+        "from": round_significant(low),
+        "to": round_significant(high),
+        "likeliest": round_significant(row.likeliest_accuracy.overall),
+        "rejected": round_significant(row.rejection),
     }
 
 
@@ -218,13 +218,13 @@ def _open(each: OpenSet) -> dict[str, Any]:
     area, (known, unknown) = each.area, each.rejected
     return {
         "left out": one_line(each.source),
-        "AUC": significant(area.value),
-        "from": significant(area.low),
-        "to": significant(area.high),
-        "AUC, softmax": significant(each.softmax),
-        "known rejected": significant(known),
-        "unknown rejected": significant(unknown),
-        "accuracy": significant(each.accuracy),
+        "AUC": round_significant(area.value),
+        "from": round_significant(area.low),
+        "to": round_significant(area.high),
+        "AUC, softmax": round_significant(each.softmax),
+        "known rejected": round_significant(known),
+        "unknown rejected": round_significant(unknown),
+        "accuracy": round_significant(each.accuracy),
     }
 
 

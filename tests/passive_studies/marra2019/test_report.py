@@ -11,7 +11,7 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from artfp.data.tables import csv_table, markdown_table, significant
+from artfp.data.tables import csv_table, markdown_table, round_significant
 from artfp.passive.roc import Accuracy, Scores
 from artfp.passive_studies.marra2019.dependence import RUN, SAME, Kind
 from artfp.passive_studies.marra2019.energy import block_means, energy_of
@@ -148,5 +148,5 @@ def test_tables() -> None:
 
 
 def test_rounding_keeps_what_is_no_float() -> None:
-    found = significant({"a": [0.123456789, 3, "x"], "b": {"c": 1234567.0, "d": True}})
+    found = round_significant({"a": [0.123456789, 3, "x"], "b": {"c": 1234567.0, "d": True}})
     assert found == {"a": [0.12346, 3, "x"], "b": {"c": 1234600.0, "d": True}}
