@@ -78,7 +78,7 @@ def test_a_splice_is_where_the_heat_map_is_cold(
     Image.fromarray(spliced[:10]).save(images / "small.png")
     options = ("--fingerprint", fingerprint, "--output_dir", tmp_path / "out", "--threshold", 0.2)
     code, out, err = attribute(call, "localise", images, *options, "--window", 8)
-    assert code == 1 and err[0] == "unusable: small.png: 24x10, not 24x24"
+    assert code == 1 and err[0] == "unusable: small.png: 24x10 is smaller than 24x24"
     told = json.loads((tmp_path / "out" / "localise.json").read_text())
     (image,) = told["images"]
     assert (told["window"], told["fingerprint"]["source"]) == (8, "one")

@@ -1,4 +1,4 @@
-"""A small network that finds Gaussian noise in images, colour by colour."""
+"""Extractor `learned`: a small network that finds Gaussian noise in images, colour by colour."""
 
 from __future__ import annotations
 
@@ -22,26 +22,30 @@ from artfp.data.bundle import (
 from artfp.passive.residuals.filters import by_planes, mirror_padded
 
 ARCHITECTURE = "denoiser"
+SHIPPED = "denoiser"
+
 _DILATIONS = (1, 2, 3, 3, 2, 1)
 _MEAN = 5
-_MOST = 4.0
-"""No noise is found of more than so many deviations; from there on contrasts count less."""
+_LIMIT = 4.0
+"""Noise found, at most, in standard deviations; contrasts beyond it are compressed."""
+_CHUNK = {"cpu": 1 << 18, "cuda": 1 << 23}
+"""Pixels that are filtered at once, about; the network has many numbers for each."""
 
 
 class Denoiser(nn.Module):
-    """Planes (P, H, W) in [0, 1] to the Gaussian noise that is in them, but for `reach` pixels.
+    """Map planes (P, H, W) in [0, 1] to their Gaussian noise, except for `margin` pixels.
 
-    In the spirit of DnCNN (Zhang et al., IEEE TIP 2017), which finds the noise rather than the
-    image, with the dilated convolutions of IRCNN (Zhang et al., CVPR 2017): six layers of `width`
-    channels. Nothing is put around the planes, so that no pixel of the result knows of a border.
+    In the spirit of DnCNN (Zhang et al., IEEE TIP 2017), which predicts the noise rather
+    than the image, with the dilated convolutions of IRCNN (Zhang et al., CVPR 2017): six layers of
+    `width` channels. Planes are not padded, so that no pixel of the result depends on a border.
 
-    Input and output are in units of the noise's deviation, and the input is the plane less its
-    means over 5 x 5. What is far over the noise is compressed at both ends: so the network also
-    serves at a deviation far below those that it was trained with.
+    Input and output are in units of the noise's standard deviation, and the input is the plane
+    minus its means over 5 x 5. Values far above the noise are compressed at both ends, so the
+    network also serves at a deviation far below those that it was trained with.
     """
 
-    reach = sum(_DILATIONS) + _MEAN // 2
-    """By how many pixels on each side the result is smaller."""
+    margin = sum(_DILATIONS) + _MEAN // 2
+    """Pixels on each side by which the result is smaller."""
 
     def __init__(self, width: int = 16) -> None:
         super().__init__()
@@ -59,22 +63,23 @@ class Denoiser(nn.Module):
         nn.init.zeros_(self.layers[-1].weight)  # type: ignore[arg-type]
 
     def forward(self, planes: Tensor, sigma: Tensor) -> Tensor:
-        """The noise (P, H - 2 reach, W - 2 reach) of planes; `sigma`, (P,) or (1,), is over 0."""
+        """Return the noise (P, H - 2 margin, W - 2 margin); `sigma`, (P,) or (1,), is over 0."""
         scale = sigma.view(-1, 1, 1, 1)
         maps = planes[:, None]
         edge = _MEAN // 2
         inner = maps[..., edge:-edge, edge:-edge]
+        # High-pass in units of the noise, compressed; the last layer's result is expanded back.
         maps = (inner - F.avg_pool2d(maps, _MEAN, stride=1)) / scale
-        maps = _MOST * torch.asinh(maps / _MOST)
+        maps = _LIMIT * torch.asinh(maps / _LIMIT)
         maps = maps.contiguous(memory_format=torch.channels_last)
         *hidden, last = self.layers
         for layer in hidden:
             maps = F.relu(layer(maps), inplace=True)
-        return (_MOST * torch.tanh(last(maps) / _MOST) * scale)[:, 0]
+        return (_LIMIT * torch.tanh(last(maps) / _LIMIT) * scale)[:, 0]
 
 
 def save_denoiser(network: Denoiser, path: Path, card: Card) -> Card:
-    """Write the network; the card as written, which says besides `card` what the network is."""
+    """Write the network and return the card as written: `card`, and what the network is."""
     whole = {
         "kind": "denoiser",
         "architecture": ARCHITECTURE,
@@ -87,9 +92,10 @@ def save_denoiser(network: Denoiser, path: Path, card: Card) -> Card:
 
 
 def load_denoiser(path: Path) -> tuple[Denoiser, Card]:
-    """A denoiser in evaluation mode, on the CPU, with its card.
+    """Read a denoiser, in evaluation mode, on the CPU, with its card.
 
-    Raises UserError: no such file, or it holds something else.
+    Raises:
+        UserError: no such file, or it holds something else.
     """
     if not path.is_file():
         raise UserError(f"no denoiser at {path}; give a file that `artfp denoiser` wrote")
@@ -112,18 +118,14 @@ def _named(card: dict[str, Any]) -> str:
     return f"{card.get('kind', 'something')} {card.get('architecture', '')}".strip()
 
 
-SHIPPED = "denoiser"
-_AT_WORK = {"cpu": 1 << 18, "cuda": 1 << 23}
-"""About how many pixels are at work at once; the network has many numbers for each."""
-
-
 def learned_residual(sigma: float = 5.0, weights: str = SHIPPED) -> Callable[[Tensor], Tensor]:
-    """The noise of `sigma` grey levels that a network finds; edges are mirrored.
+    """Return a network's prediction of noise of `sigma` grey levels, as a function.
 
-    `weights` are those that come with artfp, `denoiser`, or a file that `artfp denoiser` wrote. See
-    `artfp.passive.residuals.denoiser.Denoiser`; the shipped one has learned 1 to 10 grey levels.
+    Edges are mirrored. `weights` are those that come with artfp, `denoiser`, or a file that `artfp
+    denoiser` wrote. The shipped network (`Denoiser`) was trained with 1 to 10 grey levels.
 
-    Raises UserError: sigma not over 0, or a file that holds no denoiser.
+    Raises:
+        UserError: sigma not over 0, or a file that holds no denoiser.
     """
     if not sigma > 0:
         raise UserError(f"extractor learned: sigma is {sigma:g}; it must be over 0")
@@ -132,8 +134,9 @@ def learned_residual(sigma: float = 5.0, weights: str = SHIPPED) -> Callable[[Te
     level = torch.tensor([sigma / 255.0])
 
     @torch.no_grad()
-    def noise(planes: Tensor) -> Tensor:
+    def residual(planes: Tensor) -> Tensor:
         network.to(planes.device)
-        return network(mirror_padded(planes, network.reach)[:, 0], level.to(planes.device))[:, None]
+        padded = mirror_padded(planes, network.margin)[:, 0]
+        return network(padded, level.to(planes.device))[:, None]
 
-    return lambda x: by_planes(noise, x, _AT_WORK)
+    return lambda x: by_planes(residual, x, _CHUNK)

@@ -1,4 +1,4 @@
-"""Trains the denoiser whose residuals the extractor `learned` takes."""
+"""Training of the denoiser of the extractor `learned`."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from artfp.core.lightning import LightningProgress, new_trainer
 from artfp.data.bundle import (
     Card,
 )
-from artfp.data.decode import ImageError, decode_image
 from artfp.data.pixels import as_batch
+from artfp.data.reading import Failed, read_images
 from artfp.data.sources import ImageSource, open_source
 from artfp.data.subset import Subset, limit_images
 from artfp.data.train_module import split_names
@@ -31,63 +31,62 @@ from artfp.passive.residuals.filters import mirror_padded
 from artfp.passive.residuals.settings import DenoiserSettings
 
 TRAINING_SIGMAS = (1.0, 10.0)
-"""Grey levels of noise that a training draws from, each ratio alike."""
+"""Least and largest noise in a training, in grey levels; logarithms are uniform in between."""
 
 MEASURED_SIGMAS = (2.0, 5.0, 10.0)
-"""Grey levels of noise that a training's figures are of."""
+"""Noise at which a trained denoiser is measured, in grey levels."""
 
 _PATCH = 96
-_SMALLEST, _ZOOM = 32, 2.0
+_MIN_SIDE, _MAX_ZOOM = 32, 2.0
 _MEASURED_IMAGES = 128
-_TELL_EVERY = 500
+_LOG_EVERY = 500
 _TRIES = 20
 _log = logging.getLogger("artfp")
 
 
 class Patches(Dataset[Tensor]):
-    """For each step of a training, patches (N, 3, S, S) in [0, 1] of images of one source.
+    """Patches (N, 3, S, S) in [0, 1] of images of one source, for each step of a training.
 
-    S is 96, or less where an image is smaller, and there are as many as cost about the same. Half
-    of the batches are enlarged, up to twice, or shrunk, down to 32 pixels: photographs are smooth
-    from near and crisp from afar. What a step gets depends on the seed and the step alone.
+    S is 96, or less where an image is smaller, with as many patches as cost about the same. Half of
+    the batches are enlarged, up to twice, or reduced, down to 32 pixels: photographs are smooth
+    from near and crisp from afar. A batch depends on the seed and the step alone.
     """
 
     def __init__(self, sources: Sequence[ImageSource], settings: DenoiserSettings) -> None:
         self.sources, self.settings = sources, settings
 
     def __len__(self) -> int:
-        """One batch a step."""
+        """Return the number of batches, one a step."""
         return self.settings.max_steps
 
     def __getitem__(self, step: int) -> Tensor:
-        """The patches of a step. Raises UserError: image after image cannot be read."""
+        """Return the patches of a step. Raises UserError: image after image cannot be read."""
         draws = np.random.default_rng((self.settings.seed, step))
         source = self.sources[step % len(self.sources)]
         first = self._image(source, draws)
-        least = min(first.shape[2:])
+        shorter = min(first.shape[2:])
         zoom = 1.0
         if draws.random() < 0.5:
-            low = min(1.0, _SMALLEST / least)
-            zoom = float(np.exp(draws.uniform(np.log(low), np.log(_ZOOM))))
-        side = max(1, min(_PATCH, int(least * zoom)))
-        around = 2 * Denoiser.reach
-        count = self.settings.batch_size * (_PATCH + around) ** 2 // (side + around) ** 2
+            low = min(1.0, _MIN_SIDE / shorter)
+            zoom = float(np.exp(draws.uniform(np.log(low), np.log(_MAX_ZOOM))))
+        side = max(1, min(_PATCH, int(shorter * zoom)))
+        border = 2 * Denoiser.margin
+        count = self.settings.batch_size * (_PATCH + border) ** 2 // (side + border) ** 2
         images = [first, *(self._image(source, draws) for _ in range(count - 1))]
         return torch.cat([_patch(image, side, zoom, draws) for image in images])
 
     def _image(self, source: ImageSource, draws: np.random.Generator) -> Tensor:
-        for _ in range(_TRIES):
-            index = int(draws.integers(len(source)))
-            try:
-                return as_batch(decode_image(source.read(index)).pixels)
-            except ImageError as error:
-                reason = error
-                _log.warning("%s: %s", source.names[index], error)
-        raise UserError(f"{source.location}: {_TRIES} images cannot be read; the last: {reason}")
+        failed: Failed = []
+        indices = (int(draws.integers(len(source))) for _ in range(_TRIES))
+        for image in read_images(source, failed, indices):
+            return as_batch(image.pixels)
+        raise UserError(
+            f"{source.location}: {_TRIES} images cannot be read; the last: {failed[-1][1]}"
+        )
 
 
 def _patch(image: Tensor, side: int, zoom: float, draws: np.random.Generator) -> Tensor:
-    """A patch (1, 3, side, side) of an image (1, 3, H, W), enlarged so many times."""
+    """Return a patch (1, 3, side, side) of an image (1, 3, H, W), enlarged by `zoom`."""
     height, width = image.shape[2:]
     own = min(height, width, max(1, round(side / zoom)))
     top, left = (int(draws.integers(0, n - own + 1)) for n in (height, width))
@@ -99,7 +98,7 @@ def _patch(image: Tensor, side: int, zoom: float, draws: np.random.Generator) ->
 
 
 class DenoiserModule(pl.LightningModule):
-    """A denoiser in training; batches are patches (N, 3, S, S) in [0, 1]."""
+    """Lightning module of a denoiser; batches are patches (N, 3, S, S) in [0, 1]."""
 
     def __init__(self, settings: DenoiserSettings) -> None:
         super().__init__()
@@ -111,7 +110,7 @@ class DenoiserModule(pl.LightningModule):
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def configure_optimizers(self) -> Any:
-        """Adam, whose rate rises and falls by one cycle."""
+        """Return Adam, whose learning rate rises and falls by one cycle."""
         optimizer = torch.optim.Adam(self.parameters(), self.settings.lr)
         cycle = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, self.settings.lr, total_steps=self.settings.max_steps + 1, pct_start=0.1
@@ -119,17 +118,18 @@ class DenoiserModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": cycle, "interval": "step"}}
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-        """Mean square error of the noise over its variance, borders as the extractor has them."""
+        """Return the mean squared error of the noise over its variance, mirrored as in use."""
         loss = self._loss(batch, self.settings.seed * 1_000_003 + batch_idx)
         self.log("loss", loss, prog_bar=True)
         self._losses.append(float(loss.detach()))
-        if len(self._losses) == _TELL_EVERY:
-            mean = sum(self._losses) / _TELL_EVERY
+        if len(self._losses) == _LOG_EVERY:
+            mean = sum(self._losses) / _LOG_EVERY
             _log.info("step %d: %.4f of the noise's power is left", batch_idx + 1, mean)
             self._losses.clear()
         return loss
 
     def _loss(self, batch: Tensor, seed: int) -> Tensor:
+        # Each plane gets noise of its own sigma; the error is measured in units of that sigma.
         draws = torch.Generator().manual_seed(seed)
         planes = batch.flatten(0, 1)
         low, high = TRAINING_SIGMAS
@@ -137,9 +137,9 @@ class DenoiserModule(pl.LightningModule):
         sigma = (low * (high / low) ** exponent / 255.0).to(planes)
         unit = torch.randn(planes.shape, generator=draws).to(planes)
         noisy = planes + unit * sigma[:, None, None]
-        found = self.network(mirror_padded(noisy[:, None], self.network.reach)[:, 0], sigma)
-        wrong = found / sigma[:, None, None] - unit
-        return wrong.square().mean()
+        predicted = self.network(mirror_padded(noisy[:, None], self.network.margin)[:, 0], sigma)
+        error = predicted / sigma[:, None, None] - unit
+        return error.square().mean()
 
 
 def train_denoiser(settings: DenoiserSettings) -> Card:
@@ -153,13 +153,19 @@ def train_denoiser(settings: DenoiserSettings) -> Card:
 
     Raises:
         UserError: images that cannot be read, or a training that Lightning refuses.
+
+    Example:
+        >>> settings = DenoiserSettings(data_dir=("photos",), output="own.safetensors")
+        >>> card = train_denoiser(settings)  # doctest: +SKIP
+        >>> card["measured"]["photos"]["noise 5"]["learned"]  # doctest: +SKIP
+        38.1
     """
-    training, aside = [], []
+    training, held_out = [], []
     for path in settings.data_dir:
         source = limit_images(open_source(path), settings.limit)
-        kept, held = (Subset(source, indices) for indices in split_names(source.names))
-        training.append(kept)
-        aside.append(limit_images(held, _MEASURED_IMAGES))
+        used, unused = (Subset(source, indices) for indices in split_names(source.names))
+        training.append(used)
+        held_out.append(limit_images(unused, _MEASURED_IMAGES))
     module = DenoiserModule(settings)
     settings.output.parent.mkdir(parents=True, exist_ok=True)
     trainer = new_trainer(
@@ -193,18 +199,23 @@ def train_denoiser(settings: DenoiserSettings) -> Card:
     save_denoiser(module.network.cpu(), settings.output, card)
     card["measured"] = {
         Path(source.location).name: measure_denoising(source, f"learned:weights={settings.output}")
-        for source in aside
+        for source in held_out
     }
     return save_denoiser(module.network, settings.output, card)
 
 
 def measure_denoising(source: ImageSource, learned: str) -> dict[str, Any]:
-    """PSNR in dB, by grey levels of noise, that remains with several extractors' noise taken off.
+    """Measure the PSNR in dB of denoised images, by the grey levels of the noise.
 
-    Args: images of any sizes; `learned`, the extractor to compare, without its sigma. Gaussians are
-    of the best width in steps of a tenth of a pixel, chosen on these images.
+    Args:
+        source: Images of any sizes.
+        learned: The extractor to compare, without its sigma. The Gaussian beside it has the best
+            width, in steps of a tenth of a pixel, chosen on these images.
+
+    Returns:
+        The number of images, and for each noise the PSNR by extractor.
     """
-    images = [as_batch(decode_image(source.read(i)).pixels) for i in range(len(source))]
+    images = [as_batch(image.pixels) for image in read_images(source, [])]
     found: dict[str, Any] = {"images": len(images)}
     for sigma in MEASURED_SIGMAS:
         draws = torch.Generator().manual_seed(0)
@@ -212,15 +223,15 @@ def measure_denoising(source: ImageSource, learned: str) -> dict[str, Any]:
         gaussians = [load_extractor(f"gaussian:sigma={i / 10}") for i in range(2, 11)]
         found[f"noise {sigma:g}"] = {
             "noisy": _psnr(noise),
-            "gaussian": max(_left(images, noise, each) for each in gaussians),
-            "wiener": _left(images, noise, load_extractor(f"wiener:sigma={sigma}")),
-            "wavelet": _left(images, noise, load_extractor(f"wavelet:sigma={sigma}")),
-            "learned": _left(images, noise, load_extractor(f"{learned},sigma={sigma}")),
+            "gaussian": max(_denoised_psnr(images, noise, each) for each in gaussians),
+            "wiener": _denoised_psnr(images, noise, load_extractor(f"wiener:sigma={sigma}")),
+            "wavelet": _denoised_psnr(images, noise, load_extractor(f"wavelet:sigma={sigma}")),
+            "learned": _denoised_psnr(images, noise, load_extractor(f"{learned},sigma={sigma}")),
         }
     return found
 
 
-def _left(images: list[Tensor], noise: list[Tensor], extractor: Extractor) -> float:
+def _denoised_psnr(images: list[Tensor], noise: list[Tensor], extractor: Extractor) -> float:
     return _psnr([n - extractor(x + n) for x, n in zip(images, noise, strict=True)])
 
 

@@ -1,4 +1,4 @@
-"""Residuals of simple low-pass filters; edges are mirrored, their pixels doubled."""
+"""Noise residuals of low-pass filters and of non-local means; edges are mirrored."""
 
 from __future__ import annotations
 
@@ -10,81 +10,85 @@ from torch import Tensor
 
 from artfp.core.errors import UserError
 
-_AT_WORK = {"cpu": 1 << 20, "cuda": 1 << 26}
-"""About how many pixels are at work at once where a filter takes much memory for each."""
-_IN_CACHE = {"cpu": 1 << 17, "cuda": 1 << 26}
-"""The same where a filter takes many passes over little memory."""
+_CHUNK = {"cpu": 1 << 20, "cuda": 1 << 26}
+"""Pixels that are filtered at once, about, where a filter takes much memory for each."""
+_CACHE_CHUNK = {"cpu": 1 << 17, "cuda": 1 << 26}
+"""The same where a filter makes many passes over little memory."""
 
 
 def gaussian_residual(sigma: float = 1.0) -> Callable[[Tensor], Tensor]:
-    """What a Gaussian of `sigma` pixels, cut at four of them, takes away.
+    """Return image minus its Gaussian blur of `sigma` pixels, truncated at 4 sigma, as a function.
 
-    Raises UserError: sigma not over 0.
+    Raises:
+        UserError: sigma not over 0.
     """
     if not sigma > 0:
         raise UserError(f"extractor gaussian: sigma is {sigma:g}; it must be over 0")
-    reach = max(1, round(4.0 * sigma))
-    at = torch.arange(-reach, reach + 1, dtype=torch.float64)
-    kernel = (-0.5 * (at / sigma).square()).exp()
-    middle, *side = (kernel / kernel.sum()).tolist()[reach:]
+    radius = max(1, round(4.0 * sigma))
+    offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
+    kernel = (-0.5 * (offsets / sigma).square()).exp()
+    centre, *side = (kernel / kernel.sum()).tolist()[radius:]
 
-    def noise(planes: Tensor) -> Tensor:
-        low = mirror_padded(planes, reach)
+    def residual(planes: Tensor) -> Tensor:
+        # The kernel is separable and symmetric: columns, then rows, two taps by one weight.
+        low = mirror_padded(planes, radius)
         for dim in (2, 3):
             size = planes.shape[dim]
             padded = low
-            low = middle * padded.narrow(dim, reach, size)
+            low = centre * padded.narrow(dim, radius, size)
             for i, weight in enumerate(side, 1):
-                both = padded.narrow(dim, reach - i, size) + padded.narrow(dim, reach + i, size)
-                low.add_(both, alpha=weight)
+                pair = padded.narrow(dim, radius - i, size) + padded.narrow(dim, radius + i, size)
+                low.add_(pair, alpha=weight)
         return planes - low
 
-    return lambda x: by_planes(noise, x, _IN_CACHE)
+    return lambda x: by_planes(residual, x, _CACHE_CHUNK)
 
 
 def wiener_residual(side: int = 3, sigma: float = 5.0) -> Callable[[Tensor], Tensor]:
-    """What the adaptive Wiener filter of `side` x `side` pixels takes for noise of `sigma`.
+    """Return image minus its adaptive Wiener filter over `side` x `side` pixels, as a function.
 
     With the mean m and the variance s of a window, and the noise's variance v, the residual of its
     middle pixel is (x - m) v / s, at most x - m (Lim, Two-dimensional signal and image processing,
     1990, equations 9.44 to 9.46; `scipy.signal.wiener`). `sigma` is in grey levels; 0 takes the
-    mean of s over each plane for v, as SciPy does by itself. SciPy has black around an image, which
-    makes for a frame that all residuals share; here edges are mirrored.
+    mean of s over each plane for v, as SciPy does by itself. SciPy pads an image with black, which
+    makes a frame that all residuals share; here edges are mirrored.
 
-    Raises UserError: a side that is even or under 3, or sigma under 0.
+    Raises:
+        UserError: a side that is even or under 3, or sigma under 0.
     """
     _check_side("wiener", side)
     if not sigma >= 0:
         raise UserError(f"extractor wiener: sigma is {sigma:g}; it must be 0 or more")
     variance = (sigma / 255.0) ** 2
 
-    def noise(planes: Tensor) -> Tensor:
+    def residual(planes: Tensor) -> Tensor:
         # A variance that is a difference of means takes the digits of float64.
         padded = mirror_padded(planes.double(), side // 2)
-        mean = _box(padded, side)
-        spread = (_box(padded.square(), side) - mean.square()).clamp_(min=0.0)
-        least = spread.mean((2, 3), keepdim=True) if sigma == 0 else variance
-        share = (least / spread).nan_to_num_(nan=1.0).clamp_(max=1.0)
-        return ((planes - mean) * share).float()
+        mean = _window_mean(padded, side)
+        local = (_window_mean(padded.square(), side) - mean.square()).clamp_(min=0.0)
+        noise = local.mean((2, 3), keepdim=True) if sigma == 0 else variance
+        gain = (noise / local).nan_to_num_(nan=1.0).clamp_(max=1.0)
+        return ((planes - mean) * gain).float()
 
-    return lambda x: by_planes(noise, x)
+    return lambda x: by_planes(residual, x)
 
 
 def median_residual(side: int = 3) -> Callable[[Tensor], Tensor]:
-    """An image less its median over `side` x `side` pixels.
+    """Return image minus its median over `side` x `side` pixels, as a function.
 
-    Raises UserError: a side that is even or under 3.
+    Raises:
+        UserError: a side that is even or under 3.
     """
     _check_side("median", side)
 
-    def noise(planes: Tensor) -> Tensor:
+    def residual(planes: Tensor) -> Tensor:
         padded = mirror_padded(planes, side // 2)
         height, width = planes.shape[2:]
         offsets = [(i, j) for i in range(side) for j in range(side)]
         shifted = [padded[..., i : i + height, j : j + width] for i, j in offsets]
-        return planes - _middle(shifted)
+        return planes - _median(shifted)
 
-    return lambda x: by_planes(noise, x)
+    return lambda x: by_planes(residual, x)
 
 
 def _check_side(name: str, side: int) -> None:
@@ -93,27 +97,27 @@ def _check_side(name: str, side: int) -> None:
 
 
 def by_planes(
-    filtered: Callable[[Tensor], Tensor], x: Tensor, at_work: Mapping[str, int] = _AT_WORK
+    filtered: Callable[[Tensor], Tensor], x: Tensor, chunk: Mapping[str, int] = _CHUNK
 ) -> Tensor:
-    """A function of planes (P, 1, H, W) on images (N, C, H, W), some planes after another."""
+    """Apply a function of planes (P, 1, H, W) to images (N, C, H, W), in chunks of planes."""
     planes = x.flatten(0, 1)[:, None]
     size = max(1, planes[0:1].numel())
-    step = max(1, at_work.get(x.device.type, 1 << 20) // size)
+    step = max(1, chunk.get(x.device.type, 1 << 20) // size)
     return torch.cat([filtered(part) for part in planes.split(step)]).view_as(x)
 
 
-def _box(planes: Tensor, side: int) -> Tensor:
-    """Means over side x side windows of planes (P, 1, H, W), where whole windows are inside."""
+def _window_mean(planes: Tensor, side: int) -> Tensor:
+    """Return means over side x side windows of planes (P, 1, H, W), without padding."""
     for dim in (2, 3):
         windows = planes.unfold(dim, planes.shape[dim] - side + 1, 1)
         planes = windows.transpose(dim, -1).sum(-1) / side
     return planes
 
 
-def _middle(values: list[Tensor]) -> Tensor:
-    """The median of an odd number of tensors, place by place.
+def _median(values: list[Tensor]) -> Tensor:
+    """Return the median of an odd number of tensors, element by element.
 
-    By forgetful selection: of more than half the values the least and the greatest cannot be the
+    Forgetful selection: of more than half the values the least and the greatest cannot be the
     median. They are found by exchanges and dropped, the next value comes in, and so on.
     """
     count = len(values)
@@ -134,30 +138,31 @@ def _middle(values: list[Tensor]) -> Tensor:
 
 
 def _order(values: list[Tensor], low: int, high: int) -> None:
-    """Puts the lesser of two values at `low`, the greater at `high`."""
+    """Exchange two values so that the lesser is at `low`."""
     one, other = values[low], values[high]
     values[low], values[high] = torch.minimum(one, other), torch.maximum(one, other)
 
 
-def mirror_padded(planes: Tensor, reach: int) -> Tensor:
-    """Planes (N, 1, H, W) extended by `reach` on each side, the border's pixels doubled."""
+def mirror_padded(planes: Tensor, pad: int) -> Tensor:
+    """Extend planes (N, 1, H, W) by `pad` on each side; the border's pixels come twice."""
     for dim in (2, 3):
         size = planes.shape[dim]
-        at = torch.arange(-reach, size + reach, device=planes.device) % (2 * size)
-        planes = planes.index_select(dim, torch.where(at < size, at, 2 * size - 1 - at))
+        index = torch.arange(-pad, size + pad, device=planes.device) % (2 * size)
+        planes = planes.index_select(dim, torch.where(index < size, index, 2 * size - 1 - index))
     return planes
 
 
 def nonlocal_means_residual(
     sigma: float = 5.0, strength: float = 0.8, patch: int = 5, distance: int = 6
 ) -> Callable[[Tensor], Tensor]:
-    """What scikit-image's non-local means (Buades et al. 2005) takes for noise of `sigma`.
+    """Return image minus scikit-image's non-local means (Buades et al. 2005), as a function.
 
-    In its fast mode, plane by plane, on the CPU whatever the device of the images. `sigma` is in
-    grey levels, `strength` times `sigma` is the cut-off h of a patch's distance, `patch` the side
-    of a patch, `distance` how far away in pixels the patches may be that are compared with it.
+    In its fast mode, plane by plane, on the CPU whatever the device of the images. `sigma`, of the
+    noise, is in grey levels; `strength` times `sigma` is the cut-off h of a patch's distance,
+    `patch` the side of a patch, `distance` the radius in pixels of the search for similar patches.
 
-    Raises UserError: sigma or strength not over 0, a patch or a distance under 1.
+    Raises:
+        UserError: sigma or strength not over 0, a patch or a distance under 1.
     """
     for name, value in (("sigma", sigma), ("strength", strength)):
         if not value > 0:

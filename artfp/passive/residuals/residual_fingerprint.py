@@ -1,9 +1,4 @@
-"""Fingerprint of a source: the mean of its images' residuals (Marra et al. 2019, 1812.11842).
-
-    print_of = ResidualFingerprint.empty((3, 128, 128), extractor.text, "progan")
-    for x in batches:                       # (N, 3, 128, 128) in [0, 1]
-        print_of.add(extractor(x))
-    correlation(extractor(suspects), print_of.mean[None])   # (N, 1)
+"""Residual fingerprint of a source: mean noise residual of its images (Marra et al. 2019).
 
 Only sums are kept, so memory does not grow with the number of images. Residuals are rounded to
 multiples of 2**-32 before they are added up in float64: up to two million images every sum is
@@ -37,41 +32,58 @@ FINGERPRINT_KIND = "source fingerprint"
 """`kind` in the card of a fingerprint's file."""
 
 _GRID = 2.0**32
-_ROUNDING = 1e-6  # what is left of a constant array of float32 when its mean is taken off
+_ROUNDING = 1e-6  # relative norm of a constant array of float32 minus its mean
 _NEEDED = ("total", "power")
 _WEIGHTING = ("product", "square")
 
 
 @dataclass(eq=False)
 class ResidualFingerprint:
-    """Sums over the residuals of a source's images, and what is known of these images."""
+    """Sums over the noise residuals of a source's images, with the images' codecs and sizes.
+
+    Args:
+        source: Name of the source.
+        extractor: `Extractor.text` of the extractor of the residuals.
+        total: Sum of the residuals (C, H, W), float64.
+        power: Sum of their power spectra |rfft2|^2 / (H W), (C, H, W // 2 + 1), float64.
+        product: Sum of residual times image (C, H, W), float64, if kept for maximum likelihood.
+        square: Sum of the squared image (C, H, W), float64, if kept for maximum likelihood.
+        count: Number of images.
+        codecs: Number of images by codec, such as JPEG, where known.
+        sizes: Number of images by size before cropping, "WIDTHxHEIGHT", where known.
+
+    Example:
+        >>> import torch
+        >>> found = ResidualFingerprint.empty((3, 16, 16), "gaussian:sigma=1", "progan")
+        >>> found.add(torch.full((4, 3, 16, 16), 0.25))
+        >>> found.count, float(found.mean.max())
+        (4, 0.25)
+    """
 
     source: str
-    """Name of the source."""
     extractor: str
-    """`Extractor.text` of what made the residuals."""
     total: Tensor
-    """Sum of the residuals (C, H, W), float64."""
     power: Tensor
-    """Sum of their power spectra |rfft2|^2 / (H W), (C, H, W // 2 + 1), float64."""
     product: Tensor | None = None
-    """Sum of residual times image (C, H, W), float64, if kept for maximum likelihood."""
     square: Tensor | None = None
-    """Sum of the image squared (C, H, W), float64, if kept for maximum likelihood."""
     count: int = 0
-    """Number of images."""
     codecs: Counter[str] = field(default_factory=Counter)
-    """How many images came in each codec, such as JPEG, as far as told."""
     sizes: Counter[str] = field(default_factory=Counter)
-    """How many images had each size, as "WIDTHxHEIGHT" before they were cut, as far as told."""
 
     @classmethod
     def empty(
         cls, shape: Sequence[int], extractor: str, source: str, weighted: bool = False
     ) -> ResidualFingerprint:
-        """Of no image yet; `shape` is (C, H, W); `weighted` keeps what maximum likelihood needs.
+        """Make a residual fingerprint of no image yet.
 
-        Raises UserError: not three sides, or one below 1.
+        Args:
+            shape: (C, H, W).
+            extractor: `Extractor.text` of the extractor.
+            source: Name of the source.
+            weighted: True to keep what maximum likelihood needs.
+
+        Raises:
+            UserError: not three sides, or one below 1.
         """
         if len(shape) != 3 or min(shape) < 1:
             raise UserError(
@@ -79,8 +91,8 @@ class ResidualFingerprint:
             )
         channels, height, width = shape
 
-        def zeros(across: int = width) -> Tensor:
-            return torch.zeros(channels, height, across, dtype=torch.float64)
+        def zeros(columns: int = width) -> Tensor:
+            return torch.zeros(channels, height, columns, dtype=torch.float64)
 
         power = zeros(width // 2 + 1)
         extra = (zeros(), zeros()) if weighted else (None, None)
@@ -94,12 +106,12 @@ class ResidualFingerprint:
 
     @property
     def weighted(self) -> bool:
-        """Whether it keeps what maximum likelihood needs."""
+        """True if it keeps what maximum likelihood needs."""
         return self.product is not None
 
     @property
     def mean(self) -> Tensor:
-        """The fingerprint: mean residual (C, H, W), float32. Raises UserError: no image yet."""
+        """Mean residual (C, H, W), float32. Raises UserError: no image yet."""
         return (self.total / self._at_least_one()).float()
 
     @property
@@ -113,9 +125,14 @@ class ResidualFingerprint:
         return (self.power / self._at_least_one()).float()
 
     def add(self, residuals: Tensor, images: Tensor | None = None) -> None:
-        """Take in residuals (N, C, H, W), on any device; weighted ones want their `images` too.
+        """Add the residuals of images.
 
-        Raises UserError: another shape, values that are not finite, or images missing.
+        Args:
+            residuals: (N, C, H, W), on any device.
+            images: Their images, of the same shape, in [0, 1]; needed if this one is weighted.
+
+        Raises:
+            UserError: another shape, values that are not finite, or images missing.
         """
         self._check(residuals, "residuals")
         total = _exact_sum(residuals)
@@ -123,7 +140,7 @@ class ResidualFingerprint:
             raise UserError(f"fingerprint of {self.source}: residuals that are not finite")
         if self.product is not None and self.square is not None:
             if images is None:
-                raise UserError(f"fingerprint of {self.source}: it is weighted, and wants images")
+                raise UserError(f"fingerprint of {self.source}: it is weighted and needs images")
             self._check(images, "images")
             if len(images) != len(residuals):
                 raise UserError(
@@ -139,9 +156,10 @@ class ResidualFingerprint:
         self.count += len(residuals)
 
     def merge(self, other: ResidualFingerprint) -> None:
-        """Take in all that another one has seen, as if it had been added here.
+        """Add all images of another one, as if they had been added here.
 
-        Raises UserError: another shape or extractor, or only one of the two is weighted.
+        Raises:
+            UserError: another shape or extractor, or only one of the two is weighted.
         """
         for what in ("shape", "extractor", "weighted"):
             here, there = getattr(self, what), getattr(other, what)
@@ -161,7 +179,7 @@ class ResidualFingerprint:
         self.sizes += other.sizes
 
     def card(self) -> Card:
-        """Source, count, size, extractor, and the codecs and sizes seen, as JSON values."""
+        """Return source, count, size, extractor, codecs and sizes as JSON values."""
         return {
             "kind": FINGERPRINT_KIND,
             "source": self.source,
@@ -176,7 +194,8 @@ class ResidualFingerprint:
     def save(self, path: str | Path) -> None:
         """Write all sums as a `.safetensors` file, with `card()` in its metadata.
 
-        Raises UserError: the file cannot be written.
+        Raises:
+            UserError: the file cannot be written.
         """
         tensors = {name: getattr(self, name) for name in (*_NEEDED, *_WEIGHTING)}
         kept = {name: tensor for name, tensor in tensors.items() if tensor is not None}
@@ -184,9 +203,10 @@ class ResidualFingerprint:
 
     @classmethod
     def load(cls, path: str | Path) -> ResidualFingerprint:
-        """Read what `save` wrote; more can be added to it.
+        """Read a file of `save`; more can be added to it.
 
-        Raises UserError: no such file, not a source's fingerprint, or not what its card says.
+        Raises:
+            UserError: no such file, no residual fingerprint, or not what its card says.
         """
         path = Path(path)
         card = read_card(path)
@@ -219,13 +239,27 @@ class ResidualFingerprint:
 
 
 def correlation(a: Tensor, b: Tensor, normalised: bool = True) -> Tensor:
-    """Correlations (N, K) of each of a (N, C, H, W) with each of b (K, C, H, W), in [-1, 1].
+    """Return the normalised correlations of arrays with arrays.
 
-    Inner products of the arrays, each with its mean over all its values taken off and scaled to
-    unit norm (Marra et al. 2019); 0 for a constant array. Without `normalised` both keep their
-    norm. float32, on a's device.
+    Inner products of the arrays, each minus the mean over all its values and scaled to unit norm
+    (Marra et al. 2019, arXiv 1812.11842, section 3); 0 for a constant array.
 
-    Raises UserError: shapes that do not fit.
+    Args:
+        a: Residuals (N, C, H, W).
+        b: Residual fingerprints (K, C, H, W).
+        normalised: False to keep the norms.
+
+    Returns:
+        (N, K), in [-1, 1], float32, on a's device.
+
+    Raises:
+        UserError: shapes that do not fit.
+
+    Example:
+        >>> import torch
+        >>> a = torch.rand(1, 3, 8, 8)
+        >>> correlation(a, torch.cat([2 * a + 1, -a])).round().tolist()
+        [[1.0, -1.0]]
     """
     if a.ndim != 4 or b.ndim != 4 or a.shape[1:] != b.shape[1:]:
         raise UserError(
@@ -237,9 +271,9 @@ def correlation(a: Tensor, b: Tensor, normalised: bool = True) -> Tensor:
 
 
 def centred_rows(x: Tensor, normalised: bool = True) -> Tensor:
-    """Arrays (N, C, H, W) as rows (N, C H W), float32, whose products are their correlations.
+    """Return arrays (N, C, H, W) as rows (N, C H W), float32, whose products are correlations.
 
-    For those who correlate one batch after another with the same arrays.
+    Saves time where one batch after another is correlated with the same arrays.
     """
     rows = x.flatten(1).float()
     centred = rows - rows.mean(1, keepdim=True)
@@ -251,12 +285,12 @@ def centred_rows(x: Tensor, normalised: bool = True) -> Tensor:
 
 
 def _exact_sum(x: Tensor) -> Tensor:
-    """Sum over the first axis of values rounded to the grid, float64, on the CPU."""
+    """Return the sum over the first axis of values rounded to the grid, float64, on the CPU."""
     return (x.double() * _GRID).round_().sum(0).div_(_GRID).cpu()
 
 
 def _problem(card: dict[str, Any], state: dict[str, Tensor]) -> str | None:
-    """What keeps a card and tensors from being a fingerprint; None if nothing does."""
+    """Return why a card and tensors are no residual fingerprint; None if they are."""
     for key, kind in (
         ("source", str),
         ("extractor", str),

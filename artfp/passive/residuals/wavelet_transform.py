@@ -1,4 +1,11 @@
-"""The steps of the wavelet residual: both transforms, and the least mean over windows."""
+"""Steps of the wavelet residual: both transforms by blocks, and the least mean over windows.
+
+With the low-pass h (LOW, db4, TAPS taps) and the high-pass g, one level of analysis gives two
+outputs for every two samples: the sums over h and over g of TAPS samples from there on. BLOCK
+outputs, low and high interleaved, depend on BLOCK + LEAD samples, so a block of outputs is a matrix
+(BLOCK, BLOCK + LEAD) times a block of samples, in each direction. Synthesis has the same form with
+another matrix.
+"""
 
 from __future__ import annotations
 
@@ -21,43 +28,46 @@ LOW = (
 )
 TAPS = len(LOW)
 LEAD = TAPS - 2
-"""How many samples before a signal's first the transform reads."""
+"""Samples before a signal's first that the transform reads."""
 BLOCK = 16
-"""Rows or columns that one product makes, of `BLOCK` + `LEAD`."""
+"""Rows or columns that one product computes, from `BLOCK` + `LEAD`."""
 WIDEST = 9
-"""The side of the largest window."""
+"""Side of the largest window."""
 SCRATCH = 6
-"""How many vectors the sums over windows take."""
+"""Vectors that the sums over windows take."""
 
 
 class BlockTransform:
-    """A buffer in blocks of rows and columns, `step` rows at a time, and memory for as much."""
+    """Products of a matrix with all blocks of a buffer, in place, `step` rows at a time."""
 
     def __init__(self, buffer: Tensor, step: int, memory: Tensor) -> None:
         wide = buffer.shape[1]
         self.parts = []
         for first in range(0, len(buffer) - LEAD, step):
+            # Overlapping blocks (B, BLOCK + LEAD, wide) of rows, and the places of their products.
             rows = buffer[first : first + step + LEAD]
             source = rows.unfold(0, BLOCK + LEAD, BLOCK).transpose(1, 2)
             between = memory[: len(source) * BLOCK * wide].view(-1, BLOCK, wide)
             blocks, out = between.view(-1, BLOCK), rows[:-LEAD].view(-1, BLOCK)
-            # What a row's last block takes from the row below goes to columns of no band.
+            # The last block of a row reads on into the row below: that ends in columns of no band.
             self.parts.append((source, between, blocks, out, blocks[1:, :LEAD], out[:-1]))
 
     def times(self, matrix: Tensor) -> None:
-        """Makes each block of rows, and then of columns, the matrix times it."""
+        """Replace each block of rows, and then of columns, by the matrix times it."""
         matrix = matrix.to(self.parts[0][0].device)
         own, ahead = matrix[:, :BLOCK].t(), matrix[:, BLOCK:].t()
         for source, between, blocks, out, next_blocks, out_but_last in self.parts:
+            # Along rows of blocks; then along columns, a block's own samples and the LEAD ahead.
             torch.bmm(matrix.expand(len(source), -1, -1), source, out=between)
             torch.mm(blocks, own, out=out)
             out_but_last.addmm_(next_blocks, ahead)
 
 
 class WindowMeans:
-    """Windows of 3, 5, 7 and 9 around flat values, in rows of `wide`.
+    """Least means over windows of 3, 5, 7 and 9 a side around flat values, in rows of `wide`.
 
-    They are around those that have half the largest window on both sides.
+    Around the values that have half the largest window on both sides. Sums along a row come from
+    shorter sums (2, 4, 5 values, then 3, 7, 9), so each takes one addition; `down` then adds rows.
     """
 
     def __init__(self, values: Tensor, wide: int, memory: Tensor) -> None:
@@ -88,7 +98,7 @@ class WindowMeans:
         ]
 
     def to_gains(self, variance: float) -> None:
-        """Sets v / max(v, least mean over the windows) in the place of the first values."""
+        """Replace the first values by gains v / max(v, least mean over the windows)."""
         for one, other, out in self.shared:
             torch.add(one, other, out=out)
         (one, other, out), windows = self.first
@@ -103,7 +113,7 @@ class WindowMeans:
 
 
 def mirrored_indices(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Where in a buffer the samples outside of a signal are, and where those they equal."""
+    """Return places, in a buffer, of the samples outside a signal and of their mirror images."""
     outer = [*range(-LEAD, 0), *range(size, 2 * ((size + TAPS - 1) // 2))]
     inner = [min(at % (2 * size), -(at + 1) % (2 * size)) for at in outer]
     to, origin = (torch.tensor(at, device=device) + LEAD for at in (outer, inner))
@@ -112,7 +122,8 @@ def mirrored_indices(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
 
 @functools.cache
 def block_matrices() -> tuple[Tensor, Tensor]:
-    """Analysis and synthesis of a block, each (`BLOCK`, `BLOCK` + `LEAD`); bands interleaved."""
+    """Return analysis and synthesis of a block, each (BLOCK, BLOCK + LEAD); bands interleaved."""
+    # Quadrature mirror filter: the high-pass is the reversed low-pass with alternating signs.
     low = torch.tensor(LOW, dtype=torch.float64)
     high = low.flip(0) * torch.tensor([1.0, -1.0]).repeat(TAPS // 2)
     analysis = torch.zeros(BLOCK, BLOCK + LEAD)

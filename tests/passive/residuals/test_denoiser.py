@@ -78,7 +78,7 @@ def test_no_pixel_knows_of_the_border() -> None:
     plane = torch.rand(1, 60, 70)
     sigma = torch.tensor([0.02])
     whole = network(plane, sigma)
-    assert whole.shape == (1, 60 - 2 * network.reach, 70 - 2 * network.reach)
+    assert whole.shape == (1, 60 - 2 * network.margin, 70 - 2 * network.margin)
     torch.testing.assert_close(network(plane[:, 5:, 7:], sigma), whole[:, 5:, 7:])
     # In units of its noise, an image is the same as one of twice the contrast and the noise.
     torch.testing.assert_close(network(2 * plane, 2 * sigma), 2 * whole)

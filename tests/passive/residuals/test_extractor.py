@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from importlib import metadata
+
 import pytest
 import torch
+from torch import Tensor
 
 from artfp.core.errors import UserError
+from artfp.passive.residuals import extractor as extractor_module
 from artfp.passive.residuals import known_extractors, load_extractor
 
 
@@ -43,3 +48,33 @@ def test_every_extractor_is_found_by_its_own_text() -> None:
 def test_bad_names_say_what_is_known(text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         load_extractor(text)
+
+
+def halved(factor: float = 0.5) -> Callable[[Tensor], Tensor]:
+    """An extractor of another package."""
+    return lambda x: x * factor
+
+
+def with_a_tensor(x: Tensor) -> Tensor:
+    """A function that is no extractor: its parameter has no default."""
+    return x
+
+
+@pytest.fixture
+def plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    points = [
+        metadata.EntryPoint(name, f"{__name__}:{function}", "artfp.extractors")
+        for name, function in (("halved", "halved"), ("odd", "with_a_tensor"))
+    ]
+    monkeypatch.setattr(metadata, "entry_points", lambda group: points)
+    extractor_module._factories.cache_clear()
+    yield
+    extractor_module._factories.cache_clear()
+
+
+@pytest.mark.usefixtures("plugins")
+def test_other_packages_add_extractors(caplog: pytest.LogCaptureFixture) -> None:
+    assert known_extractors()[-1] == "halved:factor=0.5"
+    assert "odd" in caplog.text and "is not a residual extractor" in caplog.text
+    x = torch.rand(1, 3, 8, 8)
+    torch.testing.assert_close(load_extractor("halved:factor=0.25")(x), x / 4)

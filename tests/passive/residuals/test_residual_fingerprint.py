@@ -137,7 +137,7 @@ def test_what_does_not_fit_is_refused_and_changes_nothing() -> None:
     weighted = ResidualFingerprint.empty(SHAPE, "gaussian:sigma=1", "b", weighted=True)
     with pytest.raises(UserError, match="weighted is False and True"):
         found.merge(weighted)
-    with pytest.raises(UserError, match="wants images"):
+    with pytest.raises(UserError, match="needs images"):
         weighted.add(_residuals(2))
     with pytest.raises(UserError, match="2 residuals and 1 images"):
         weighted.add(_residuals(2), torch.rand(1, *SHAPE))
