@@ -27,7 +27,7 @@ from artfp.data.sources import (
     open_sources,
 )
 from artfp.data.tables import round_significant
-from artfp.passive.fitting.image_set import recompressed
+from artfp.passive.fitting.image_set import recompress_pixels
 from artfp.passive.fitting.jpeg_traces import was_jpeg
 from artfp.robustness.figures import wilson
 
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             pixels = decode_image(source.read(index)).pixels
             hits[AS_THEY_ARE] += was_jpeg(pixels)
             for quality in args.jpeg:
-                hits[f"JPEG {quality}"] += was_jpeg(recompressed(pixels, quality))
+                hits[f"JPEG {quality}"] += was_jpeg(recompress_pixels(pixels, quality))
         rows.append({"source": name, "images": count, "shares": _shares(hits, count)})
     _print(rows)
     if args.output:

@@ -35,7 +35,7 @@ import numpy as np
 import pytorch_lightning as pl
 import report
 import torch
-from passive import material
+from passive import image_set
 from rich.table import Table
 
 from artfp.core.command import run
@@ -52,17 +52,16 @@ from artfp.passive.attributors.classifier import NetworkAttributor
 from artfp.passive.attributors.score_model import log_loss
 from artfp.passive.attributors.verdicts import NONE, predict_images
 from artfp.passive.attributors.visnet import VISNET, VisNetAttributor
-from artfp.passive.fitting.baselines import BASELINES, fit_baseline, pixels_of
-from artfp.passive.fitting.classifier import side_for, train
-from artfp.passive.fitting.image_set import Material
-from artfp.passive.fitting.leakage import examine
+from artfp.passive.fitting.baselines import BASELINES, fit_baseline, stack_windows
+from artfp.passive.fitting.classifier import network_side, train_classifier
+from artfp.passive.fitting.image_set import ImageSet
+from artfp.passive.fitting.leakage import find_leakage
 from artfp.passive.fitting.visnet import fit_visnet
 from artfp.passive.networks.classifier import ClassifierDesign
 from artfp.passive.roc import Accuracy
-from artfp.passive.training.classifier import AttributorModule
+from artfp.passive.training.classifier import ClassifierModule
 from artfp.passive.training.classifier_fit import AttributorTraining
-from artfp.passive.training.visnet import VisNetRecipe
-from artfp.passive.training.visnet_fit import VisNetTraining
+from artfp.passive.training.visnet import VisNetRecipe, VisNetTraining
 from artfp.perturbations import PERTURBATIONS
 
 CURVE, FIGURES = "curve.json", "figures.json"
@@ -92,7 +91,7 @@ class Clock(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write down what the look found."""
-        assert isinstance(pl_module, AttributorModule)
+        assert isinstance(pl_module, ClassifierModule)
         found = [float(trainer.callback_metrics[f"held_out/{k}"]) for k in ("accuracy", "loss")]
         self.curve.append([trainer.global_step, self.spent, *found])
         write_atomic(self.file, json.dumps(self.curve) + "\n")
@@ -127,11 +126,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     quiet_libraries()
     sources = open_sources(Path(args.data_dir))
-    guard = examine(sources)
+    guard = find_leakage(sources)
     for finding in guard:
         print(f"warning: {finding}", file=sys.stderr)
     fitted, tested = split_sources(sources, args.fit, args.test, args.seed)
-    known, test = material(fitted, args.seed), material(tested, args.seed, 1)
+    known, test = image_set(fitted, args.seed), image_set(tested, args.seed, 1)
     rows = [row(what, known, test, args) for what in args.networks.split(",")]
     console().print(_table(rows))
     if args.output:
@@ -147,7 +146,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def row(what: str, known: Material, test: Material, args: argparse.Namespace) -> dict[str, Any]:
+def row(what: str, known: ImageSet, test: ImageSet, args: argparse.Namespace) -> dict[str, Any]:
     """Figures of a network, which is trained and tested unless it was."""
     name, _, more = what.partition(":")
     parts = [part for part in more.split("+") if part]
@@ -177,13 +176,15 @@ def row(what: str, known: Material, test: Material, args: argparse.Namespace) ->
 
 
 def network(
-    folder: Path, name: str, parts: Sequence[str], known: Material, args: argparse.Namespace
+    folder: Path, name: str, parts: Sequence[str], known: ImageSet, args: argparse.Namespace
 ) -> FittedAttributor:
     """A trained network; it goes on where it stopped."""
     pairs = [part.split("=") for part in parts if "=" in part]
     settings = AttributorTraining(
         folder,
-        ClassifierDesign(name, side_for(known.policy), **{key: int(value) for key, value in pairs}),
+        ClassifierDesign(
+            name, network_side(known.policy), **{key: int(value) for key, value in pairs}
+        ),
         max_steps=args.max_steps or sys.maxsize,
         immunise=tuple(part for part in parts if "=" not in part),
         seed=args.seed,
@@ -197,12 +198,12 @@ def network(
             "callbacks": [Clock(60.0 * args.minutes, folder / CURVE)],
         },
     )
-    found = train(known, settings, name=folder.name)
+    found = train_classifier(known, settings, name=folder.name)
     assert found is not None
     return found.attributor
 
 
-def visnet(folder: Path, known: Material, args: argparse.Namespace) -> FittedAttributor:
+def visnet(folder: Path, known: ImageSet, args: argparse.Namespace) -> FittedAttributor:
     """A trained visNet, likewise."""
     settings = VisNetTraining(
         folder,
@@ -217,10 +218,10 @@ def visnet(folder: Path, known: Material, args: argparse.Namespace) -> FittedAtt
 
 
 def tests(
-    attributor: FittedAttributor, test: Material, qualities: Sequence[int]
+    attributor: FittedAttributor, test: ImageSet, qualities: Sequence[int]
 ) -> dict[str, dict[str, Any]]:
     """Figures of the test images as they are and after JPEG of these qualities."""
-    pixels, labels = pixels_of(test), test.labels
+    pixels, labels = stack_windows(test), test.labels
     found = {}
     for quality in (None, *qualities):
         changed = pixels

@@ -52,15 +52,15 @@ from artfp.passive.attributors.verdicts import NONE, DecisionRule, predict_image
 from artfp.passive.attributors.window import ALIGNED
 from artfp.passive.fitting.cross_validation import (
     Trial,
-    correlate,
-    discriminate,
-    held_out,
-    trial_of,
+    cross_validate_correlation,
+    cross_validate_spectrum,
+    held_out_likelihoods,
+    make_trial,
 )
-from artfp.passive.fitting.image_set import FOLDS, LEAST_IMAGES, Material
-from artfp.passive.fitting.leakage import examine
+from artfp.passive.fitting.image_set import FOLDS, MIN_IMAGES, ImageSet
+from artfp.passive.fitting.leakage import find_leakage
 from artfp.passive.fitting.select import EXTRACTORS, SELECTION
-from artfp.passive.roc import Accuracy, Scores, pair_areas
+from artfp.passive.roc import Accuracy, CorrelationScores, pairwise_auc
 from artfp.stats.auc import auc
 
 Values = NDArray[np.float64]
@@ -109,10 +109,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     sources = open_sources(Path(args.data_dir))
     fitted, tested = split_sources(sources, args.fit, args.test, args.seed)
-    train, test = material(fitted, args.seed), material(tested, args.seed, 1)
+    train, test = image_set(fitted, args.seed), image_set(tested, args.seed, 1)
     if train.policy != test.policy:
         raise UserError("the images of all sources must have one size; cut them, do not resize")
-    guard = examine(sources)
+    guard = find_leakage(sources)
     for finding in guard:
         print(f"warning: {finding}", file=sys.stderr)
     ways = all_ways(train, test, args.extractors.split(";"))
@@ -142,37 +142,37 @@ def main(argv: Sequence[str] | None = None) -> int:
 Images = dict[str, ImageSource]
 
 
-def material(images: Images, seed: int, least: int = LEAST_IMAGES) -> Material:
+def image_set(images: Images, seed: int, least: int = MIN_IMAGES) -> ImageSet:
     """The images read, `least` of each source. Raises UserError: not all of one size."""
-    found = Material(images, seed=seed, least=least)
+    found = ImageSet(images, seed=seed, least=least)
     if found.policy.kind != ALIGNED:
         raise UserError("the images of all sources must have one size; cut them, do not resize")
     return found
 
 
-def all_ways(train: Material, test: Material, extractors: Sequence[str]) -> dict[str, Way]:
+def all_ways(train: ImageSet, test: ImageSet, extractors: Sequence[str]) -> dict[str, Way]:
     """Every way, each with its own best extractor, by the largest score of held out images."""
     ways = {}
     for name, how in CORRELATIONS.items():
         trials = _extractors(train, how, extractors)
-        part, held = correlate(train, how, trials[0].what, "cpu", _tick)
+        part, held = cross_validate_correlation(train, how, trials[0].what, "cpu", _tick)
         ways[name] = Way((part,), held, score((part,), test), tuple(trials))
     for name, what in SPECTRA.items():
-        spectra, held = discriminate(train, what, "cpu", _tick)
+        spectra, held = cross_validate_spectrum(train, what, "cpu", _tick)
         ways[name] = Way(spectra, held, score(spectra, test))
     ways[FUSION_NAME] = _fused(ways[MATCHED_NAME], ways[SPECTRUM_NAME])
     return ways
 
 
-def row(name: str, way: Way, train: Material, test: Material, alpha: float) -> Row:
+def row(name: str, way: Way, train: ImageSet, test: ImageSet, alpha: float) -> Row:
     """Figures of a way on the test images; of a fusion the largest is the likeliest."""
     model = ScoreModel.fit(way.held, train.labels)
     logs, fits = model.limited(model.log_likelihoods(way.test)), model.p_values(way.test)
     unlimited = model.log_likelihoods(way.test)
     ratios = way.test if len(way.parts) == 1 else unlimited - unlimited.mean(1, keepdims=True)
     labels, count = test.labels, len(test.sources)
-    scores = Scores(test.sources, tuple(ratios[labels == k] for k in range(count)))
-    own = [each.value for each in pair_areas(scores).values()]
+    scores = CorrelationScores(test.sources, tuple(ratios[labels == k] for k in range(count)))
+    own = [each.value for each in pairwise_auc(scores).values()]
     pairs = [
         auc(ratios[labels == j, i] - ratios[labels == j, j],
             ratios[labels == i, i] - ratios[labels == i, j])
@@ -214,11 +214,13 @@ def add_unknown(
     rates: dict[str, dict[str, float]] = {MATCHED_NAME: {}, SPECTRUM_NAME: {}, FUSION_NAME: {}}
     for left in fitted:
         kept = {name: source for name, source in fitted.items() if name != left}
-        train = material(kept, args.seed)
-        test = material({left: tested[left]}, args.seed, 1)
-        correlation, held = correlate(train, MATCHED_FILTER, extractor, "cpu", _tick)
+        train = image_set(kept, args.seed)
+        test = image_set({left: tested[left]}, args.seed, 1)
+        correlation, held = cross_validate_correlation(
+            train, MATCHED_FILTER, extractor, "cpu", _tick
+        )
         matched = Way((correlation,), held, score((correlation,), test))
-        found, held = discriminate(train, SPECTRA[SPECTRUM_NAME], "cpu", _tick)
+        found, held = cross_validate_spectrum(train, SPECTRA[SPECTRUM_NAME], "cpu", _tick)
         spectra = Way(found, held, score(found, test))
         for name, way in (
             (MATCHED_NAME, matched),
@@ -237,22 +239,22 @@ def add_unknown(
             each["unknown_rejected"] = {"mean": float(np.mean(list(own.values()))), **own}
 
 
-def score(parts: Sequence[AttributorPart], material: Material) -> Values:
+def score(parts: Sequence[AttributorPart], image_set: ImageSet) -> Values:
     """Scores (M, D) of all images of a material."""
-    found = np.empty((len(material), sum(len(part.sources) for part in parts)))
-    for rows, x in material.batches(np.arange(len(material))):
+    found = np.empty((len(image_set), sum(len(part.sources) for part in parts)))
+    for rows, x in image_set.batches(np.arange(len(image_set))):
         found[rows] = score_vectors(parts, x)
     return found
 
 
-def _extractors(train: Material, how: CorrelationOptions, extractors: Sequence[str]) -> list[Trial]:
+def _extractors(train: ImageSet, how: CorrelationOptions, extractors: Sequence[str]) -> list[Trial]:
     """Extractors, the best first, by accuracy of the largest held out score."""
     rows = train.few(SELECTION)
     found = []
     for what in extractors:
-        _, scores = correlate(train, how, what, "cpu", _tick, rows)
-        logs, _ = held_out(scores, train, rows)
-        found.append(trial_of(what, scores, logs, train.labels[rows]))
+        _, scores = cross_validate_correlation(train, how, what, "cpu", _tick, rows)
+        logs, _ = held_out_likelihoods(scores, train, rows)
+        found.append(make_trial(what, scores, logs, train.labels[rows]))
     return sorted(found, key=lambda trial: -(trial.largest or 0.0))
 
 

@@ -45,8 +45,11 @@ from artfp.passive.attributors.correlation import (
 from artfp.passive.attributors.score_model import ScoreModel
 from artfp.passive.attributors.verdicts import NONE, DecisionRule, predict_images
 from artfp.passive.attributors.window import ALIGNED
-from artfp.passive.fitting.cross_validation import correlate, discriminate
-from artfp.passive.fitting.image_set import LEAST_IMAGES, QUALITIES, Material
+from artfp.passive.fitting.cross_validation import (
+    cross_validate_correlation,
+    cross_validate_spectrum,
+)
+from artfp.passive.fitting.image_set import MIN_IMAGES, QUALITIES, ImageSet
 from artfp.passive_studies.marra2019.passive_groups import real_sources
 from artfp.perturbations import PERTURBATIONS
 
@@ -106,7 +109,7 @@ def rows_of(group: str, sources: Images, args: argparse.Namespace) -> list[Row]:
     conditions |= {f"JPEG {quality}": _coded(test, quality) for quality in args.jpeg}
     rows: list[Row] = []
     for copies in (False, True):
-        train = _material(fitted, args.seed, LEAST_IMAGES, copies)
+        train = _material(fitted, args.seed, MIN_IMAGES, copies)
         ways = {} if copies else {"plain": _correlation(train, PLAIN_CORRELATION, args.extractor)}
         ways |= _robust_ways(train, args.extractor)
         scored = {
@@ -143,7 +146,7 @@ def unknown(left: str, sources: Images, args: argparse.Namespace) -> list[Row]:
     test = _material({left: tested[left]}, args.seed, 1)
     rows: list[Row] = []
     for copies in (False, True):
-        train = _material(fitted, args.seed, LEAST_IMAGES, copies)
+        train = _material(fitted, args.seed, MIN_IMAGES, copies)
         way = _robust_ways(train, args.extractor)["fusion"]
         model = ScoreModel.fit(way.held, train.labels, train.states)
         row: Row = {"left_out": left, "copies": copies}
@@ -169,34 +172,34 @@ class Fitted:
     seconds: float
 
 
-def _robust_ways(train: Material, extractor: str) -> dict[str, Fitted]:
+def _robust_ways(train: ImageSet, extractor: str) -> dict[str, Fitted]:
     """The ways that `artfp attribute fit` compares."""
     one = _correlation(train, MATCHED_FILTER, extractor)
     started = time.process_time()
-    spectra, held = discriminate(train, TAPER, "cpu", _tick)
+    spectra, held = cross_validate_spectrum(train, TAPER, "cpu", _tick)
     other = Fitted(spectra, held, time.process_time() - started)
     both = np.concatenate([one.held, other.held], 1)
     fusion = Fitted(one.parts + other.parts, both, one.seconds + other.seconds)
     return {"matched": one, "spectrum": other, "fusion": fusion}
 
 
-def _correlation(train: Material, how: CorrelationOptions, extractor: str) -> Fitted:
+def _correlation(train: ImageSet, how: CorrelationOptions, extractor: str) -> Fitted:
     started = time.process_time()
-    part, held = correlate(train, how, extractor, "cpu", _tick)
+    part, held = cross_validate_correlation(train, how, extractor, "cpu", _tick)
     return Fitted((part,), held, time.process_time() - started)
 
 
-def _material(images: Images, seed: int, least: int, copies: bool = False) -> Material:
-    found = Material(images, seed=seed, least=least, recompress=copies)
+def _material(images: Images, seed: int, least: int, copies: bool = False) -> ImageSet:
+    found = ImageSet(images, seed=seed, least=least, recompress=copies)
     if found.policy.kind != ALIGNED:
         raise UserError("the images of all sources must have one size; cut them, do not resize")
     return found
 
 
-def _coded(material: Material, quality: int | None) -> Batches:
+def _coded(image_set: ImageSet, quality: int | None) -> Batches:
     """All images (n, 3, H, W), uint8, in batches with their rows, after JPEG of a quality."""
     codec, found = PERTURBATIONS["jpeg"], []
-    for rows, x in material.batches(np.arange(len(material))):
+    for rows, x in image_set.batches(np.arange(len(image_set))):
         pixels = to_8bit(x)
         if quality is not None:
             pixels = codec.true(pixels, float(quality), torch.Generator())

@@ -9,9 +9,9 @@ from artfp.passive.attributors.bundle import FittedAttributor
 from artfp.passive.attributors.eigenface import EIGENFACE
 from artfp.passive.attributors.nearest_neighbour import NEAREST
 from artfp.passive.fitting.baselines import fit_baseline
-from artfp.passive.fitting.cache import Settings, trained
-from artfp.passive.fitting.image_set import Material, Tick
-from artfp.passive.fitting.select import PLAIN_WAY, Options, fit
+from artfp.passive.fitting.cache import CacheSettings, cached_network
+from artfp.passive.fitting.image_set import ImageSet, Tick
+from artfp.passive.fitting.select import PLAIN_METHOD, FitOptions, fit_methods
 from artfp.passive.training.classifier import IMMUNITIES
 
 PLAIN, BEST, LEARNED, IMMUNISED = "plain", "best", "learned", "immunised"
@@ -22,31 +22,39 @@ ORIGIN = {IMMUNISED: LEARNED}
 """Contestants that go on from another one."""
 
 
-Maker = Callable[[Material, Settings, str, Tick], FittedAttributor]
+Maker = Callable[[ImageSet, CacheSettings, str, Tick], FittedAttributor]
 
 
-def _plain(material: Material, settings: Settings, name: str, tick: Tick) -> FittedAttributor:
-    options = Options(way=PLAIN_WAY, extractor=MARRA, device=settings.device)
-    return fit(material, options, name, tick).attributor
+def _plain(image_set: ImageSet, settings: CacheSettings, name: str, tick: Tick) -> FittedAttributor:
+    options = FitOptions(way=PLAIN_METHOD, extractor=MARRA, device=settings.device)
+    return fit_methods(image_set, options, name, tick).attributor
 
 
-def _best(material: Material, settings: Settings, name: str, tick: Tick) -> FittedAttributor:
-    return fit(material, Options(device=settings.device), name, tick).attributor
+def _best(image_set: ImageSet, settings: CacheSettings, name: str, tick: Tick) -> FittedAttributor:
+    return fit_methods(image_set, FitOptions(device=settings.device), name, tick).attributor
 
 
 def _baseline(kind: str) -> Maker:
-    def make(material: Material, settings: Settings, name: str, tick: Tick) -> FittedAttributor:
-        return fit_baseline(material, kind, name=name, device=settings.device, tick=tick).attributor
+    def make(
+        image_set: ImageSet, settings: CacheSettings, name: str, tick: Tick
+    ) -> FittedAttributor:
+        return fit_baseline(
+            image_set, kind, name=name, device=settings.device, tick=tick
+        ).attributor
 
     return make
 
 
-def _learned(material: Material, settings: Settings, name: str, tick: Tick) -> FittedAttributor:
-    return trained(material, settings, name)
+def _learned(
+    image_set: ImageSet, settings: CacheSettings, name: str, tick: Tick
+) -> FittedAttributor:
+    return cached_network(image_set, settings, name)
 
 
-def _immunised(material: Material, settings: Settings, name: str, tick: Tick) -> FittedAttributor:
-    return trained(material, settings, name, tuple(IMMUNITIES), ORIGIN[IMMUNISED])
+def _immunised(
+    image_set: ImageSet, settings: CacheSettings, name: str, tick: Tick
+) -> FittedAttributor:
+    return cached_network(image_set, settings, name, tuple(IMMUNITIES), ORIGIN[IMMUNISED])
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from artfp.comparison.contestants import Contestant
 from artfp.comparison.scores import Contest, contest, thresholds
 from artfp.data.resume import Journal
 from artfp.passive.attributors.score_model import Values
-from artfp.passive.fitting.image_set import Material, Tick
-from artfp.passive.scoring import vectors_of
+from artfp.passive.fitting.image_set import ImageSet, Tick
+from artfp.passive.scoring import score_condition
 from artfp.perturbations.conditions import Condition
 
 
@@ -29,7 +29,7 @@ class Row(Contest):
 
 def measure(
     contestants: Sequence[Contestant],
-    material: Material,
+    image_set: ImageSet,
     conditions: Sequence[Condition],
     journal: Journal,
     seed: int,
@@ -48,7 +48,7 @@ def measure(
         missing = [one for one in contestants if keys[one.name] not in known]
         if missing:
             say(f"testing: {condition.name}")
-            seen, truth, paces = vectors_of(missing, material, condition, seed, tick)
+            seen, truth, paces = score_condition(missing, image_set, condition, seed, tick)
             for one in missing:
                 vectors = seen[one.name]
                 scores = one.scores(vectors)

@@ -32,8 +32,8 @@ from artfp.data.sources import ImageSource
 from artfp.data.subset import split_sources
 from artfp.passive.attributors.bundle import FittedAttributor
 from artfp.passive.attributors.window import ALIGNED
-from artfp.passive.fitting.cache import ATTRIBUTORS, Settings, kept
-from artfp.passive.fitting.image_set import LEAST_IMAGES, Material, Tick
+from artfp.passive.fitting.cache import ATTRIBUTORS, CacheSettings, cached_attributor
+from artfp.passive.fitting.image_set import MIN_IMAGES, ImageSet, Tick
 from artfp.perturbations.conditions import Condition
 from artfp.watermark import Decoder
 
@@ -78,7 +78,7 @@ def compare(
     ways: Sequence[str] = tuple(WAYS),
     fit: int = 512,
     test: int = 488,
-    settings: Settings | None = None,
+    settings: CacheSettings | None = None,
     decides: Mapping[str, Any] | None = None,
     say: Callable[[str], None] = lambda text: None,
     tick: Tick = lambda what, images: None,
@@ -92,11 +92,11 @@ def compare(
     unknown way, or an output folder of another comparison.
     """
     _check(sources, fingerprints, ways)
-    settings = settings or Settings(output / ATTRIBUTORS)
+    settings = settings or CacheSettings(output / ATTRIBUTORS)
     both = split_sources(sources, fit, test, settings.seed)
 
-    def read(part: int, least: int = LEAST_IMAGES, recompress: bool = False) -> Material:
-        return Material(
+    def read(part: int, least: int = MIN_IMAGES, recompress: bool = False) -> ImageSet:
+        return ImageSet(
             both[part],
             policy=ALIGNED,
             recompress=recompress,
@@ -182,9 +182,9 @@ def _check(
 
 def _fitted(
     name: str,
-    material: Material,
-    recompressed: Callable[[], Material],
-    settings: Settings,
+    image_set: ImageSet,
+    recompressed: Callable[[], ImageSet],
+    settings: CacheSettings,
     tick: Tick,
 ) -> tuple[PassiveContestant, float]:
     """A contestant, fitted or from its folder, and the seconds that it took.
@@ -194,10 +194,10 @@ def _fitted(
 
     def make() -> FittedAttributor:
         if not WAYS[name].recompress:
-            return WAYS[name].make(material, settings, name, tick)
+            return WAYS[name].make(image_set, settings, name, tick)
         with closing(recompressed()) as copies:
             return WAYS[name].make(copies, settings, name, tick)
 
     origin = settings.folder / ORIGIN[name] if name in ORIGIN else None
-    found, seconds = kept(settings.folder / name, make, origin)
+    found, seconds = cached_attributor(settings.folder / name, make, origin)
     return PassiveContestant(found), seconds

@@ -17,17 +17,17 @@ from artfp.core.errors import UserError
 from artfp.passive.attributors.bundle import FittedAttributor
 from artfp.passive.attributors.score_model import Values
 from artfp.passive.attributors.verdicts import NONE, SOURCE, UNDECIDED
-from artfp.passive.predict import Attributed, together
-from artfp.passive.roc import Accuracy, Area, area, roc
+from artfp.passive.predict import AttributedImages, attribute_group
+from artfp.passive.roc import Accuracy, AucEstimate, estimate_auc, roc_curve
 
-GROUPS = (1, 3, 10, 30)
+GROUP_SIZES = (1, 3, 10, 30)
 """Images of a group, of those numbers that a folder has enough images for."""
 
 _MOST_GROUPS = 200
 
 
 @dataclass(frozen=True)
-class FolderFigures:
+class FolderAssessment:
     """Of one labelled folder: images, and shares of them by verdict.
 
     `right` and `wrong`: verdict "source", of the true one and of another; `likeliest`, how many
@@ -45,7 +45,7 @@ class FolderFigures:
 
 
 @dataclass(frozen=True)
-class GroupFigures:
+class GroupAssessment:
     """Of groups of so many images of one known source: shares by the group's verdict."""
 
     images: int
@@ -62,20 +62,20 @@ class Assessment:
     """All figures. `pairs`: AUC of known sources i < j; `curves`: ROC of each known source."""
 
     sources: tuple[str, ...]
-    folders: list[FolderFigures]
+    folders: list[FolderAssessment]
     accuracy: Accuracy
-    pairs: dict[tuple[str, str], Area]
-    against_all: dict[str, Area]
+    pairs: dict[tuple[str, str], AucEstimate]
+    against_all: dict[str, AucEstimate]
     curves: dict[str, tuple[Values, Values]]
-    groups: list[GroupFigures]
+    groups: list[GroupAssessment]
 
     @property
-    def known(self) -> list[FolderFigures]:
+    def known(self) -> list[FolderAssessment]:
         """Folders of known sources."""
         return [folder for folder in self.folders if folder.known]
 
     @property
-    def unknown(self) -> list[FolderFigures]:
+    def unknown(self) -> list[FolderAssessment]:
         """The other folders."""
         return [folder for folder in self.folders if not folder.known]
 
@@ -87,7 +87,7 @@ class Assessment:
 
 
 def assess(
-    attributor: FittedAttributor, found: Mapping[str, Attributed], seed: int = 0
+    attributor: FittedAttributor, found: Mapping[str, AttributedImages], seed: int = 0
 ) -> Assessment:
     """Figures of folders by name; those that the attributor knows by that name are known.
 
@@ -111,14 +111,14 @@ def assess(
         for second in names[number + 1 :]:
             i, j = attributor.sources.index(first), attributor.sources.index(second)
             low, high = (ratios[name][:, i] - ratios[name][:, j] for name in (second, first))
-            pairs[first, second] = area(low, high)
+            pairs[first, second] = estimate_auc(low, high)
     against, curves = {}, {}
     for name in names:
         k = attributor.sources.index(name)
         others = [ratios[other][:, k] for other in order if other != name]
         if others:
-            against[name] = area(np.concatenate(others), ratios[name][:, k])
-            curves[name] = roc(np.concatenate(others), ratios[name][:, k])
+            against[name] = estimate_auc(np.concatenate(others), ratios[name][:, k])
+            curves[name] = roc_curve(np.concatenate(others), ratios[name][:, k])
     return Assessment(
         attributor.sources,
         folders,
@@ -131,8 +131,8 @@ def assess(
 
 
 def _folder(
-    attributor: FittedAttributor, name: str, found: Attributed, ratios: Values
-) -> FolderFigures:
+    attributor: FittedAttributor, name: str, found: AttributedImages, ratios: Values
+) -> FolderAssessment:
     verdicts = np.array([each.verdict for each in found.judgements])
     named = np.array([each.source for each in found.judgements])
     likeliest = np.bincount(ratios.argmax(1), minlength=len(attributor.sources))
@@ -140,7 +140,7 @@ def _folder(
     def share(chosen: NDArray[np.bool_]) -> float:
         return float(chosen.mean())
 
-    return FolderFigures(
+    return FolderAssessment(
         name=name,
         known=name in attributor.sources,
         images=len(verdicts),
@@ -154,25 +154,25 @@ def _folder(
 
 def _groups(
     attributor: FittedAttributor, vectors: Mapping[str, Values], seed: int
-) -> list[GroupFigures]:
+) -> list[GroupAssessment]:
     rng = np.random.default_rng(seed)
     found = []
-    for size in GROUPS:
+    for size in GROUP_SIZES:
         verdicts: list[tuple[bool, str]] = []
         for name, own in vectors.items():
             order = rng.permutation(len(own))
             for start in range(0, min(len(own), size * _MOST_GROUPS) - size + 1, size):
-                group = together(attributor, own[order[start : start + size]])
+                group = attribute_group(attributor, own[order[start : start + size]])
                 verdicts.append((group.source == name, group.verdict))
         if verdicts:
             found.append(_group_figures(size, verdicts))
     return found
 
 
-def _group_figures(size: int, verdicts: Sequence[tuple[bool, str]]) -> GroupFigures:
+def _group_figures(size: int, verdicts: Sequence[tuple[bool, str]]) -> GroupAssessment:
     hits = np.array([hit for hit, _ in verdicts])
     said = np.array([verdict for _, verdict in verdicts])
-    return GroupFigures(
+    return GroupAssessment(
         images=size,
         groups=len(verdicts),
         likeliest=float(hits.mean()),

@@ -39,10 +39,10 @@ def add_rule_options(parser: Any) -> None:
 
 def examined(sources: dict[str, Any]) -> list[Any]:
     """What besides their content tells files of the sources apart, after it was warned of."""
-    from artfp.passive.fitting.leakage import examine
+    from artfp.passive.fitting.leakage import find_leakage
 
     with stages() as tick:
-        found = examine(sources, tick=lambda count: tick("comparing files", count))
+        found = find_leakage(sources, tick=lambda count: tick("comparing files", count))
     if first_process():
         for finding in found:
             print(f"warning: {finding}", file=sys.stderr)
@@ -73,15 +73,15 @@ def fit_and_save(
     from artfp.passive.attributors.bundle import save_attributor
     from artfp.passive.attributors.verdicts import DecisionRule
     from artfp.passive.attributors.window import ALIGNED
-    from artfp.passive.fitting.card import facts_of_fit
-    from artfp.passive.fitting.image_set import Material
+    from artfp.passive.fitting.card import describe_fit
+    from artfp.passive.fitting.image_set import ImageSet
 
     rules = DecisionRule(args.alpha, args.confidence)
     sources, output = open_sources(Path(args.folder)), Path(args.output_dir)
     guard = examined(sources)
 
-    def read(window: int | None, tick: Callable[[str, int], None]) -> Material:
-        return Material(
+    def read(window: int | None, tick: Callable[[str, int], None]) -> ImageSet:
+        return ImageSet(
             sources,
             policy=ALIGNED,
             window=window,
@@ -92,32 +92,33 @@ def fit_and_save(
         )
 
     with stages() as tick:
-        material = read(args.window, tick)
+        image_set = read(args.window, tick)
     try:
-        side = None if side_for is None else side_for(material.policy)
-        if side is not None and material.policy.window != (side, side):
-            material.close()
+        side = None if side_for is None else side_for(image_set.policy)
+        if side is not None and image_set.policy.window != (side, side):
+            image_set.close()
             with stages() as tick:
-                material = read(side, tick)
+                image_set = read(side, tick)
         print(
-            f"{count_images(len(material))} of {len(sources)} sources; {material.policy.describe()}"
+            f"{count_images(len(image_set))} of {len(sources)} sources; "
+            f"{image_set.policy.describe()}"
         )
         with stages() as tick:
-            found = fit(material, rules, output.resolve().name, tick)
+            found = fit(image_set, rules, output.resolve().name, tick)
         asked = {"window": args.window, "limit": args.limit, "seed": args.seed, **asked}
-        found.attributor.metadata.update(facts_of_fit(material, found, guard, asked, about))
+        found.attributor.metadata.update(describe_fit(image_set, found, guard, asked, about))
         files = save_attributor(found.attributor, output)
         for name, content in pictures().items():
             write_atomic(output / name, content)
             files.append(name)
     finally:
-        material.close()
+        image_set.close()
     _tell(found)
     tell_by_source(found)
     console().print(
         f"wrote {', '.join(files)} into {one_line(str(output))}", soft_wrap=True, markup=False
     )
-    return report_unusable(material.failed)
+    return report_unusable(image_set.failed)
 
 
 def _tell(found: Any) -> None:

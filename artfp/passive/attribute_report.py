@@ -60,7 +60,7 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     from artfp.passive import report
     from artfp.passive.assess import assess
     from artfp.passive.attributors.bundle import load_attributor
-    from artfp.passive.predict import attribute
+    from artfp.passive.predict import attribute_images
 
     attributor = load_attributor(args.attributor)
     sources, device = open_sources(Path(args.folder)), torch_device(args)
@@ -73,7 +73,7 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     with stages() as tick:
         for name, source in sources.items():
             chosen = limit_images(source, args.limit)
-            found[name] = attribute(
+            found[name] = attribute_images(
                 attributor, chosen, device, lambda count: tick("attributing", count)
             )
     assessment = assess(attributor, found, args.seed)

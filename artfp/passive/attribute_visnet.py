@@ -62,10 +62,9 @@ def describe(prog: str) -> Any:
 def act(args: Any, parser: Any, words: list[str]) -> int:
     """Run the action; the exit code."""
     from artfp.passive import visnet_report as report
-    from artfp.passive.fitting.classifier import side_for
-    from artfp.passive.fitting.visnet import ABOUT, fit_visnet
-    from artfp.passive.training.visnet import VisNetRecipe
-    from artfp.passive.training.visnet_fit import VisNetTraining
+    from artfp.passive.fitting.classifier import network_side
+    from artfp.passive.fitting.visnet import VISNET_SUMMARY, fit_visnet
+    from artfp.passive.training.visnet import VisNetRecipe, VisNetTraining
 
     if args.window not in (None, 32, 64, 128, 256):
         raise UserError(f"--window: found {args.window}, expected 32, 64, 128 or 256")
@@ -102,12 +101,14 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     def pictures() -> dict[str, bytes | str]:
         seen = evidence[0]
         return {
-            "model_fingerprints.png": report.plot_models(seen.sources, seen.models),
-            "image_fingerprints.png": report.plot_images(
+            "model_fingerprints.png": report.plot_source_fingerprints(seen.sources, seen.models),
+            "image_fingerprints.png": report.plot_image_fingerprints(
                 seen.sources, seen.examples, seen.fingerprints
             ),
             "responses.png": report.plot_responses(seen.sources, seen.responses),
             "responses.csv": report.responses_csv(seen.sources, seen.scores),
         }
 
-    return fit_and_save(args, {"held_out": args.held_out}, ABOUT, fit, pictures, side_for)
+    return fit_and_save(
+        args, {"held_out": args.held_out}, VISNET_SUMMARY, fit, pictures, network_side
+    )

@@ -93,13 +93,12 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     )
     from artfp.passive.attributors.bundle import save_attributor
     from artfp.passive.attributors.verdicts import DecisionRule
-    from artfp.passive.fitting.attribute_resume import Memory
-    from artfp.passive.fitting.card import facts_of_fit
-    from artfp.passive.fitting.image_set import AS_IS, Material
-    from artfp.passive.fitting.select import PLAIN_WAY, Options, fit
+    from artfp.passive.fitting.card import describe_fit
+    from artfp.passive.fitting.image_set import AS_IS, ImageSet
+    from artfp.passive.fitting.select import PLAIN_METHOD, FitOptions, TrialJournal, fit_methods
 
     device, rules = torch_device(args), DecisionRule(args.alpha, args.confidence)
-    options = Options(args.way, args.extractor, rules, device)
+    options = FitOptions(args.way, args.extractor, rules, device)
     sources, output = open_sources(Path(args.folder)), Path(args.output_dir)
     asked = {
         name: getattr(args, name)
@@ -107,28 +106,28 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     }
     guard = examined(sources)
     with stages() as tick:
-        material = Material(
+        image_set = ImageSet(
             sources,
             policy=args.policy,
             window=args.window,
             limit=args.limit,
-            recompress=args.recompress and args.way != PLAIN_WAY,
+            recompress=args.recompress and args.way != PLAIN_METHOD,
             seed=args.seed,
             folder=output,
             tick=tick,
         )
-        originals = int((material.states == AS_IS).sum())
-        print(f"{count_images(originals)} of {len(sources)} sources; {material.policy.describe()}")
-        memory = Memory(output, {"sources": material.digest, **asked})
-        found = fit(material, options, output.resolve().name, tick, memory)
-    found.attributor.metadata.update(facts_of_fit(material, found, guard, asked))
+        originals = int((image_set.states == AS_IS).sum())
+        print(f"{count_images(originals)} of {len(sources)} sources; {image_set.policy.describe()}")
+        memory = TrialJournal(output, {"sources": image_set.digest, **asked})
+        found = fit_methods(image_set, options, output.resolve().name, tick, memory)
+    found.attributor.metadata.update(describe_fit(image_set, found, guard, asked))
     files = save_attributor(found.attributor, output)
     memory.forget()
-    material.close()
+    image_set.close()
     _tell(found)
     tell_by_source(found)
     print(f"wrote {' and '.join(files)} into {one_line(str(output))}")
-    return report_unusable(material.failed)
+    return report_unusable(image_set.failed)
 
 
 def _tell(found: Any) -> None:
@@ -136,7 +135,7 @@ def _tell(found: Any) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    from artfp.passive.fitting.select import WAYS
+    from artfp.passive.fitting.select import METHODS
 
     title = "held out images" + (" and recompressed copies" if found.recompressed else "")
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left")
@@ -145,7 +144,7 @@ def _tell(found: Any) -> None:
     for trial in found.ways:
         largest = "" if trial.largest is None else f"{trial.largest:.2%}"
         cells = (f"{trial.accuracy:.2%}", largest, f"{trial.log_loss:.4f}")
-        table.add_row(trial.what, WAYS[trial.what], *cells)
+        table.add_row(trial.what, METHODS[trial.what], *cells)
     console().print(table)
     if found.recompressed:
         console().print(

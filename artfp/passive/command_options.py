@@ -51,9 +51,9 @@ NETWORK_OPTIONS = ("network", "max_steps", "immunise_steps", "precision", "seed"
 
 def kept_settings(args: Any, **more: Any) -> Any:
     """How attributors are made and where they are kept, of these options; `more` of Settings."""
-    from artfp.passive.fitting.cache import ATTRIBUTORS, Settings
+    from artfp.passive.fitting.cache import ATTRIBUTORS, CacheSettings
 
-    return Settings(
+    return CacheSettings(
         Path(args.output_dir) / ATTRIBUTORS,
         args.network,
         args.max_steps,

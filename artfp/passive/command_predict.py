@@ -67,17 +67,17 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
 
     from artfp.data.files import write_atomic
     from artfp.data.sources import open_source
-    from artfp.passive import attribution_table as report
+    from artfp.passive import prediction_table as report
     from artfp.passive.attributors.bundle import load_attributor
-    from artfp.passive.predict import attribute, together
+    from artfp.passive.predict import attribute_group, attribute_images
 
     attributor = load_attributor(args.attributor)
     source = open_source(args.images)
     with stages() as tick:
-        found = attribute(
+        found = attribute_images(
             attributor, source, torch_device(args), lambda count: tick("attributing", count)
         )
-    group = together(attributor, found.vectors) if args.same_source else None
+    group = attribute_group(attributor, found.vectors) if args.same_source else None
     about = {
         "images_of": Path(args.images).name,
         "attributor": attributor.name,
@@ -88,16 +88,18 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     }
     out = sys.stderr if _STDOUT in (args.json, args.csv) else sys.stdout
     shown = Console(file=out, width=console().width, highlight=False, soft_wrap=True)
-    shown.print(report.judgements_table(found))
+    shown.print(report.predictions_table(found))
     if len(found.names) > report.SHOWN:
         shown.print(f"... and {len(found.names) - report.SHOWN} more (--csv has all)")
-    votes = ", ".join(f"{one_line(v)} {n}" for v, n in report.verdicts_of(found).items())
+    votes = ", ".join(f"{one_line(v)} {n}" for v, n in report.count_verdicts(found).items())
     shown.print(f"{count_images(len(found.names))}: {votes}", markup=False)
     if group is not None:
-        shown.print(one_line(report.in_words(group, attributor.rule)), markup=False)
+        shown.print(one_line(report.describe_group(group, attributor.rule)), markup=False)
     content = {
-        args.json: lambda: json.dumps(report.judgements_json(found, group, about), indent=1) + "\n",
-        args.csv: lambda: report.judgements_csv(found),
+        args.json: lambda: (
+            json.dumps(report.predictions_json(found, group, about), indent=1) + "\n"
+        ),
+        args.csv: lambda: report.predictions_csv(found),
     }
     for path, make in content.items():
         if path == _STDOUT:

@@ -106,38 +106,38 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     )
     from artfp.passive.attributors.bundle import save_attributor
     from artfp.passive.attributors.verdicts import DecisionRule
-    from artfp.passive.fitting.card import facts_of_fit
-    from artfp.passive.fitting.classifier import GROUPS, train
+    from artfp.passive.fitting.card import describe_fit
+    from artfp.passive.fitting.classifier import CALIBRATION_GROUPS, train_classifier
 
     rules, output = DecisionRule(args.alpha, args.confidence), Path(args.output_dir)
     sources = open_sources(Path(args.folder))
     immunise, init = immunities(args.immunise), _init(args, tuple(sources))
     guard = examined(sources)
     with stages() as tick:
-        material, design = _material(args, sources, init, tick)
+        image_set, design = _material(args, sources, init, tick)
     try:
         if first_process():
             print(
-                f"{count_images(len(material))} of {len(sources)} sources; "
-                f"{material.policy.describe()}"
+                f"{count_images(len(image_set))} of {len(sources)} sources; "
+                f"{image_set.policy.describe()}"
             )
         settings = _settings(args, design, immunise, init)
         name, config = output.resolve().name, parser.dump(args)
-        found = train(material, settings, rules, name, args.held_out, config)
+        found = train_classifier(image_set, settings, rules, name, args.held_out, config)
         if found is None:
             return 0
         asked = {key: getattr(args, key) for key in ("window", "limit", "seed", "held_out")}
         about = f"{design.network} network, after Yu et al. 2019"
-        found.attributor.metadata.update(facts_of_fit(material, found, guard, asked, about))
+        found.attributor.metadata.update(describe_fit(image_set, found, guard, asked, about))
         found.attributor.metadata["way"] = f"network {design.network}"
-        found.attributor.metadata["validation"]["folds"] = GROUPS
+        found.attributor.metadata["validation"]["folds"] = CALIBRATION_GROUPS
         files = save_attributor(found.attributor, output)
     finally:
-        material.close()
+        image_set.close()
     _tell(found)
     tell_by_source(found)
     print(f"wrote {' and '.join(files)} into {one_line(str(output))}")
-    return report_unusable(material.failed)
+    return report_unusable(image_set.failed)
 
 
 def immunities(text: str | None) -> tuple[str, ...]:
@@ -155,16 +155,16 @@ def immunities(text: str | None) -> tuple[str, ...]:
 
 def _init(args: Any, sources: tuple[str, ...]) -> Any:
     """The network that --init names, or None."""
-    from artfp.passive.fitting.classifier import network_of
+    from artfp.passive.fitting.classifier import load_network
 
-    return None if args.init is None else network_of(args.init, sources)
+    return None if args.init is None else load_network(args.init, sources)
 
 
 def _material(args: Any, sources: Any, init: Any, tick: Any) -> tuple[Any, Any]:
     """The images, cut to the side of a network, and the design of the network."""
     from artfp.passive.attributors.window import ALIGNED
-    from artfp.passive.fitting.classifier import side_for
-    from artfp.passive.fitting.image_set import Material
+    from artfp.passive.fitting.classifier import network_side
+    from artfp.passive.fitting.image_set import ImageSet
     from artfp.passive.networks.classifier import ClassifierDesign
 
     def design(side: int) -> Any:
@@ -179,7 +179,7 @@ def _material(args: Any, sources: Any, init: Any, tick: Any) -> tuple[Any, Any]:
         return ClassifierDesign(**{**before, "resolution": side, **asked})
 
     def read(side: int | None) -> Any:
-        return Material(
+        return ImageSet(
             sources,
             policy=ALIGNED,
             window=side,
@@ -195,17 +195,17 @@ def _material(args: Any, sources: Any, init: Any, tick: Any) -> tuple[Any, Any]:
     if side is not None:
         chosen = design(side)  # before images are read: its settings may be wrong
         return read(side), chosen
-    material = read(None)
+    image_set = read(None)
     try:
-        side = side_for(material.policy)
+        side = network_side(image_set.policy)
         chosen = design(side)
     except UserError:
-        material.close()
+        image_set.close()
         raise
-    if material.policy.window != (side, side):
-        material.close()
-        material = read(side)
-    return material, chosen
+    if image_set.policy.window != (side, side):
+        image_set.close()
+        image_set = read(side)
+    return image_set, chosen
 
 
 def _settings(args: Any, design: Any, immunise: tuple[str, ...], init: Any) -> Any:

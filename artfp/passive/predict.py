@@ -29,7 +29,7 @@ _MOST = 256
 
 
 @dataclass(frozen=True)
-class Attributed:
+class AttributedImages:
     """What became of the images of a source.
 
     `names` and `sizes`, (height, width), of the N images that could be used; `vectors` (N, D), what
@@ -43,12 +43,12 @@ class Attributed:
     failed: Failed
 
 
-def attribute(
+def attribute_images(
     attributor: FittedAttributor,
     source: ImageSource,
     device: torch.device | str = "cpu",
     tick: Callable[[int], None] = lambda images: None,
-) -> Attributed:
+) -> AttributedImages:
     """Judge every image by itself. Images that the attributor's policy refuses fail.
 
     `tick` is called with numbers of images done. Raises UserError: no image can be used.
@@ -68,10 +68,10 @@ def attribute(
     vectors = np.concatenate(found)
     logs, fits = attributor.log_likelihoods(vectors), attributor.p_values(vectors)
     judgements = predict_images(logs, fits, attributor.sources, attributor.rule)
-    return Attributed(names, sizes, vectors, judgements, failed)
+    return AttributedImages(names, sizes, vectors, judgements, failed)
 
 
-def together(attributor: FittedAttributor, vectors: Values) -> GroupPrediction:
+def attribute_group(attributor: FittedAttributor, vectors: Values) -> GroupPrediction:
     """The judgement of images (N, D) that have one source."""
     logs, fits = attributor.log_likelihoods(vectors), attributor.p_values(vectors)
     return predict_group(logs, fits, attributor.sources, attributor.rule, attributor.model.images)

@@ -17,7 +17,7 @@ from rich.text import Text
 from artfp import __version__
 from artfp.core.errors import one_line
 from artfp.data.tables import markdown_table, round_significant
-from artfp.passive.assess import Assessment, FolderFigures
+from artfp.passive.assess import Assessment, FolderAssessment
 from artfp.passive.attributors.score_model import Values
 from artfp.reporting.figure import encode_figure, format_axes, series_style
 
@@ -195,7 +195,7 @@ def plot_curves(
     return encode_figure(picture)
 
 
-def _folder_row(folder: FolderFigures) -> dict[str, Any]:
+def _folder_row(folder: FolderAssessment) -> dict[str, Any]:
     """Of the table of verdicts."""
     return {
         "images of": one_line(folder.name),
@@ -212,5 +212,5 @@ def _area(area: Any) -> dict[str, Any]:
     return {"AUC": area.value, "95% from": area.low, "to": area.high}
 
 
-def _known(folders: Sequence[FolderFigures]) -> float:
+def _known(folders: Sequence[FolderAssessment]) -> float:
     return sum(f.rejected * f.images for f in folders) / sum(f.images for f in folders)

@@ -1,7 +1,7 @@
-"""What the correlations of test images with the sources' fingerprints tell.
+"""Accuracy and ROC curves of attribution by correlation with the sources' fingerprints.
 
-`Scores` are the raw material: all figures here are pure functions of them. Intervals cover the draw
-of the test images; the fingerprints are taken as they are.
+All figures are functions of `CorrelationScores`. Intervals cover the draw of the test images; the
+fingerprints are taken as they are.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
-class Scores:
+class CorrelationScores:
     """Correlations of each source's test images with each source's fingerprint."""
 
     sources: tuple[str, ...]
@@ -38,7 +38,7 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Area:
+class AucEstimate:
     """Area under the ROC curve with its interval."""
 
     value: float
@@ -48,7 +48,9 @@ class Area:
     positives: int
 
 
-def area(negatives: ArrayLike, positives: ArrayLike, images: tuple[int, int] | None = None) -> Area:
+def estimate_auc(
+    negatives: ArrayLike, positives: ArrayLike, images: tuple[int, int] | None = None
+) -> AucEstimate:
     """How well scores tell positives from negatives.
 
     `images` are the numbers of independent negatives and positives, where images have several
@@ -57,10 +59,10 @@ def area(negatives: ArrayLike, positives: ArrayLike, images: tuple[int, int] | N
     low, high = np.asarray(negatives, np.float64), np.asarray(positives, np.float64)
     found = auc(low, high)
     counts = images or (len(low), len(high))
-    return Area(found, *auc_interval(found, *counts, CONFIDENCE), *counts)
+    return AucEstimate(found, *auc_interval(found, *counts, CONFIDENCE), *counts)
 
 
-def roc(negatives: ArrayLike, positives: ArrayLike) -> tuple[Values, Values]:
+def roc_curve(negatives: ArrayLike, positives: ArrayLike) -> tuple[Values, Values]:
     """Shares of negatives and of positives at or above a falling threshold, from 0 to 1."""
     low, high = np.sort(np.asarray(negatives)), np.sort(np.asarray(positives))
     thresholds = np.unique(np.concatenate([low, high]))[::-1]
@@ -71,28 +73,28 @@ def roc(negatives: ArrayLike, positives: ArrayLike) -> tuple[Values, Values]:
     return false, true
 
 
-def mean_matrix(scores: Scores) -> Values:
+def mean_correlations(scores: CorrelationScores) -> Values:
     """Mean correlation (sources, sources): images of the row's with the column's fingerprint."""
     return np.stack([values.mean(0) for values in scores.values])
 
 
-def pair_areas(scores: Scores) -> dict[tuple[int, int], Area]:
+def pairwise_auc(scores: CorrelationScores) -> dict[tuple[int, int], AucEstimate]:
     """Of each source i and each other j: i's images from j's, by i's fingerprint."""
     indices = range(len(scores.sources))
     return {
-        (i, j): area(scores.values[j][:, i], scores.same(i))
+        (i, j): estimate_auc(scores.values[j][:, i], scores.same(i))
         for i in indices
         for j in indices
         if i != j
     }
 
 
-def own_areas(scores: Scores) -> list[Area]:
+def one_vs_rest_auc(scores: CorrelationScores) -> list[AucEstimate]:
     """Of each source: its images from those of all others, by its fingerprint."""
-    return [area(scores.cross(i), scores.same(i)) for i in range(len(scores.sources))]
+    return [estimate_auc(scores.cross(i), scores.same(i)) for i in range(len(scores.sources))]
 
 
-def pooled_area(scores: Scores) -> Area:
+def pooled_auc(scores: CorrelationScores) -> AucEstimate:
     """All correlations with the own fingerprint against all with others.
 
     The interval counts each image once on either side.
@@ -100,10 +102,10 @@ def pooled_area(scores: Scores) -> Area:
     indices = range(len(scores.sources))
     images = sum(map(len, scores.values))
     same = np.concatenate([scores.same(i) for i in indices])
-    return area(np.concatenate([scores.cross(i) for i in indices]), same, (images, images))
+    return estimate_auc(np.concatenate([scores.cross(i) for i in indices]), same, (images, images))
 
 
-def right(values: ArrayLike, own: int) -> NDArray[np.int64]:
+def count_correct(values: ArrayLike, own: int) -> NDArray[np.int64]:
     """Images attributed to their source, by the largest correlation; a tie is no attribution.
 
     Args: `values` (images, ..., sources). Returns counts (...).
@@ -141,7 +143,7 @@ class Accuracy:
         return float(low), float(high)
 
 
-def accuracy(scores: Scores) -> Accuracy:
+def attribution_accuracy(scores: CorrelationScores) -> Accuracy:
     """Attribution to the largest correlation."""
-    hits = [int(right(values, i)) for i, values in enumerate(scores.values)]
+    hits = [int(count_correct(values, i)) for i, values in enumerate(scores.values)]
     return Accuracy(tuple(hits), tuple(map(len, scores.values)))

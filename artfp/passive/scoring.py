@@ -13,7 +13,7 @@ from torch import Tensor
 
 from artfp.data.pixels import to_8bit, to_unit
 from artfp.passive.attributors.score_model import Values
-from artfp.passive.fitting.image_set import Material, Tick
+from artfp.passive.fitting.image_set import ImageSet, Tick
 from artfp.perturbations.conditions import Condition
 
 _BATCH = 128
@@ -32,9 +32,9 @@ class Scorer(Protocol):
         ...
 
 
-def vectors_of(
+def score_condition(
     scorers: Sequence[Scorer],
-    material: Material,
+    image_set: ImageSet,
     condition: Condition,
     seed: int,
     tick: Tick,
@@ -44,7 +44,7 @@ def vectors_of(
     vectors: dict[str, list[Values]] = {one.name: [] for one in scorers}
     spent = dict.fromkeys(vectors, 0.0)
     order = []
-    for number, (rows, pixels) in enumerate(mixed_batches(material)):
+    for number, (rows, pixels) in enumerate(mixed_batches(image_set)):
         x = to_unit(condition.apply(pixels, seed, str(number)).to(device))
         for one in scorers:
             start = time.perf_counter()
@@ -52,18 +52,18 @@ def vectors_of(
             spent[one.name] += time.perf_counter() - start
         order.append(rows)
         tick(condition.name, len(rows))
-    count = len(material)
+    count = len(image_set)
     return (
         {name: np.concatenate(parts) for name, parts in vectors.items()},
-        material.labels[np.concatenate(order)],
+        image_set.labels[np.concatenate(order)],
         {name: 1e3 * seconds / count for name, seconds in spent.items()},
     )
 
 
 @torch.inference_mode()
-def mixed_batches(material: Material) -> list[tuple[NDArray[np.int64], Tensor]]:
+def mixed_batches(image_set: ImageSet) -> list[tuple[NDArray[np.int64], Tensor]]:
     """Rows and 8-bit images, in batches that mix all sources, as draws come by the batch."""
-    parts = list(material.batches(np.arange(len(material))))
+    parts = list(image_set.batches(np.arange(len(image_set))))
     rows = np.concatenate([part for part, _ in parts])
     pixels = torch.cat([to_8bit(x) for _, x in parts])
     order = np.random.default_rng(0).permutation(len(rows))

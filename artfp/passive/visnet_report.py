@@ -23,7 +23,7 @@ _MOST_NUMBERS = 16
 _LONGEST = 14
 
 
-def plot_models(sources: Sequence[str], models: Tensor) -> bytes:
+def plot_source_fingerprints(sources: Sequence[str], models: Tensor) -> bytes:
     """Fingerprints (K, 3, R, R) of models about gray, each with its factor, as a PNG file."""
     across = min(_ACROSS, len(sources))
     down = math.ceil(len(sources) / across)
@@ -40,7 +40,9 @@ def plot_models(sources: Sequence[str], models: Tensor) -> bytes:
     return encode_figure(picture)
 
 
-def plot_images(sources: Sequence[str], examples: Tensor, fingerprints: Tensor) -> bytes:
+def plot_image_fingerprints(
+    sources: Sequence[str], examples: Tensor, fingerprints: Tensor
+) -> bytes:
     """Images (K, n, 3, R, R) in [0, 1], each beside its fingerprint about gray, as a PNG file.
 
     A row for each source. The fingerprints' factor stands below, for pixels from 0 to 1.

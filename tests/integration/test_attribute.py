@@ -152,7 +152,7 @@ def test_files_of_predictions(call: Call, there: Path, dumps: Path, labelled: Pa
 def test_a_stopped_fit_goes_on(
     call: Call, there: Path, dumps: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = attribute_fit.correlate
+    made = attribute_fit.cross_validate_correlation
     tried: list[str] = []
 
     def stop(material: object, how: object, what: str, *rest: object) -> object:
@@ -161,7 +161,7 @@ def test_a_stopped_fit_goes_on(
             raise KeyboardInterrupt
         return made(material, how, what, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(attribute_fit, "correlate", stop)
+    monkeypatch.setattr(attribute_fit, "cross_validate_correlation", stop)
     words = ["attribute", "fit", dumps, "--way", "matched"]
     assert call(*words)[0] == 130
     assert (there / "attributor" / "attribute.run.json").exists()

@@ -17,10 +17,9 @@ from artfp.passive.attributors.eigenface import EIGENFACE, EUCLIDEAN, MAHALANOBI
 from artfp.passive.attributors.nearest_neighbour import NEAREST, NearestNeighbour
 from artfp.passive.attributors.score_model import ScoreModel, Values
 from artfp.passive.attributors.verdicts import DecisionRule
-from artfp.passive.fitting.attribute_validation import validated
-from artfp.passive.fitting.cross_validation import Trial, held_out, trial_of
-from artfp.passive.fitting.image_set import Material, Tick
-from artfp.passive.fitting.select import Fit
+from artfp.passive.fitting.cross_validation import Trial, held_out_likelihoods, make_trial, validate
+from artfp.passive.fitting.image_set import ImageSet, Tick
+from artfp.passive.fitting.select import FitResult
 
 BASELINES = {
     NEAREST: "source of the nearest known image, by its pixels",
@@ -33,7 +32,7 @@ COMPONENTS = (32, 128, 512)
 
 
 def fit_baseline(
-    material: Material,
+    image_set: ImageSet,
     kind: str,
     *,
     components: int | None = None,
@@ -41,7 +40,7 @@ def fit_baseline(
     name: str = "attributor",
     device: torch.device | str = "cpu",
     tick: Tick = lambda what, images: None,
-) -> Fit:
+) -> FitResult:
     """Fit one of BASELINES.
 
     `components` of Eigenfaces; None: the number is chosen, like the distance in any case, by the
@@ -49,61 +48,63 @@ def fit_baseline(
     """
     if kind not in BASELINES:
         raise UserError(f"baseline {kind!r}: choose from {', '.join(BASELINES)}")
-    numbers = _numbers(material, components) if kind == EIGENFACE else []
-    rules, pixels = rules or DecisionRule(), pixels_of(material, tick)
+    numbers = _numbers(image_set, components) if kind == EIGENFACE else []
+    rules, pixels = rules or DecisionRule(), stack_windows(image_set, tick)
     trials: dict[str, list[Trial]] = {}
     part: AttributorPart
     if kind == NEAREST:
-        part, scores = _nearest(material, pixels.to(device))
+        part, scores = _nearest(image_set, pixels.to(device))
     else:
-        part, scores, trials[kind] = _eigenface(material, pixels, numbers, tick)
-    logs, fits = held_out(scores, material)
-    model = ScoreModel.fit(scores, material.labels)
-    attributor = FittedAttributor(name, [part], model, material.policy, rules)
-    validation = validated(logs, fits, material.labels, material.sources, rules)
-    return Fit(
-        attributor, kind, trials, [trial_of(kind, scores, logs, material.labels)], validation
+        part, scores, trials[kind] = _eigenface(image_set, pixels, numbers, tick)
+    logs, fits = held_out_likelihoods(scores, image_set)
+    model = ScoreModel.fit(scores, image_set.labels)
+    attributor = FittedAttributor(name, [part], model, image_set.policy, rules)
+    validation = validate(logs, fits, image_set.labels, image_set.sources, rules)
+    return FitResult(
+        attributor, kind, trials, [make_trial(kind, scores, logs, image_set.labels)], validation
     )
 
 
-def pixels_of(material: Material, tick: Tick = lambda what, images: None) -> Tensor:
+def stack_windows(image_set: ImageSet, tick: Tick = lambda what, images: None) -> Tensor:
     """The windows of all images, 8-bit (N, 3, h, w), in the material's order."""
-    pixels = torch.empty((len(material), 3, *material.policy.window), dtype=torch.uint8)
-    for rows, x in material.batches(np.arange(len(material))):
-        pixels[torch.from_numpy(rows)] = to_8bit(material.windows(x, rows))
+    pixels = torch.empty((len(image_set), 3, *image_set.policy.window), dtype=torch.uint8)
+    for rows, x in image_set.batches(np.arange(len(image_set))):
+        pixels[torch.from_numpy(rows)] = to_8bit(image_set.windows(x, rows))
         tick("pixels", len(rows))
     return pixels
 
 
-def _nearest(material: Material, pixels: Tensor) -> tuple[NearestNeighbour, Values]:
-    part = NearestNeighbour(material.sources, pixels, torch.from_numpy(material.labels))
-    folds = torch.from_numpy(material.folds).to(pixels.device)
+def _nearest(image_set: ImageSet, pixels: Tensor) -> tuple[NearestNeighbour, Values]:
+    part = NearestNeighbour(image_set.sources, pixels, torch.from_numpy(image_set.labels))
+    folds = torch.from_numpy(image_set.folds).to(pixels.device)
     return part, part.held_out(folds).double().cpu().numpy()
 
 
 def _eigenface(
-    material: Material, pixels: Tensor, numbers: list[int], tick: Tick
+    image_set: ImageSet, pixels: Tensor, numbers: list[int], tick: Tick
 ) -> tuple[AttributorPart, Values, list[Trial]]:
     """The attributor, its held out scores, and what was tried, the best first."""
-    faces = Eigenfaces(pixels, material.labels, max(numbers))
+    faces = Eigenfaces(pixels, image_set.labels, max(numbers))
     found = []
     for distance in (MAHALANOBIS, EUCLIDEAN):
         for number in numbers:
             what = f"{distance}, {number} component{'s' * (number > 1)}"
-            scores = faces.held_out(len(material.sources), distance, number, material.folds)
-            trial = trial_of(what, scores, held_out(scores, material)[0], material.labels)
+            scores = faces.held_out(len(image_set.sources), distance, number, image_set.folds)
+            trial = make_trial(
+                what, scores, held_out_likelihoods(scores, image_set)[0], image_set.labels
+            )
             found.append((trial, distance, number, scores))
-            tick(what, len(material))
+            tick(what, len(image_set))
     found.sort(key=lambda each: each[0].log_loss)
     _, distance, number, scores = found[0]
-    part = faces.fit(material.sources, distance, number)
+    part = faces.fit(image_set.sources, distance, number)
     return part, scores, [trial for trial, *_ in found]
 
 
-def _numbers(material: Material, components: int | None) -> list[int]:
+def _numbers(image_set: ImageSet, components: int | None) -> list[int]:
     """Numbers of components to try."""
-    height, width = material.policy.window
-    most = min(len(material) // 8, 3 * height * width - 1)
+    height, width = image_set.policy.window
+    most = min(len(image_set) // 8, 3 * height * width - 1)
     if components is not None and not 0 < components <= most:
         raise UserError(
             f"components: found {components}, expected 1 to {most}, an eighth of the images"

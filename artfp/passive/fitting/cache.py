@@ -20,20 +20,20 @@ from artfp.passive.attributors.bundle import (
     save_attributor,
 )
 from artfp.passive.attributors.verdicts import DecisionRule
-from artfp.passive.fitting.classifier import network_of, train
-from artfp.passive.fitting.image_set import Material
+from artfp.passive.fitting.classifier import load_network, train_classifier
+from artfp.passive.fitting.image_set import ImageSet
 from artfp.passive.networks.classifier import ClassifierDesign
 from artfp.passive.training.classifier_fit import AttributorTraining
 
 ATTRIBUTORS = "attributors"
 """Folder of them in a study's output folder."""
 
-SECONDS = "seconds"
+SECONDS_KEY = "seconds"
 """What the card calls the time on the wall that it took, with what it goes on from."""
 
 
 @dataclass(frozen=True)
-class Settings:
+class CacheSettings:
     """How attributors are made.
 
     `folder`, where they are kept. `network` of NETWORKS for those that are learned; `steps`, of its
@@ -73,7 +73,7 @@ class Settings:
         return {**where, "precision": self.precision}
 
 
-def kept(
+def cached_attributor(
     folder: Path, make: Callable[[], FittedAttributor], origin: Path | None = None
 ) -> tuple[FittedAttributor, float]:
     """The attributor of a folder, made unless it is there; and the seconds that it took.
@@ -85,16 +85,16 @@ def kept(
         made = make()
         seconds = time.perf_counter() - start
         if origin is not None:
-            seconds += load_attributor(origin).metadata[SECONDS]
-        made.metadata[SECONDS] = seconds
+            seconds += load_attributor(origin).metadata[SECONDS_KEY]
+        made.metadata[SECONDS_KEY] = seconds
         save_attributor(made, folder)
     found = load_attributor(folder)
-    return found, float(found.metadata[SECONDS])
+    return found, float(found.metadata[SECONDS_KEY])
 
 
-def trained(
-    material: Material,
-    settings: Settings,
+def cached_network(
+    image_set: ImageSet,
+    settings: CacheSettings,
     name: str,
     immunise: tuple[str, ...] = (),
     origin: str | None = None,
@@ -102,18 +102,18 @@ def trained(
     """A network trained on the material, whose side is the window's; in the folder `name`.
 
     With `origin`, the name of another one of the folder, it goes on from there, for the steps of an
-    immunisation. Raises UserError: see `train`.
+    immunisation. Raises UserError: see `train_classifier`.
     """
     training = settings.training(
         name,
-        ClassifierDesign(settings.network, material.policy.window[0]),
+        ClassifierDesign(settings.network, image_set.policy.window[0]),
         max_steps=settings.steps if origin is None else settings.immunise_steps,
         immunise=immunise,
-        init=None if origin is None else network_of(settings.folder / origin, material.sources),
+        init=None if origin is None else load_network(settings.folder / origin, image_set.sources),
         origin=origin,
         resume=(settings.folder / name / "checkpoints").is_dir(),
     )
-    found = train(material, training, settings.rules, name)
+    found = train_classifier(image_set, training, settings.rules, name)
     if found is None:
         raise RuntimeError("a study runs in one process")
     return found.attributor

@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 
 from artfp.data.tables import round_significant
-from artfp.passive.fitting.image_set import AS_IS, FOLDS, QUALITIES, Material
-from artfp.passive.fitting.leakage import Finding
-from artfp.passive.fitting.select import WAYS, Fit, trials_json
+from artfp.passive.fitting.image_set import AS_IS, FOLDS, QUALITIES, ImageSet
+from artfp.passive.fitting.leakage import Leakage
+from artfp.passive.fitting.select import METHODS, FitResult, trial_records
 
 _COPIES = "JPEG of qualities from {} to {}".format(*QUALITIES)
 _PACKAGES = ("numpy", "scikit-learn", "scipy", "torch")
 
 
-def facts_of_fit(
-    material: Material,
-    found: Fit,
-    guard: Sequence[Finding],
+def describe_fit(
+    image_set: ImageSet,
+    found: FitResult,
+    guard: Sequence[Leakage],
     asked: dict[str, Any],
     about: str | None = None,
 ) -> dict[str, Any]:
@@ -31,26 +31,26 @@ def facts_of_fit(
     `asked` are the settings given; `about` says what the way does if it is none of WAYS.
     """
     copies = found.recompressed
-    originals = material.labels[material.states == AS_IS]
-    counts = np.bincount(originals, minlength=len(material.sources)).tolist()
+    originals = image_set.labels[image_set.states == AS_IS]
+    counts = np.bincount(originals, minlength=len(image_set.sources)).tolist()
     whole = {
         "way": found.chosen,
-        "about": about or WAYS[found.chosen],
+        "about": about or METHODS[found.chosen],
         "asked": asked,
         "data": {
             name: {
                 "images": counts[k],
-                "sizes": dict(material.sizes[name].most_common()),
-                "codecs": dict(material.codecs[name].most_common()),
+                "sizes": dict(image_set.sizes[name].most_common()),
+                "codecs": dict(image_set.codecs[name].most_common()),
             }
-            for k, name in enumerate(material.sources)
+            for k, name in enumerate(image_set.sources)
         },
         "fitted_to": "images as they are" + (f" and copies after {_COPIES}" if copies else ""),
-        "unusable": len(material.failed),
+        "unusable": len(image_set.failed),
         "guard": [{**asdict(finding), "text": str(finding)} for finding in guard],
         "tried": {
-            "ways": trials_json(found.ways),
-            **{way: trials_json(trials) for way, trials in found.extractors.items()},
+            "ways": trial_records(found.ways),
+            **{way: trial_records(trials) for way, trials in found.extractors.items()},
         },
         "validation": {
             "folds": FOLDS,

@@ -32,27 +32,26 @@ from artfp.passive.attributors.classifier import FeatureGaussians, NetworkAttrib
 from artfp.passive.attributors.score_model import ScoreModel, Values
 from artfp.passive.attributors.verdicts import DecisionRule
 from artfp.passive.attributors.window import WindowPolicy
-from artfp.passive.fitting.attribute_validation import validated
-from artfp.passive.fitting.baselines import pixels_of
-from artfp.passive.fitting.cross_validation import trial_of
-from artfp.passive.fitting.image_set import AS_IS, FOLDS, Material, Tick
-from artfp.passive.fitting.select import Fit
+from artfp.passive.fitting.baselines import stack_windows
+from artfp.passive.fitting.cross_validation import make_trial, validate
+from artfp.passive.fitting.image_set import AS_IS, FOLDS, ImageSet, Tick
+from artfp.passive.fitting.select import FitResult
 from artfp.passive.networks.classifier import MAX_RESOLUTION, MIN_RESOLUTION, SourceClassifier
 from artfp.passive.training.classifier import Immunisation
 from artfp.passive.training.classifier_fit import AttributorTraining, train_network
-from artfp.passive.training.labelled import Labelled
+from artfp.passive.training.labelled import LabelledImages
 
-SHARE, LEAST_HELD = 0.2, 50
+HELD_OUT_FRACTION, MIN_HELD_OUT = 0.2, 50
 """Of each source's images so many are held out, and at least so many where that is under half."""
 
 PERTURBED = 1
 """State of perturbed copies of held out images, beside AS_IS."""
 
-GROUPS = 5
+CALIBRATION_GROUPS = 5
 """Into which held out images are dealt, for figures by models that never saw them."""
 
 
-def side_for(policy: WindowPolicy) -> int:
+def network_side(policy: WindowPolicy) -> int:
     """The largest side that networks take of images of a policy's window.
 
     Raises UserError: it is too small for any.
@@ -66,7 +65,7 @@ def side_for(policy: WindowPolicy) -> int:
     return int(min(MAX_RESOLUTION, 2 ** (least.bit_length() - 1)))
 
 
-def held_out_rows(material: Material, share: float = SHARE) -> NDArray[np.bool_]:
+def choose_held_out(image_set: ImageSet, share: float = HELD_OUT_FRACTION) -> NDArray[np.bool_]:
     """Which images (N,) are held out: whole folds, as few as give each source enough.
 
     That is `share` of its images and LEAST_HELD, but no more than half of the folds. Raises
@@ -74,26 +73,26 @@ def held_out_rows(material: Material, share: float = SHARE) -> NDArray[np.bool_]
     """
     if not 1.0 / FOLDS <= share <= 0.5:
         raise UserError(f"the share held out is {share}; it must be from {1 / FOLDS} to 0.5")
-    counts = np.stack([np.bincount(material.folds[material.labels == k], minlength=FOLDS)
-                       for k in range(len(material.sources))])  # fmt: skip
-    wanted = np.minimum(LEAST_HELD, counts.sum(1) / 2)
+    counts = np.stack([np.bincount(image_set.folds[image_set.labels == k], minlength=FOLDS)
+                       for k in range(len(image_set.sources))])  # fmt: skip
+    wanted = np.minimum(MIN_HELD_OUT, counts.sum(1) / 2)
     folds = round(share * FOLDS)
     while folds < FOLDS // 2 and (counts[:, :folds].sum(1) < wanted).any():
         folds += 1
-    return np.asarray(material.folds < folds)
+    return np.asarray(image_set.folds < folds)
 
 
-def divided(
-    material: Material, share: float = SHARE, tick: Tick = lambda what, images: None
-) -> tuple[Labelled, Labelled]:
+def split_held_out(
+    image_set: ImageSet, share: float = HELD_OUT_FRACTION, tick: Tick = lambda what, images: None
+) -> tuple[LabelledImages, LabelledImages]:
     """The windows of all images, in memory: those that train, and those that are held out."""
-    held = torch.from_numpy(held_out_rows(material, share))
-    pixels, labels = pixels_of(material, tick), torch.from_numpy(material.labels)
-    return Labelled(pixels[~held], labels[~held]), Labelled(pixels[held], labels[held])
+    held = torch.from_numpy(choose_held_out(image_set, share))
+    pixels, labels = stack_windows(image_set, tick), torch.from_numpy(image_set.labels)
+    return LabelledImages(pixels[~held], labels[~held]), LabelledImages(pixels[held], labels[held])
 
 
-def facts_of(
-    told: dict[str, Any], steps: int, training: Labelled, known: Labelled
+def describe_training(
+    told: dict[str, Any], steps: int, training: LabelledImages, known: LabelledImages
 ) -> dict[str, Any]:
     """What the card says of a training: its settings, as `told`, and what came of them."""
     return {
@@ -105,7 +104,7 @@ def facts_of(
     }
 
 
-def network_of(folder: str | Path, sources: Sequence[str]) -> SourceClassifier:
+def load_network(folder: str | Path, sources: Sequence[str]) -> SourceClassifier:
     """The network of a trained attributor for the same sources, to go on from.
 
     Raises UserError: it is none, or of other sources.
@@ -122,28 +121,28 @@ def network_of(folder: str | Path, sources: Sequence[str]) -> SourceClassifier:
     return network
 
 
-def train(
-    material: Material,
+def train_classifier(
+    image_set: ImageSet,
     settings: AttributorTraining,
     rules: DecisionRule | None = None,
     name: str = "attributor",
-    share: float = SHARE,
+    share: float = HELD_OUT_FRACTION,
     config: str = "",
-) -> Fit | None:
+) -> FitResult | None:
     """Train a network on the material, whose window is its design's resolution; and calibrate it.
 
     `share` is held out. None on all processes but the first. Raises UserError: see `train_network`.
     """
-    training, known = divided(material, share)
-    done = train_network(settings, material.sources, training, known, config)
+    training, known = split_held_out(image_set, share)
+    done = train_network(settings, image_set.sources, training, known, config)
     if done is None:
         return None
     immunity, rules = settings.immunity(), rules or DecisionRule()
-    part, seen = looking(done.network, material.sources, training)
-    count, labels, states = len(material.sources), known.labels.numpy(), np.full(len(known), AS_IS)
+    part, seen = add_feature_statistics(done.network, image_set.sources, training)
+    count, labels, states = len(image_set.sources), known.labels.numpy(), np.full(len(known), AS_IS)
     columns = _of(part.score_columns, known)
     if immunity is not None:
-        changed = perturbed(known, immunity, settings.seed)
+        changed = perturb_copies(known, immunity, settings.seed)
         columns = np.concatenate([columns, _of(part.score_columns, changed)])
         states = np.repeat((AS_IS, PERTURBED), len(known))
     every, scores = np.resize(labels, len(states)), columns[:, :count]
@@ -151,27 +150,27 @@ def train(
     traits = np.concatenate([columns[:, count:], seen])
     owners = np.concatenate([every, training.labels.numpy()])
     stages = np.concatenate([states, np.full(len(seen), states.max() + 1)])
-    logs = cross_fitted(scores, every, states)[0]
-    fits = cross_fitted(traits, owners, stages)[1][: len(every)]
+    logs = cross_fit(scores, every, states)[0]
+    fits = cross_fit(traits, owners, stages)[1][: len(every)]
     model, typical = ScoreModel.fit(scores, every, states), ScoreModel.fit(traits, owners, stages)
-    facts = {"training": facts_of(settings.told(), done.steps, training, known)}
+    facts = {"training": describe_training(settings.told(), done.steps, training, known)}
     if immunity is not None:
         copies = states == PERTURBED
-        found = validated(logs[copies], fits[copies], labels, material.sources, rules)
+        found = validate(logs[copies], fits[copies], labels, image_set.sources, rules)
         facts["perturbed_validation"] = round_significant(asdict(found))
     own = states == AS_IS
     scores, logs, fits = scores[own], logs[own], fits[own]
-    return Fit(
-        FittedAttributor(name, [part], model, material.policy, rules, facts, typical),
+    return FitResult(
+        FittedAttributor(name, [part], model, image_set.policy, rules, facts, typical),
         settings.design.network,
         {},
-        [trial_of(settings.design.network, scores, logs, labels)],
-        validated(logs, fits, labels, material.sources, rules),
+        [make_trial(settings.design.network, scores, logs, labels)],
+        validate(logs, fits, labels, image_set.sources, rules),
     )
 
 
-def looking(
-    network: SourceClassifier, sources: Sequence[str], images: Labelled
+def add_feature_statistics(
+    network: SourceClassifier, sources: Sequence[str], images: LabelledImages
 ) -> tuple[NetworkAttributor, Values]:
     """The network with what is usual in images that trained it, and their own scores of that."""
     seen = torch.from_numpy(_of(NetworkAttributor(sources, network).feature_statistics, images))
@@ -179,26 +178,26 @@ def looking(
     return NetworkAttributor(sources, network, traits), traits.scores(seen).double().numpy()
 
 
-def scores_of(part: AttributorPart, images: Labelled) -> Values:
+def score_pixels(part: AttributorPart, images: LabelledImages) -> Values:
     """Scores (N, sources) of 8-bit images."""
     return _of(part.scores, images)
 
 
 @torch.inference_mode()
-def _of(told: Callable[[Tensor], Tensor], images: Labelled) -> Values:
+def _of(told: Callable[[Tensor], Tensor], images: LabelledImages) -> Values:
     """What is told (N, D) of 8-bit images."""
     found = [told(to_unit(x)) for x in images.pixels.split(256)]
     return np.asarray(torch.cat(found).double().numpy())
 
 
-def perturbed(images: Labelled, immunity: Immunisation, seed: int) -> Labelled:
+def perturb_copies(images: LabelledImages, immunity: Immunisation, seed: int) -> LabelledImages:
     """Copies of images, perturbed with draws that depend on the seed alone."""
     draws = torch.Generator().manual_seed(derive_seed(seed, PERTURBED))
     parts = [to_8bit(immunity(to_unit(x), draws)) for x in images.pixels.split(256)]
-    return Labelled(torch.cat(parts), images.labels)
+    return LabelledImages(torch.cat(parts), images.labels)
 
 
-def cross_fitted(
+def cross_fit(
     scores: Values, labels: NDArray[np.int64], states: NDArray[np.int64] | None = None
 ) -> tuple[Values, Values]:
     """Limited log-likelihoods and p-values (N, K) of scores by models that never saw them.
@@ -212,8 +211,8 @@ def cross_fitted(
     groups = np.empty(len(labels), np.int64)
     for pair in np.unique(np.stack([labels, states], 1), axis=0):
         own = np.flatnonzero((labels == pair[0]) & (states == pair[1]))
-        groups[own] = np.arange(len(own)) % GROUPS
-    for group in range(GROUPS):
+        groups[own] = np.arange(len(own)) % CALIBRATION_GROUPS
+    for group in range(CALIBRATION_GROUPS):
         own = groups == group
         model = ScoreModel.fit(scores[~own], labels[~own], states[~own])
         logs[own] = model.limited(model.log_likelihoods(scores[own]))

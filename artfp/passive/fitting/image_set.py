@@ -31,7 +31,7 @@ from artfp.perturbations import PERTURBATIONS
 
 FOLDS = 10
 
-LEAST_IMAGES = 40
+MIN_IMAGES = 40
 """Usable images of a source to fit an attributor to, at least."""
 
 QUALITIES = (75, 100)
@@ -48,7 +48,7 @@ Tick = Callable[[str, int], None]
 """Called with what is being done and the number of images that it has just been done to."""
 
 
-class Material:
+class ImageSet:
     """Images of several sources in a spool, all of the policy's size.
 
     Attributes, of N images, those of a source together: `labels` (N,), the number of the source;
@@ -65,7 +65,7 @@ class Material:
         policy: str | None = None,
         window: int | None = None,
         limit: int | None = None,
-        least: int = LEAST_IMAGES,
+        least: int = MIN_IMAGES,
         recompress: bool = False,
         seed: int = 0,
         folder: Path | None = None,
@@ -190,7 +190,7 @@ class Material:
                 if self._recompress:
                     drawn = hash_fraction(f"quality {self._seed} {name}/{image}")
                     quality = QUALITIES[0] + int(drawn * (QUALITIES[1] - QUALITIES[0] + 1))
-                    self._spool.append(recompressed(piece, quality))
+                    self._spool.append(recompress_pixels(piece, quality))
                 self.codecs[name][codec_of(data)] += 1
                 kept.append(image)
             tick("reading images", 1)
@@ -206,7 +206,7 @@ class Material:
         return offsets
 
 
-def recompressed(pixels: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+def recompress_pixels(pixels: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     """Pixels (H, W, 3) after JPEG. Blocks begin at the upper left, as they do in the whole file."""
     x = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
     coded = PERTURBATIONS["jpeg"].true(x, float(quality), torch.Generator())

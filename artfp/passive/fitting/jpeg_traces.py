@@ -20,11 +20,11 @@ from scipy.fft import dctn
 
 from artfp.perturbations.codec import LUMA_TABLE
 
-__all__ = ["MOST_SIDE", "comb", "was_jpeg"]
+__all__ = ["MAX_SIDE", "comb_statistic", "was_jpeg"]
 
 Values = NDArray[np.float64]
 
-MOST_SIDE = 128
+MAX_SIDE = 128
 """Pixels a side that are looked at, at most, from the upper left."""
 
 SURE = 6.0
@@ -37,15 +37,15 @@ _LUMA = (0.299, 0.587, 0.114)
 
 def was_jpeg(pixels: NDArray[np.uint8]) -> bool:
     """Whether pixels (H, W, 3), or (H, W) of gray, have the comb of JPEG."""
-    return comb(pixels) > SURE
+    return comb_statistic(pixels) > SURE
 
 
-def comb(pixels: NDArray[np.uint8]) -> float:
+def comb_statistic(pixels: NDArray[np.uint8]) -> float:
     """The largest mean cosine over qualities, in its standard deviations without JPEG.
 
     0 for pixels (H, W, 3) or (H, W) with too little texture, or without a whole block.
     """
-    whole = pixels[:MOST_SIDE, :MOST_SIDE].astype(np.float64)
+    whole = pixels[:MAX_SIDE, :MAX_SIDE].astype(np.float64)
     luma = whole @ np.array(_LUMA) if whole.ndim == 3 else whole
     rows, columns = (side // 8 for side in luma.shape)
     blocks = luma[: 8 * rows, : 8 * columns].reshape(rows, 8, columns, 8).swapaxes(1, 2)

@@ -1,10 +1,10 @@
 """What tells sources apart without what their pictures show: codec, size, tables, metadata, JPEG.
 
 A classifier of images is good for nothing where the sources differ in their files alone: one saved
-as JPEG and the other as PNG, one at 256 pixels and the other at 128. `examine` reads the headers
-of each source's images and asks of every fact how often a rule that knows nothing else is right:
-name the source that has this value most often. One fact is of the pixels: whether they were JPEG
-before they were saved as something else (see
+as JPEG and the other as PNG, one at 256 pixels and the other at 128. `find_leakage` reads the
+headers of each source's images and measures for every property how often a rule that knows nothing
+else is right: the source that has this value most often. One property is of the pixels: whether
+they were JPEG before they were saved as something else (see
 `artfp.passive.fitting.jpeg_traces` for what that cannot see).
 """
 
@@ -27,14 +27,14 @@ from artfp.core.errors import one_line
 from artfp.data.decode import ImageError
 from artfp.data.sources import ImageSource
 from artfp.data.subset import limit_images
-from artfp.passive.fitting.jpeg_traces import MOST_SIDE, was_jpeg
+from artfp.passive.fitting.jpeg_traces import MAX_SIDE, was_jpeg
 
-__all__ = ["FACTS", "Finding", "compare", "examine", "facts_of"]
+__all__ = ["PROPERTIES", "Leakage", "compare_properties", "file_properties", "find_leakage"]
 
-Facts = Mapping[str, str]
+Properties = Mapping[str, str]
 """Values by the names of FACTS."""
 
-FACTS = (
+PROPERTIES = (
     "format",
     "size",
     "scale",
@@ -64,7 +64,7 @@ _SHOWN = 3
 
 
 @dataclass(frozen=True)
-class Finding:
+class Leakage:
     """A fact that tells sources apart.
 
     `accuracy` is the mean share of a source's images that a cross-validated rule on this fact alone
@@ -90,7 +90,7 @@ class Finding:
         )
 
 
-def facts_of(data: bytes) -> Facts | None:
+def file_properties(data: bytes) -> Properties | None:
     """FACTS of an image file; None if it cannot be read."""
     try:
         with warnings.catch_warnings():
@@ -101,31 +101,31 @@ def facts_of(data: bytes) -> Facts | None:
         return None
 
 
-def examine(
+def find_leakage(
     sources: Mapping[str, ImageSource],
     limit: int = LIMIT,
     tick: Callable[[int], None] = lambda images: None,
-) -> list[Finding]:
+) -> list[Leakage]:
     """What tells sources apart by the files of at most `limit` images of each.
 
     `tick` is called with numbers of images read. Files that cannot be read count for nothing.
     """
-    known: dict[str, list[Facts]] = {}
+    known: dict[str, list[Properties]] = {}
     for name, whole in sources.items():
         source, found = limit_images(whole, limit), []
         for index in range(len(source)):
             try:
-                facts = facts_of(source.read(index))
+                facts = file_properties(source.read(index))
             except ImageError:
                 facts = None
             if facts is not None:
                 found.append(facts)
             tick(1)
         known[name] = found
-    return compare(known)
+    return compare_properties(known)
 
 
-def compare(known: Mapping[str, Sequence[Facts]]) -> list[Finding]:
+def compare_properties(known: Mapping[str, Sequence[Properties]]) -> list[Leakage]:
     """Facts by which a simple rule tells sources apart, the best first.
 
     Sources of which nothing is known are left out; fewer than two of the others tell nothing. Of
@@ -136,7 +136,7 @@ def compare(known: Mapping[str, Sequence[Facts]]) -> list[Finding]:
         return []
     chance = 1.0 / len(known)
     found, seen = [], set[tuple[int, ...]]()
-    for fact in FACTS:
+    for fact in PROPERTIES:
         values = {name: [facts[fact] for facts in each] for name, each in known.items()}
         division = _division(values)
         if division in seen:
@@ -144,7 +144,7 @@ def compare(known: Mapping[str, Sequence[Facts]]) -> list[Finding]:
         seen.add(division)
         accuracy, low = _rule(values)
         if low > chance + MARGIN:
-            found.append(Finding(fact, accuracy, low, chance, _shares(values)))
+            found.append(Leakage(fact, accuracy, low, chance, _shares(values)))
     return sorted(found, key=lambda finding: -finding.accuracy)
 
 
@@ -192,7 +192,7 @@ def _shares(values: Mapping[str, Sequence[str]]) -> dict[str, dict[str, float]]:
     }
 
 
-def _facts(image: Image.Image) -> Facts:
+def _facts(image: Image.Image) -> Properties:
     width, height = image.size
     low = 1 << (min(width, height).bit_length() - 1)
     jpeg = isinstance(image, JpegImagePlugin.JpegImageFile)
@@ -213,7 +213,7 @@ def _facts(image: Image.Image) -> Facts:
 
 
 def _had_been_jpeg(image: Image.Image) -> bool:
-    corner = image.crop((0, 0, min(image.width, MOST_SIDE), min(image.height, MOST_SIDE)))
+    corner = image.crop((0, 0, min(image.width, MAX_SIDE), min(image.height, MAX_SIDE)))
     return was_jpeg(np.asarray(corner.convert("RGB")))
 
 

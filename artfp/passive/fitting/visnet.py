@@ -12,18 +12,23 @@ from artfp.passive.attributors.bundle import FittedAttributor
 from artfp.passive.attributors.score_model import ScoreModel
 from artfp.passive.attributors.verdicts import DecisionRule
 from artfp.passive.attributors.visnet import VISNET, VisNetAttributor
-from artfp.passive.fitting.attribute_validation import validated
-from artfp.passive.fitting.classifier import SHARE, cross_fitted, divided, facts_of, scores_of
-from artfp.passive.fitting.cross_validation import trial_of
-from artfp.passive.fitting.image_set import Material, Tick
-from artfp.passive.fitting.select import Fit
+from artfp.passive.fitting.classifier import (
+    HELD_OUT_FRACTION,
+    cross_fit,
+    describe_training,
+    score_pixels,
+    split_held_out,
+)
+from artfp.passive.fitting.cross_validation import make_trial, validate
+from artfp.passive.fitting.image_set import ImageSet, Tick
+from artfp.passive.fitting.select import FitResult
 from artfp.passive.networks.visnet import VisNet
-from artfp.passive.training.labelled import Labelled
-from artfp.passive.training.visnet_fit import VisNetTraining, train_visnet
+from artfp.passive.training.labelled import LabelledImages
+from artfp.passive.training.visnet import VisNetTraining, train_visnet
 
-ABOUT = "inner product of image and model fingerprints, both learned, after Yu et al. 2019"
+VISNET_SUMMARY = "inner product of image and model fingerprints, both learned, after Yu et al. 2019"
 
-EXAMPLES = 4
+EXAMPLES_PER_SOURCE = 4
 """Images of each source whose fingerprints are shown."""
 
 _BATCH = 256
@@ -53,45 +58,45 @@ class Evidence:
 
 
 def fit_visnet(
-    material: Material,
+    image_set: ImageSet,
     settings: VisNetTraining,
     rules: DecisionRule | None = None,
     name: str = "attributor",
-    share: float = SHARE,
+    share: float = HELD_OUT_FRACTION,
     tick: Tick = lambda what, images: None,
-) -> tuple[Fit, Evidence]:
+) -> tuple[FitResult, Evidence]:
     """Train on the material, whose window is the network's square; `share` of it is held out.
 
     The held out images calibrate the scores, and make the evidence. Raises UserError: see
     `train_visnet`.
     """
-    training, known = divided(material, share, tick)
-    network, steps = train_visnet(settings, material.sources, training, known)
-    part = VisNetAttributor(material.sources, network)
-    own, scores = known.labels.numpy(), scores_of(part, known)
-    logs, fits = cross_fitted(scores, own)
+    training, known = split_held_out(image_set, share, tick)
+    network, steps = train_visnet(settings, image_set.sources, training, known)
+    part = VisNetAttributor(image_set.sources, network)
+    own, scores = known.labels.numpy(), score_pixels(part, known)
+    logs, fits = cross_fit(scores, own)
     rules, model = rules or DecisionRule(), ScoreModel.fit(scores, own)
-    facts = {"training": facts_of(settings.told(), steps, training, known)}
-    fit = Fit(
-        FittedAttributor(name, [part], model, material.policy, rules, facts),
+    facts = {"training": describe_training(settings.told(), steps, training, known)}
+    fit = FitResult(
+        FittedAttributor(name, [part], model, image_set.policy, rules, facts),
         VISNET,
         {},
-        [trial_of(VISNET, scores, logs, own)],
-        validated(logs, fits, own, material.sources, rules),
+        [make_trial(VISNET, scores, logs, own)],
+        validate(logs, fits, own, image_set.sources, rules),
     )
-    return fit, evidence(network, material.sources, known)
+    return fit, collect_evidence(network, image_set.sources, known)
 
 
 @torch.inference_mode()
-def evidence(network: VisNet, sources: tuple[str, ...], images: Labelled) -> Evidence:
+def collect_evidence(network: VisNet, sources: tuple[str, ...], images: LabelledImages) -> Evidence:
     """What a network goes by on 8-bit images (N, 3, R, R), EXAMPLES or more of each source."""
     models = network.fingerprints - network.fingerprints.mean(0)
     examples, fingerprints, responses = [], [], []
     for k in range(len(sources)):
         own = images.pixels[images.labels == k]
         found = torch.cat([network.fingerprint(to_unit(x)) for x in own.split(_BATCH)])
-        examples.append(to_unit(own[:EXAMPLES]))
-        fingerprints.append(found[:EXAMPLES])
+        examples.append(to_unit(own[:EXAMPLES_PER_SOURCE]))
+        fingerprints.append(found[:EXAMPLES_PER_SOURCE])
         # The product is linear in the image's fingerprint: that of the mean is the products' mean.
         responses.append((found.mean(0) * models).sum(1))
     return Evidence(sources, models, *map(torch.stack, (examples, fingerprints, responses)))

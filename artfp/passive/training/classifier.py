@@ -6,27 +6,22 @@ stopped goes on to the same result.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import Dataset, IterableDataset
 
 from artfp.core.errors import UserError
 from artfp.data.pixels import to_8bit, to_unit
 from artfp.nn.ema import ema_copy, update_ema
 from artfp.nn.random_inputs import derive_seed
 from artfp.passive.networks.classifier import SourceClassifier
-from artfp.passive.training.looks import HeldOutLooks
+from artfp.passive.training.labelled import Batch, HeldOutValidation
 from artfp.perturbations.chains import Combination
 
-Batch = tuple[Tensor, Tensor]
-"""8-bit images (N, 3, R, R) and their labels (N,), int64."""
-
-AVERAGE = 0.999
+EMA_DECAY = 0.999
 """Decay a step of the running mean of the weights."""
 
 IMMUNITIES = {
@@ -64,7 +59,7 @@ class Immunisation(Combination):
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingRecipe:
     """How a network learns: `rate`, `betas` and `decay` of the weights of AdamW.
 
     Without decay that is Adam.
@@ -77,13 +72,13 @@ class Recipe:
 
 
 RECIPES = {
-    "published": Recipe(1e-3, (0.0, 0.99), 0.0, 20_000),
-    "compact": Recipe(3e-3, (0.9, 0.99), 0.01, 2_000),
+    "published": TrainingRecipe(1e-3, (0.0, 0.99), 0.0, 20_000),
+    "compact": TrainingRecipe(3e-3, (0.9, 0.99), 0.01, 2_000),
 }
 """By network. Rate, betas and no decay are as published; steps are not told there."""
 
 
-class AttributorModule(HeldOutLooks):
+class ClassifierModule(HeldOutValidation):
     """A network in training; `average` is the running mean of its weights, which is what is kept.
 
     The mean follows faster at the start, lest it holds on to what the weights began with.
@@ -96,7 +91,7 @@ class AttributorModule(HeldOutLooks):
     def __init__(
         self,
         network: SourceClassifier,
-        recipe: Recipe,
+        recipe: TrainingRecipe,
         mirror: bool = True,
         immunity: Immunisation | None = None,
         seed: int = 0,
@@ -147,65 +142,4 @@ class AttributorModule(HeldOutLooks):
     def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
         """Take the step's weights into the mean."""
         step = self.global_step
-        update_ema(self.average, self.network, min(AVERAGE, step / (step + 9.0)))
-
-
-class Balanced(IterableDataset[Batch]):
-    """Endless batches in which sources come equally often, each image of a source in its turn.
-
-    Args: `pixels` (N, 3, R, R), 8-bit, with `labels` (N,), numbers from 0 on; `step` to begin with;
-    `rank` of the process and their number `world`.
-    """
-
-    def __init__(
-        self,
-        pixels: Tensor,
-        labels: Tensor,
-        batch_size: int,
-        seed: int = 0,
-        step: int = 0,
-        rank: int = 0,
-        world: int = 1,
-    ) -> None:
-        self.pixels, self.labels, self.batch_size, self.seed = pixels, labels, batch_size, seed
-        self.step, self.rank, self.world = step, rank, world
-        self._rows = [
-            torch.nonzero(labels == k).flatten().numpy() for k in range(int(labels.max()) + 1)
-        ]
-
-    def __iter__(self) -> Iterator[Batch]:
-        step = self.step
-        orders: dict[int, tuple[int, np.ndarray]] = {}
-        while True:
-            first = (step * self.world + self.rank) * self.batch_size
-            rows = torch.from_numpy(
-                np.array([self._row(first + n, orders) for n in range(self.batch_size)])
-            )
-            yield self.pixels[rows], self.labels[rows]
-            step += 1
-
-    def _row(self, place: int, orders: dict[int, tuple[int, np.ndarray]]) -> int:
-        """The image at a place of the stream: in each round of places each source comes once."""
-        turn, number = divmod(place, len(self._rows))
-        sources = np.random.default_rng((self.seed, 0, turn)).permutation(len(self._rows))
-        source = int(sources[number])
-        own = self._rows[source]
-        epoch, index = divmod(turn, len(own))
-        if orders.get(source, (-1, own))[0] != epoch:
-            drawn = np.random.default_rng((self.seed, 1, source, epoch)).permutation(own)
-            orders[source] = epoch, drawn
-        return int(orders[source][1][index])
-
-
-class InOrder(Dataset[Batch]):
-    """Images with their labels in their order, in batches of at most 512 x 512 pixels in all."""
-
-    def __init__(self, pixels: Tensor, labels: Tensor) -> None:
-        step = max(1, (1 << 18) // (pixels.shape[-1] * pixels.shape[-2]))
-        self.parts = list(zip(pixels.split(step), labels.split(step), strict=True))
-
-    def __len__(self) -> int:
-        return len(self.parts)
-
-    def __getitem__(self, index: int) -> Batch:
-        return self.parts[index]
+        update_ema(self.average, self.network, min(EMA_DECAY, step / (step + 9.0)))

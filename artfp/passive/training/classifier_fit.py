@@ -27,11 +27,16 @@ from artfp.passive.networks.classifier import ClassifierDesign, SourceClassifier
 from artfp.passive.training.classifier import (
     IMMUNITIES,
     RECIPES,
-    AttributorModule,
+    ClassifierModule,
     Immunisation,
-    Recipe,
+    TrainingRecipe,
 )
-from artfp.passive.training.labelled import Labelled, LabelledData, claim, run
+from artfp.passive.training.labelled import (
+    LabelledData,
+    LabelledImages,
+    claim_training,
+    run_training,
+)
 
 RUN = "attributor"
 
@@ -83,7 +88,7 @@ class AttributorTraining:
         """What perturbs images in training."""
         return Immunisation(self.immunise) if self.immunise else None
 
-    def recipe(self) -> Recipe:
+    def recipe(self) -> TrainingRecipe:
         """The network's recipe at the rate that was asked for."""
         assert self.rate is not None
         return replace(RECIPES[self.design.network], rate=self.rate)
@@ -103,7 +108,7 @@ class AttributorTraining:
 
 
 @dataclass(frozen=True)
-class TrainedNetwork:
+class TrainedClassifier:
     """The mean of a network's weights after so many steps, on the CPU, in evaluation mode."""
 
     network: SourceClassifier
@@ -113,10 +118,10 @@ class TrainedNetwork:
 def train_network(
     settings: AttributorTraining,
     sources: Sequence[str],
-    training: Labelled,
-    held_out: Labelled,
+    training: LabelledImages,
+    held_out: LabelledImages,
     config: str = "",
-) -> TrainedNetwork | None:
+) -> TrainedClassifier | None:
     """Train on some images of each source, looking at others; keep checkpoints on the way.
 
     Goes on from `<output_dir>/checkpoints/last.ckpt` when `resume` is set and there is one, to the
@@ -125,7 +130,7 @@ def train_network(
     settings that cannot work, or a training of something else in the folder.
     """
     resume = resumed(settings)
-    module = AttributorModule(
+    module = ClassifierModule(
         _network(settings, len(sources)),
         settings.recipe(),
         settings.mirror,
@@ -133,19 +138,19 @@ def train_network(
         settings.seed,
     )
     trainer = _trainer(settings, sources)
-    claim(settings.output_dir, RUN, settings.told(), sources, training)
+    claim_training(settings.output_dir, RUN, settings.told(), sources, training)
     if trainer.is_global_zero:
         if config:
             write_atomic(settings.output_dir / "config.yaml", config)
         _say(settings, module, training, held_out)
     data = LabelledData(training, held_out, settings.batch_size, settings.seed)
-    run(trainer, module, data, resume)
+    run_training(trainer, module, data, resume)
     if not trainer.is_global_zero:
         return None
-    return TrainedNetwork(module.average.cpu().eval(), module.global_step)
+    return TrainedClassifier(module.average.cpu().eval(), module.global_step)
 
 
-class ConfusionPicture(pl.Callback):
+class ConfusionCallback(pl.Callback):
     """Shows in TensorBoard which held out images are taken for which source, at each look."""
 
     def __init__(self, sources: Sequence[str]) -> None:
@@ -153,14 +158,14 @@ class ConfusionPicture(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw what the module has counted."""
-        assert isinstance(pl_module, AttributorModule)
+        assert isinstance(pl_module, ClassifierModule)
         board = getattr(trainer.logger, "experiment", None)
         if trainer.is_global_zero and board is not None and hasattr(board, "add_figure"):
-            picture = confusion_picture(pl_module.confusion, self.sources)
+            picture = plot_confusion_counts(pl_module.confusion, self.sources)
             board.add_figure("held_out/confusion", picture, trainer.global_step)
 
 
-def confusion_picture(counts: Tensor, sources: Sequence[str]) -> Figure:
+def plot_confusion_counts(counts: Tensor, sources: Sequence[str]) -> Figure:
     """Shares of each source's images (rows) by the source with the largest logit (columns)."""
     names = [name if len(name) <= 20 else f"{name[:19]}…" for name in map(one_line, sources)]
     shares = (counts / counts.sum(1, keepdim=True).clamp_min(1.0)).numpy()
@@ -193,14 +198,17 @@ def _network(settings: AttributorTraining, sources: int) -> SourceClassifier:
 
 
 def _trainer(settings: AttributorTraining, sources: Sequence[str]) -> pl.Trainer:
-    pictures = ConfusionPicture(sources)
+    pictures = ConfusionCallback(sources)
     return new_trainer(
         **lightning_options(settings, settings.max_steps, [pictures], settings.look_every)
     )
 
 
 def _say(
-    settings: AttributorTraining, module: AttributorModule, training: Labelled, held_out: Labelled
+    settings: AttributorTraining,
+    module: ClassifierModule,
+    training: LabelledImages,
+    held_out: LabelledImages,
 ) -> None:
     against = f", perturbed by {', '.join(settings.immunise)}" if settings.immunise else ""
     _log.info(

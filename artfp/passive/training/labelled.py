@@ -7,21 +7,27 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
-from torch import Tensor
-from torch.utils.data import DataLoader
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from artfp.data.pixels import to_unit
 from artfp.data.resume import Manifest
-from artfp.passive.training.classifier import Balanced, InOrder
+
+Batch = tuple[Tensor, Tensor]
+"""8-bit images (N, 3, R, R) and their labels (N,), int64."""
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledImages:
     """8-bit images (N, 3, R, R) and the numbers (N,), int64, of their sources, 0 to K - 1."""
 
     pixels: Tensor
@@ -41,7 +47,9 @@ class Labelled:
 class LabelledData(pl.LightningDataModule):
     """Training batches from the trainer's step on; held out images in their order."""
 
-    def __init__(self, training: Labelled, held_out: Labelled, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, training: LabelledImages, held_out: LabelledImages, batch_size: int, seed: int
+    ) -> None:
         super().__init__()
         self.training, self.held_out = training, held_out
         self.batch_size, self.seed = batch_size, seed
@@ -51,16 +59,18 @@ class LabelledData(pl.LightningDataModule):
         assert self.trainer is not None
         place = self.trainer.global_step, self.trainer.global_rank, self.trainer.world_size
         images, labels = self.training.pixels, self.training.labels
-        stream = Balanced(images, labels, self.batch_size, self.seed, *place)
+        stream = BalancedBatches(images, labels, self.batch_size, self.seed, *place)
         return DataLoader(stream, batch_size=None)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """All that are held out."""
-        return DataLoader(InOrder(self.held_out.pixels, self.held_out.labels), batch_size=None)
+        return DataLoader(
+            OrderedBatches(self.held_out.pixels, self.held_out.labels), batch_size=None
+        )
 
 
-def claim(
-    output: Path, what: str, told: dict[str, Any], sources: Sequence[str], training: Labelled
+def claim_training(
+    output: Path, what: str, told: dict[str, Any], sources: Sequence[str], training: LabelledImages
 ) -> None:
     """Claim the folder for a training `what` of these sources and images, with settings `told`.
 
@@ -70,7 +80,7 @@ def claim(
     Manifest.claim(output, deciding, what)
 
 
-def run(
+def run_training(
     trainer: pl.Trainer, module: pl.LightningModule, data: LabelledData, resume: Path | None
 ) -> None:
     """Train to the end, from a checkpoint on if one is given; KeyboardInterrupt: it was stopped."""
@@ -79,3 +89,100 @@ def run(
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=resume is not None)
     if trainer.interrupted:
         raise KeyboardInterrupt
+
+
+class HeldOutValidation(pl.LightningModule):
+    """A module that counts at each look what `average`, the network that is kept, says of images.
+
+    Batches are 8-bit images (N, 3, R, R) with labels (N,), numbers of sources from 0 on.
+    `confusion` (K, K): images by source and by the source with the largest logit.
+    """
+
+    average: nn.Module
+
+    def __init__(self, sources: int) -> None:
+        super().__init__()
+        self.confusion = torch.zeros(sources, sources)
+        self._losses = torch.zeros(sources)
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin to count."""
+        self.confusion.zero_()
+        self._losses.zero_()
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Count what the mean of the weights says of images that are held out."""
+        pixels, labels = batch
+        x = to_unit(pixels).contiguous(memory_format=torch.channels_last)
+        logits, labels = self.average(x).float().cpu(), labels.cpu()
+        ones = torch.ones(len(labels))
+        self.confusion.index_put_((labels, logits.argmax(1)), ones, accumulate=True)
+        self._losses.index_add_(0, labels, F.cross_entropy(logits, labels, reduction="none"))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log accuracy and loss, in which sources count alike."""
+        images = self.confusion.sum(1).clamp_min(1.0)
+        accuracy = (self.confusion.diagonal() / images).mean()
+        self.log("held_out/accuracy", accuracy, prog_bar=True, sync_dist=True)
+        self.log("held_out/loss", (self._losses / images).mean(), sync_dist=True)
+
+
+class BalancedBatches(IterableDataset[Batch]):
+    """Endless batches in which sources come equally often, each image of a source in its turn.
+
+    Args: `pixels` (N, 3, R, R), 8-bit, with `labels` (N,), numbers from 0 on; `step` to begin with;
+    `rank` of the process and their number `world`.
+    """
+
+    def __init__(
+        self,
+        pixels: Tensor,
+        labels: Tensor,
+        batch_size: int,
+        seed: int = 0,
+        step: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.pixels, self.labels, self.batch_size, self.seed = pixels, labels, batch_size, seed
+        self.step, self.rank, self.world = step, rank, world
+        self._rows = [
+            torch.nonzero(labels == k).flatten().numpy() for k in range(int(labels.max()) + 1)
+        ]
+
+    def __iter__(self) -> Iterator[Batch]:
+        step = self.step
+        orders: dict[int, tuple[int, np.ndarray]] = {}
+        while True:
+            first = (step * self.world + self.rank) * self.batch_size
+            rows = torch.from_numpy(
+                np.array([self._row(first + n, orders) for n in range(self.batch_size)])
+            )
+            yield self.pixels[rows], self.labels[rows]
+            step += 1
+
+    def _row(self, place: int, orders: dict[int, tuple[int, np.ndarray]]) -> int:
+        """The image at a place of the stream: in each round of places each source comes once."""
+        turn, number = divmod(place, len(self._rows))
+        sources = np.random.default_rng((self.seed, 0, turn)).permutation(len(self._rows))
+        source = int(sources[number])
+        own = self._rows[source]
+        epoch, index = divmod(turn, len(own))
+        if orders.get(source, (-1, own))[0] != epoch:
+            drawn = np.random.default_rng((self.seed, 1, source, epoch)).permutation(own)
+            orders[source] = epoch, drawn
+        return int(orders[source][1][index])
+
+
+class OrderedBatches(Dataset[Batch]):
+    """Images with their labels in their order, in batches of at most 512 x 512 pixels in all."""
+
+    def __init__(self, pixels: Tensor, labels: Tensor) -> None:
+        step = max(1, (1 << 18) // (pixels.shape[-1] * pixels.shape[-2]))
+        self.parts = list(zip(pixels.split(step), labels.split(step), strict=True))
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.parts[index]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from artfp.passive.roc import CONFIDENCE, Scores
+from artfp.passive.roc import CONFIDENCE, CorrelationScores
 
 Facts = Mapping[str, str]
 """What is known of a source, such as {"architecture": "dcgan", "seed": "1"}."""
@@ -42,7 +42,7 @@ def difference(a: Facts, b: Facts) -> str:
     return ", ".join(name for name in a if name in b and a[name] != b[name]) or RUN
 
 
-def dependence(scores: Scores, facts: Mapping[str, Facts], seed: int = 0) -> list[Kind]:
+def dependence(scores: CorrelationScores, facts: Mapping[str, Facts], seed: int = 0) -> list[Kind]:
     """Mean correlations of the pairs of sources that have facts, from few differences to many.
 
     Raises ValueError: a source that has no scores, or fewer than two sources.

@@ -14,7 +14,7 @@ from artfp.core.errors import UserError
 from artfp.data.pixels import to_unit
 from artfp.passive.residuals.extractor import Extractor
 from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint, centred_rows
-from artfp.passive.roc import Scores, right
+from artfp.passive.roc import CorrelationScores, count_correct
 from artfp.passive_studies.marra2019.energy import Blocks, block_means
 from artfp.passive_studies.marra2019.images import Images
 from artfp.perturbations import PERTURBATIONS
@@ -57,10 +57,10 @@ class Measured:
     fingerprints: tuple[ResidualFingerprint, ...]
     blocks: tuple[Blocks, ...]
     """Of each source's residuals that made the fingerprint, in the order in which they came."""
-    scores: Scores
-    jpeg: dict[int, Scores] = field(default_factory=dict)
+    scores: CorrelationScores
+    jpeg: dict[int, CorrelationScores] = field(default_factory=dict)
     """By quality."""
-    crops: dict[tuple[int, int], Scores] = field(default_factory=dict)
+    crops: dict[tuple[int, int], CorrelationScores] = field(default_factory=dict)
     """By height and width, from large to small."""
     numbers: dict[int, NDArray[np.int64]] = field(default_factory=dict)
     """Images attributed to their source (draws, sources), by number of estimation images."""
@@ -143,9 +143,9 @@ def measure(
             raise UserError(f"{name}: no image can be read beside those of the fingerprint")
         tests.append(batches)
 
-    def scores(key: object) -> Scores:
+    def scores(key: object) -> CorrelationScores:
         parts = (np.concatenate([batch.scores[key] for batch in batches]) for batches in tests)
-        return Scores(images.names, tuple(parts))
+        return CorrelationScores(images.names, tuple(parts))
 
     def hits(number: int) -> NDArray[np.int64]:
         return np.stack([sum(batch.hits[number] for batch in batches) for batches in tests], 1)
@@ -246,7 +246,7 @@ def _read(
         scores[quality] = _products(residuals(coded), templates.crops[whole])
     sources = len(templates.crops[whole])
     hits = {
-        number: right(_products(found, rows).reshape(len(found), -1, sources), own)
+        number: count_correct(_products(found, rows).reshape(len(found), -1, sources), own)
         for number, rows in templates.few.items()
     }
     return _Batch(scores, hits)

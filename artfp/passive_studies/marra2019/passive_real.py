@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from artfp.passive.roc import Area, Scores, Values, area
+from artfp.passive.roc import AucEstimate, CorrelationScores, Values, estimate_auc
 
 
 @dataclass(frozen=True)
@@ -31,20 +31,20 @@ class RealAgainst:
     """The same without the fingerprint of the generator named."""
     generated: tuple[Generated, ...]
 
-    def known(self, index: int | None = None) -> Area:
+    def known(self, index: int | None = None) -> AucEstimate:
         """Of a generator's images, or of all generators': every generator has a fingerprint."""
         chosen = self.generated if index is None else (self.generated[index],)
-        return area(self.real, np.concatenate([each.known for each in chosen]))
+        return estimate_auc(self.real, np.concatenate([each.known for each in chosen]))
 
-    def unknown(self, index: int) -> Area | None:
+    def unknown(self, index: int) -> AucEstimate | None:
         """Of a generator's images where only the others' fingerprints are known."""
         each = self.generated[index]
         if each.unknown is None:
             return None
-        return area(self.real_without[each.source], each.unknown)
+        return estimate_auc(self.real_without[each.source], each.unknown)
 
 
-def real_against(scores: Scores, real: Sequence[str]) -> RealAgainst:
+def real_against(scores: CorrelationScores, real: Sequence[str]) -> RealAgainst:
     """Read the scores with these sources as real and all others as generators.
 
     Raises ValueError: no real source, no generator, or a name that is not among the sources.

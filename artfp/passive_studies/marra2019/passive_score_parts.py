@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from artfp.passive.roc import Accuracy, accuracy, mean_matrix, own_areas, pair_areas, pooled_area
+from artfp.passive.roc import (
+    Accuracy,
+    attribution_accuracy,
+    mean_correlations,
+    one_vs_rest_auc,
+    pairwise_auc,
+    pooled_auc,
+)
 from artfp.passive_studies.marra2019.analyses import Kinship, Part, Row
 from artfp.passive_studies.marra2019.dependence import RUN, SAME, dependence
 from artfp.passive_studies.marra2019.measure import Measured
@@ -25,10 +32,10 @@ OTHERS = "all others"
 def histograms(measured: Measured, kinship: Kinship) -> Part:
     """Same and cross correlations with their areas."""
     scores, names = measured.scores, measured.sources
-    pooled, own = pooled_area(scores), own_areas(scores)
+    pooled, own = pooled_auc(scores), one_vs_rest_auc(scores)
     found = [(ALL, OTHERS, pooled)]
     found += [(name, OTHERS, each) for name, each in zip(names, own, strict=True)]
-    found += [(names[i], names[j], each) for (i, j), each in pair_areas(scores).items()]
+    found += [(names[i], names[j], each) for (i, j), each in pairwise_auc(scores).items()]
     rows = [
         {"fingerprint_of": of, "against": against, "auc": a.value, "low": a.low, "high": a.high,
          "images": a.positives, "other_images": a.negatives}
@@ -49,7 +56,7 @@ def histograms(measured: Measured, kinship: Kinship) -> Part:
 
 def matrix(measured: Measured, kinship: Kinship) -> Part:
     """Mean correlation of each source's test images with each fingerprint."""
-    found, names = mean_matrix(measured.scores), measured.sources
+    found, names = mean_correlations(measured.scores), measured.sources
     rows = [
         {"test images of": name, **{other: found[i, j] for j, other in enumerate(names)}}
         for i, name in enumerate(names)
@@ -66,8 +73,8 @@ def matrix(measured: Measured, kinship: Kinship) -> Part:
 
 def jpeg(measured: Measured, kinship: Kinship) -> Part:
     """Attribution of test images that went through JPEG."""
-    before = accuracy(measured.scores)
-    after = {quality: accuracy(scores) for quality, scores in measured.jpeg.items()}
+    before = attribution_accuracy(measured.scores)
+    after = {quality: attribution_accuracy(scores) for quality, scores in measured.jpeg.items()}
     rows = _accuracy_rows(measured, {"test_images": "as they are"}, before)
     for quality, found in after.items():
         rows += _accuracy_rows(measured, {"test_images": f"JPEG {quality}"}, found)
@@ -125,7 +132,7 @@ def number(measured: Measured, kinship: Kinship) -> Part:
 
 def size(measured: Measured, kinship: Kinship) -> Part:
     """Attribution of smaller images."""
-    found = {side: accuracy(scores) for side, scores in measured.crops.items()}
+    found = {side: attribution_accuracy(scores) for side, scores in measured.crops.items()}
     rows = []
     for (height, width), each in found.items():
         rows += _accuracy_rows(measured, {"width": width, "height": height}, each)

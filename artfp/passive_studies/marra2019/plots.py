@@ -9,7 +9,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from artfp.passive.roc import Accuracy, Area, Scores, own_areas, pooled_area, roc
+from artfp.passive.roc import (
+    Accuracy,
+    AucEstimate,
+    CorrelationScores,
+    one_vs_rest_auc,
+    pooled_auc,
+    roc_curve,
+)
 from artfp.passive_studies.marra2019.dependence import Kind
 from artfp.passive_studies.marra2019.passive_real import RealAgainst
 from artfp.reporting.figure import (
@@ -28,7 +35,7 @@ _BINS = 48
 _SAME, _CROSS = OKABE_ITO[0], OKABE_ITO[1]
 
 
-def plot_histograms(scores: Scores) -> bytes:
+def plot_histograms(scores: CorrelationScores) -> bytes:
     """Correlations of test images with a fingerprint, its source's and others', as a PNG file.
 
     All sources together first, then a panel for each fingerprint. Bars of a colour sum up to 1.
@@ -37,8 +44,8 @@ def plot_histograms(scores: Scores) -> bytes:
     same, cross = (
         np.concatenate([take(i) for i in indices]) for take in (scores.same, scores.cross)
     )
-    panels_of = [("all fingerprints", same, cross, pooled_area(scores))]
-    for i, found in zip(indices, own_areas(scores), strict=True):
+    panels_of = [("all fingerprints", same, cross, pooled_auc(scores))]
+    for i, found in zip(indices, one_vs_rest_auc(scores), strict=True):
         panels_of.append((scores.sources[i], scores.same(i), scores.cross(i), found))
     ends = [np.quantile(values, (0.002, 0.998)) for values in (same, cross)]
     low, high = float(np.min(ends)), float(np.max(ends))
@@ -111,8 +118,10 @@ def plot_real(found: RealAgainst) -> bytes:
     everything = np.concatenate([each.known for each in found.generated])
     for number, each in enumerate(found.generated):
         looks = {**series_style(number), "marker": "", "linewidth": 1.0}
-        left.plot(*roc(found.real, each.known), label=each.source, **looks)
-    left.plot(*roc(found.real, everything), color="black", linewidth=2.0, label="all generators")
+        left.plot(*roc_curve(found.real, each.known), label=each.source, **looks)
+    left.plot(
+        *roc_curve(found.real, everything), color="black", linewidth=2.0, label="all generators"
+    )
     left.plot([0, 1], [0, 1], **CHANCE_LINE)
     left.set_aspect("equal")
     format_axes(left, "share of real images called generated", "share of generated images found")
@@ -127,7 +136,7 @@ def plot_real(found: RealAgainst) -> bytes:
     return encode_figure(picture)
 
 
-def _bounds(found: Area | None) -> tuple[float, float, float] | None:
+def _bounds(found: AucEstimate | None) -> tuple[float, float, float] | None:
     return None if found is None else (found.value, found.low, found.high)
 
 

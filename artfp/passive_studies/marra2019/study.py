@@ -21,7 +21,7 @@ from artfp.data.sources import (
     open_sources,
 )
 from artfp.data.tables import csv_table, markdown_table, round_significant
-from artfp.passive.fitting.leakage import examine
+from artfp.passive.fitting.leakage import find_leakage
 from artfp.passive.residuals.extractor import load_extractor
 from artfp.passive_studies.marra2019.analyses import Kinship, Part
 from artfp.passive_studies.marra2019.images import (
@@ -94,7 +94,7 @@ def run(study: Study) -> Done:
         "seed": study.seed,
     }
     Manifest.claim(study.output, settings, FILES)
-    tells = [str(finding) for finding in examine(sources)]
+    tells = [str(finding) for finding in find_leakage(sources)]
     for tell in tells:
         log.warning("%s", tell)
     wanted = Wanted(

@@ -17,11 +17,11 @@ from artfp.passive.attributors.bundle import FittedAttributor
 from artfp.passive.attributors.classifier import NetworkAttributor
 from artfp.passive.attributors.score_model import Values, posteriors
 from artfp.passive.attributors.verdicts import NONE, predict_images
-from artfp.passive.fitting.image_set import Material, Tick
-from artfp.passive.roc import Accuracy, Area, area, roc
+from artfp.passive.fitting.image_set import ImageSet, Tick
+from artfp.passive.roc import Accuracy, AucEstimate, estimate_auc, roc_curve
 from artfp.passive.scoring import (
     mixed_batches,
-    vectors_of,
+    score_condition,
 )
 from artfp.passive_studies.yu2019.separation import separation
 from artfp.passive_studies.yu2019.tsne import embedded
@@ -81,14 +81,14 @@ class Row:
 
 def measured(
     attributors: Sequence[FittedAttributor],
-    material: Material,
+    image_set: ImageSet,
     condition: Condition,
     seed: int,
     tick: Tick,
     device: torch.device | str = "cpu",
 ) -> list[Row]:
     """A row of each attributor, whose images are perturbed alike."""
-    found, truth, _ = vectors_of(attributors, material, condition, seed, tick, device)
+    found, truth, _ = score_condition(attributors, image_set, condition, seed, tick, device)
     rows = []
     for one in attributors:
         vectors, count = found[one.name], len(one.sources)
@@ -169,17 +169,17 @@ def features_of_record(record: Mapping[str, Any]) -> Features:
 
 @torch.inference_mode()
 def learned_features(
-    attributor: FittedAttributor, material: Material, device: torch.device | str = "cpu"
+    attributor: FittedAttributor, image_set: ImageSet, device: torch.device | str = "cpu"
 ) -> tuple[Values, NDArray[np.int64]]:
     """The network's last layer but one (N, F) of all images, and their sources (N,)."""
     part = attributor.parts[0]
     if not isinstance(part, NetworkAttributor):
         raise ValueError(f"{attributor.name} is not a network")
     order, found = [], []
-    for rows, pixels in mixed_batches(material):
+    for rows, pixels in mixed_batches(image_set):
         found.append(part.features(to_unit(pixels.to(device))).double().cpu().numpy())
         order.append(rows)
-    return np.concatenate(found), material.labels[np.concatenate(order)]
+    return np.concatenate(found), image_set.labels[np.concatenate(order)]
 
 
 def generic_features(
@@ -216,28 +216,28 @@ class OpenSet:
     softmax: float
 
     @property
-    def area(self) -> Area:
+    def area(self) -> AucEstimate:
         """AUC of small p-values as a sign of the unknown source."""
-        return area([-p for p in self.known], [-p for p in self.unknown])
+        return estimate_auc([-p for p in self.known], [-p for p in self.unknown])
 
     @property
     def curve(self) -> tuple[Values, Values]:
         """Shares of known and of unknown images at or under a p-value, both from 0 to 1."""
-        return roc([-p for p in self.known], [-p for p in self.unknown])
+        return roc_curve([-p for p in self.known], [-p for p in self.unknown])
 
 
 def open_set(
     attributor: FittedAttributor,
     source: str,
-    material: Material,
+    image_set: ImageSet,
     seed: int,
     tick: Tick,
     device: torch.device | str = "cpu",
 ) -> OpenSet:
     """Of an attributor that knows all sources of the test material but one."""
-    found, labels, _ = vectors_of([attributor], material, Condition(), seed, tick, device)
+    found, labels, _ = score_condition([attributor], image_set, Condition(), seed, tick, device)
     vectors = found[attributor.name]
-    names = np.array(material.sources)[labels]
+    names = np.array(image_set.sources)[labels]
     unknown = names == source
     logs, rejected = _judged(attributor, vectors)
     fits = attributor.p_values(vectors)[np.arange(len(logs)), logs.argmax(1)].round(6)
@@ -250,7 +250,7 @@ def open_set(
         tuple(fits[unknown].tolist()),
         (float(rejected[~unknown].mean()), float(rejected[unknown].mean())),
         float(right[~unknown].mean()),
-        area(-best[~unknown], -best[unknown]).value,
+        estimate_auc(-best[~unknown], -best[unknown]).value,
     )
 
 

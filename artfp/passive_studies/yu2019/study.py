@@ -25,9 +25,9 @@ from artfp.data.subset import split_sources
 from artfp.metrics.perceptual import effnet_installed
 from artfp.passive.attributors.bundle import FittedAttributor
 from artfp.passive.attributors.window import ALIGNED
-from artfp.passive.fitting.cache import Settings, kept, trained
-from artfp.passive.fitting.classifier import side_for
-from artfp.passive.fitting.image_set import LEAST_IMAGES, Material, Tick
+from artfp.passive.fitting.cache import CacheSettings, cached_attributor, cached_network
+from artfp.passive.fitting.classifier import network_side
+from artfp.passive.fitting.image_set import MIN_IMAGES, ImageSet, Tick
 from artfp.passive.training.classifier import Immunisation
 from artfp.passive_studies.yu2019.measure import (
     Features,
@@ -77,7 +77,7 @@ class Learned:
 def learned(
     sources: Mapping[str, ImageSource],
     output: Path,
-    settings: Settings,
+    settings: CacheSettings,
     *,
     immunise: Sequence[str] = (),
     left_out: Sequence[str] = (),
@@ -99,8 +99,8 @@ def learned(
     _check_left_out(sources, left_out)
     both = split_sources(sources, fit, test, settings.seed)
 
-    def read(part: int, least: int, side: int | None, but: str | None = None) -> Material:
-        return Material(
+    def read(part: int, least: int, side: int | None, but: str | None = None) -> ImageSet:
+        return ImageSet(
             {name: source for name, source in both[part].items() if name != but},
             policy=ALIGNED,
             window=side,
@@ -110,11 +110,11 @@ def learned(
             tick=tick,
         )
 
-    fitted = read(0, LEAST_IMAGES, None)
-    side = side_for(fitted.policy)
+    fitted = read(0, MIN_IMAGES, None)
+    side = network_side(fitted.policy)
     if fitted.policy.window != (side, side):
         fitted.close()
-        fitted = read(0, LEAST_IMAGES, side)
+        fitted = read(0, MIN_IMAGES, side)
     others = read(1, LEAST, side)
     deciding = {
         "version": __version__,
@@ -140,12 +140,12 @@ def learned(
         def make() -> FittedAttributor:
             say(f"training: {name}")
             if but is None:
-                return trained(fitted, settings, name, tuple(against), origin)
-            with closing(read(0, LEAST_IMAGES, side, but)) as rest:
-                return trained(rest, settings, name)
+                return cached_network(fitted, settings, name, tuple(against), origin)
+            with closing(read(0, MIN_IMAGES, side, but)) as rest:
+                return cached_network(rest, settings, name)
 
         before = None if origin is None else settings.folder / origin
-        found, seconds = kept(settings.folder / name, make, before)
+        found, seconds = cached_attributor(settings.folder / name, make, before)
         training[name] = {**found.metadata["training"], "seconds": seconds}
         return found
 
@@ -194,8 +194,8 @@ class _Study:
 
     journal: Journal
     known: dict[str, dict[str, Any]]
-    material: Material
-    settings: Settings
+    image_set: ImageSet
+    settings: CacheSettings
     say: Callable[[str], None]
     tick: Tick
 
@@ -211,7 +211,7 @@ class _Study:
             missing = [one for one in networks if keys[one.name] not in self.known]
             if missing:
                 self.say(f"testing: {condition.group}")
-                for row in measured(missing, self.material, condition, seed, self.tick, device):
+                for row in measured(missing, self.image_set, condition, seed, self.tick, device):
                     self._keep(keys[row.attributor], {"row": asdict(row)})
         return [
             row_of(self.known[f"{condition.group}/{one.name}"]["row"])
@@ -224,7 +224,7 @@ class _Study:
         key = f"features/{network.name}"
         if key not in self.known:
             self.say("features: learned")
-            values, labels = learned_features(network, self.material, self.settings.device)
+            values, labels = learned_features(network, self.image_set, self.settings.device)
             found = features(LEARNED, values, labels, self.settings.seed)
             self._keep(key, {"features": asdict(found)})
         return features_of_record(self.known[key]["features"])
@@ -247,7 +247,7 @@ class _Study:
             found = open_set(
                 network,
                 source,
-                self.material,
+                self.image_set,
                 self.settings.seed,
                 self.tick,
                 self.settings.device,

@@ -13,8 +13,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from artfp.core.errors import UserError
 from artfp.data.pixels import to_unit
 from artfp.passive.attributors.bundle import load_attributor, save_attributor
-from artfp.passive.fitting.baselines import fit_baseline, pixels_of
-from artfp.passive.fitting.image_set import Material
+from artfp.passive.fitting.baselines import fit_baseline, stack_windows
+from artfp.passive.fitting.image_set import ImageSet
 
 NAMES, COUNT, SIDE = ("a", "b", "c"), 60, 10
 
@@ -29,18 +29,22 @@ def images(source: int, seed: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def material(material_of: Callable[..., Material]) -> Material:
-    return material_of({name: images(number, 1) for number, name in enumerate(NAMES)})
+def image_set(image_set_of: Callable[..., ImageSet]) -> ImageSet:
+    return image_set_of({name: images(number, 1) for number, name in enumerate(NAMES)})
 
 
-def test_pixels_are_those_of_the_files(material: Material) -> None:
+def test_pixels_are_those_of_the_files(image_set: ImageSet) -> None:
     expected = np.concatenate([images(number, 1) for number in range(3)]).transpose(0, 3, 1, 2)
-    assert (pixels_of(material).numpy() == expected).all()
+    assert (stack_windows(image_set).numpy() == expected).all()
 
 
-def test_held_out_figures_are_scikit_learns(material: Material) -> None:
-    found = fit_baseline(material, "nearest")
-    rows, labels, folds = pixels_of(material).flatten(1).numpy(), material.labels, material.folds
+def test_held_out_figures_are_scikit_learns(image_set: ImageSet) -> None:
+    found = fit_baseline(image_set, "nearest")
+    rows, labels, folds = (
+        stack_windows(image_set).flatten(1).numpy(),
+        image_set.labels,
+        image_set.folds,
+    )
     right = np.empty(len(labels), bool)
     for fold in np.unique(folds):
         own = folds == fold
@@ -51,8 +55,8 @@ def test_held_out_figures_are_scikit_learns(material: Material) -> None:
 
 
 @pytest.mark.parametrize("kind", ["nearest", "eigenface"])
-def test_a_folder_that_can_be_read_again(material: Material, kind: str, tmp_path: Path) -> None:
-    found = fit_baseline(material, kind, name="mine")
+def test_a_folder_that_can_be_read_again(image_set: ImageSet, kind: str, tmp_path: Path) -> None:
+    found = fit_baseline(image_set, kind, name="mine")
     assert found.attributor.name == "mine" and found.chosen == kind
     assert [sum(row) for row in found.validation.confusion] == [COUNT] * 3
     save_attributor(found.attributor, tmp_path)
@@ -68,8 +72,8 @@ def test_a_folder_that_can_be_read_again(material: Material, kind: str, tmp_path
     assert np.mean(shares) > 0.6
 
 
-def test_the_best_eigenfaces_are_kept(material: Material) -> None:
-    found = fit_baseline(material, "eigenface")
+def test_the_best_eigenfaces_are_kept(image_set: ImageSet) -> None:
+    found = fit_baseline(image_set, "eigenface")
     trials = found.extractors["eigenface"]
     assert {trial.what for trial in trials} == {
         f"{distance}, 22 components" for distance in ("euclidean", "mahalanobis")
@@ -78,12 +82,12 @@ def test_the_best_eigenfaces_are_kept(material: Material) -> None:
     assert trials[0].log_loss == found.ways[0].log_loss == found.validation.log_loss
     part = found.attributor.card()["parts"][0]
     assert trials[0].what == f"{part['distance']}, {part['components']} components"
-    asked = fit_baseline(material, "eigenface", components=5).extractors["eigenface"]
+    asked = fit_baseline(image_set, "eigenface", components=5).extractors["eigenface"]
     assert {trial.what.split(", ")[1] for trial in asked} == {"5 components"}
 
 
-def test_bad_input(material: Material) -> None:
+def test_bad_input(image_set: ImageSet) -> None:
     with pytest.raises(UserError, match="choose from nearest, eigenface"):
-        fit_baseline(material, "knn")
+        fit_baseline(image_set, "knn")
     with pytest.raises(UserError, match="found 23, expected 1 to 22"):
-        fit_baseline(material, "eigenface", components=23)
+        fit_baseline(image_set, "eigenface", components=23)

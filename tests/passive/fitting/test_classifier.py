@@ -18,57 +18,57 @@ from artfp.passive.attributors.bundle import load_attributor, save_attributor
 from artfp.passive.attributors.score_model import ScoreModel
 from artfp.passive.attributors.window import ALIGNED, WindowPolicy
 from artfp.passive.fitting.classifier import (
-    cross_fitted,
-    held_out_rows,
-    network_of,
-    perturbed,
-    side_for,
-    train,
+    choose_held_out,
+    cross_fit,
+    load_network,
+    network_side,
+    perturb_copies,
+    train_classifier,
 )
-from artfp.passive.fitting.image_set import Material
+from artfp.passive.fitting.image_set import ImageSet
 from artfp.passive.networks.classifier import ClassifierDesign
 from artfp.passive.training.classifier import Immunisation
 from artfp.passive.training.classifier_fit import AttributorTraining
-from artfp.passive.training.labelled import Labelled
+from artfp.passive.training.labelled import LabelledImages
 
 
 def test_side_for() -> None:
     for window, side in (((32, 32), 32), ((63, 90), 32), ((64, 300), 64), ((256, 256), 256)):
-        assert side_for(WindowPolicy(ALIGNED, window, window)) == side
+        assert network_side(WindowPolicy(ALIGNED, window, window)) == side
     with pytest.raises(UserError, match="images of 40x31 are too small: networks take 32"):
-        side_for(WindowPolicy(ALIGNED, (31, 40), (31, 40)))
+        network_side(WindowPolicy(ALIGNED, (31, 40), (31, 40)))
 
 
 @pytest.fixture(scope="module")
-def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
+def image_set(tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
     """Two sources, of 400 and of 80 images; those of the second are named as some of the first."""
     folder = tmp_path_factory.mktemp("sources")
     for name, count in (("many", 400), ("few", 80)):
         (folder / name).mkdir()
         for number in range(count):
             Image.new("RGB", (32, 32), (number % 256, 9, 9)).save(folder / name / f"{number}.png")
-    return Material(open_sources(folder))
+    return ImageSet(open_sources(folder))
 
 
-def test_held_out_rows(material: Material) -> None:
-    held = held_out_rows(material)
-    few, many = (held[material.labels == k] for k in range(2))
+def test_held_out_rows(image_set: ImageSet) -> None:
+    held = choose_held_out(image_set)
+    few, many = (held[image_set.labels == k] for k in range(2))
     assert few.sum() >= 0.4 * 80 and many.sum() >= 50  # half of the folds, for the smaller one
-    assert {fold for fold in material.folds[held]} == set(range(5))
-    assert not set(material.folds[held]) & set(material.folds[~held])
-    assert 0.4 < held_out_rows(material, 0.5).mean() < 0.6
+    assert {fold for fold in image_set.folds[held]} == set(range(5))
+    assert not set(image_set.folds[held]) & set(image_set.folds[~held])
+    assert 0.4 < choose_held_out(image_set, 0.5).mean() < 0.6
     for share in (0.0, 0.6, float("nan")):
         with pytest.raises(UserError, match="it must be from"):
-            held_out_rows(material, share)
+            choose_held_out(image_set, share)
 
 
-def test_a_share_is_enough_where_there_are_many(material: Material) -> None:
+def test_a_share_is_enough_where_there_are_many(image_set: ImageSet) -> None:
     class Many:
         sources = ("a", "b")
         labels = np.repeat([0, 1], 1000)
         folds = np.tile(np.arange(10), 200)
 
-    held = held_out_rows(Many())  # type: ignore[arg-type]
+    held = choose_held_out(Many())  # type: ignore[arg-type]
     assert set(Many.folds[held]) == {0, 1} and held.sum() == 400
 
 
@@ -76,7 +76,7 @@ def test_cross_fitting_against_a_loop() -> None:
     rng = np.random.default_rng(0)
     labels = rng.permutation(np.repeat(np.arange(3), 15))
     scores = rng.standard_normal((45, 3)) + np.eye(3)[labels]
-    logs, fits = cross_fitted(scores, labels)
+    logs, fits = cross_fit(scores, labels)
     row = 7
     turn = int((labels[:row] == labels[row]).sum()) % 5
     others = [
@@ -92,7 +92,7 @@ def test_copies_are_judged_by_models_without_their_originals() -> None:
     own = np.repeat(np.arange(2), 20)
     labels, states = np.tile(own, 2), np.repeat([0, 1], 40)
     scores = rng.standard_normal((80, 2)) + np.eye(2)[labels] * (1 + states[:, None])
-    logs, fits = cross_fitted(scores, labels, states)
+    logs, fits = cross_fit(scores, labels, states)
     others = [other for other in range(80) if (other % 20) % 5 != 3]
     model = ScoreModel.fit(scores[others], labels[others], states[others])
     for row in (23, 63):  # the fourth image of the second source, and its copy
@@ -100,17 +100,17 @@ def test_copies_are_judged_by_models_without_their_originals() -> None:
         assert np.allclose(fits[row], model.p_values(scores[[row]])[0])
 
 
-def planted(count: int, seed: int) -> Labelled:
+def planted(count: int, seed: int) -> LabelledImages:
     """Two sources at 32 px: noise, and a pattern in each."""
     rng = np.random.default_rng((5, seed))
     patterns = 14.0 * np.random.default_rng(0).standard_normal((2, 1, 3, 32, 32))
     labels = np.repeat([0, 1], count)
     x = 128.0 + 8.0 * rng.standard_normal((2 * count, 3, 32, 32)) + patterns[labels, 0]
     pixels = torch.from_numpy(x.round().clip(0, 255).astype(np.uint8))
-    return Labelled(pixels, torch.from_numpy(labels))
+    return LabelledImages(pixels, torch.from_numpy(labels))
 
 
-def _write(images: Labelled, folder: Path) -> None:
+def _write(images: LabelledImages, folder: Path) -> None:
     """As files, in a subfolder for each source."""
     for number, (image, label) in enumerate(zip(images.pixels, images.labels, strict=True)):
         (folder / str(int(label))).mkdir(parents=True, exist_ok=True)
@@ -128,7 +128,7 @@ def test_images_of_another_source_are_told_by_their_traits(tmp_path: Path) -> No
         mirror=False,
         trainer={"accelerator": "cpu", "devices": 1},
     )
-    found = train(Material(open_sources(tmp_path / "sources")), settings, share=0.5)
+    found = train_classifier(ImageSet(open_sources(tmp_path / "sources")), settings, share=0.5)
     assert found is not None
     save_attributor(found.attributor, tmp_path)
     attributor = load_attributor(tmp_path)
@@ -151,7 +151,7 @@ def test_images_of_another_source_are_told_by_their_traits(tmp_path: Path) -> No
 @pytest.mark.filterwarnings("ignore:.*GPU available but not used.*")
 def test_immunised_networks_are_calibrated_for_perturbed_images(tmp_path: Path) -> None:
     _write(planted(100, 0), tmp_path / "sources")
-    material = Material(open_sources(tmp_path / "sources"))
+    image_set = ImageSet(open_sources(tmp_path / "sources"))
     settings = AttributorTraining(
         tmp_path / "out",
         ClassifierDesign("compact", 32),
@@ -160,14 +160,14 @@ def test_immunised_networks_are_calibrated_for_perturbed_images(tmp_path: Path) 
         mirror=False,
         trainer={"accelerator": "cpu", "devices": 1},
     )
-    found = train(material, settings, share=0.5)
+    found = train_classifier(image_set, settings, share=0.5)
     assert found is not None
     model, facts = found.attributor.ood_model, found.attributor.metadata
     assert model is not None and found.attributor.model.means.shape[0] == 2
     assert model.means.shape[0] == 3 and facts["perturbed_validation"]["accuracy"] > 0.8
     fresh = planted(100, 1)
-    changed = perturbed(fresh, Immunisation(("noise", "jpeg")), 7)
-    again = perturbed(fresh, Immunisation(("noise", "jpeg")), 7)
+    changed = perturb_copies(fresh, Immunisation(("noise", "jpeg")), 7)
+    again = perturb_copies(fresh, Immunisation(("noise", "jpeg")), 7)
     assert torch.equal(changed.pixels, again.pixels)
     assert not torch.equal(changed.pixels, fresh.pixels)
     labels = fresh.labels.numpy()
@@ -187,4 +187,4 @@ def test_immunised_networks_are_calibrated_for_perturbed_images(tmp_path: Path) 
 
 def test_init_needs_an_attributor(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no attributor at"):
-        network_of(tmp_path, ("a", "b"))
+        load_network(tmp_path, ("a", "b"))

@@ -13,7 +13,12 @@ from PIL import Image
 from scipy import ndimage
 
 from artfp.data.sources import open_source
-from artfp.passive.fitting.leakage import FACTS, compare, examine, facts_of
+from artfp.passive.fitting.leakage import (
+    PROPERTIES,
+    compare_properties,
+    file_properties,
+    find_leakage,
+)
 
 Encode = Callable[..., bytes]
 
@@ -54,16 +59,18 @@ def pictures() -> list[np.ndarray]:
 
 
 def test_facts(encoded: Encode) -> None:
-    facts = facts_of(encoded(side=40, form="JPEG", quality=83, subsampling=1, progressive=True))
-    assert facts is not None and set(facts) == set(FACTS)
+    facts = file_properties(
+        encoded(side=40, form="JPEG", quality=83, subsampling=1, progressive=True)
+    )
+    assert facts is not None and set(facts) == set(PROPERTIES)
     assert facts["format"] == "JPEG" and facts["size"] == "40x40"
     assert facts["scale"] == "32 to 63 pixels" and facts["colour mode"] == "RGB"
     assert facts["JPEG quantisation"] == "quality 83" and facts["JPEG subsampling"] == "4:2:2"
     assert facts["JPEG scans"] == "progressive" and facts["metadata"] == "none"
     own = [[number + 1 for number in range(64)]] * 2
-    other = facts_of(encoded(form="JPEG", qtables=own))
+    other = file_properties(encoded(form="JPEG", qtables=own))
     assert other is not None and other["JPEG quantisation"].startswith("tables ")
-    gray = facts_of(encoded(mode="L", form="JPEG", quality=60))
+    gray = file_properties(encoded(mode="L", form="JPEG", quality=60))
     assert gray is not None and gray["JPEG quantisation"] == "quality 60"
     assert gray["JPEG subsampling"] == "gray" and gray["colour mode"] == "L"
 
@@ -71,44 +78,44 @@ def test_facts(encoded: Encode) -> None:
 def test_metadata_by_name(encoded: Encode) -> None:
     exif = Image.Exif()
     exif[0x010F] = "maker"
-    facts = facts_of(encoded(form="JPEG", exif=exif, icc_profile=b"x" * 140))
+    facts = file_properties(encoded(form="JPEG", exif=exif, icc_profile=b"x" * 140))
     assert facts is not None and facts["metadata"] == "EXIF Make, icc_profile"
 
 
 @pytest.mark.parametrize("data", [b"", b"\x89PNG\r\n\x1a\n", b"nothing"])
 def test_what_is_no_image(data: bytes) -> None:
-    assert facts_of(data) is None
+    assert file_properties(data) is None
 
 
 def test_equal_sources_pass(encoded: Encode) -> None:
-    known = {name: [facts_of(encoded(i)) for i in range(30)] for name in ("a", "b", "c")}
-    assert compare(known) == []  # type: ignore[arg-type]
+    known = {name: [file_properties(encoded(i)) for i in range(30)] for name in ("a", "b", "c")}
+    assert compare_properties(known) == []  # type: ignore[arg-type]
 
 
 def test_sizes_drawn_alike_pass() -> None:
     """Values that are rare in each source must not tell them apart."""
     rng = np.random.default_rng(3)
-    plain = dict.fromkeys(FACTS, "none")
+    plain = dict.fromkeys(PROPERTIES, "none")
     known = {
         name: [{**plain, "size": str(rng.integers(0, 40))} for _ in range(200)]
         for name in ("a", "b", "c", "d")
     }
-    assert compare(known) == []
+    assert compare_properties(known) == []
     # Even where hardly a value comes twice, as with metadata that hold a number.
     known = {
         name: [{**plain, "size": str(rng.integers(0, 5000))} for _ in range(200)]
         for name in ("a", "b")
     }
-    assert compare(known) == []
+    assert compare_properties(known) == []
 
 
 def test_what_tells_them_apart(encoded: Encode) -> None:
     known = {
-        "one": [facts_of(encoded(i, form="JPEG", quality=75)) for i in range(40)],
-        "two": [facts_of(encoded(i, form="JPEG", quality=95)) for i in range(40)],
-        "raw": [facts_of(encoded(i)) for i in range(40)],
+        "one": [file_properties(encoded(i, form="JPEG", quality=75)) for i in range(40)],
+        "two": [file_properties(encoded(i, form="JPEG", quality=95)) for i in range(40)],
+        "raw": [file_properties(encoded(i)) for i in range(40)],
     }
-    tables, form = compare(known)  # type: ignore[arg-type]
+    tables, form = compare_properties(known)  # type: ignore[arg-type]
     assert (tables.fact, tables.accuracy, tables.chance) == ("JPEG quantisation", 1.0, 1 / 3)
     assert tables.values["one"] == {"quality 75": 1.0} and tables.values["raw"] == {"none": 1.0}
     # Of the JPEG sources one is right for each image, a coin has to say which.
@@ -124,11 +131,11 @@ def test_jpeg_before_png(pictures: list[np.ndarray], tmp_path: Path) -> None:
             shown = pixels[::-1] if name == "other" else pixels
             shown = through_jpeg(shown, 90) if name == "was" else shown
             Image.fromarray(np.ascontiguousarray(shown)).save(tmp_path / name / f"{number}.png")
-    found = examine({name: open_source(tmp_path / name) for name in ("raw", "was")})
+    found = find_leakage({name: open_source(tmp_path / name) for name in ("raw", "was")})
     (only,) = found
     assert only.fact == "JPEG traces" and only.accuracy == 1.0
     assert "was: found 100%" in str(only) and "raw: none 100%" in str(only)
-    assert examine({name: open_source(tmp_path / name) for name in ("raw", "other")}) == []
+    assert find_leakage({name: open_source(tmp_path / name) for name in ("raw", "other")}) == []
 
 
 def test_jpeg_files_beside_what_was_jpeg(pictures: list[np.ndarray]) -> None:
@@ -138,28 +145,28 @@ def test_jpeg_files_beside_what_was_jpeg(pictures: list[np.ndarray]) -> None:
         for name, form in (("jpeg", "JPEG"), ("was", "PNG")):
             buffer = io.BytesIO()
             Image.fromarray(through_jpeg(pixels, 90)).save(buffer, form)
-            facts = facts_of(buffer.getvalue())
+            facts = file_properties(buffer.getvalue())
             assert facts is not None and facts["JPEG traces"] == "found"
             known[name].append(facts)
-    assert "JPEG traces" not in {finding.fact for finding in compare(known)}
+    assert "JPEG traces" not in {finding.fact for finding in compare_properties(known)}
 
 
 def test_a_share_is_found_and_measured() -> None:
     """Of `a` 80% are of another size: the best rule is right for .8 of a and all of b."""
-    plain = dict.fromkeys(FACTS, "none")
+    plain = dict.fromkeys(PROPERTIES, "none")
     known = {
         "a": [{**plain, "size": "big" if i % 5 else "small"} for i in range(500)],
         "b": [{**plain, "size": "small"} for i in range(100)],
     }
-    (found,) = compare(known)
+    (found,) = compare_properties(known)
     assert found.fact == "size" and found.accuracy == pytest.approx(0.9)
     assert 0.86 < found.low < 0.9
 
 
 def test_one_source_tells_nothing(encoded: Encode) -> None:
-    facts = facts_of(encoded())
+    facts = file_properties(encoded())
     assert facts is not None
-    assert compare({"a": [facts] * 9, "b": []}) == []
+    assert compare_properties({"a": [facts] * 9, "b": []}) == []
 
 
 def test_sources_on_disk(encoded: Encode, tmp_path: Path) -> None:
@@ -170,5 +177,5 @@ def test_sources_on_disk(encoded: Encode, tmp_path: Path) -> None:
             archive.writestr("bad.png", b"no image")
     seen: list[int] = []
     sources = {name: open_source(tmp_path / f"{name}.zip") for name in ("a", "b")}
-    (found,) = examine(sources, limit=15, tick=seen.append)
+    (found,) = find_leakage(sources, limit=15, tick=seen.append)
     assert found.fact == "size" and found.accuracy == 1.0 and sum(seen) == 30

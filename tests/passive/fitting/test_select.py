@@ -27,9 +27,19 @@ from artfp.passive.attributors.bundle import (
 )
 from artfp.passive.attributors.verdicts import NONE, DecisionRule, predict_group, predict_images
 from artfp.passive.fitting import select as attribute_fit
-from artfp.passive.fitting.cross_validation import correlate, discriminate
-from artfp.passive.fitting.image_set import Material
-from artfp.passive.fitting.select import FUSION, MATCHED_WAY, PLAIN_WAY, SPECTRA, Options, fit
+from artfp.passive.fitting.cross_validation import (
+    cross_validate_correlation,
+    cross_validate_spectrum,
+)
+from artfp.passive.fitting.image_set import ImageSet
+from artfp.passive.fitting.select import (
+    FUSION_METHOD,
+    MATCHED_METHOD,
+    PLAIN_METHOD,
+    SPECTRUM_METHOD,
+    FitOptions,
+    fit_methods,
+)
 from artfp.perturbations import PERTURBATIONS
 
 COUNT, SIDE = 3, 24
@@ -72,16 +82,16 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
 
 
 @pytest.fixture(scope="module")
-def material(folders: Folders) -> Iterator[Material]:
-    found = Material(folders)
+def image_set(folders: Folders) -> Iterator[ImageSet]:
+    found = ImageSet(folders)
     yield found
     found.close()
 
 
 @pytest.fixture(scope="module")
-def fitted(material: Material) -> FittedAttributor:
+def fitted(image_set: ImageSet) -> FittedAttributor:
     """By fusion, with the extractor given. Not to be changed."""
-    return fit(material, Options(extractor="gaussian:sigma=1")).attributor
+    return fit_methods(image_set, FitOptions(extractor="gaussian:sigma=1")).attributor
 
 
 @pytest.fixture
@@ -102,15 +112,15 @@ def accuracy(
     return float(np.mean(right))
 
 
-def test_all_ways_and_the_best(quick: None, material: Material) -> None:
+def test_all_ways_and_the_best(quick: None, image_set: ImageSet) -> None:
     seen: list[tuple[str, int]] = []
-    found = fit(material, name="mine", tick=lambda what, count: seen.append((what, count)))
+    found = fit_methods(image_set, name="mine", tick=lambda what, count: seen.append((what, count)))
     assert found.attributor.name == "mine" and isinstance(found.attributor, Attributor)
-    assert found.chosen == FUSION == found.ways[0].what
-    assert {trial.what for trial in found.ways} == {FUSION, MATCHED_WAY, SPECTRA}
-    assert [t.what for t in found.extractors[MATCHED_WAY]] == [
+    assert found.chosen == FUSION_METHOD == found.ways[0].what
+    assert {trial.what for trial in found.ways} == {FUSION_METHOD, MATCHED_METHOD, SPECTRUM_METHOD}
+    assert [t.what for t in found.extractors[MATCHED_METHOD]] == [
         "gaussian:sigma=1", "gaussian:sigma=0.3"]  # fmt: skip
-    assert {t.what for t in found.extractors[SPECTRA]} == {"image, hann", "image, none"}
+    assert {t.what for t in found.extractors[SPECTRUM_METHOD]} == {"image, hann", "image, none"}
     losses = [trial.log_loss for trial in found.ways]
     assert losses == sorted(losses)
     # Held out figures are those of other images.
@@ -121,39 +131,41 @@ def test_all_ways_and_the_best(quick: None, material: Material) -> None:
     assert sum(count for _, count in seen) > 0
 
 
-def test_plain_correlation_is_marras(material: Material) -> None:
-    found = fit(material, Options(way=PLAIN_WAY, extractor="gaussian:sigma=1"))
+def test_plain_correlation_is_marras(image_set: ImageSet) -> None:
+    found = fit_methods(image_set, FitOptions(way=PLAIN_METHOD, extractor="gaussian:sigma=1"))
     (part,) = found.attributor.parts
-    assert [trial.what for trial in found.ways] == [PLAIN_WAY]
+    assert [trial.what for trial in found.ways] == [PLAIN_METHOD]
     plain = accuracy(part)
     assert found.ways[0].largest == pytest.approx(plain, abs=0.1)
-    better = fit(material, Options(way=MATCHED_WAY, extractor="gaussian:sigma=1"))
+    better = fit_methods(image_set, FitOptions(way=MATCHED_METHOD, extractor="gaussian:sigma=1"))
     assert accuracy(better.attributor.parts[0]) >= plain
     assert better.ways[0].log_loss < found.ways[0].log_loss
 
 
-def test_scores_are_held_out(material: Material, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_are_held_out(image_set: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of sources without any difference they are right by chance alone."""
-    labels = material.labels.copy()
+    labels = image_set.labels.copy()
     rng = np.random.default_rng(0)
-    mixed = Material.__new__(Material)
-    mixed.__dict__ = {**material.__dict__, "labels": np.sort(labels)}
+    mixed = ImageSet.__new__(ImageSet)
+    mixed.__dict__ = {**image_set.__dict__, "labels": np.sort(labels)}
     order = rng.permutation(len(labels))
-    original = material.batches
+    original = image_set.batches
 
     def shuffled(
         rows: np.ndarray, device: str = "cpu"
     ) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
         for part, x in original(rows, device):
             other = order[part]
-            pixels = [material._spool[i] for i in other]
+            pixels = [image_set._spool[i] for i in other]
             yield part, to_unit(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)) + 0 * x
 
     monkeypatch.setattr(mixed, "batches", shuffled)
     nothing = lambda what, count: None  # noqa: E731
-    _, scores = correlate(mixed, attribute_fit.MATCHED_FILTER, "gaussian:sigma=1", "cpu", nothing)
+    _, scores = cross_validate_correlation(
+        mixed, attribute_fit.MATCHED_FILTER, "gaussian:sigma=1", "cpu", nothing
+    )
     assert (scores.argmax(1) == mixed.labels).mean() < 0.5
-    _, scores = discriminate(mixed, "image, hann", "cpu", nothing)
+    _, scores = cross_validate_spectrum(mixed, "image, hann", "cpu", nothing)
     assert (scores.argmax(1) == mixed.labels).mean() < 0.5
 
 
@@ -178,9 +190,9 @@ def test_crops_by_search_and_by_spectrum(folders: Folders) -> None:
 
     found = {}
     for policy in ("shift", "spectrum"):
-        material = Material(folders, policy=policy, window=20)
-        found[policy] = fit(material, Options(extractor="gaussian:sigma=1")).attributor
-        material.close()
+        image_set = ImageSet(folders, policy=policy, window=20)
+        found[policy] = fit_methods(image_set, FitOptions(extractor="gaussian:sigma=1")).attributor
+        image_set.close()
     assert accuracy(found["shift"], cut=cut) > accuracy(found["spectrum"], cut=cut) > 0.4
     assert [part.name for part in found["spectrum"].parts] == ["spectrum"]
     # Whole images are cut to the window as well.
@@ -195,17 +207,17 @@ def recompressed(x: torch.Tensor, quality: float = 85.0) -> torch.Tensor:
     return to_unit(PERTURBATIONS["jpeg"].true(pixels, quality, torch.Generator()))
 
 
-def test_copies_come_after_their_originals(folders: Folders, material: Material) -> None:
-    both, again, other = (Material(folders, recompress=True, seed=seed) for seed in (0, 0, 1))
-    assert len(both) == 2 * len(material) and both.states.tolist() == [0, 1] * len(material)
-    for mine, plain in ((both.labels, material.labels), (both.folds, material.folds),
-                        (both.offsets, material.offsets)):  # fmt: skip
+def test_copies_come_after_their_originals(folders: Folders, image_set: ImageSet) -> None:
+    both, again, other = (ImageSet(folders, recompress=True, seed=seed) for seed in (0, 0, 1))
+    assert len(both) == 2 * len(image_set) and both.states.tolist() == [0, 1] * len(image_set)
+    for mine, plain in ((both.labels, image_set.labels), (both.folds, image_set.folds),
+                        (both.offsets, image_set.offsets)):  # fmt: skip
         assert (mine[::2] == plain).all() and (mine[1::2] == plain).all()
-    few = 2 * material.few(50)
+    few = 2 * image_set.few(50)
     assert both.few(50).tolist() == sorted([*few, *(few + 1)])
     drawn = []
     for row in range(0, 120, 2):
-        assert (both._spool[row] == material._spool[row // 2]).all()
+        assert (both._spool[row] == image_set._spool[row // 2]).all()
         copy = both._spool[row + 1]
         coded = []
         for quality in range(75, 101):
@@ -236,9 +248,9 @@ def test_recompressed_copies_make_it_robust(stronger: Folders, policy: str) -> N
     window = None if policy == "aligned" else 20
     found = {}
     for both in (False, True):
-        material = Material(stronger, policy=policy, window=window, recompress=both)
-        found[both] = fit(material, Options(extractor="gaussian:sigma=1"))
-        material.close()
+        image_set = ImageSet(stronger, policy=policy, window=window, recompress=both)
+        found[both] = fit_methods(image_set, FitOptions(extractor="gaussian:sigma=1"))
+        image_set.close()
     x = torch.cat([to_unit(images(k, 40, 5, strength=3.0)) for k in range(COUNT)])
     truth, figures = np.repeat(np.arange(COUNT), 40), {}
     for both, each in found.items():
@@ -311,14 +323,14 @@ def test_damaged_files(fitted: FittedAttributor, tmp_path: Path) -> None:
         load_attributor(tmp_path / "none")
 
 
-def test_images_of_one_name_stay_together(material: Material) -> None:
-    folds = material.folds.reshape(COUNT, 80)
+def test_images_of_one_name_stay_together(image_set: ImageSet) -> None:
+    folds = image_set.folds.reshape(COUNT, 80)
     assert (folds == folds[0]).all() and len(np.unique(folds)) == 10
     # Also where the images were drawn by their names, as other parts of the program draw.
     fractions = [hash_fraction(f"0 {number:03}.png") for number in range(80)]
     drawn = folds[0][np.array(fractions) < 0.5]
     assert len(np.unique(drawn)) > 7
-    assert len(material.few(50)) == 120 and len(material.few(80)) == len(material) == 240
+    assert len(image_set.few(50)) == 120 and len(image_set.few(80)) == len(image_set) == 240
 
 
 def test_several_sizes(tmp_path: Path) -> None:
@@ -328,24 +340,24 @@ def test_several_sizes(tmp_path: Path) -> None:
     Image.new("RGB", (9, 9)).save(tmp_path / "a" / "small.png")
     (tmp_path / "b" / "no.png").write_bytes(b"nothing")
     sources = {name: open_source(tmp_path / name) for name in ("a", "b")}
-    material = Material(sources)
-    assert material.policy.kind == "spectrum" and material.policy.window == (SIDE, SIDE)
-    assert dict(material.sizes["a"]) == {"24x24": 50, "9x9": 1}
-    assert material.codecs["a"]["PNG"] == 50 and len(material) == 100
-    (small, broken) = material.failed
+    image_set = ImageSet(sources)
+    assert image_set.policy.kind == "spectrum" and image_set.policy.window == (SIDE, SIDE)
+    assert dict(image_set.sizes["a"]) == {"24x24": 50, "9x9": 1}
+    assert image_set.codecs["a"]["PNG"] == 50 and len(image_set) == 100
+    (small, broken) = image_set.failed
     assert small[0] == "a/small.png" and "9x9 is smaller than 24x24" in small[1]
     assert broken[0] == "b/no.png"
     with pytest.raises(UserError, match="the policy is spectrum, which excludes matched"):
-        fit(material, Options(way=MATCHED_WAY))
+        fit_methods(image_set, FitOptions(way=MATCHED_METHOD))
     with pytest.raises(UserError, match="of 30 images can be used, a source takes 40"):
-        Material(sources, limit=30)
+        ImageSet(sources, limit=30)
 
 
 def test_refused_options() -> None:
     with pytest.raises(UserError, match="way 'best': choose from plain, matched"):
-        Options(way="best")
+        FitOptions(way="best")
     with pytest.raises(UserError, match="did you mean wavelet"):
-        Options(extractor="wavelt")
+        FitOptions(extractor="wavelt")
 
 
 def test_a_fitted_attributor_checks_its_parts(fitted: FittedAttributor) -> None:

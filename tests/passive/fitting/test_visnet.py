@@ -14,12 +14,17 @@ from PIL import Image
 from artfp.data.pixels import to_unit
 from artfp.passive.attributors.bundle import load_attributor, save_attributor
 from artfp.passive.attributors.visnet import VisNetAttributor
-from artfp.passive.fitting.image_set import Material
-from artfp.passive.fitting.visnet import EXAMPLES, Evidence, evidence, fit_visnet
+from artfp.passive.fitting.image_set import ImageSet
+from artfp.passive.fitting.visnet import EXAMPLES_PER_SOURCE, Evidence, collect_evidence, fit_visnet
 from artfp.passive.networks.visnet import VisNet
-from artfp.passive.training.labelled import Labelled
-from artfp.passive.training.visnet_fit import VisNetTraining
-from artfp.passive.visnet_report import plot_images, plot_models, plot_responses, responses_csv
+from artfp.passive.training.labelled import LabelledImages
+from artfp.passive.training.visnet import VisNetTraining
+from artfp.passive.visnet_report import (
+    plot_image_fingerprints,
+    plot_responses,
+    plot_source_fingerprints,
+    responses_csv,
+)
 
 NAMES, COUNT, SIDE = ("a", "b"), 60, 32
 
@@ -32,15 +37,15 @@ def images(source: int, seed: int, count: int = COUNT) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def material(material_of: Callable[..., Material]) -> Material:
-    return material_of({name: images(number, 1) for number, name in enumerate(NAMES)})
+def image_set(image_set_of: Callable[..., ImageSet]) -> ImageSet:
+    return image_set_of({name: images(number, 1) for number, name in enumerate(NAMES)})
 
 
 @pytest.fixture(scope="module")
 def seen() -> Evidence:
     """Of an untrained network."""
     network, pixels = untrained()
-    return evidence(network, ("a", "b", "c"), Labelled(pixels, torch.arange(18) % 3))
+    return collect_evidence(network, ("a", "b", "c"), LabelledImages(pixels, torch.arange(18) % 3))
 
 
 def untrained() -> tuple[VisNet, torch.Tensor]:
@@ -52,12 +57,12 @@ def untrained() -> tuple[VisNet, torch.Tensor]:
     return network, pixels
 
 
-def test_an_attributor_that_can_be_read_again(material: Material, tmp_path: Path) -> None:
+def test_an_attributor_that_can_be_read_again(image_set: ImageSet, tmp_path: Path) -> None:
     settings = VisNetTraining(
         tmp_path, width=2, max_steps=25, batch_size=8,
         trainer={"accelerator": "cpu"},
     )  # fmt: skip
-    found, seen = fit_visnet(material, settings, name="mine")
+    found, seen = fit_visnet(image_set, settings, name="mine")
     training = found.attributor.metadata["training"]
     assert training["images"] + training["held_out"] == 2 * COUNT and training["steps"] == 25
     assert found.validation.accuracy > 0.9 and seen.sources == NAMES
@@ -77,13 +82,13 @@ def test_responses_add_up_to_mean_scores(seen: Evidence) -> None:
     for k in range(3):
         torch.testing.assert_close(seen.scores[k], scores[k::3].mean(0), atol=1e-3, rtol=1e-3)
     assert seen.models.mean(0).abs().max() < 1e-6
-    assert seen.examples.shape == seen.fingerprints.shape == (3, EXAMPLES, 3, SIDE, SIDE)
+    assert seen.examples.shape == seen.fingerprints.shape == (3, EXAMPLES_PER_SOURCE, 3, SIDE, SIDE)
 
 
 def test_pictures_and_table(seen: Evidence) -> None:
     for png in (
-        plot_models(seen.sources, seen.models),
-        plot_images(seen.sources, seen.examples, seen.fingerprints),
+        plot_source_fingerprints(seen.sources, seen.models),
+        plot_image_fingerprints(seen.sources, seen.examples, seen.fingerprints),
         plot_responses(seen.sources, seen.responses),
     ):
         picture = Image.open(io.BytesIO(png))

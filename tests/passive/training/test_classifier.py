@@ -19,15 +19,14 @@ from artfp.core.errors import UserError
 from artfp.data.pixels import to_unit
 from artfp.passive.networks.classifier import ClassifierDesign
 from artfp.passive.training.classifier import (
-    AVERAGE,
+    EMA_DECAY,
     IMMUNITIES,
     RECIPES,
-    AttributorModule,
-    Balanced,
+    ClassifierModule,
     Immunisation,
 )
 from artfp.passive.training.classifier_fit import AttributorTraining, train_network
-from artfp.passive.training.labelled import Labelled
+from artfp.passive.training.labelled import BalancedBatches, LabelledImages
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*GPU available but not used.*"),
@@ -38,7 +37,7 @@ SIDE, SOURCES = 32, ("a", "b", "c")
 Make = Callable[..., AttributorTraining]
 
 
-def images(each: int, seed: int) -> Labelled:
+def images(each: int, seed: int) -> LabelledImages:
     """Ramps with noise and a pattern of 2 grey levels, one for each source; 8-bit."""
     rng = np.random.default_rng((7, seed))
     parts, labels = [], []
@@ -48,7 +47,9 @@ def images(each: int, seed: int) -> Labelled:
         noise = 3.0 * rng.standard_normal((each, 3, SIDE, SIDE))
         parts.append((ramp + pattern + noise).round().clip(0, 255))
         labels += [k] * each
-    return Labelled(torch.from_numpy(np.concatenate(parts)).to(torch.uint8), torch.tensor(labels))
+    return LabelledImages(
+        torch.from_numpy(np.concatenate(parts)).to(torch.uint8), torch.tensor(labels)
+    )
 
 
 @pytest.fixture
@@ -147,17 +148,17 @@ def test_average_against_a_loop(settings: Make) -> None:
         torch.manual_seed(4)
         mean += ClassifierDesign("compact", SIDE).build(3).head.weight.detach().double()
     for step, weight in enumerate(seen, 1):
-        decay = min(AVERAGE, step / (step + 9))
+        decay = min(EMA_DECAY, step / (step + 9))
         mean = decay * mean + (1 - decay) * weight
     assert torch.allclose(done.network.head.weight.double(), mean, atol=1e-6)
     assert not torch.allclose(seen[-1], mean, atol=1e-4)
 
 
 def test_published_recipe() -> None:
-    module = AttributorModule(ClassifierDesign("published", SIDE).build(2), RECIPES["published"])
+    module = ClassifierModule(ClassifierDesign("published", SIDE).build(2), RECIPES["published"])
     (group,) = module.configure_optimizers().param_groups
     assert (group["lr"], group["betas"], group["weight_decay"]) == (1e-3, (0.0, 0.99), 0.0)
-    assert AVERAGE == 0.999
+    assert EMA_DECAY == 0.999
 
 
 def test_batches_are_balanced_and_shared_by_processes() -> None:
@@ -165,7 +166,7 @@ def test_batches_are_balanced_and_shared_by_processes() -> None:
     pixels = torch.arange(15, dtype=torch.uint8).view(15, 1, 1, 1).expand(15, 3, 1, 1)
 
     def rows(count: int, **place: int) -> list[list[int]]:
-        stream = islice(Balanced(pixels, labels, 6, 1, **place), count)
+        stream = islice(BalancedBatches(pixels, labels, 6, 1, **place), count)
         return [x[:, 0, 0, 0].tolist() for x, y in stream if torch.equal(labels[x[:, 0, 0, 0]
                 .long()], y)]  # fmt: skip
 
@@ -184,16 +185,16 @@ def test_mirroring_and_immunity_depend_on_seed_and_step() -> None:
     network = ClassifierDesign("compact", SIDE).build(2)
     x = to_unit(images(4, 3).pixels)
     recipe = RECIPES["compact"]
-    plain = AttributorModule(network, recipe, mirror=False)
+    plain = ClassifierModule(network, recipe, mirror=False)
     assert torch.equal(plain.varied(x), x)
-    mirrored = AttributorModule(network, recipe, seed=1).varied(x)
+    mirrored = ClassifierModule(network, recipe, seed=1).varied(x)
     flipped = [torch.equal(one, other.flip(-1)) for one, other in zip(mirrored, x, strict=True)]
     kept = [torch.equal(one, other) for one, other in zip(mirrored, x, strict=True)]
     assert any(flipped) and any(kept)
     assert all(a != b for a, b in zip(flipped, kept, strict=True))
-    immune = AttributorModule(network, recipe, immunity=Immunisation(["blur"]), seed=1)
+    immune = ClassifierModule(network, recipe, immunity=Immunisation(["blur"]), seed=1)
     assert torch.equal(immune.varied(x), immune.varied(x))
-    again = AttributorModule(network, recipe, immunity=Immunisation(["blur"]), seed=2)
+    again = ClassifierModule(network, recipe, immunity=Immunisation(["blur"]), seed=2)
     assert not torch.equal(immune.varied(x), again.varied(x))
 
 

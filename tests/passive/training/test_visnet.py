@@ -13,14 +13,20 @@ from artfp.core.errors import UserError
 from artfp.data.pixels import to_unit
 from artfp.nn.random_inputs import RandomInputs
 from artfp.passive.networks.visnet import VisNet
-from artfp.passive.training.labelled import Labelled
-from artfp.passive.training.visnet import VisNetRecipe, critic_loss, network_losses
-from artfp.passive.training.visnet_fit import VisNetTraining, stretched, train_visnet
+from artfp.passive.training.labelled import LabelledImages
+from artfp.passive.training.visnet import (
+    VisNetRecipe,
+    VisNetTraining,
+    critic_loss,
+    stretch_contrast,
+    train_visnet,
+    visnet_losses,
+)
 
 SIDE, SOURCES = 16, ("a", "b", "c")
 
 
-def planted(count: int, seed: int) -> Labelled:
+def planted(count: int, seed: int) -> LabelledImages:
     """Ramps of any direction with noise, and the pattern of each source."""
     random = np.random.default_rng(seed)
     patterns = 6.0 * np.random.default_rng(7).standard_normal((3, 3, SIDE, SIDE))
@@ -30,7 +36,7 @@ def planted(count: int, seed: int) -> Labelled:
     ramps = down * line[:, None] + across * line
     noise = 4.0 * random.standard_normal((count, 3, SIDE, SIDE))
     pixels = (128 + ramps + noise + patterns[labels]).round().clip(0, 255).astype(np.uint8)
-    return Labelled(torch.from_numpy(pixels), torch.from_numpy(labels))
+    return LabelledImages(torch.from_numpy(pixels), torch.from_numpy(labels))
 
 
 def settings(folder: Path, steps: int, **more: object) -> VisNetTraining:
@@ -57,7 +63,7 @@ def test_losses_of_the_network_by_hand() -> None:
     network, critic, x = VisNet(3, SIDE, 2), Linear(), torch.rand(6, 3, SIDE, SIDE)
     nn.init.normal_(network.fingerprints, std=0.05)  # they are 0 at first
     labels = torch.tensor([0, 1, 2, 2, 1, 1])
-    found = network_losses(network, critic, x, labels)  # type: ignore[arg-type]
+    found = visnet_losses(network, critic, x, labels)  # type: ignore[arg-type]
     images = 2.0 * x.double().numpy() - 1.0
     given = found.reconstructed.detach().double().numpy()
     models = network.fingerprints.detach().double().numpy()
@@ -137,7 +143,7 @@ def test_bad_input(tmp_path: Path) -> None:
 
 def test_fingerprints_are_stretched_to_three_deviations() -> None:
     x = 1e-3 * torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) + 5.0
-    shown = stretched(x)
+    shown = stretch_contrast(x)
     assert shown.mean((1, 2, 3)).sub(0.5).abs().max() < 1e-3
     torch.testing.assert_close(shown.std((1, 2, 3)), torch.full((2,), 1 / 6), atol=3e-3, rtol=0)
-    assert torch.equal(stretched(torch.zeros(1, 3, 4, 4)), torch.full((1, 3, 4, 4), 0.5))
+    assert torch.equal(stretch_contrast(torch.zeros(1, 3, 4, 4)), torch.full((1, 3, 4, 4), 0.5))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from artfp.passive.roc import Scores
+from artfp.passive.roc import CorrelationScores
 from artfp.passive_studies.marra2019.dependence import RUN, SAME, dependence, difference
 
 FACTS = {
@@ -26,10 +26,10 @@ NOISE, IMAGES = 0.1, 200
 
 
 @pytest.fixture
-def scores() -> Scores:
+def scores() -> CorrelationScores:
     rng = np.random.default_rng(0)
     values = tuple(MEANS[i] + NOISE * rng.standard_normal((IMAGES, 4)) for i in range(4))
-    return Scores(tuple(FACTS), values)
+    return CorrelationScores(tuple(FACTS), values)
 
 
 def test_what_differs() -> None:
@@ -38,7 +38,7 @@ def test_what_differs() -> None:
     assert difference(FACTS["b2"], FACTS["a0"]) == "model, data"
 
 
-def test_kinds_of_pairs_and_their_means(scores: Scores) -> None:
+def test_kinds_of_pairs_and_their_means(scores: CorrelationScores) -> None:
     found = dependence(scores, FACTS)
     assert [each.differ for each in found] == [SAME, RUN, "model", "data", "model, data"]
     assert [len(each.pairs) for each in found] == [4, 2, 4, 2, 4]
@@ -48,7 +48,7 @@ def test_kinds_of_pairs_and_their_means(scores: Scores) -> None:
     assert found[1].pairs["a1", "a0"] == pytest.approx(scores.values[1][:, 0].mean())
 
 
-def test_intervals_are_those_of_means_of_so_many_images(scores: Scores) -> None:
+def test_intervals_are_those_of_means_of_so_many_images(scores: CorrelationScores) -> None:
     for each in dependence(scores, FACTS):
         # All pairs here are independent: the noise of each score is its own.
         expected = 2 * 1.96 * NOISE / np.sqrt(IMAGES * len(each.pairs))
@@ -59,7 +59,7 @@ def test_intervals_are_those_of_means_of_so_many_images(scores: Scores) -> None:
 def test_pairs_that_share_images_are_drawn_together() -> None:
     """Scores of an image with two fingerprints that are one: the interval is no narrower."""
     column = np.random.default_rng(1).standard_normal((50, 1))
-    scores = Scores(
+    scores = CorrelationScores(
         ("a", "b", "c"), (np.repeat(column, 3, axis=1), np.zeros((9, 3)), np.zeros((9, 3)))
     )
     facts = {name: {"model": name} for name in "abc"}
@@ -69,7 +69,7 @@ def test_pairs_that_share_images_are_drawn_together() -> None:
     assert other.high - other.low == pytest.approx(2 * 1.96 * column.std() / 50**0.5 / 3, rel=0.15)
 
 
-def test_only_sources_with_facts_take_part(scores: Scores) -> None:
+def test_only_sources_with_facts_take_part(scores: CorrelationScores) -> None:
     found = dependence(scores, {name: FACTS[name] for name in ("a0", "b0")})
     assert [(each.differ, len(each.pairs)) for each in found] == [(SAME, 2), ("model", 2)]
     for wrong in ({"a0": FACTS["a0"]}, {**FACTS, "other": {"model": "c"}}):

@@ -6,22 +6,22 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from artfp.passive.roc import Scores
+from artfp.passive.roc import CorrelationScores
 from artfp.passive_studies.marra2019.passive_real import real_against
 
 NAMES = ("dcgan", "photos", "progan", "real")
 
 
 @pytest.fixture
-def scores() -> Scores:
+def scores() -> CorrelationScores:
     rng = np.random.default_rng(0)
     own = 0.05 * np.eye(4)
     own[1, 1] = own[3, 3] = 0.5  # that real images correlate with their own is not to count
     values = tuple(rng.normal(own[i], 0.03, (30 + i, 4)) for i in range(4))
-    return Scores(NAMES, values)
+    return CorrelationScores(NAMES, values)
 
 
-def test_largest_correlation_with_any_generator(scores: Scores) -> None:
+def test_largest_correlation_with_any_generator(scores: CorrelationScores) -> None:
     found = real_against(scores, ["real", "photos"])
     v = scores.values
     real = np.concatenate([v[1], v[3]])
@@ -39,12 +39,14 @@ def test_largest_correlation_with_any_generator(scores: Scores) -> None:
     assert without is not None and without.value == pytest.approx(unseen)
 
 
-def test_a_single_generator_has_no_others(scores: Scores) -> None:
+def test_a_single_generator_has_no_others(scores: CorrelationScores) -> None:
     found = real_against(scores, ["real", "photos", "progan"])
     assert found.unknown(0) is None and found.known().positives == 30
 
 
 @pytest.mark.parametrize("real", [[], ["camera"], list(NAMES)])
-def test_no_real_source_no_generator_or_no_such_name(scores: Scores, real: list[str]) -> None:
+def test_no_real_source_no_generator_or_no_such_name(
+    scores: CorrelationScores, real: list[str]
+) -> None:
     with pytest.raises(ValueError, match="real sources"):
         real_against(scores, real)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from artfp.data.tables import csv_table, markdown_table, round_significant
-from artfp.passive.roc import Accuracy, Scores
+from artfp.passive.roc import Accuracy, CorrelationScores
 from artfp.passive_studies.marra2019.dependence import RUN, SAME, Kind
 from artfp.passive_studies.marra2019.energy import block_means, energy_of
 from artfp.passive_studies.marra2019.passive_lines import plot_accuracy, plot_energy
@@ -48,12 +48,12 @@ def inked(data: bytes) -> float:
     return float((picture(data) < 250).any(-1).mean())
 
 
-def scores(sources: int) -> Scores:
+def scores(sources: int) -> CorrelationScores:
     rng = np.random.default_rng(0)
     values = tuple(
         rng.normal(0.1 * np.eye(sources)[i], 0.05, (40, sources)) for i in range(sources)
     )
-    return Scores(tuple(f"source {i}" for i in range(sources)), values)
+    return CorrelationScores(tuple(f"source {i}" for i in range(sources)), values)
 
 
 def test_amplified_about_its_mean() -> None:

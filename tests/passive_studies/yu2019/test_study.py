@@ -22,8 +22,8 @@ from artfp.passive.attributors.bundle import FittedAttributor
 from artfp.passive.attributors.classifier import NetworkAttributor
 from artfp.passive.attributors.score_model import ScoreModel, Values
 from artfp.passive.attributors.window import ALIGNED, WindowPolicy
-from artfp.passive.fitting.cache import Settings, kept
-from artfp.passive.fitting.image_set import Material
+from artfp.passive.fitting.cache import CacheSettings, cached_attributor
+from artfp.passive.fitting.image_set import ImageSet
 from artfp.passive.networks.classifier import ClassifierDesign
 from artfp.passive_studies.yu2019.measure import (
     conditions,
@@ -64,7 +64,7 @@ def coloured(sources: tuple[str, ...], name: str = "colour") -> FittedAttributor
 
 
 @pytest.fixture(scope="module")
-def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
+def image_set(tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
     """Images of a colour each; the last two of `red` are blue."""
     folder = tmp_path_factory.mktemp("colours")
     rng = np.random.default_rng(4)
@@ -76,7 +76,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
             pixels[:, :, ("red", "green", "blue").index(shown)] += 76
             image = Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8))
             image.save(folder / name / f"{number:02}.png")
-    return Material(open_sources(folder), least=8)
+    return ImageSet(open_sources(folder), least=8)
 
 
 def test_what_is_tested() -> None:
@@ -84,8 +84,8 @@ def test_what_is_tested() -> None:
         "identity", "relight", "random_crop", "blur", "jpeg", "noise", "combination"]  # fmt: skip
 
 
-def test_rows(material: Material) -> None:
-    (row,) = measured([coloured(NAMES)], material, Condition(), 0, lambda what, images: None)
+def test_rows(image_set: ImageSet) -> None:
+    (row,) = measured([coloured(NAMES)], image_set, Condition(), 0, lambda what, images: None)
     assert row.confusion == ((12, 0, 0), (0, 12, 0), (2, 0, 10))
     assert row.likeliest == (12, 12, 10) and sum(row.rejected) < 8
     assert row.accuracy.overall == row.likeliest_accuracy.overall == 34 / 36
@@ -93,9 +93,9 @@ def test_rows(material: Material) -> None:
     assert row_of(json.loads(json.dumps(asdict(row)))) == row
 
 
-def test_open_set(material: Material) -> None:
+def test_open_set(image_set: ImageSet) -> None:
     one = coloured(("blue", "green"))
-    found = open_set(one, "red", material, 0, lambda what, images: None)
+    found = open_set(one, "red", image_set, 0, lambda what, images: None)
     assert len(found.known) == 24 and len(found.unknown) == EACH
     assert found.accuracy == 1.0 and found.rejected[0] < 0.3
     # Ten of the unknown are red, which is neither; two are blue, which is known.
@@ -110,7 +110,7 @@ def test_open_set(material: Material) -> None:
     assert open_set_of(json.loads(json.dumps(asdict(found)))) == found
 
 
-def test_features(material: Material) -> None:
+def test_features(image_set: ImageSet) -> None:
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1], 40)
     values = rng.standard_normal((80, 5)) + 4.0 * labels[:, None]
@@ -120,19 +120,19 @@ def test_features(material: Material) -> None:
     assert features_of_record(json.loads(json.dumps(asdict(found)))) == found
 
 
-def test_learned_features_against_the_network(material: Material) -> None:
+def test_learned_features_against_the_network(image_set: ImageSet) -> None:
     network = ClassifierDesign("compact", SIDE).build(3)
     part = NetworkAttributor(NAMES, network)
     policy = WindowPolicy(ALIGNED, (SIDE, SIDE), (SIDE, SIDE))
     model = ScoreModel.fit(np.random.default_rng(0).standard_normal((30, 3)), np.arange(30) % 3)
     attributor = FittedAttributor("net", [part], model, policy)
-    values, labels = learned_features(attributor, material)
+    values, labels = learned_features(attributor, image_set)
     assert labels.tolist() != sorted(labels) and np.bincount(labels).tolist() == [12] * 3
-    x = next(material.batches(np.array([int(np.flatnonzero(material.labels == 1)[0])])))[1]
+    x = next(image_set.batches(np.array([int(np.flatnonzero(image_set.labels == 1)[0])])))[1]
     expected = network.features(x).numpy()
     assert np.isclose(values[labels == 1], expected, rtol=1e-4, atol=1e-5).all(1).sum() == 1
     with pytest.raises(ValueError, match="colour is not a network"):
-        learned_features(coloured(NAMES), material)
+        learned_features(coloured(NAMES), image_set)
 
 
 def test_kept_attributors_are_not_made_again(tmp_path: Path) -> None:
@@ -148,9 +148,9 @@ def test_kept_attributors_are_not_made_again(tmp_path: Path) -> None:
 
         return make
 
-    first, seconds = kept(tmp_path / "first", maker("first"))
-    again, same = kept(tmp_path / "first", maker("again"))
-    _, longer = kept(tmp_path / "second", maker("second"), tmp_path / "first")
+    first, seconds = cached_attributor(tmp_path / "first", maker("first"))
+    again, same = cached_attributor(tmp_path / "first", maker("again"))
+    _, longer = cached_attributor(tmp_path / "second", maker("second"), tmp_path / "first")
     assert made == ["first", "second"] and seconds == same < longer
     x = to_unit(Tensor(np.random.default_rng(0).integers(0, 256, (2, 3, SIDE, SIDE))))
     assert again.name == first.name == "first"
@@ -170,4 +170,4 @@ def test_settings_that_no_training_takes(
     more: dict[str, object], said: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=said):
-        Settings(tmp_path, **more)  # type: ignore[arg-type]
+        CacheSettings(tmp_path, **more)  # type: ignore[arg-type]

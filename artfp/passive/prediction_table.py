@@ -20,7 +20,7 @@ from artfp.passive.attributors.verdicts import (
     GroupPrediction,
     SourcePrediction,
 )
-from artfp.passive.predict import Attributed
+from artfp.passive.predict import AttributedImages
 
 COLUMNS = (
     "name",
@@ -39,7 +39,7 @@ SHOWN = 20
 """Images in the table on the console, at most."""
 
 
-def rows_of(found: Attributed) -> list[dict[str, Any]]:
+def prediction_rows(found: AttributedImages) -> list[dict[str, Any]]:
     """Images by name with their judgements, or with the reason why there is none."""
     rows: list[dict[str, Any]] = [
         {"name": name, "width": size[1], "height": size[0], **asdict(judgement), "error": None}
@@ -53,26 +53,26 @@ def rows_of(found: Attributed) -> list[dict[str, Any]]:
     return ordered
 
 
-def judgements_csv(found: Attributed) -> str:
+def predictions_csv(found: AttributedImages) -> str:
     """A line for each image."""
-    lines = [csv_line(row[column] for column in COLUMNS) for row in rows_of(found)]
+    lines = [csv_line(row[column] for column in COLUMNS) for row in prediction_rows(found)]
     return csv_line(COLUMNS) + "".join(lines)
 
 
-def judgements_json(
-    found: Attributed, group: GroupPrediction | None, about: Mapping[str, Any]
+def predictions_json(
+    found: AttributedImages, group: GroupPrediction | None, about: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What was asked, each image, and the judgement of all together, as JSON values."""
     return {
         "software": f"artfp {__version__}",
         **about,
-        "verdicts": verdicts_of(found),
+        "verdicts": count_verdicts(found),
         "together": None if group is None else round_significant(asdict(group)),
-        "images": rows_of(found),
+        "images": prediction_rows(found),
     }
 
 
-def verdicts_of(found: Attributed) -> dict[str, int]:
+def count_verdicts(found: AttributedImages) -> dict[str, int]:
     """How many images have which source or other verdict, the most first."""
     counts: dict[str, int] = {}
     for each in found.judgements:
@@ -81,7 +81,7 @@ def verdicts_of(found: Attributed) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: -item[1]))
 
 
-def judgements_table(found: Attributed) -> Table:
+def predictions_table(found: AttributedImages) -> Table:
     """The first images for the console."""
     table = Table(box=SIMPLE_HEAD)
     table.add_column("image", overflow="fold")
@@ -95,7 +95,7 @@ def judgements_table(found: Attributed) -> Table:
     return table
 
 
-def in_words(group: GroupPrediction, rules: DecisionRule) -> str:
+def describe_group(group: GroupPrediction, rules: DecisionRule) -> str:
     """The judgement of images of one source, with what it rests on."""
     if group.verdict == NONE:
         said = (
