@@ -10,7 +10,7 @@ its AUC on 16 photographs and six units of the Dresden database is .971 for inne
 columns, which go to a CSV file beside the JSON, see `extras.py`. CPU time is of one thread.
 
 Sixteen photographs are few: mind the intervals, and that the best of many rows was chosen on them.
-`interval_if_pairs_were_independent` is that of `artfp.stats.auc`, which knows nothing of pairs
+`interval_if_pairs_were_independent` is that of `artfp.stats.intervals`, which knows nothing of pairs
 that share a photograph.
 """  # noqa: E501
 
@@ -37,7 +37,7 @@ from artfp.data.subset import Subset
 from artfp.passive.residuals import Extractor, load_extractor
 from artfp.passive.residuals.estimate import estimate_fingerprint
 from artfp.passive.residuals.prnu import pce
-from artfp.stats.auc import auc_interval
+from artfp.stats.intervals import auc_interval
 
 RESAMPLES = 500
 

@@ -43,7 +43,7 @@ from artfp.passive_studies.clustering.cluster import Settings, agreement, divide
 from artfp.passive_studies.clustering.fusion import fuse
 from artfp.passive_studies.clustering.similarity import directions, of_patterns, of_spectra
 from artfp.passive_studies.clustering.study import gathered
-from artfp.stats.auc import auc
+from artfp.stats.intervals import auc
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]

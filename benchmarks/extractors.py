@@ -35,7 +35,7 @@ from artfp.passive.residuals import Extractor, load_extractor
 from artfp.passive.residuals.estimate import estimate_fingerprint
 from artfp.passive.residuals.prnu import clean_residuals, compare_residuals, reference_patterns
 from artfp.passive.residuals.settings import PrnuSettings
-from artfp.stats.auc import auc
+from artfp.stats.intervals import auc
 
 EXTRACTORS = (
     "gaussian:sigma=0.5",

@@ -38,7 +38,7 @@ from artfp.passive.residuals.prnu import (
 )
 from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint, correlation
 from artfp.passive.residuals.settings import PrnuSettings
-from artfp.stats.auc import auc
+from artfp.stats.intervals import auc
 
 Array = NDArray[np.float64]
 

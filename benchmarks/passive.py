@@ -61,7 +61,7 @@ from artfp.passive.fitting.image_set import FOLDS, MIN_IMAGES, ImageSet
 from artfp.passive.fitting.leakage import find_leakage
 from artfp.passive.fitting.select import EXTRACTORS, SELECTION
 from artfp.passive.roc import Accuracy, CorrelationScores, pairwise_auc
-from artfp.stats.auc import auc
+from artfp.stats.intervals import auc
 
 Values = NDArray[np.float64]
 Row = dict[str, Any]

@@ -53,7 +53,7 @@ from artfp.data.sources import open_source
 from artfp.data.subset import limit_images
 from artfp.passive.residuals import Extractor, load_extractor
 from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint, correlation
-from artfp.stats.auc import auc
+from artfp.stats.intervals import auc
 
 BATCH = 64
 

@@ -46,7 +46,7 @@ from artfp.passive_studies.localisation.study import (
     pixel_map,
     windowed_correlation,
 )
-from artfp.stats.auc import auc
+from artfp.stats.intervals import auc
 
 LEAST, MOST = 0.05, 0.25
 """Share of an image that a splice covers."""

@@ -18,8 +18,8 @@ from artfp.passive.attributors.bundle import FittedAttributor
 from artfp.passive.attributors.score_model import Values
 from artfp.robustness.proactive import read_logits
 from artfp.stats import log_p_value
+from artfp.stats.pooling import clip_logits
 from artfp.stats.sign_tails import log_tail_hoeffding
-from artfp.stats.soft import clip_logits
 from artfp.watermark import Decoder
 
 LEVEL = 1e-3

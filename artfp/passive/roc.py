@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from artfp.stats.auc import auc, auc_interval
-from artfp.stats.intervals import clopper_pearson
+from artfp.stats.intervals import auc, auc_interval, clopper_pearson
 
 Values = NDArray[np.float64]
 

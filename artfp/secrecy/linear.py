@@ -18,7 +18,7 @@ from torch import Tensor
 from artfp.nn.blocks import (
     high_pass,
 )
-from artfp.stats.auc import auc
+from artfp.stats.intervals import auc
 
 Array = NDArray[np.float32]
 Scorer = Callable[[Tensor], NDArray[np.float64]]

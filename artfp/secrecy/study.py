@@ -41,7 +41,7 @@ from artfp.secrecy.linear import (
     spectrum_discriminant,
 )
 from artfp.secrecy.steganalyser import train_steganalyser
-from artfp.stats.auc import auc, auc_interval
+from artfp.stats.intervals import auc, auc_interval
 from artfp.watermark import Encoder
 from artfp.watermark.measure import network_input
 from artfp.watermark.networks.base import add_residual

@@ -21,8 +21,7 @@ from numpy.typing import ArrayLike
 
 from artfp.stats.binomial import log_p_inverted, log_p_value
 from artfp.stats.formatting import format_odds, format_p
-from artfp.stats.multiple_testing import Prevalence, check_level, correct
-from artfp.stats.odds import log_posterior_odds_bound
+from artfp.stats.multiple_testing import Prevalence, check_level, check_log_p, correct
 from artfp.stats.pooling import SourceEvidence
 from artfp.stats.power import power_majority, power_one_image, power_soft
 
@@ -249,3 +248,28 @@ def _of(tests: int) -> str:
 def _rounded(power: float) -> str:
     """A probability rounded down to two places, so that "at least" holds."""
     return f"{math.floor(power * 100) / 100:g}"
+
+
+def log_bayes_factor_bound(log_p: float) -> float:
+    """Natural log of the largest Bayes factor for presence: -1 - log p - log(-log p), at least 0.
+
+    0, for a factor of 1, where p is 1/e or more: such a p-value speaks for nothing.
+
+    Raises:
+        ValueError: `log_p` is above 0, infinite or not a number.
+    """
+    value = float(check_log_p(log_p))
+    return -1.0 - value - math.log(-value) if value < -1.0 else 0.0
+
+
+def log_posterior_odds_bound(log_p: float, prior: float) -> float:
+    """Natural log of the largest odds that the key is there, given p and a prior probability.
+
+    Odds of presence are at most this; odds of absence, its negative, at least. With several keys,
+    `prior` is that of any of them, and `log_p` the corrected one.
+
+    Raises:
+        ValueError: as `log_bayes_factor_bound`; `prior` not in 0 < prior < 1.
+    """
+    check_level(prior, "prior")
+    return math.log(prior) - math.log1p(-prior) + log_bayes_factor_bound(log_p)

@@ -18,7 +18,7 @@ from artfp.passive.roc import (
     pooled_auc,
     roc_curve,
 )
-from artfp.stats.auc import auc_interval
+from artfp.stats.intervals import auc_interval
 
 
 @pytest.fixture

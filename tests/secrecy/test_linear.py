@@ -18,7 +18,7 @@ from artfp.secrecy.linear import (
     mean_residual,
     spectrum_discriminant,
 )
-from artfp.stats.auc import auc
+from artfp.stats.intervals import auc
 
 Attacker = Callable[[tuple[Tensor, Tensor], tuple[Tensor, Tensor]], Scorer]
 ATTACKERS: list[Attacker] = [mean_residual, linear_discriminant, spectrum_discriminant]

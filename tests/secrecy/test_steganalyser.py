@@ -8,7 +8,7 @@ from torch import Tensor
 
 from artfp.secrecy.network import Steganalyser
 from artfp.secrecy.steganalyser import SteganalyserTraining, train_steganalyser
-from artfp.stats.auc import auc
+from artfp.stats.intervals import auc
 
 
 def images(count: int, seed: int) -> Tensor:

@@ -1,9 +1,9 @@
 from .database import Damaged as Damaged
+from .entry import Added as Added
 from .entry import Entry as Entry
+from .entry import Search as Search
+from .entry import State as State
 from .export import export_lines as export_lines
 from .export import import_lines as import_lines
 from .export import read_lines as read_lines
-from .results import Added as Added
-from .results import Search as Search
-from .results import State as State
 from .store import Registry as Registry

@@ -168,3 +168,36 @@ def _check_commitment(entry: Entry) -> None:
         said, found = getattr(commitment, name), getattr(entry, name)
         if said != found and not (name == "decoder" and said is None):
             raise UserError(f"commitment is to {name} {said!r}, but the entry says {found!r}")
+
+
+@dataclass(frozen=True)
+class State:
+    """What a registry holds: the number of entries, and the digest over all of them."""
+
+    entries: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Added:
+    """What became of entries: how many are new, were there already, and were left out."""
+
+    new: int
+    known: int
+    left_out: int
+
+
+@dataclass(frozen=True)
+class Search:
+    """The K entries nearest to each of N words: the nearest first, equally near ones by age.
+
+    `matches` (N, K) counts agreeing bits, and `entries[i][j]` is what has `matches[i, j]` of them.
+    `compared` is the number of entries with this number of bits, all of which were compared: what a
+    p-value of one comparison is to be corrected for, as in
+    `evidence.correct(evidence.log_p_value(found.matches, found.bits), keys=found.compared)`.
+    """
+
+    bits: int
+    compared: int
+    matches: NDArray[np.int64]
+    entries: list[list[Entry]]

@@ -17,8 +17,7 @@ from artfp.core.errors import UserError
 from artfp.data.files import AnyPath, new_file, warn_if_shared
 from artfp.ownership.commitment import Commitment, commitment_text
 from artfp.ownership.key import check_bits
-from artfp.ownership.registry.entry import Entry, checked
-from artfp.ownership.registry.results import Added
+from artfp.ownership.registry.entry import Added, Entry, checked
 from artfp.ownership.registry.store import Registry
 
 __all__ = ["export_lines", "import_lines", "read_lines"]

@@ -37,9 +37,8 @@ from artfp.ownership.registry.database import (
     refuse_file,
     seal,
 )
-from artfp.ownership.registry.entry import Entry, checked
+from artfp.ownership.registry.entry import Added, Entry, Search, State, checked
 from artfp.ownership.registry.nearest import Nearest, lanes
-from artfp.ownership.registry.results import Added, Search, State
 
 __all__ = ["Registry"]
 

@@ -18,7 +18,7 @@ from artfp.data.reading import Failed, LoadedImage, UpperLeft, read_images, stac
 from artfp.data.sources import ImageSource
 from artfp.passive.residuals.extractor import Extractor
 from artfp.passive_studies.clustering.fusion import Fused
-from artfp.stats.auc import auc
+from artfp.stats.intervals import auc
 
 MOST_VALUES = 1 << 29
 """Values of all residuals together, at most (2 GiB)."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from artfp.core.errors import UserError
-from artfp.stats.auc import auc
+from artfp.stats.intervals import auc
 
 __all__ = ["Detection", "best_threshold", "detection", "pixel_map", "windowed_correlation"]
 

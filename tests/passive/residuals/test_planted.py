@@ -8,7 +8,7 @@ import torch
 from scipy.stats import norm
 
 from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint, correlation
-from artfp.stats.auc import auc
+from artfp.stats.intervals import auc
 
 SHAPE = (3, 24, 24)
 VALUES = 3 * 24 * 24

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from artfp.stats.auc import auc, auc_interval
+from artfp.stats.intervals import auc, auc_interval
 
 
 @pytest.mark.parametrize("seed", range(4))
