@@ -24,31 +24,22 @@ from artfp.data.predict_module import ImageBatch, PredictionData
 from artfp.data.sources import ImageSource, open_source
 from artfp.metrics.perceptual import load_effnet, normalise_for_effnet
 
-__all__ = [
-    "EFFNET_SIDE",
-    "EffnetFeatures",
-    "FeatureNetwork",
-    "ImageFeatures",
-    "extract_features",
-    "features_of",
-]
-
 EFFNET_SIDE = 128
-"""Pixels a side to which EfficientNet-Lite0 gets every image: antialiased bicubic interpolation in
-8 bits, whatever its shape. For images of 32 px that is four times their side."""
+"""Side in pixels to which every image is resized for EfficientNet-Lite0, whatever its shape: by
+antialiased bicubic interpolation in 8 bits. For images of 32 px that is four times their side."""
 
 
 class FeatureNetwork(nn.Module):
-    """What turns 8-bit images (N, 3, H, W) into features (N, D); in evaluation mode, frozen."""
+    """Network from 8-bit images (N, 3, H, W) to features (N, D); in evaluation mode, frozen."""
 
     side: int | None = None
-    """Pixels a side to which images are resized for it; None: it takes any size."""
+    """Side in pixels to which images are resized for it; None: any size."""
     names: tuple[str, str]
-    """What the Frechet and the kernel distance in these features are called."""
+    """Names of the Frechet and the kernel distance in these features."""
 
 
 class EffnetFeatures(FeatureNetwork):
-    """EfficientNet-Lite0 up to its global average: 1280 features, all in [0, 6].
+    """EfficientNet-Lite0 up to its global average pooling: 1280 features, all in [0, 6].
 
     Raises UserError: the extra `features` is not installed, or its weights cannot be read.
     """
@@ -62,23 +53,26 @@ class EffnetFeatures(FeatureNetwork):
         self.eval().requires_grad_(False)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Features (N, 1280) of images (N, 3, H, W), uint8, of the side SIDE."""
+        """Return features (N, 1280) of images (N, 3, H, W), uint8, of the side SIDE."""
         features: Tensor = self.network.extract_features(normalise_for_effnet(to_unit(pixels)))
         return features.mean(dim=(2, 3))
 
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """Features of the images of a source that could be read."""
+    """Features of the images of a source that could be read.
+
+    Args:
+        values: Features (N, D), in the order of the names.
+        names: Names of these N images.
+        failed: Name and reason of each other image.
+        sizes: Number of images of each (height, width).
+    """
 
     values: NDArray[np.float64]
-    """(N, D), in the order of the names."""
     names: list[str]
-    """(N,), of these images."""
     failed: list[tuple[str, str]]
-    """Names and reasons of the others."""
     sizes: Counter[tuple[int, int]]
-    """How many images have which (height, width)."""
 
 
 @torch.inference_mode()
@@ -93,12 +87,36 @@ def extract_features(
     limit: int | None = None,
     tick: Callable[[int], None] | None = None,
 ) -> ImageFeatures:
-    """Features of all images of a source, or a place that `open_source` takes.
+    """Extract the features of all images of a source.
 
-    Args: `network`, EffnetFeatures by default; `image_resolution`, cut the centre square of each
-    image and resize it to this side first, as training does; `limit`, the first so many images by
-    name; `tick` is called with the number of images done, batch for batch.
-    Raises UserError: the source cannot be opened, or fewer than two of its images can be read.
+    Args:
+        source: The source, or a place that `open_source` takes.
+        network: Network of the features; `EffnetFeatures` by default.
+        image_resolution: Cut the centre square of each image and resize it to this side first, as
+            training does.
+        batch_size: Images that the network sees at once.
+        num_workers: Loader processes; None: as many as CPUs.
+        device: Device of the network.
+        limit: Number of images, at most, the first by name.
+        tick: Function that is called with the number of images done, batch for batch.
+
+    Returns:
+        The features.
+
+    Raises:
+        UserError: the source cannot be opened, or fewer than two of its images can be read.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> class MeanColour(FeatureNetwork):
+        ...     def forward(self, pixels):
+        ...         return pixels.float().mean(dim=(2, 3))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("a.png", "b.png"):
+        ...         Image.new("RGB", (8, 8), (10, 20, 30)).save(Path(folder, name))
+        ...     extract_features(folder, MeanColour(), num_workers=0).values.tolist()
+        [[10.0, 20.0, 30.0], [10.0, 20.0, 30.0]]
     """
     if not isinstance(source, ImageSource):
         source = open_source(source)
@@ -140,36 +158,8 @@ def extract_features(
     return ImageFeatures(stacked, [source.names[position] for position in order], failed, sizes)
 
 
-def features_of(
-    source: ImageSource | str | Path,
-    network: FeatureNetwork | None = None,
-    *,
-    image_resolution: int | None = None,
-    batch_size: int = 32,
-    num_workers: int | None = None,
-    device: torch.device | str = "cpu",
-    limit: int | None = None,
-) -> NDArray[np.float64]:
-    """Features (N, D) of all images of a source; the arguments are those of `extract_features`.
-
-    Raises UserError: as `extract_features`, or an image cannot be read.
-    """
-    found = extract_features(
-        source,
-        network,
-        image_resolution=image_resolution,
-        batch_size=batch_size,
-        num_workers=num_workers,
-        device=device,
-        limit=limit,
-    )
-    for name, reason in found.failed:
-        raise UserError(f"{name}: {reason}")
-    return found.values
-
-
 def _stacks(batch: ImageBatch, resized: bool) -> Iterator[tuple[list[int], Tensor]]:
-    """Slots with an image, and images (N, 3, H, W) of one size, the first of which are theirs.
+    """Yield slots with an image, and images (N, 3, H, W) of one size that begin with theirs.
 
     Resized images keep their padding, so that each batch is computed in the same shape.
     """
@@ -188,6 +178,6 @@ def _stacks(batch: ImageBatch, resized: bool) -> Iterator[tuple[list[int], Tenso
 
 
 def _pixels(batch: ImageBatch, slot: int) -> Tensor:
-    """The image of a slot at its own size, (3, H, W); an image of one pixel is the small one."""
+    """Return the image (3, H, W) of a slot at its own size; one of one pixel is the small one."""
     full = batch.full[slot]
     return batch.small[slot] if full is None else torch.from_numpy(full).permute(2, 0, 1)

@@ -1,4 +1,4 @@
-"""Distances between two sets of images, from their features, with intervals.
+"""Frechet and kernel distance of two sets of images, from their features, with intervals.
 
 Frechet distance (Heusel et al. 2017, arXiv 1706.08500, eq. 6): of two Gaussians with the means and
 covariances of the sets, squared. Its estimate is too large by about a constant over the number of
@@ -28,31 +28,27 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, stats
 
-__all__ = [
-    "MIN_IMAGES_PER_FEATURE",
-    "DistanceComparison",
-    "DistanceContrast",
-    "DistanceEstimate",
-    "compare_distances",
-    "frechet_distance",
-    "frechet_distance_limit",
-    "kernel_distance",
-]
-
 MIN_IMAGES_PER_FEATURE = 4
-"""Images of the smaller set for each feature, at least, for `frechet_distance_limit`."""
+"""Least number of images of the smaller set for each feature in `frechet_distance_limit`."""
 
 Array = NDArray[np.float64]
 
 _LEVELS = ((1, 2.0), (2, -1.0))
-"""Into how many parts the sets are cut, and the weight of the mean over the parts."""
+"""Number of parts that the sets are cut into, and the weight of the mean over the parts."""
 _BLOCK = 1 << 24
-"""Entries of a kernel matrix that are in memory at once."""
+"""Number of entries of a kernel matrix that are in memory at once."""
 
 
 @dataclass(frozen=True)
 class DistanceEstimate:
-    """A number with its standard error and interval; these are nan where images are too few."""
+    """A number with its standard error and interval; these are nan where images are too few.
+
+    Args:
+        value: The number.
+        error: Standard error.
+        low: Low end of the interval.
+        high: High end of the interval.
+    """
 
     value: float
     error: float
@@ -62,10 +58,14 @@ class DistanceEstimate:
 
 @dataclass(frozen=True)
 class DistanceContrast:
-    """The distances of a and of b to one real set; a minus b; a over b.
+    """Distances of a and of b to one real set, and how they differ.
 
-    The ratio's interval is Fieller's (1954); None where it would be unbounded, since b's distance
-    may be 0.
+    Args:
+        a: Distance of a.
+        b: Distance of b.
+        difference: a minus b.
+        ratio: a over b, with Fieller's interval (1954); None where that is unbounded, since b's
+            distance may be 0.
     """
 
     a: DistanceEstimate
@@ -76,8 +76,14 @@ class DistanceContrast:
 
 @dataclass(frozen=True)
 class DistanceComparison:
-    """All distances of a and b to one real set; `limit` is None with too few (see
-    `frechet_distance_limit`)."""
+    """All distances of a and b to one real set.
+
+    Args:
+        frechet: Frechet distances.
+        kernel: Kernel distances.
+        limit: Frechet distances as if images were infinite; None with too few images, see
+            `frechet_distance_limit`.
+    """
 
     frechet: DistanceContrast
     kernel: DistanceContrast
@@ -85,12 +91,26 @@ class DistanceComparison:
 
 
 def frechet_distance(x: Array, y: Array, confidence: float = 0.95) -> DistanceEstimate:
-    """Frechet distance, squared, of features (N, D) and (M, D); any N and M from 2 on.
+    """Return the squared Frechet distance of two sets of features.
 
     The interval is for the mean of what N and M images give, bias and all. Where N or M is at most
     about D that bias is a large part, and the interval is somewhat too wide.
 
-    Raises ValueError: not two matrices of equal width, fewer than two rows, not finite.
+    Args:
+        x: Features (N, D), N at least 2.
+        y: Features (M, D), M at least 2.
+        confidence: Confidence level of the interval.
+
+    Returns:
+        The distance, with its interval.
+
+    Raises:
+        ValueError: not two matrices of equal width, fewer than two rows, not finite.
+
+    Example:
+        >>> x = np.random.default_rng(0).standard_normal((500, 2))
+        >>> round(frechet_distance(x, x + 1.0).value, 3)
+        2.0
     """
     return _estimate(_frechet(*_checked(x, y)), confidence)
 
@@ -98,23 +118,52 @@ def frechet_distance(x: Array, y: Array, confidence: float = 0.95) -> DistanceEs
 def frechet_distance_limit(
     x: Array, y: Array, confidence: float = 0.95, seed: int = 0
 ) -> DistanceEstimate:
-    """Frechet distance of features (N, D) and (M, D) as if N and M were infinite.
+    """Return the Frechet distance of two sets of features as if they were infinite.
 
     Chong and Forsyth's FID_infinity for both sets at once: a line in 1/N through the distance of
     the whole sets and the mean distance of their halves, cut at random. The line is straight from
     about N = 4 D on, for features that fill their D dimensions; of fewer images the result would
     still be too large, and its interval would not know it. It can fall below 0.
 
-    Raises ValueError: as `frechet_distance`, or fewer than MIN_IMAGES_PER_FEATURE times D rows.
+    Args:
+        x: Features (N, D), N at least `MIN_IMAGES_PER_FEATURE` times D.
+        y: Features (M, D), M likewise.
+        confidence: Confidence level of the interval.
+        seed: Seed of the halves.
+
+    Returns:
+        The distance, with its interval.
+
+    Raises:
+        ValueError: as `frechet_distance`, or too few rows.
+
+    Example:
+        >>> x, y = np.random.default_rng(0).standard_normal((2, 500, 2))
+        >>> abs(frechet_distance_limit(x, y).value) < 0.02
+        True
     """
     x, y = _checked(x, y)
     return _estimate(_limit(*_checked(x, y, MIN_IMAGES_PER_FEATURE * x.shape[1]), seed), confidence)
 
 
 def kernel_distance(x: Array, y: Array, confidence: float = 0.95) -> DistanceEstimate:
-    """Kernel distance of features (N, D) and (M, D); 0 on average for sets of one distribution.
+    """Return the kernel distance of two sets of features; 0 on average for one distribution.
 
-    Raises ValueError: as `frechet_distance`.
+    Args:
+        x: Features (N, D).
+        y: Features (M, D).
+        confidence: Confidence level of the interval.
+
+    Returns:
+        The distance, with its interval.
+
+    Raises:
+        ValueError: as `frechet_distance`.
+
+    Example:
+        >>> x, y = np.random.default_rng(0).standard_normal((2, 500, 2))
+        >>> abs(kernel_distance(x, y).value) < 0.02
+        True
     """
     return _estimate(_kernel(*_checked(x, y)), confidence)
 
@@ -122,45 +171,61 @@ def kernel_distance(x: Array, y: Array, confidence: float = 0.95) -> DistanceEst
 def compare_distances(
     real: Array, a: Array, b: Array, confidence: float = 0.95, seed: int = 0
 ) -> DistanceComparison:
-    """Distances of features a (N, D) and b (M, D) to real ones (R, D), and their differences.
+    """Compare the distances of two sets of features to a real one.
 
     Where N and M differ, the Frechet distances use equally many rows of both, at equal distances,
-    since their bias depends on the number. That a and b are independent is taken for granted;
-    if they come from the same latents, the intervals of the differences are too wide.
+    since their bias depends on the number. a and b are assumed to be independent; if they come from
+    the same latents, the intervals of the differences are too wide.
 
-    Raises ValueError: as `frechet_distance`.
+    Args:
+        real: Features (R, D) of real images.
+        a: Features (N, D).
+        b: Features (M, D).
+        confidence: Confidence level of the intervals.
+        seed: Seed of `frechet_distance_limit`.
+
+    Returns:
+        All distances and their differences.
+
+    Raises:
+        ValueError: as `frechet_distance`.
+
+    Example:
+        >>> real, a, b = np.random.default_rng(0).standard_normal((3, 200, 2))
+        >>> compare_distances(real, a + 1.0, b).frechet.difference.low > 0.0
+        True
     """
     a, b = _checked(a, b)
     real, _ = _checked(real, a)
     count = min(len(a), len(b))
     fewer = tuple(rows[np.arange(count) * len(rows) // count] for rows in (a, b))
 
-    def versus(
+    def contrast(
         statistic: Callable[[Array, Array], _Linear], pair: Sequence[Array]
     ) -> DistanceContrast:
-        return _versus(statistic(real, pair[0]), statistic(real, pair[1]), confidence)
+        return _contrast(statistic(real, pair[0]), statistic(real, pair[1]), confidence)
 
     limited = min(count, len(real)) >= MIN_IMAGES_PER_FEATURE * real.shape[1]
     return DistanceComparison(
-        frechet=versus(_frechet, fewer),
-        kernel=versus(_kernel, (a, b)),
-        limit=versus(lambda x, y: _limit(x, y, seed), fewer) if limited else None,
+        frechet=contrast(_frechet, fewer),
+        kernel=contrast(_kernel, (a, b)),
+        limit=contrast(lambda x, y: _limit(x, y, seed), fewer) if limited else None,
     )
 
 
 @dataclass(frozen=True)
 class _Linear:
-    """A statistic of some sets: its value and the influence of each image of each set."""
+    """Statistic of some sets: its value and the influence of each image of each set."""
 
     value: float
     influences: tuple[Array, ...]
 
     def error(self) -> float:
-        """The standard error."""
+        """Return the standard error."""
         return float(np.sqrt(sum(each.var(ddof=1) / len(each) for each in self.influences)))
 
     def quantile(self, confidence: float) -> float:
-        """Standard errors in half an interval: Student's t, by the smallest set."""
+        """Return the standard errors in half an interval: Student's t, by the smallest set."""
         if not 0.0 < confidence < 1.0:
             raise ValueError(f"confidence is {confidence}; it must lie between 0 and 1")
         fewest = min(map(len, self.influences))
@@ -172,8 +237,8 @@ def _estimate(found: _Linear, confidence: float) -> DistanceEstimate:
     return DistanceEstimate(found.value, error, found.value - half, found.value + half)
 
 
-def _versus(a: _Linear, b: _Linear, confidence: float) -> DistanceContrast:
-    """Both statistics are of (real, own); the real set is the same."""
+def _contrast(a: _Linear, b: _Linear, confidence: float) -> DistanceContrast:
+    """Contrast two statistics of (real, own) with the same real set."""
 
     def combined(value: float, slope_a: float, slope_b: float) -> _Linear:
         real = slope_a * a.influences[0] + slope_b * b.influences[0]
@@ -209,7 +274,7 @@ def _ratio(
 
 
 def _frechet(x: Array, y: Array) -> _Linear:
-    """Frechet distance, and its derivative by each image's share of its set.
+    """Frechet distance, and its derivative by each image's weight in its set.
 
     With centred features X = P L sqrt(N - 1), P's columns orthonormal, the covariance is L'L, and
     the trace of (S1^(1/2) S2 S1^(1/2))^(1/2) is the sum of the singular values s of L1 L2' = UsV'.
@@ -218,17 +283,17 @@ def _frechet(x: Array, y: Array) -> _Linear:
     """
     (mean_x, p, left), (mean_y, q, right) = _factors(x), _factors(y)
     u, s, vt = linalg.svd(left @ right.T, full_matrices=False, check_finite=False)
-    apart = mean_x - mean_y
-    spread = float((left**2).sum() + (right**2).sum())
-    value = float(apart @ apart) + spread - 2.0 * float(s.sum())
+    shift = mean_x - mean_y
+    traces = float((left**2).sum() + (right**2).sum())  # of both covariances
+    value = float(shift @ shift) + traces - 2.0 * float(s.sum())
 
     def influence(rows: Array, p: Array | None, u: Array, direction: Array) -> Array:
         rotated = u if p is None else p @ u
         own = 2.0 * (rows @ direction) + (rows**2).sum(axis=1)
         return np.asarray(own - len(rows) * (rotated**2 @ s))
 
-    of_x = influence(x - mean_x, p, u, apart)
-    return _Linear(max(value, 0.0), (of_x, influence(y - mean_y, q, vt.T, -apart)))
+    of_x = influence(x - mean_x, p, u, shift)
+    return _Linear(max(value, 0.0), (of_x, influence(y - mean_y, q, vt.T, -shift)))
 
 
 def _factors(x: Array) -> tuple[Array, Array | None, Array]:
@@ -242,7 +307,7 @@ def _factors(x: Array) -> tuple[Array, Array | None, Array]:
 
 
 def _limit(x: Array, y: Array, seed: int) -> _Linear:
-    """The weighted sum over the levels of the mean distance of the parts.
+    """Weighted sum over the levels of the mean distance of the parts.
 
     An image of N, in one of k parts, has N/k images beside it there, and the part has weight 1/k in
     the mean: its influence on the mean is that on its part.
@@ -261,7 +326,7 @@ def _limit(x: Array, y: Array, seed: int) -> _Linear:
 
 
 def _kernel(x: Array, y: Array) -> _Linear:
-    """The unbiased estimate over all pairs; each image's influence by leaving it out."""
+    """Unbiased estimate over all pairs; each image's influence is that of leaving it out."""
     n, m = len(x), len(y)
     xx, yy = _row_sums(x, x) - _cubic(x, x), _row_sums(y, y) - _cubic(y, y)
     xy, yx = _row_sums(x, y), _row_sums(y, x)
@@ -296,7 +361,7 @@ def _cubic(x: Array, y: Array) -> Array:
 
 
 def _checked(x: Array, y: Array, least: int = 2) -> tuple[Array, Array]:
-    """Both as float64, or ValueError."""
+    """Return both as float64, or raise ValueError."""
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
         raise ValueError(f"features of shapes {x.shape} and {y.shape}; expected (N, D) and (M, D)")

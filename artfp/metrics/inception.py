@@ -1,4 +1,4 @@
-"""Inception-v3 of the published FID, from a file of weights that the user gives.
+"""Inception-v3 of the published FID, from a file of weights that the user provides.
 
 torch-fidelity (Apache-2.0; the extra `fid`) holds the network with TensorFlow's resizing and reads
 the weights converted from TensorFlow's: `weights-inception-2015-12-05-6726825d.pth` of its release
@@ -21,16 +21,18 @@ from torch import Tensor, nn
 from artfp.core.errors import UserError
 from artfp.metrics.features import FeatureNetwork
 
-__all__ = ["PUBLISHED_SHA256", "InceptionFeatures", "load_inception"]
-
 PUBLISHED_SHA256 = "6726825d"
-"""How the SHA-256 of the published weights begins: it is the end of their file's name."""
+"""First digits of the SHA-256 of the published weights, the last of their file's name."""
 
 
 class InceptionFeatures(FeatureNetwork):
-    """2048 pooled features of 8-bit images of any size; the network enlarges them to 299 itself.
+    """Inception-v3 up to its pooling: 2048 features of 8-bit images of any size.
 
-    `published` tells whether the weights are those of the published FID.
+    The network enlarges them to 299 pixels itself.
+
+    Args:
+        network: The network of torch-fidelity.
+        published: True if the weights are those of the published FID.
     """
 
     def __init__(self, network: nn.Module, published: bool) -> None:
@@ -40,13 +42,13 @@ class InceptionFeatures(FeatureNetwork):
         self.names = ("fid", "kid") if published else ("frechet_inception", "kernel_inception")
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Features (N, 2048) of images (N, 3, H, W), uint8."""
+        """Return features (N, 2048) of images (N, 3, H, W), uint8."""
         found: Tensor = self.network(pixels)[0]
         return found
 
 
 def load_inception(path: str | Path) -> InceptionFeatures:
-    """The network with the weights of a file.
+    """Load the network with the weights of a file.
 
     Raises UserError: torch-fidelity is not installed, or the file is not a state of this network.
     """
@@ -57,7 +59,7 @@ def load_inception(path: str | Path) -> InceptionFeatures:
     build: Callable[..., Any] = FeatureExtractorInceptionV3
     try:
         content = Path(path).read_bytes()
-        # The library unpickles whatever it is given: let it have only what holds tensors alone.
+        # The library unpickles any file: give it only one that holds nothing but tensors.
         torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         network = build("inception", ["2048"], feature_extractor_weights_path=io.BytesIO(content))
     except OSError as error:

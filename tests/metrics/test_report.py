@@ -38,15 +38,15 @@ def shown(table: object) -> str:
 
 def test_one_set(golden: Golden) -> None:
     rows = report.single_rows({NAMES[0]: estimate(2.220877), NAMES[1]: FEW})
-    golden("one_set.txt", shown(report.rows_table(rows, 0.95)))
-    golden("one_set.csv", report.rows_csv(rows))
-    golden("one_set_about.txt", report.about(NAMES, [40, 2], 3, 0.95) + "\n")
+    golden("one_set.txt", shown(report.distance_table(rows, 0.95)))
+    golden("one_set.csv", report.distance_csv(rows))
+    golden("one_set_about.txt", report.explain(NAMES, [40, 2], 3, 0.95) + "\n")
 
 
 def test_two_sets(golden: Golden) -> None:
     rows = report.compared_rows(DistanceComparison(BOTH, UNBOUNDED, UNBOUNDED), NAMES)
-    golden("two_sets.txt", shown(report.rows_table(rows, 0.9)))
-    golden("two_sets.csv", report.rows_csv(rows))
-    written = report.rows_json(rows, {"images": {"A": 40}})
+    golden("two_sets.txt", shown(report.distance_table(rows, 0.9)))
+    golden("two_sets.csv", report.distance_csv(rows))
+    written = report.distance_json(rows, {"images": {"A": 40}})
     written["software"] = "artfp"
     golden("two_sets.json", json.dumps(written, indent=1) + "\n")

@@ -1,0 +1,11 @@
+from .distance import MeasuredDistance as MeasuredDistance
+from .distance import measure_distance as measure_distance
+from .features import extract_features as extract_features
+from .fidelity import psnr as psnr
+from .fidelity import ssim as ssim
+from .frechet_kernel import compare_distances as compare_distances
+from .frechet_kernel import frechet_distance as frechet_distance
+from .frechet_kernel import frechet_distance_limit as frechet_distance_limit
+from .frechet_kernel import kernel_distance as kernel_distance
+from .perceptual import perceptual_distance as perceptual_distance
+from .settings import DistanceSettings as DistanceSettings
