@@ -1,8 +1,8 @@
 from .base import AdversarialConfig as AdversarialConfig
 from .base import AdversarialModel as AdversarialModel
+from .base import DataBatch as DataBatch
 from .base import GenerativeModel as GenerativeModel
 from .base import Generator as Generator
-from .base import ImageBatch as ImageBatch
 from .base import ModelConfig as ModelConfig
 from .base import TrainedNetwork as TrainedNetwork
 from .base import TrainingStep as TrainingStep

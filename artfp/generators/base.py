@@ -4,7 +4,7 @@ A model is one file. It holds a `ModelConfig` (a frozen dataclass of all its num
 (the network that makes images: all that is averaged, saved and loaded) and a `GenerativeModel` (the
 other networks and the losses). The trainer knows none of them: it asks a model for its
 `TrainedNetwork`s and updates each by its loss. Inside a model images lie in [-1, 1]; at its edge,
-in `ImageBatch` and in the results of `sample` and `translate`, in [0, 1].
+in `DataBatch` and in the results of `sample` and `translate`, in [0, 1].
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class TrainingStep:
 
 
 @dataclass
-class ImageBatch:
+class DataBatch:
     """Training images: (N, 3, R, R) of each domain in [0, 1], and labels (N,) int64 or None."""
 
     images: tuple[Tensor, ...]
@@ -78,21 +78,21 @@ class ImageBatch:
         """Number of images of one domain."""
         return len(self.images[0])
 
-    def __getitem__(self, rows: slice) -> ImageBatch:
+    def __getitem__(self, rows: slice) -> DataBatch:
         """Some of the images."""
         labels = None if self.labels is None else self.labels[rows]
-        return ImageBatch(tuple(images[rows] for images in self.images), labels)
+        return DataBatch(tuple(images[rows] for images in self.images), labels)
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> ImageBatch:
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> DataBatch:
         """Return the batch on `device`; Lightning calls this to move it."""
         labels = self.labels
         if labels is not None:
             labels = labels.to(device, non_blocking=non_blocking)
         images = tuple(i.to(device, non_blocking=non_blocking) for i in self.images)
-        return ImageBatch(images, labels)
+        return DataBatch(images, labels)
 
 
-LossFunction = Callable[[ImageBatch, RandomInputs, TrainingStep], Loss]
+LossFunction = Callable[[DataBatch, RandomInputs, TrainingStep], Loss]
 """Loss of a batch. Penalties are part of it; one that is due every k-th step reads
 `TrainingStep.index`."""
 
@@ -268,7 +268,7 @@ class GenerativeModel(nn.Module, ABC):
     def trained_networks(self) -> list[TrainedNetwork]:
         """Return the networks in the order of their updates; a likelihood model has one."""
 
-    def prepare(self, batch: ImageBatch, rng: RandomInputs) -> None:
+    def prepare(self, batch: DataBatch, rng: RandomInputs) -> None:
         """Initialise what depends on data from the first batch, before step 0; default: nothing."""
 
     def begin_step(self, step: TrainingStep) -> None:
@@ -304,11 +304,11 @@ class AdversarialModel(GenerativeModel):
     discriminator: nn.Module
 
     @abstractmethod
-    def discriminator_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+    def discriminator_loss(self, batch: DataBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
         """Return the loss of the discriminator on real and generated images."""
 
     @abstractmethod
-    def generator_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+    def generator_loss(self, batch: DataBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
         """Return the loss of the generator, by the discriminator's scores of its images."""
 
     def trained_networks(self) -> list[TrainedNetwork]:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from artfp.generators import Generator, ImageBatch, TrainingStep, build_model
+from artfp.generators import DataBatch, Generator, TrainingStep, build_model
 from artfp.nn.random_inputs import ImageRandomInputs, RandomInputs
 
 
@@ -54,7 +54,7 @@ def distances() -> Callable[..., tuple[float, float]]:
                 for parameter in network.parameters():
                     parameter.requires_grad_(True)
                 rng = RandomInputs(torch.Generator().manual_seed(1000 * number + step), 16)
-                loss, _ = network.loss(ImageBatch((data[rows],)), rng, progress)
+                loss, _ = network.loss(DataBatch((data[rows],)), rng, progress)
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 optimizer.step()

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from artfp.generators.base import (
+    DataBatch,
     Generator,
-    ImageBatch,
     ModelConfig,
     TrainedNetwork,
     TrainingStep,
@@ -40,7 +40,7 @@ class Negative(Generator):
 
 
 def no_loss(
-    batch: ImageBatch, rng: RandomInputs, step: TrainingStep
+    batch: DataBatch, rng: RandomInputs, step: TrainingStep
 ) -> tuple[Tensor, dict[str, Tensor]]:
     return torch.zeros(()), {}
 
@@ -61,12 +61,12 @@ def test_a_parameter_in_two_modules_is_trained_once() -> None:
 
 
 def test_batches_are_cut_with_their_labels() -> None:
-    batch = ImageBatch((torch.arange(6.0), torch.arange(6.0) + 10), torch.arange(6))
+    batch = DataBatch((torch.arange(6.0), torch.arange(6.0) + 10), torch.arange(6))
     part = batch[2:4]
     assert len(batch) == 6 and len(part) == 2
     assert part.x.tolist() == [2, 3] and part.images[1].tolist() == [12, 13]
     assert part.labels is not None and part.labels.tolist() == [2, 3]
-    assert ImageBatch((torch.zeros(3),))[:2].labels is None
+    assert DataBatch((torch.zeros(3),))[:2].labels is None
 
 
 def test_samples_are_images_and_leave_the_generator_as_it_was() -> None:

@@ -7,9 +7,9 @@ import torch
 
 from artfp.core.errors import UserError
 from artfp.generators import (
+    DataBatch,
     GenerativeModel,
     Generator,
-    ImageBatch,
     TrainingStep,
     build_model,
     find_model,
@@ -30,12 +30,12 @@ def new(name: str, side: int, size: str = "small", seed: int = 0) -> GenerativeM
     return build_model(name, side, size, seed, CLASSES if generative_models()[name].labelled else 0)
 
 
-def batch_for(model: GenerativeModel, count: int) -> ImageBatch:
+def batch_for(model: GenerativeModel, count: int) -> DataBatch:
     rng = torch.Generator().manual_seed(0)
     side = model.resolution
     shape = (count, 3, side, side)
     images = tuple(torch.rand(shape, generator=rng) for _ in range(model.domains))
-    return ImageBatch(images, torch.arange(count) % CLASSES if model.labelled else None)
+    return DataBatch(images, torch.arange(count) % CLASSES if model.labelled else None)
 
 
 def images_of(model: GenerativeModel, generator: Generator, numbers: range) -> torch.Tensor:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from artfp.generators.base import (
     AdversarialConfig,
     AdversarialModel,
+    DataBatch,
     Generator,
-    ImageBatch,
     Loss,
     ModelConfig,
     TrainedNetwork,
@@ -291,7 +291,7 @@ class BigGAN(AdversarialModel):
         labels = rng.integers(self.classes)
         return self.generator(rng.normal(self.generator.latent_dim), labels), labels
 
-    def discriminator_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+    def discriminator_loss(self, batch: DataBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
         """Return the hinge loss."""
         assert batch.labels is not None
         with torch.no_grad():
@@ -303,7 +303,7 @@ class BigGAN(AdversarialModel):
         real, fake = scores.chunk(2)
         return hinge_discriminator_loss(real, fake), {"real": real.mean(), "fake": fake.mean()}
 
-    def generator_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+    def generator_loss(self, batch: DataBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
         """Return the hinge loss, with the orthogonal regularisation."""
         generated, labels = self._generate(rng)
         adversarial = hinge_generator_loss(self.discriminator(generated, labels))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from artfp.generators.base import (
     AdversarialModel,
-    ImageBatch,
+    DataBatch,
     Loss,
     TrainingStep,
     to_signed,
@@ -105,7 +105,7 @@ class CramerGAN(AdversarialModel):
         fake, other = self.generator(torch.cat(latents)).chunk(2)
         return fake, other
 
-    def discriminator_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+    def discriminator_loss(self, batch: DataBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
         """Return the negative difference of the critic's means, with the gradient penalty."""
         with torch.no_grad():
             fake, other = self._two_batches(rng)
@@ -120,7 +120,7 @@ class CramerGAN(AdversarialModel):
         scalars = {"real": real_mean, "fake": fake_mean, "penalty": penalty}
         return fake_mean - real_mean + self.config.penalty_weight * penalty, scalars
 
-    def generator_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+    def generator_loss(self, batch: DataBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
         """Return the energy distance of real and generated vectors."""
         h = self.discriminator(torch.cat([to_signed(batch.x), *self._two_batches(rng)]))
         return energy_distance(*h.float().chunk(3)), {}

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from artfp.generators.base import (
     AdversarialConfig,
     AdversarialModel,
+    DataBatch,
     Generator,
-    ImageBatch,
     Loss,
     TrainingStep,
     to_signed,
@@ -159,7 +159,7 @@ class CUT(AdversarialModel):
         """Return the translator and the heads."""
         return (self.generator, self.heads)
 
-    def discriminator_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+    def discriminator_loss(self, batch: DataBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
         """Return the least squares loss."""
         a, b = map(to_signed, batch.images)
         with torch.no_grad():
@@ -168,7 +168,7 @@ class CUT(AdversarialModel):
         loss = least_squares_discriminator_loss(real, fake)
         return loss, {"real": real.mean(), "fake": fake.mean()}
 
-    def generator_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+    def generator_loss(self, batch: DataBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
         """Return the loss of equation 5, section 3."""
         a, b = map(to_signed, batch.images)
         config, translator = self.config, self.generator.translator

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from artfp.generators.base import (
     AdversarialConfig,
     AdversarialModel,
+    DataBatch,
     Generator,
-    ImageBatch,
     Loss,
     ModelConfig,
     Scalars,
@@ -166,7 +166,7 @@ class CycleGAN(AdversarialModel):
         fewer = size == "paper" and resolution <= 128
         return replace(config, residual_blocks=6) if fewer else config
 
-    def discriminator_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+    def discriminator_loss(self, batch: DataBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
         """Return the least squares losses of both discriminators."""
         scalars: Scalars = {}
         losses = []
@@ -183,7 +183,7 @@ class CycleGAN(AdversarialModel):
             losses.append(least_squares_discriminator_loss(real, fake))
         return losses[0] + losses[1], scalars
 
-    def generator_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+    def generator_loss(self, batch: DataBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
         """Return the loss of equation 3, with the identity loss of section 5.2."""
         y = [to_signed(images) for images in batch.images]
         adversarial = cycle = identity = y[0].new_zeros(())

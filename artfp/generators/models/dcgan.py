@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from artfp.generators.base import (
     AdversarialConfig,
     AdversarialModel,
+    DataBatch,
     Generator,
-    ImageBatch,
     Loss,
     TrainingStep,
     to_signed,
@@ -126,7 +126,7 @@ class DCGAN(AdversarialModel):
         super().__init__(resolution, config, classes)
         self.discriminator = DCGANDiscriminator(resolution, config)
 
-    def discriminator_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+    def discriminator_loss(self, batch: DataBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
         """Return the cross-entropy of real and generated images."""
         with torch.no_grad():
             generated = self.generator(self.generator.latents(rng))
@@ -134,7 +134,7 @@ class DCGAN(AdversarialModel):
         real, fake = self.discriminator(to_signed(batch.x)), self.discriminator(generated)
         return logistic_discriminator_loss(real, fake), {"real": real.mean(), "fake": fake.mean()}
 
-    def generator_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+    def generator_loss(self, batch: DataBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
         """Return the non-saturating loss."""
         generated = self.generator(self.generator.latents(rng))
         return logistic_generator_loss(self.discriminator(generated)), {}

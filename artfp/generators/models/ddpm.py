@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from artfp.core.errors import UserError
 from artfp.generators.base import (
+    DataBatch,
     GenerativeModel,
     Generator,
-    ImageBatch,
     Loss,
     ModelConfig,
     TrainedNetwork,
@@ -268,7 +268,7 @@ class DDPM(GenerativeModel):
             )
         ]
 
-    def _denoising_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+    def _denoising_loss(self, batch: DataBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
         """Return the mean squared error of the predicted noise (Ho et al., equation 14)."""
         y = to_signed(batch.x)
         noise, timestep = rng.normal(*y.shape[1:]), 1 + rng.integers(self.config.timesteps)

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from artfp.generators.base import (
+    DataBatch,
     GenerativeModel,
     Generator,
-    ImageBatch,
     Loss,
     ModelConfig,
     TrainedNetwork,
@@ -131,7 +131,7 @@ class Glow(GenerativeModel):
             )
         ]
 
-    def prepare(self, batch: ImageBatch, rng: RandomInputs) -> None:
+    def prepare(self, batch: DataBatch, rng: RandomInputs) -> None:
         """Initialise each activation normalisation on the first batch, from first to last."""
         hooks = [
             layer.register_forward_pre_hook(lambda layer, inputs: layer.initialise(*inputs))
@@ -143,6 +143,6 @@ class Glow(GenerativeModel):
         for hook in hooks:
             hook.remove()
 
-    def _likelihood_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+    def _likelihood_loss(self, batch: DataBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
         """Return the mean bits per dimension."""
         return self.generator.bits_per_dim(batch.x, rng.uniform(*batch.x.shape[1:])).mean(), {}

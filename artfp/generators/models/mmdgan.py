@@ -10,7 +10,7 @@ from torch import Tensor
 from artfp.core.errors import UserError
 from artfp.generators.base import (
     AdversarialModel,
-    ImageBatch,
+    DataBatch,
     Loss,
     TrainingStep,
     to_signed,
@@ -111,7 +111,7 @@ class MMDGAN(AdversarialModel):
             resolution, config.discriminator_width, config.feature_dim
         )
 
-    def discriminator_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+    def discriminator_loss(self, batch: DataBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
         """Return the negative squared MMD, with the gradient penalty and that on the vectors."""
         alphas = self.config.alphas
         with torch.no_grad():
@@ -127,7 +127,7 @@ class MMDGAN(AdversarialModel):
         loss = -mmd + self.config.penalty_weight * penalty + self.config.feature_l2_weight * size
         return loss, {"squared_mmd": mmd, "penalty": penalty, "size": size}
 
-    def generator_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+    def generator_loss(self, batch: DataBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
         """Return the squared MMD of real and generated vectors."""
         generated = self.generator(self.generator.latents(rng))
         real, fake = self.discriminator(torch.cat([to_signed(batch.x), generated])).float().chunk(2)

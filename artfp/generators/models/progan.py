@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from artfp.generators.base import (
     AdversarialConfig,
     AdversarialModel,
+    DataBatch,
     Generator,
-    ImageBatch,
     Loss,
     ModelConfig,
     TrainingStep,
@@ -218,7 +218,7 @@ class ProGAN(AdversarialModel):
         last = len(self.generator.blocks)
         self.generator.growth.fill_(growth_at(step.fraction, self.config.growth_fraction, last))
 
-    def discriminator_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+    def discriminator_loss(self, batch: DataBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
         """Return the Wasserstein loss, with gradient penalty and drift penalty."""
         growth = float(self.generator.growth)
         with torch.no_grad():
@@ -234,7 +234,7 @@ class ProGAN(AdversarialModel):
         scalars = {"real": real.mean(), "fake": fake.mean(), "penalty": penalty}
         return loss, {**scalars, "growth": self.generator.growth}
 
-    def generator_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+    def generator_loss(self, batch: DataBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
         """Return the negative mean score of generated images."""
         generated = self.generator(rng.normal(self.config.latent_dim))
         return -self.discriminator(generated, float(self.generator.growth)).mean(), {}

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from artfp.generators.base import (
     AdversarialConfig,
     AdversarialModel,
+    DataBatch,
     Generator,
-    ImageBatch,
     Loss,
     ModelConfig,
     TrainingStep,
@@ -245,7 +245,7 @@ class SNGAN(AdversarialModel):
             return config
         return replace(config, width=64, discriminator_width=64)
 
-    def discriminator_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+    def discriminator_loss(self, batch: DataBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
         """Return the hinge loss."""
         with torch.no_grad():
             generated = self.generator(rng.normal(self.config.latent_dim))
@@ -254,7 +254,7 @@ class SNGAN(AdversarialModel):
         real, fake = scores.chunk(2)
         return hinge_discriminator_loss(real, fake), {"real": real.mean(), "fake": fake.mean()}
 
-    def generator_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+    def generator_loss(self, batch: DataBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
         """Return the hinge loss."""
         generated = self.generator(rng.normal(self.config.latent_dim))
         return hinge_generator_loss(self.discriminator(generated)), {}

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from artfp.generators.base import (
     AdversarialConfig,
     AdversarialModel,
+    DataBatch,
     Generator,
-    ImageBatch,
     Loss,
     TrainingStep,
     to_signed,
@@ -128,7 +128,7 @@ class StarGAN(AdversarialModel):
         super().__init__(resolution, config, classes)
         self.discriminator = StarGANDiscriminator(resolution, config, classes)
 
-    def discriminator_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+    def discriminator_loss(self, batch: DataBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
         """Return the loss of equation 5, with the gradient penalty of equation 8."""
         assert batch.labels is not None
         y = to_signed(batch.x)
@@ -153,7 +153,7 @@ class StarGAN(AdversarialModel):
         scores, _ = self.discriminator(at)
         return gradient_penalty(scores, at)
 
-    def generator_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+    def generator_loss(self, batch: DataBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
         """Return the loss of equation 6."""
         assert batch.labels is not None
         y, target = to_signed(batch.x), rng.integers(self.classes)

@@ -10,8 +10,8 @@ from torch import Tensor
 from artfp.generators.base import (
     AdversarialConfig,
     AdversarialModel,
+    DataBatch,
     Generator,
-    ImageBatch,
     Loss,
     TrainingStep,
     to_signed,
@@ -154,7 +154,7 @@ class StyleGAN2(AdversarialModel):
         )
         self.register_buffer("path_mean", torch.zeros(()))
 
-    def discriminator_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+    def discriminator_loss(self, batch: DataBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
         """Return the cross-entropy, with R1 when it is due."""
         every = self.config.r1_interval
         due = step.index % every == 0
@@ -170,7 +170,7 @@ class StyleGAN2(AdversarialModel):
             loss = loss + self.config.r1_weight * every * scalars["r1"]
         return loss, scalars
 
-    def generator_loss(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
+    def generator_loss(self, batch: DataBatch, rng: RandomInputs, step: TrainingStep) -> Loss:
         """Return the non-saturating loss, with the path length regularisation when it is due."""
         every = self.config.path_interval
         loss = logistic_generator_loss(

@@ -12,7 +12,7 @@ from torchvision.utils import make_grid
 
 from artfp.data.bundle import Card
 from artfp.data.pixels import to_unit
-from artfp.generators.base import GenerativeModel, Generator, ImageBatch
+from artfp.generators.base import DataBatch, GenerativeModel, Generator
 from artfp.generators.training.module import GenerativeModule
 from artfp.generators.weights import save_generator
 from artfp.nn.random_inputs import ImageRandomInputs
@@ -26,7 +26,7 @@ _A_ROW = 8
 def sample_grid(
     model: GenerativeModel,
     generator: Generator,
-    inputs: ImageBatch | None = None,
+    inputs: DataBatch | None = None,
     seed: int = 0,
 ) -> Tensor:
     """Return a grid (3, h, w) in [0, 1] of images of a generator of `model`, on the CPU.
@@ -65,7 +65,7 @@ class SampleCallback(pl.Callback):
     """
 
     def __init__(
-        self, every: int, inputs: ImageBatch | None, keep_every: int, folder: Path, card: Card
+        self, every: int, inputs: DataBatch | None, keep_every: int, folder: Path, card: Card
     ) -> None:
         self.every, self.inputs = every, inputs
         self.keep_every, self.folder, self.card = keep_every, folder, card

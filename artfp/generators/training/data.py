@@ -15,7 +15,7 @@ from artfp.data.decode import ImageError
 from artfp.data.geometry import Geometry
 from artfp.data.sources import ImageSource
 from artfp.data.train_module import TrainingData
-from artfp.generators.base import ImageBatch
+from artfp.generators.base import DataBatch
 
 MEMORY = 2**29
 """Bytes of decoded 8-bit images of each set that a training keeps in memory, at most."""
@@ -83,18 +83,18 @@ class GenerativeData(pl.LightningDataModule):
         for domain in self.domains:
             domain.check()
 
-    def first(self, count: int) -> ImageBatch:
+    def first(self, count: int) -> DataBatch:
         """Return the first `count` images of the stream of each domain."""
-        batches: list[ImageBatch] = []
+        batches: list[DataBatch] = []
         for batch in _Stream([domain.stream(0) for domain in self.domains]):
             batches.append(batch)
             if sum(map(len, batches)) >= count:
                 break
         images = tuple(map(torch.cat, zip(*(batch.images for batch in batches), strict=True)))
         labels = [batch.labels for batch in batches if batch.labels is not None]
-        return ImageBatch(images, torch.cat(labels) if labels else None)[:count]
+        return DataBatch(images, torch.cat(labels) if labels else None)[:count]
 
-    def train_dataloader(self) -> Iterable[ImageBatch]:
+    def train_dataloader(self) -> Iterable[DataBatch]:
         """Return the batches from the trainer's step on."""
         assert self.trainer is not None
         place = self.trainer.global_step, self.trainer.global_rank, self.trainer.world_size
@@ -121,13 +121,13 @@ class _Stream:
     def __init__(self, loaders: list[Any]) -> None:
         self.loaders = loaders
 
-    def __iter__(self) -> Iterator[ImageBatch]:
+    def __iter__(self) -> Iterator[DataBatch]:
         for parts in zip(*self.loaders, strict=True):
             if isinstance(parts[0], list):
                 (images, labels), *_ = parts
-                yield ImageBatch((images,), labels)
+                yield DataBatch((images,), labels)
             else:
-                yield ImageBatch(tuple(parts))
+                yield DataBatch(tuple(parts))
 
 
 def labels_of(source: ImageSource) -> tuple[list[int], list[str]]:

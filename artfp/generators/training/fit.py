@@ -25,7 +25,7 @@ from artfp.data.files import file_hash, write_atomic
 from artfp.data.resume import Manifest
 from artfp.data.sources import open_source
 from artfp.data.subset import limit_images
-from artfp.generators.base import GenerativeModel, ImageBatch, ModelConfig
+from artfp.generators.base import DataBatch, GenerativeModel, ModelConfig
 from artfp.generators.registry import build_model, configure_model, find_model
 from artfp.generators.settings import GeneratorTrainingSettings, TrainGeneratorSettings
 from artfp.generators.training.callbacks import SHOWN, SampleCallback, sample_grid
@@ -193,7 +193,7 @@ def train_generator(settings: GeneratorTrainingSettings) -> TrainedGenerator | N
 
 
 def _write_results(
-    output: Path, module: GenerativeModule, card: Card, shown: ImageBatch | None
+    output: Path, module: GenerativeModule, card: Card, shown: DataBatch | None
 ) -> TrainedGenerator:
     """Write the generator, its card and a picture."""
     path = output / GENERATOR

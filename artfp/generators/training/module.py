@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from artfp.core.errors import UserError
 from artfp.data.pixels import to_unit
-from artfp.generators.base import GenerativeModel, ImageBatch, Scalars, TrainedNetwork, TrainingStep
+from artfp.generators.base import DataBatch, GenerativeModel, Scalars, TrainedNetwork, TrainingStep
 from artfp.nn.ema import ema_copy, update_ema
 from artfp.nn.random_inputs import RandomInputs, derive_seed
 
@@ -94,14 +94,14 @@ class GenerativeModule(pl.LightningModule):
             for n in self.networks
         ]
 
-    def training_step(self, batch: ImageBatch, batch_idx: int) -> None:
+    def training_step(self, batch: DataBatch, batch_idx: int) -> None:
         """Update all networks on 8-bit images (updates_per_step * batch_size, 3, R, R)."""
         step = TrainingStep(self.global_step, self.total_steps)
         seen = step if self.fine_tuning is None else self.fine_tuning.seen(step)
         images = tuple(
             to_unit(x).contiguous(memory_format=torch.channels_last) for x in batch.images
         )
-        whole = ImageBatch(images, batch.labels)
+        whole = DataBatch(images, batch.labels)
         torch.manual_seed(self._seed(step.index, 0))  # for layers that draw themselves: dropout
         if step.index == 0:
             self._prepare(whole[: self.batch_size])
@@ -152,7 +152,7 @@ class GenerativeModule(pl.LightningModule):
         for parameter in network.parameters():
             parameter.requires_grad_(True)
 
-    def _prepare(self, batch: ImageBatch) -> None:
+    def _prepare(self, batch: DataBatch) -> None:
         """Let the first batch initialise what depends on data, equally in all processes."""
         trained = None if self.fine_tuning is None else self.fine_tuning.trained
         before = copy.deepcopy(trained.state_dict()) if trained is not None else {}

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrize
 
-from artfp.generators import ImageBatch, TrainingStep, build_model
+from artfp.generators import DataBatch, TrainingStep, build_model
 from artfp.generators.models.biggan import (
     Attention,
     BigGAN,
@@ -115,13 +115,13 @@ def test_scores_are_projections_and_losses_are_hinges() -> None:
         assert len(set(random.tolist())) > 1
         fake = critic(generator(drawn.normal(generator.latent_dim), random), random).numpy()
         first, second = model.trained_networks()
-        loss, scalars = first.loss(ImageBatch((x,), labels), rng(), TrainingStep(0, 1))
+        loss, scalars = first.loss(DataBatch((x,), labels), rng(), TrainingStep(0, 1))
         expected = np.maximum(0, 1 - real).mean() + np.maximum(0, 1 + fake).mean()
         assert float(loss) == pytest.approx(expected, rel=1e-4)
         assert float(scalars["real"]) == pytest.approx(real.mean(), rel=1e-3, abs=1e-5)
         nn.init.normal_(raw(model.generator.first))
         fake = critic(generator(drawn_latents(model), random), random).numpy()
-        loss, scalars = second.loss(ImageBatch((x,), labels), rng(), TrainingStep(0, 1))
+        loss, scalars = second.loss(DataBatch((x,), labels), rng(), TrainingStep(0, 1))
         penalty = float(orthogonal_penalty(generator))
         assert penalty > 1.0 and float(scalars["orthogonal_penalty"]) == pytest.approx(penalty)
         assert float(loss) == pytest.approx(-fake.mean() + 0.25 * penalty, rel=1e-4)
@@ -200,7 +200,7 @@ def test_a_few_steps_tell_classes_apart() -> None:
             for parameter in network.parameters():
                 parameter.requires_grad_(True)
             loss, _ = network.loss(
-                ImageBatch((x,), labels), RandomInputs(noise, 16), TrainingStep(step, 30)
+                DataBatch((x,), labels), RandomInputs(noise, 16), TrainingStep(step, 30)
             )
             adam.zero_grad()
             loss.backward()

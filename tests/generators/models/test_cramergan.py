@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from artfp.generators import ImageBatch, TrainingStep, build_model
+from artfp.generators import DataBatch, TrainingStep, build_model
 from artfp.generators.models.cramergan import CramerGAN, cramer_witness, energy_distance
 from artfp.nn.random_inputs import RandomInputs
 
@@ -94,11 +94,11 @@ def test_losses_of_a_linear_critic() -> None:
 
     _as_doubles(model)
     first, second = model.trained_networks()
-    loss, scalars = first.loss(ImageBatch((x,)), rng(), STEP)
+    loss, scalars = first.loss(DataBatch((x,)), rng(), STEP)
     surrogate = f(real).mean() - f(fake).mean()
     assert float(scalars["penalty"].detach()) == pytest.approx(penalty, rel=1e-5)
     assert float(loss.detach()) == pytest.approx(-surrogate + 10.0 * penalty, rel=1e-5)
-    loss, _ = second.loss(ImageBatch((x,)), rng(), STEP)
+    loss, _ = second.loss(DataBatch((x,)), rng(), STEP)
     p, q, r = (v @ a.T for v in (real, fake, other))
     expected = mean_distance(p, q) + mean_distance(p, r) - mean_distance(q, r)
     assert float(loss.detach()) == pytest.approx(expected, rel=1e-5)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from artfp.generators import ImageBatch, TrainingStep, build_model
+from artfp.generators import DataBatch, TrainingStep, build_model
 from artfp.generators.models.cut import CUT, PatchHeads, patch_nce
 from artfp.nn.random_inputs import RandomInputs
 
@@ -131,20 +131,20 @@ def test_losses_add_up() -> None:
         fake = model.discriminator(generated[:2]).double().numpy()
         real = model.discriminator(y[2:]).double().numpy()
         tell_apart, deceive = (network.loss for network in model.trained_networks())
-        loss, scalars = deceive(ImageBatch((a, b)), rng(2), TrainingStep(0, 1))
+        loss, scalars = deceive(DataBatch((a, b)), rng(2), TrainingStep(0, 1))
         adversarial = ((fake - 1) ** 2).mean()
         assert float(scalars["contrast"]) == pytest.approx(expected[:2].mean(), rel=1e-4)
         assert float(scalars["identity"]) == pytest.approx(expected[2:].mean(), rel=1e-4)
         total = adversarial + 3 * expected[:2].mean() + 2 * expected[2:].mean()
         assert float(loss) == pytest.approx(total, rel=1e-4)
-        loss, _ = tell_apart(ImageBatch((a, b)), rng(2), TrainingStep(0, 1))
+        loss, _ = tell_apart(DataBatch((a, b)), rng(2), TrainingStep(0, 1))
         half = ((real - 1) ** 2).mean() / 2 + (fake**2).mean() / 2
         assert float(loss) == pytest.approx(half, rel=1e-4)
 
 
 def test_steps_lower_the_contrast() -> None:
     model = new(width=8, patches=64, lr=2e-3)
-    batch = ImageBatch((images(2, 0) * 0.5, images(2, 1) * 0.5 + 0.5))
+    batch = DataBatch((images(2, 0) * 0.5, images(2, 1) * 0.5 + 0.5))
     network = model.trained_networks()[1]
     optimizer = torch.optim.Adam(network.parameters(), network.lr, network.betas)
     losses = []

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from artfp.core.errors import UserError
-from artfp.generators import ImageBatch, TrainingStep, build_model
+from artfp.generators import DataBatch, TrainingStep, build_model
 from artfp.generators.models.cyclegan import CycleGAN, ImagePool
 from artfp.generators.models.translators import PatchDiscriminator, ResNetTranslator
 from artfp.nn.random_inputs import RandomInputs
@@ -90,12 +90,12 @@ def test_losses_of_translators_that_are_known() -> None:
     loss = {network.name: network.loss for network in model.trained_networks()}
     progress = TrainingStep(0, 10)
     model.generator.translators = nn.ModuleList([Affine(2.0, 0.5), Affine(0.5, -0.25)])
-    _, scalars = loss["generator"](ImageBatch((a, b)), rng(3), progress)
+    _, scalars = loss["generator"](DataBatch((a, b)), rng(3), progress)
     assert float(scalars["cycle"].detach()) == pytest.approx(0.0, abs=1e-6)
     assert float(scalars["identity"].detach()) > 0.1
 
     model.generator.translators = nn.ModuleList([Affine(0.8, 0.1), Affine(0.5, -0.2)])
-    got, scalars = loss["generator"](ImageBatch((a, b)), rng(3), progress)
+    got, scalars = loss["generator"](DataBatch((a, b)), rng(3), progress)
     y, z = (2 * x.double().numpy() - 1 for x in (a, b))
     made_b, made_a = 0.5 * y - 0.2, 0.8 * z + 0.1
     cycle = np.abs(0.8 * made_b + 0.1 - y).mean() + np.abs(0.5 * made_a - 0.2 - z).mean()
@@ -111,7 +111,7 @@ def test_losses_of_translators_that_are_known() -> None:
     assert float(scalars["identity"].detach()) == pytest.approx(identity, rel=1e-5)
     assert float(got.detach()) == pytest.approx(adversarial + 10 * cycle + 5 * identity, rel=1e-5)
 
-    got, _ = loss["discriminator"](ImageBatch((a, b)), rng(3), progress)
+    got, _ = loss["discriminator"](DataBatch((a, b)), rng(3), progress)
     expected = sum(
         ((scores(d, real) - 1) ** 2).mean() / 2 + (scores(d, fake) ** 2).mean() / 2
         for d, real, fake in ((0, y, made_a), (1, z, made_b))
@@ -131,7 +131,7 @@ def test_targets_are_the_domains() -> None:
 
 def test_steps_lower_the_cycle_and_the_identity_loss() -> None:
     model = new(width=8, lr=3e-3)
-    batch = ImageBatch((images(2, 0) * 0.5, images(2, 1) * 0.5 + 0.5))
+    batch = DataBatch((images(2, 0) * 0.5, images(2, 1) * 0.5 + 0.5))
     network = model.trained_networks()[1]
     optimizer = torch.optim.Adam(network.parameters(), network.lr, network.betas)
     losses = []

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from artfp.generators import ImageBatch, TrainingStep, build_model
+from artfp.generators import DataBatch, TrainingStep, build_model
 from artfp.generators.models.dcgan import DCGAN
 from artfp.nn.random_inputs import RandomInputs
 
@@ -63,10 +63,10 @@ def test_losses_are_cross_entropies_of_separate_batches() -> None:
         critic = cross(real, ones) + cross(fake, zeros)
         adversarial = cross(fake, ones)
         got, scalars = trained_networks["discriminator"].loss(
-            ImageBatch((x,)), rng(), TrainingStep(0, 1)
+            DataBatch((x,)), rng(), TrainingStep(0, 1)
         )
         torch.testing.assert_close(got, critic)
         torch.testing.assert_close(scalars["real"], real.mean())
         torch.testing.assert_close(scalars["fake"], fake.mean())
-        got, _ = trained_networks["generator"].loss(ImageBatch((x,)), rng(), TrainingStep(0, 1))
+        got, _ = trained_networks["generator"].loss(DataBatch((x,)), rng(), TrainingStep(0, 1))
         torch.testing.assert_close(got, adversarial)

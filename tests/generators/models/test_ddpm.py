@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from artfp.core.errors import UserError
-from artfp.generators import ImageBatch, TrainingStep, build_model
+from artfp.generators import DataBatch, TrainingStep, build_model
 from artfp.generators.models.ddpm import DDPM, DDPMGenerator, alpha_bars
 from artfp.nn.random_inputs import ImageRandomInputs, RandomInputs
 
@@ -140,7 +140,7 @@ def test_the_loss_is_the_miss_of_the_noise() -> None:
     with torch.no_grad():
         for parameter in model.generator.parameters():  # it begins by finding no noise
             parameter.add_(0.05 * torch.randn(parameter.shape))
-        loss, _ = network.loss(ImageBatch((x,)), rng(6), TrainingStep(0, 1))
+        loss, _ = network.loss(DataBatch((x,)), rng(6), TrainingStep(0, 1))
         drawn = rng(6)
         noise, level = drawn.normal(3, 16, 16), drawn.integers(model.config.timesteps) + 1
         assert level.min() >= 1 and level.max() <= 1000
@@ -178,7 +178,7 @@ def test_training_lowers_the_loss() -> None:
     for step in range(40):
         drawn = rng(16, step)
         x = drawn.uniform(3, 1, 1).expand(16, 3, 16, 16)
-        loss, _ = network.loss(ImageBatch((x,)), drawn, TrainingStep(step, 40))
+        loss, _ = network.loss(DataBatch((x,)), drawn, TrainingStep(step, 40))
         adam.zero_grad()
         loss.backward()
         adam.step()

@@ -12,7 +12,7 @@ from scipy.stats import norm
 from torch import Tensor, nn
 
 from artfp.core.errors import UserError
-from artfp.generators import ImageBatch, TrainingStep, build_model
+from artfp.generators import DataBatch, TrainingStep, build_model
 from artfp.generators.models.glow import Glow, GlowConfig
 from artfp.generators.models.glow_layers import ActNorm, Coupling, Flow, InvertibleConv, Prior
 from artfp.nn.random_inputs import RandomInputs
@@ -111,7 +111,7 @@ def test_the_first_batch_sets_the_scales() -> None:
     model = tiny()
     rng = torch.Generator().manual_seed(0)
     x = torch.rand(8, 3, 16, 16, generator=rng) * torch.tensor([0.2, 0.6, 1.0])[:, None, None]
-    model.prepare(ImageBatch((x,)), RandomInputs(torch.Generator().manual_seed(5), 8))
+    model.prepare(DataBatch((x,)), RandomInputs(torch.Generator().manual_seed(5), 8))
     seen = []
     for layer in model.modules():
         assert not layer._forward_pre_hooks
@@ -173,7 +173,7 @@ def test_sampling_undoes_what_training_sees() -> None:
 
     model = tiny(temperature=0.5)
     x = torch.randint(256, (2, 3, 16, 16), generator=torch.Generator().manual_seed(0)) / 255.0
-    model.prepare(ImageBatch((x,)), RandomInputs(torch.Generator().manual_seed(5), 2))
+    model.prepare(DataBatch((x,)), RandomInputs(torch.Generator().manual_seed(5), 2))
     with torch.no_grad():
         parts, _ = model.generator.flow((x * 255.0 + 0.5) / 128.0 - 1.0)
     again = model.generator.sample(Fixed([part / 0.5 for part in parts]))
@@ -190,9 +190,9 @@ def test_training_lowers_the_bits_and_the_distance(
     x = torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 0.2
     rng = RandomInputs(torch.Generator().manual_seed(4), 8)
     with torch.no_grad():
-        first, _ = network.loss(ImageBatch((x,)), rng, TrainingStep(0, 1))
-        model.prepare(ImageBatch((x,)), rng)
-        second, _ = network.loss(ImageBatch((x,)), rng, TrainingStep(0, 1))
+        first, _ = network.loss(DataBatch((x,)), rng, TrainingStep(0, 1))
+        model.prepare(DataBatch((x,)), rng)
+        second, _ = network.loss(DataBatch((x,)), rng, TrainingStep(0, 1))
     assert float(second) < float(first) - 0.5
 
 

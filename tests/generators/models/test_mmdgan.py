@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from artfp.core.errors import UserError
-from artfp.generators import ImageBatch, TrainingStep, build_model
+from artfp.generators import DataBatch, TrainingStep, build_model
 from artfp.generators.models.mmdgan import (
     MMDGAN,
     mmd_witness,
@@ -103,11 +103,11 @@ def test_losses_of_a_linear_critic() -> None:
     assert penalty > 0.01
 
     first, second = model.trained_networks()
-    loss, scalars = first.loss(ImageBatch((x,)), rng(), STEP)
+    loss, scalars = first.loss(DataBatch((x,)), rng(), STEP)
     assert float(scalars["penalty"].detach()) == pytest.approx(penalty, rel=1e-5)
     size = (real**2).mean() + (fake**2).mean()
     assert float(loss.detach()) == pytest.approx(-mmd(real, fake) + penalty + size, rel=1e-5)
-    loss, _ = second.loss(ImageBatch((x,)), rng(), STEP)
+    loss, _ = second.loss(DataBatch((x,)), rng(), STEP)
     assert float(loss.detach()) == pytest.approx(mmd(real, fake), rel=1e-5)
 
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from artfp.generators import ImageBatch, TrainingStep, build_model
+from artfp.generators import DataBatch, TrainingStep, build_model
 from artfp.generators.models.progan import (
     ProGAN,
     ProGANConfig,
@@ -208,11 +208,11 @@ def test_the_loss_is_wasserstein_with_penalty_and_drift() -> None:
     real, fake = ((fine + coarse) / 2).reshape(6, -1) @ a, generated @ a
     penalty = (np.linalg.norm(a) - 1.0) ** 2
     first, second = model.trained_networks()
-    loss, scalars = first.loss(ImageBatch((x,)), rng(), TrainingStep(0, 1))
+    loss, scalars = first.loss(DataBatch((x,)), rng(), TrainingStep(0, 1))
     assert float(scalars["penalty"].detach()) == pytest.approx(penalty, rel=1e-4)
     expected = fake.mean() - real.mean() + 10.0 * penalty + 2.0 * (real**2).mean()
     assert float(loss.detach()) == pytest.approx(expected, rel=1e-4)
-    loss, _ = second.loss(ImageBatch((x,)), rng(), TrainingStep(0, 1))
+    loss, _ = second.loss(DataBatch((x,)), rng(), TrainingStep(0, 1))
     assert float(loss.detach()) == pytest.approx(-fake.mean(), rel=1e-4)
 
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrize
 
-from artfp.generators import ImageBatch, TrainingStep, build_model
+from artfp.generators import DataBatch, TrainingStep, build_model
 from artfp.generators.models.sngan import SNGAN, SNGANDownBlock, SNGANUpBlock, sngan_widths
 from artfp.nn.random_inputs import RandomInputs
 
@@ -87,10 +87,10 @@ def test_scores_sum_over_pixels_and_losses_are_hinges() -> None:
 
         fake = critic(model.generator(rng().normal(128))).numpy()
         first, second = model.trained_networks()
-        loss, _ = first.loss(ImageBatch((x,)), rng(), TrainingStep(0, 1))
+        loss, _ = first.loss(DataBatch((x,)), rng(), TrainingStep(0, 1))
         expected = np.maximum(0, 1 - scores).mean() + np.maximum(0, 1 + fake).mean()
         assert float(loss) == pytest.approx(expected, rel=1e-4)
-        loss, _ = second.loss(ImageBatch((x,)), rng(), TrainingStep(0, 1))
+        loss, _ = second.loss(DataBatch((x,)), rng(), TrainingStep(0, 1))
         assert float(loss) == pytest.approx(-fake.mean(), rel=1e-4, abs=1e-6)
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from artfp.generators import ImageBatch, TrainingStep, build_model
+from artfp.generators import DataBatch, TrainingStep, build_model
 from artfp.generators.models.stargan import StarGAN
 from artfp.nn.random_inputs import RandomInputs
 
@@ -94,7 +94,7 @@ def test_losses_are_those_of_the_paper() -> None:
     model = new(classification_weight=2.0)
     model.generator.translator = Painter()  # type: ignore[assignment]
     x, labels = images(4, 0), torch.tensor([2, 0, 1, 2])
-    batch, y = ImageBatch((x,), labels), 2 * x.double().numpy() - 1
+    batch, y = DataBatch((x,), labels), 2 * x.double().numpy() - 1
     wanted = rng(4).integers(3).numpy()
     generated = 0.5 * y + 0.1 * wanted[:, None, None, None]
 
@@ -156,7 +156,7 @@ def test_steps_lower_the_class_and_the_cycle_loss(network: int, figure: str) -> 
     model = new(classes=2, width=8, discriminator_width=8, lr=2e-3, penalty_weight=0.1)
     labels = torch.arange(4) % 2
     smooth = F.interpolate(images(4, 0)[..., :4, :4], 32, mode="bilinear")
-    batch = ImageBatch((smooth * 0.5 + 0.5 * labels[:, None, None, None],), labels)
+    batch = DataBatch((smooth * 0.5 + 0.5 * labels[:, None, None, None],), labels)
     chosen = model.trained_networks()[network]
     optimizer = torch.optim.Adam(chosen.parameters(), chosen.lr, chosen.betas)
     losses = []

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from scipy.signal import convolve2d
 from torch import Tensor, nn
 
-from artfp.generators import ImageBatch, TrainingStep, build_model
+from artfp.generators import DataBatch, TrainingStep, build_model
 from artfp.generators.models.stylegan2 import StyleGAN2, StyleGAN2Generator, path_lengths
 from artfp.generators.models.stylegan2_layers import (
     BlurredDownConv,
@@ -227,13 +227,13 @@ def test_penalties_are_due_every_few_steps() -> None:
     first, second = model.trained_networks()
     apart = np.logaddexp(0, -real).mean() + np.logaddexp(0, fake).mean()
     for step in range(33):
-        loss, scalars = first.loss(ImageBatch((x,)), rng(), TrainingStep(step, 40))
+        loss, scalars = first.loss(DataBatch((x,)), rng(), TrainingStep(step, 40))
         r1 = 0.5 * float(a.double().square().sum()) if step in (0, 16, 32) else 0.0
         assert ("r1" in scalars) == (r1 > 0)
         assert float(loss.detach()) == pytest.approx(apart + 1.0 * 16 * r1, rel=1e-4)
     adversarial = np.logaddexp(0, -fake).mean()
     for step in range(17):
-        loss, scalars = second.loss(ImageBatch((x,)), rng(), TrainingStep(step, 40))
+        loss, scalars = second.loss(DataBatch((x,)), rng(), TrainingStep(step, 40))
         due = step in (0, 8, 16)
         assert ("path" in scalars) == due
         expected = adversarial + (2.0 * 8 * float(scalars["path"].detach()) if due else 0.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from artfp.generators import ImageBatch, build_model
+from artfp.generators import DataBatch, build_model
 from artfp.generators.training.callbacks import sample_grid
 
 SIDE = 32
@@ -21,7 +21,7 @@ def test_a_translators_sample_grid(count: int) -> None:
         + torch.arange(count, dtype=torch.uint8)[:, None, None, None]
         for domain in (1, 2)
     )
-    grid = sample_grid(model, model.generator, ImageBatch(images))
+    grid = sample_grid(model, model.generator, DataBatch(images))
     shown, step = min(count, 8), SIDE + 2
     assert grid.shape == (3, 4 * step + 2, shown * step + 2)
     for row, domain in ((0, 0), (2, 1)):  # those of the target 1 come first

@@ -17,7 +17,7 @@ from artfp.core.errors import UserError
 from artfp.data import sources
 from artfp.data.sources import open_source
 from artfp.data.train_module import TrainingData
-from artfp.generators.base import ImageBatch
+from artfp.generators.base import DataBatch
 from artfp.generators.training.data import GenerativeData, labels_of
 
 
@@ -34,7 +34,7 @@ def flat(tmp_path: Path) -> Path:
 
 def batches(
     data: GenerativeData, steps: int, start: int = 0, rank: int = 0, world: int = 1
-) -> list[ImageBatch]:
+) -> list[DataBatch]:
     data.trainer = SimpleNamespace(  # type: ignore[assignment]
         global_step=start, global_rank=rank, world_size=world
     )

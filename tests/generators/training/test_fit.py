@@ -24,9 +24,9 @@ from artfp import generators as gans
 from artfp.core.errors import UserError
 from artfp.data.files import file_hash
 from artfp.generators import (
+    DataBatch,
     GenerativeModel,
     Generator,
-    ImageBatch,
     ModelConfig,
     TrainedNetwork,
     build_model,
@@ -372,7 +372,7 @@ class ToyLabelled(GenerativeModel):
         ]
 
     def _follow(
-        self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep
+        self, batch: DataBatch, rng: RandomInputs, step: TrainingStep
     ) -> tuple[Tensor, dict[str, Any]]:
         assert batch.labels is not None
         miss = self.generator.colours[batch.labels] - to_signed(batch.x).mean(dim=(2, 3))
@@ -407,7 +407,7 @@ class ToyTranslator(GenerativeModel):
         ]
 
     def _follow(
-        self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep
+        self, batch: DataBatch, rng: RandomInputs, step: TrainingStep
     ) -> tuple[Tensor, dict[str, Any]]:
         one, two = (to_signed(x).mean(dim=(0, 2, 3)) for x in batch.images)
         return (self.generator.shift - (two - one)).square().sum(), {}

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from artfp.core.errors import UserError
 from artfp.generators.base import (
+    DataBatch,
     GenerativeModel,
     Generator,
-    ImageBatch,
     ModelConfig,
     TrainedNetwork,
     TrainingStep,
@@ -72,7 +72,7 @@ class Toy(GenerativeModel):
             TrainedNetwork("generator", (self.generator,), self._chase, 0.05, max_grad_norm=1e-3),
         ]
 
-    def prepare(self, batch: ImageBatch, rng: RandomInputs) -> None:
+    def prepare(self, batch: DataBatch, rng: RandomInputs) -> None:
         self.described.append(("prepare", len(batch), float(batch.x.max())))
 
     def begin_step(self, step: TrainingStep) -> None:
@@ -80,7 +80,7 @@ class Toy(GenerativeModel):
         self.generator.stage.fill_(step.index)
 
     def _follow(
-        self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep
+        self, batch: DataBatch, rng: RandomInputs, step: TrainingStep
     ) -> tuple[Tensor, dict[str, Any]]:
         assert self.mean.requires_grad and not self.generator.colour.requires_grad
         self.described.append(("critic", batch.x[:, 0, 0, 0].clone(), rng.uniform(2)))
@@ -88,21 +88,21 @@ class Toy(GenerativeModel):
         return miss, {"mean": self.mean.mean()}
 
     def _chase(
-        self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep
+        self, batch: DataBatch, rng: RandomInputs, step: TrainingStep
     ) -> tuple[Tensor, dict[str, Any]]:
         assert not self.mean.requires_grad and self.generator.colour.requires_grad
         self.described.append(("generator", batch.x[:, 0, 0, 0].clone(), rng.uniform(2)))
         return 100 * (self.generator.colour - self.mean).square().sum(), {}
 
 
-class Images(torch.utils.data.IterableDataset[ImageBatch]):
+class Images(torch.utils.data.IterableDataset[DataBatch]):
     """Twelve images a step; image i of step s has the grey level 12 s + i."""
 
     def __iter__(self) -> Any:
         step = 0
         while True:
             levels = (torch.arange(12) + 12 * step).to(torch.uint8)
-            yield ImageBatch((levels[:, None, None, None].expand(12, 3, 8, 8),))
+            yield DataBatch((levels[:, None, None, None].expand(12, 3, 8, 8),))
             step += 1
 
 
@@ -215,7 +215,7 @@ def test_figures_are_logged_by_player(run: Callable[..., GenerativeModule], tmp_
 
 def test_a_loss_that_is_no_number_ends_the_training(run: Callable[..., GenerativeModule]) -> None:
     class Broken(Toy):
-        def _chase(self, batch: ImageBatch, rng: RandomInputs, step: TrainingStep) -> Any:
+        def _chase(self, batch: DataBatch, rng: RandomInputs, step: TrainingStep) -> Any:
             loss, scalars = super()._chase(batch, rng, step)
             return (loss * float("nan") if step.index == 2 else loss), scalars
 
@@ -227,7 +227,7 @@ def test_a_sequel_holds_the_generator_and_tells_of_the_end(
     run: Callable[..., GenerativeModule],
 ) -> None:
     class Prepared(Toy):
-        def prepare(self, batch: ImageBatch, rng: RandomInputs) -> None:
+        def prepare(self, batch: DataBatch, rng: RandomInputs) -> None:
             self.generator.colour.fill_(5.0)
             self.mean.fill_(0.5)
 
