@@ -1,4 +1,4 @@
-"""Files in and files out: sources, safe decoding, geometry, writers, journals.
+"""Images and files in and out: sources, safe decoding, reading, tables, atomic files, resuming.
 
 `artfp.data.predict_module` and `artfp.data.train_module` hold the LightningDataModules.
 """

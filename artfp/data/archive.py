@@ -35,17 +35,31 @@ _READ_ERRORS = (
 
 
 class ZipSource:
-    r"""The images of a zip archive, at any depth.
+    r"""Images of a zip archive, at any depth.
 
     Names are made safe: backslashes count as slashes; a leading slash, drive letters, ``.`` and
     ``..`` are dropped (``..\..\C:\x.png`` is called ``x.png``). Where that meets another name
     the changed one gets a number (``x~2.png``). Of members with the same name the last counts.
 
     Each process opens the archive for itself when it first reads.
+
+    Args:
+        location: Path of the archive.
+
+    Raises:
+        UserError: the archive is damaged.
+
+    Example:
+        >>> import io, tempfile
+        >>> from pathlib import Path
+        >>> path = Path(tempfile.mkdtemp()) / "images.zip"
+        >>> with zipfile.ZipFile(path, "w") as archive:
+        ...     archive.writestr("../a.png", b"...")
+        >>> ZipSource(str(path)).names
+        ['a.png']
     """
 
     def __init__(self, location: str) -> None:
-        """Read the archive's directory; raises UserError when it is damaged."""
         self.location = location
         self._archive: zipfile.ZipFile | None = None
         self._opened_by = -1
@@ -61,9 +75,10 @@ class ZipSource:
         self._members = [members[name] for name in self.names]
 
     def read(self, index: int) -> bytes:
-        """Return the bytes of image ``index``.
+        """Return the bytes of image `index`.
 
-        Raises ImageError: encrypted, damaged, of an unknown compression, or over ``MAX_BYTES``.
+        Raises:
+            ImageError: encrypted, damaged, of an unknown compression, or over `MAX_BYTES`.
         """
         try:
             archive = self._own_archive()

@@ -1,4 +1,4 @@
-"""Weights on disk: `.safetensors` files with a card in their metadata; the shipped ones."""
+"""Weights on disk: `.safetensors` files with a card in their metadata, and the shipped ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from artfp.core.errors import UserError
 from artfp.data.files import write_atomic
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
-"""Where the shipped weights lie."""
+"""Folder of the shipped weights."""
 
 
 CARD = "artfp"
@@ -25,14 +25,19 @@ Card = dict[str, Any]
 
 
 def shipped_weights() -> list[str]:
-    """Names of the weights that come with the package."""
+    """Return the names of the weights that come with the package."""
     return sorted(p.name.removesuffix("_encoder.safetensors") for p in WEIGHTS.glob("*_encoder.*"))
 
 
 def find_weights(name: str | Path, kind: str) -> Path:
-    """File of the `kind` (encoder or decoder) that a path or a shipped name stands for.
+    """Return the file that a path or a shipped name stands for.
 
-    Raises UserError if there is none.
+    Args:
+        name: Path of a file, or one of `shipped_weights`.
+        kind: "encoder" or "decoder".
+
+    Raises:
+        UserError: there is no such file.
     """
     if str(name) in shipped_weights():
         return WEIGHTS / f"{name}_{kind}.safetensors"
@@ -46,7 +51,7 @@ def find_weights(name: str | Path, kind: str) -> Path:
 
 
 def find_decoder(encoder: str | Path) -> str | Path:
-    """The decoder that belongs to an encoder: of the same shipped name, or the file beside it."""
+    """Return the decoder of an encoder: of the same shipped name, or the file beside it."""
     if str(encoder) in shipped_weights():
         return encoder
     path = Path(encoder)
@@ -60,13 +65,17 @@ def write_bundle(network: nn.Module, path: Path, card: Card) -> None:
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The weights of a file whose card could be read (`read_card`), by name."""
+    """Return the weights of a file whose card could be read (`read_card`), by name."""
     with safe_open(path, framework="pt") as file:
         return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
 
 
 def read_card(path: Path) -> Card:
-    """The card of a `.safetensors` file. Raises UserError if it is none of artfp's."""
+    """Return the card of a `.safetensors` file.
+
+    Raises:
+        UserError: the file cannot be read, or artfp did not write it.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             card = json.loads((file.metadata() or {})[CARD])

@@ -1,6 +1,6 @@
-"""From the bytes of an image file to 8-bit RGB pixels, or to a reason why not.
+"""Safe decoding: bytes of an image file to 8-bit RGB pixels, or to the reason why not.
 
-How each kind of picture becomes 8-bit RGB:
+Kinds of pictures and their 8-bit RGB:
 
 - 1-bit and gray: the value is replicated.
 - gray with alpha, RGBA, palette, and any picture with a transparent colour: composited over white.
@@ -40,7 +40,15 @@ _TAG_ORIENTATION = 0x0112
 
 
 class ImageError(ValueError):
-    """One image could not be used. The message is the reason: one line, no path."""
+    """An image that could not be used; the message is the reason, one line without a path.
+
+    Args:
+        reason: Why it could not be used.
+
+    Example:
+        >>> print(ImageError("the file is empty"))
+        the file is empty
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(one_line(reason))
@@ -48,7 +56,16 @@ class ImageError(ValueError):
 
 @dataclass(frozen=True)
 class Picture:
-    """Decoded pixels, (H, W, 3) uint8 RGB, with the ICC profile that they are expressed in."""
+    """Decoded pixels with the ICC profile that they are expressed in.
+
+    Attributes:
+        pixels: (H, W, 3) uint8, RGB.
+        icc_profile: Bytes of the profile; None if there is none.
+
+    Example:
+        >>> Picture(np.zeros((4, 6, 3), np.uint8)).pixels.shape
+        (4, 6, 3)
+    """
 
     pixels: np.ndarray
     icc_profile: bytes | None = None
@@ -57,11 +74,22 @@ class Picture:
 def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
     """Decode one PNG, JPEG, WebP, BMP or TIFF file.
 
-    The ICC profile is returned only where the pixels still are in its space: the file held RGB,
-    RGBA or palette colours, and the profile is an RGB one.
+    Args:
+        data: The bytes of the file.
+        max_pixels: Width times height above which the image is refused.
 
-    Raises ImageError: empty, truncated, damaged, not an image, of a kind that has no 8-bit
-    rendering, more than ``MAX_BYTES`` bytes, or more than ``max_pixels`` pixels.
+    Returns:
+        Pixels, and the ICC profile where the pixels still are in its space: the file held RGB,
+        RGBA or palette colours, and the profile is an RGB one.
+
+    Raises:
+        ImageError: empty, truncated, damaged, not an image, of a kind that has no 8-bit rendering,
+            more than `MAX_BYTES` bytes, or more than `max_pixels` pixels.
+
+    Example:
+        >>> Image.new("L", (6, 4), 200).save(file := io.BytesIO(), "PNG")
+        >>> decode_image(file.getvalue()).pixels[0, 0]
+        array([200, 200, 200], dtype=uint8)
     """
     if not data:
         raise ImageError("the file is empty")
@@ -85,9 +113,10 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS) -> Picture:
 
 
 def decode_picture(image: Image.Image, max_pixels: int = MAX_PIXELS) -> Picture:
-    """Turn a Pillow image of any mode upright and into RGB, as ``decode_image`` does.
+    """Turn a Pillow image of any mode upright and into RGB, as `decode_image` does.
 
-    Raises ImageError: it has no 8-bit rendering, or too many pixels.
+    Raises:
+        ImageError: it has no 8-bit rendering, or too many pixels.
     """
     width, height = image.size
     if width < 1 or height < 1:

@@ -1,4 +1,4 @@
-"""Crops and resizes, on 8-bit pixels, before anything else sees them."""
+"""Crops and resizes of 8-bit pixels."""
 
 from __future__ import annotations
 
@@ -16,14 +16,21 @@ _CELEBA_RESOLUTION = 128
 
 @dataclass(frozen=True)
 class Geometry:
-    """What happens to the pixels between file and model.
+    """Crop and resize between file and network; by default neither.
 
-    ``celeba``: centre crop of 148x148 (the crop that the literature uses on CelebA), resized to
-    ``image_resolution`` or else 128. ``image_resolution`` alone: centre crop to the largest square,
-    resized to that many pixels a side. Neither: unchanged. An odd pixel left over by a crop is lost
-    at the right and the bottom.
+    An odd pixel left over by a crop is lost at the right and the bottom.
 
-    Raises UserError: a resolution below 1.
+    Args:
+        image_resolution: Side in pixels to which the largest centre square is resized.
+        celeba: Whether the square is the middle 148 x 148 instead, the crop that the literature
+            uses on CelebA; it is resized to 128 unless `image_resolution` is given.
+
+    Raises:
+        UserError: a resolution below 1.
+
+    Example:
+        >>> Geometry(64)(np.zeros((100, 200, 3), np.uint8)).shape
+        (64, 64, 3)
     """
 
     image_resolution: int | None = None
@@ -38,7 +45,8 @@ class Geometry:
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """Map (H, W, 3) uint8 to (H', W', 3) uint8.
 
-        Raises ImageError: a picture too small for the CelebA crop.
+        Raises:
+            ImageError: a picture too small for the CelebA crop.
         """
         height, width = pixels.shape[:2]
         if self.celeba:
@@ -70,9 +78,18 @@ class Geometry:
 
 
 def resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize (H, W, 3) uint8 to ``size`` (height, width) by antialiased bicubic interpolation.
+    """Resize an image by antialiased bicubic interpolation, as Pillow does it.
 
-    Returns ``pixels`` itself when the size is already right.
+    Args:
+        pixels: (H, W, 3) uint8.
+        size: (height, width) in pixels.
+
+    Returns:
+        (height, width, 3) uint8; `pixels` itself if the size is right.
+
+    Example:
+        >>> resize(np.zeros((100, 200, 3), np.uint8), (50, 60)).shape
+        (50, 60, 3)
     """
     if pixels.shape[:2] == size:
         return pixels
@@ -82,7 +99,7 @@ def resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def crop_to_shape(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Cut the largest centre of the shape of ``size`` (height, width), then ``resize`` it to it."""
+    """Cut the largest centre of the shape of `size` (height, width), and `resize` it to it."""
     height, width = pixels.shape[:2]
     scale = min(height / size[0], width / size[1])
     crop = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))

@@ -13,19 +13,19 @@ from artfp.core.errors import UserError
 from artfp.data.decode import IMAGE_SUFFIXES
 
 DATASET_JSON = "dataset.json"
-"""Where a StyleGAN data set keeps its labels: at the top of its folder or archive."""
+"""File with the labels of a StyleGAN data set, at the top of its folder or archive."""
 
 _MAX_BYTES = 255
-"""Length of a file name that the usual file systems end at."""
+"""Longest file name of the usual file systems, in bytes."""
 
 
 def is_image_name(name: str) -> bool:
-    """Say whether a file name ends like an image, in either case."""
+    """Return True if a file name ends like an image, in either case."""
     return posixpath.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
 def is_hidden(part: str) -> bool:
-    """Say whether one component of a path is left out of every search."""
+    """Return True if one component of a path is left out of every search."""
     return part.startswith(".") or part == "__MACOSX"
 
 
@@ -41,9 +41,10 @@ def unique_name(name: str, taken: set[str]) -> str:
 
 
 def parse_dataset_json(data: bytes, where: str) -> dict[str, Any] | None:
-    """Parse a ``dataset.json``; None when it holds something else than an object.
+    """Parse a `dataset.json`; None when it holds something else than an object.
 
-    Raises UserError: not JSON.
+    Raises:
+        UserError: not JSON.
     """
     try:
         parsed = json.loads(data)
@@ -55,16 +56,17 @@ def parse_dataset_json(data: bytes, where: str) -> dict[str, Any] | None:
 
 
 def output_names(names: Sequence[str], suffix: str) -> list[str]:
-    """Return one output name for each of ``names``, with ``suffix`` for the ending.
+    """Return one output name for each of `names`, with `suffix` for the ending.
 
     ``a/x.jpg`` becomes ``a/x.png``. Names that would meet keep their own ending
     (``x.jpg.png``); those that would meet even so, because they differ in case alone, get a digest
     of the name (``x.jpg~3f2a90b1.png``), as do those that would be longer than a file system takes,
     of which the end is cut off. Two outputs count as one when a file system that ignores
     case or Unicode composition would mix them up, and an output never takes the place of a folder.
-    The outcome does not depend on the order of ``names``.
+    The outcome does not depend on the order of `names`.
 
-    Raises ValueError: a name occurs twice.
+    Raises:
+        ValueError: a name occurs twice.
     """
     if len(set(names)) != len(names):
         raise ValueError("input names must be unique")
@@ -89,10 +91,11 @@ def output_names(names: Sequence[str], suffix: str) -> list[str]:
 def renamed_dataset_json(dataset: dict[str, Any], mapping: dict[str, str]) -> dict[str, Any]:
     """Return a StyleGAN ``dataset.json`` with its file names mapped; all other keys stay.
 
-    ``labels`` is a list of ``[name, label]``, a dict from name to label, or null. Entries whose
-    name is not in ``mapping`` are dropped.
+    `labels` is a list of ``[name, label]``, a dict from name to label, or null. Entries whose name
+    is not in `mapping` are dropped.
 
-    Raises UserError: labels of another form.
+    Raises:
+        UserError: labels of another form.
     """
     renamed = dict(dataset)
     labels = dataset.get("labels")
@@ -142,5 +145,5 @@ def _candidate(name: str, suffix: str, level: int) -> str:
 
 
 def _length(path: str) -> int:
-    """Bytes of a path's last part; a byte that is no UTF-8 counts as three."""
+    """Return the bytes of a path's last part; a byte that is no UTF-8 counts as three."""
     return len(posixpath.basename(path).encode("utf-8", "surrogatepass"))

@@ -1,4 +1,4 @@
-"""Batches for the prediction loops: images of a source as tensors, with what became of each."""
+"""Batches for prediction: images of a source as tensors, with the outcome of reading each."""
 
 from __future__ import annotations
 
@@ -26,30 +26,33 @@ _PREFETCH = 2
 
 @dataclass
 class ImageBatch:
-    """``B`` slots, each an image of the source or padding; every list has one entry for each slot.
+    """B slots, each an image of the source or padding; every list has one entry for each slot.
 
-    A slot without an image (an error, skipped, padding) has zeros in ``small`` and size (0, 0).
+    A slot without an image (an error, skipped, padding) has zeros in `small` and size (0, 0).
+
+    Attributes:
+        index: Number of the batch in the source, from 0.
+        positions: Index into the source's names; -1 for padding.
+        small: Images at the network's resolution, (B, 3, R, R) uint8 in channels-last memory.
+        full: Whole images (H, W, 3) uint8; None when the image is the small one, or whole ones are
+            not kept.
+        icc: ICC profiles of the images that have one.
+        sizes: (height, width) in pixels after the geometry.
+        errors: Reasons of images that could not be used.
+        skipped: True for padding and for images that were done before.
     """
 
     index: int
-    """Which batch of the source this is, counted from 0."""
     positions: list[int]
-    """Index into the source's names; -1 for padding."""
     small: torch.Tensor
-    """(B, 3, R, R) uint8 in channels-last memory: the images at the model's resolution."""
     full: list[np.ndarray | None]
-    """(H, W, 3) uint8; None when the image is the small one, or full ones are not kept."""
     icc: list[bytes | None]
-    """ICC profiles of the images that have one."""
     sizes: list[tuple[int, int]]
-    """(height, width) in pixels after the geometry."""
     errors: list[str | None]
-    """Why an image could not be used."""
     skipped: list[bool]
-    """True for padding and for images that were done before."""
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> ImageBatch:
-        """Return the batch with ``small`` on ``device``; Lightning calls this to move it."""
+        """Return the batch with `small` on `device`; Lightning calls this to move it."""
         return replace(self, small=self.small.to(device, non_blocking=non_blocking))
 
 
@@ -61,16 +64,26 @@ def default_workers() -> int:
 
 
 class PredictionData(pl.LightningDataModule):
-    """The images of a source in batches whose composition never changes.
+    """Images of a source in batches whose composition never changes.
 
-    Batch ``k`` holds images ``k * batch_size`` onwards, whatever is done already and however many
+    Batch `k` holds images `k * batch_size` onwards, whatever is done already and however many
     processes share the work, so an image always meets the same neighbours. The last batch is padded
     to the size of the others, a single one is not. Batches with nothing
     left to do are left out; the others are dealt whole to the trainer's processes in turn.
 
-    With ``keep_full``, up to ``2 * num_workers + 1`` batches of full-size images are in memory at
-    once, each of them copied between processes: take a smaller ``batch_size`` for large
-    photographs.
+    Args:
+        source: Where the images come from.
+        geometry: How they are cut and resized first.
+        resolution: Side of the network's input in pixels.
+        batch_size: Images of a batch.
+        num_workers: Loader processes; None takes `default_workers()`, 0 loads in this process.
+        keep_full: Whether batches hold whole images too. Up to `2 * num_workers + 1` batches of
+            them are in memory at once, each copied between processes: take a smaller `batch_size`
+            for large photographs.
+        done: Names of images to skip.
+
+    Raises:
+        UserError: a number out of range.
     """
 
     def __init__(
@@ -83,12 +96,6 @@ class PredictionData(pl.LightningDataModule):
         keep_full: bool = False,
         done: Collection[str] = (),
     ) -> None:
-        """``resolution`` is the model's, in pixels a side; ``done`` names images to skip.
-
-        ``num_workers`` None takes ``default_workers()``; 0 loads in the calling process.
-
-        Raises UserError: a number out of range.
-        """
         super().__init__()
         workers = default_workers() if num_workers is None else num_workers
         for what, value, least in (
@@ -98,7 +105,7 @@ class PredictionData(pl.LightningDataModule):
         ):
             if value < least:
                 raise UserError(f"{what} is {value}; it must be {least} or more")
-        # Lightning's word for: a process that is left with no batch just waits for the others.
+        # A process that is left with no batch waits for the others.
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self.batch_size = batch_size
         self.num_workers = workers
@@ -139,7 +146,7 @@ class PredictionData(pl.LightningDataModule):
 
 
 class _Batches(Dataset[ImageBatch]):
-    """Item ``k`` is batch ``k`` of the source."""
+    """Dataset whose item `k` is batch `k` of the source."""
 
     def __init__(
         self,
@@ -196,7 +203,7 @@ class _Batches(Dataset[ImageBatch]):
 
 
 class _Dealt(DistributedSampler[int]):
-    """Every ``world``-th of the given indices from the ``rank``-th on: none twice, none added.
+    """Sampler of every `world`-th of the given indices from the `rank`-th on, none added.
 
     Lightning puts its own sampler, which would deal the batches a second time, in place of any
     but a DistributedSampler.

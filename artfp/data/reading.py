@@ -1,4 +1,4 @@
-"""One way to read a set of images: one after another, in batches, in memory or on disk."""
+"""Sets of images: read one after another, in batches, in memory or on disk."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _BATCH_PIXELS = 1 << 22
 
 @dataclass(frozen=True)
 class LoadedImage:
-    """An image of a source that could be read.
+    """Image of a source that could be read.
 
     Attributes:
         index: Its place in the source.
@@ -41,6 +41,11 @@ class LoadedImage:
         data: The bytes of its file.
         pixels: (H, W, 3) uint8, as they are used.
         size: (height, width) of the whole image.
+
+    Example:
+        >>> pixels = np.zeros((2, 3, 3), np.uint8)
+        >>> LoadedImage(0, "a.png", b"", pixels, (4, 6)).pixels.shape
+        (2, 3, 3)
     """
 
     index: int
@@ -99,7 +104,7 @@ def read_images(
 
 
 class UpperLeft:
-    """Cuts images to one size at the right and the bottom, and refuses smaller ones.
+    """Function that cuts images to one size at the right and the bottom, and refuses smaller ones.
 
     What a generator or JPEG lays out in blocks begins at the upper left.
 
@@ -217,7 +222,11 @@ class Spool:
             self._file = tempfile.TemporaryFile()  # noqa: SIM115
 
     def append(self, pixels: np.ndarray) -> None:
-        """Keep one more image. Raises UserError: no space."""
+        """Keep one more image.
+
+        Raises:
+            UserError: no space.
+        """
         try:
             self._file.seek(self._offsets[-1])
             self._file.write(np.ascontiguousarray(pixels, dtype=np.uint8).data)
@@ -233,7 +242,7 @@ class Spool:
         return len(self.shapes)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        """Image `index`, (H, W, 3), uint8; the caller's own."""
+        """Return image `index`, (H, W, 3), uint8; the caller's own."""
         pixels = np.empty(self.shapes[index], np.uint8)
         self._file.seek(self._offsets[index])
         self._file.readinto(pixels.data)
@@ -256,7 +265,7 @@ class Spool:
 
 
 def equal_batches(shapes: Sequence[tuple[int, ...]], batch_size: int) -> list[list[int]]:
-    """Indices of images in batches of equal shapes: every index once, in order within a shape.
+    """Return indices in batches of images of one shape: each once, in order within a shape.
 
     At most `batch_size` each, and fewer where images are large.
     """

@@ -1,4 +1,4 @@
-"""What a long run needs to go on where it stopped: its settings, and what it has finished."""
+"""Resuming of long runs: their settings and the items that they have finished."""
 
 from __future__ import annotations
 
@@ -23,13 +23,19 @@ class Manifest:
 
     @staticmethod
     def claim(folder: Path, settings: dict[str, object], what: str) -> bool:
-        """Claim ``folder`` for a run of ``what`` (a word such as "embed") with these settings.
+        """Claim a folder for a run, or find that it may go on.
 
-        False: the folder was free, and ``<what>.run.json`` now holds the settings. True: it was
-        claimed with equal settings, so the run goes on. Settings are JSON values; of those whose
-        key starts with "secret" only a salted digest is stored, and no value is ever shown.
+        Args:
+            folder: Output folder of the run; `<what>.run.json` in it holds the settings.
+            settings: JSON values. Of those whose key starts with "secret" only a salted digest is
+                stored, and no value is ever shown.
+            what: Kind of the run, a word such as "embed".
 
-        Raises UserError: claimed with other settings; the message names the first that differs.
+        Returns:
+            False: the folder was free. True: it was claimed with equal settings.
+
+        Raises:
+            UserError: claimed with other settings; the message names the first that differs.
         """
         path = folder / f"{what}.run.json"
         wanted: dict[str, Any] = json.loads(json.dumps(settings))
@@ -54,7 +60,7 @@ class Manifest:
 
 
 def _sealed(key: str, value: object, salt: str | None = None) -> object:
-    """Return what is stored of a setting: itself, or a salted digest of a secret."""
+    """Return the stored form of a setting: itself, or a salted digest of a secret."""
     if not key.startswith(_SECRET):
         return value
     salt = salt or secrets.token_hex(16)
@@ -90,12 +96,16 @@ def _shown(settings: dict[str, Any], key: str) -> str:
 class Journal:
     """Finished items, one JSON line each, in a hidden file per process of a run.
 
-    A record is on its way to the disk in one ``write`` when ``append`` returns: killing the process
+    A record is on its way to the disk in one `write` when `append` returns: killing the process
     loses none. Threads may append together.
+
+    Args:
+        folder: Output folder of the run.
+        what: Kind of the run, a word such as "embed".
+        rank: Number of the process.
     """
 
     def __init__(self, folder: Path, what: str, rank: int = 0) -> None:
-        """Take the run's name and the process's rank; nothing is opened yet."""
         self._folder = folder
         self._what = what
         self._path = folder / f".{what}.{rank}.jsonl"
@@ -105,7 +115,8 @@ class Journal:
     def append(self, record: dict[str, Any]) -> None:
         """Add a record, whose "name" says what it is about.
 
-        Raises UserError: it cannot be written.
+        Raises:
+            UserError: it cannot be written.
         """
         line = json.dumps(record, separators=(",", ":")).encode("ascii") + b"\n"
         with self._lock:
@@ -141,7 +152,7 @@ class Journal:
                         yield record
 
     def close(self) -> None:
-        """Close the file; a later ``append`` opens it again."""
+        """Close the file; a later `append` opens it again."""
         with self._lock:
             self._close()
 

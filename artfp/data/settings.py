@@ -1,4 +1,4 @@
-"""Settings of reading images, shared by commands."""
+"""Settings of images that are read, shared by commands."""
 
 from __future__ import annotations
 

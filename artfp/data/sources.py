@@ -1,8 +1,8 @@
-"""Where images come from: a folder, one file, a zip archive or a list of paths.
+"""Sources of images: a folder, one file, a zip archive or a list of paths.
 
-A source gives every image a relative name with forward slashes, unique and sorted; the names decide
-what the outputs are called, and so never leave the output folder. Names are ``str`` as the
-operating system gives them (undecodable bytes as surrogates).
+A source gives every image a relative name with forward slashes, unique and sorted; outputs are
+called after these names, which therefore never lead out of the output folder. Names are `str` as
+the operating system gives them (undecodable bytes as surrogates).
 """
 
 from __future__ import annotations
@@ -29,17 +29,25 @@ _LIST_SUFFIXES = frozenset({".txt", ".lst"})
 
 @runtime_checkable
 class ImageSource(Protocol):
-    """Images that can be named and read by index, also from other processes (it pickles)."""
+    """Images that can be named and read by index, also from other processes (it pickles).
+
+    Attributes:
+        location: Path that the user gave.
+        names: One relative name for each image, unique and sorted.
+        dataset_json: Content of the top-level `dataset.json` of a StyleGAN data set.
+
+    Example:
+        >>> from skimage import data_dir
+        >>> isinstance(open_source(f"{data_dir}/astronaut.png"), ImageSource)
+        True
+    """
 
     location: str
-    """The path that the user gave."""
     names: list[str]
-    """One relative name for each image, unique and sorted."""
     dataset_json: dict[str, Any] | None
-    """The top-level ``dataset.json`` of a StyleGAN data set."""
 
     def read(self, index: int) -> bytes:
-        """Return the bytes of image ``index``; raises ImageError with the reason."""
+        """Return the bytes of image `index`; raises ImageError with the reason."""
         ...
 
     def __len__(self) -> int:
@@ -48,21 +56,31 @@ class ImageSource(Protocol):
 
 
 class FileSource:
-    """Images that are files of their own: of a folder, of a list, or a single one."""
+    """Images that are files of their own: of a folder, of a list, or a single one.
+
+    Args:
+        location: Path that the user gave.
+        files: Path of each image by its name.
+        dataset_json: Labels of a StyleGAN data set.
+
+    Example:
+        >>> FileSource("list", {"b.png": "/b.png", "a.png": "/a.png"}).names
+        ['a.png', 'b.png']
+    """
 
     def __init__(
         self, location: str, files: dict[str, str], dataset_json: dict[str, Any] | None = None
     ) -> None:
-        """``files`` maps each name to its path."""
         self.location = location
         self.names = sorted(files)
         self.dataset_json = dataset_json
         self._paths = [files[name] for name in self.names]
 
     def read(self, index: int) -> bytes:
-        """Return the bytes of image ``index``.
+        """Return the bytes of image `index`.
 
-        Raises ImageError: missing, not a regular file, unreadable or over ``MAX_BYTES``.
+        Raises:
+            ImageError: missing, not a regular file, unreadable or over `MAX_BYTES`.
         """
         path = self._paths[index]
         try:
@@ -95,11 +113,20 @@ class FileSource:
 def open_source(path: str | Path) -> ImageSource:
     """Open a folder (searched at any depth), an image file, a zip, or a list of paths.
 
-    Hidden files and folders, ``__MACOSX`` and files without an image suffix are ignored. A list
-    (``.txt``, ``.lst``) has one path a line, relative to its own folder; blank lines and lines
-    that begin with ``#`` are skipped.
+    Hidden files and folders, `__MACOSX` and files without an image suffix are ignored. A list
+    (`.txt`, `.lst`) has one path a line, relative to its own folder; blank lines and lines that
+    begin with `#` are skipped.
 
-    Raises UserError: nothing there, an unknown kind of file, a damaged archive, or no image in it.
+    Args:
+        path: Folder or file.
+
+    Raises:
+        UserError: nothing there, an unknown kind of file, a damaged archive, or no image in it.
+
+    Example:
+        >>> from skimage import data_dir
+        >>> open_source(f"{data_dir}/astronaut.png").names
+        ['astronaut.png']
     """
     location = os.fspath(path)
     suffix = os.path.splitext(location)[1].lower()
@@ -140,7 +167,7 @@ def _folder_labels(folder: str) -> dict[str, Any] | None:
 
 
 def _walk(root: str) -> dict[str, str]:
-    """Map names to paths below ``root``. Every real folder is listed once.
+    """Map names to paths below `root`. Every real folder is listed once.
 
     Folders proper come first, then those behind links in the order of their names, so that a link
     into the tree or round in a circle adds nothing.
@@ -198,9 +225,23 @@ def _listed(location: str) -> dict[str, str]:
 
 
 def open_sources(folder: Path) -> dict[str, ImageSource]:
-    """The subfolders of a folder as sources of images, by name; hidden ones are ignored.
+    """Open the subfolders of a folder as sources of images, by name; hidden ones are ignored.
 
-    Raises UserError: no such folder, fewer than two subfolders, or no image in one.
+    Args:
+        folder: Folder with a subfolder for each source.
+
+    Raises:
+        UserError: no such folder, fewer than two subfolders, or no image in one.
+
+    Example:
+        >>> import shutil, tempfile
+        >>> from skimage import data_dir
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name in ("camera", "dcgan"):
+        ...     (folder / name).mkdir()
+        ...     _ = shutil.copy(f"{data_dir}/astronaut.png", folder / name)
+        >>> list(open_sources(folder))
+        ['camera', 'dcgan']
     """
     try:
         with os.scandir(folder) as entries:

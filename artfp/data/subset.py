@@ -1,4 +1,4 @@
-"""Some of the images of a source."""
+"""Subsets of the images of a source, drawn by their names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from artfp.data.sources import ImageSource
 
 
 class Subset:
-    """The images of a source at some indices, in their order."""
+    """Images of a source at some indices, in their order."""
 
     def __init__(self, source: ImageSource, indices: list[int]) -> None:
         self.location = source.location
@@ -29,9 +29,10 @@ class Subset:
 
 
 def limit_images(source: ImageSource, limit: int | None) -> ImageSource:
-    """At most `limit` images, drawn by their names alone, so that runs agree on them; None: all.
+    """Return at most `limit` images, drawn by their names alone, so that runs agree; None: all.
 
-    Raises UserError: a limit below 1.
+    Raises:
+        UserError: a limit below 1.
     """
     if limit is not None and limit < 1:
         raise UserError(f"limit is {limit}; it must be 1 or more")
@@ -44,9 +45,10 @@ def limit_images(source: ImageSource, limit: int | None) -> ImageSource:
 def split_sources(
     sources: Mapping[str, ImageSource], fit: int, test: int, seed: int = 0
 ) -> tuple[dict[str, ImageSource], dict[str, ImageSource]]:
-    """`fit` images of each source and at most `test` others, drawn by names and seed.
+    """Return `fit` images of each source and at most `test` others, drawn by names and seed.
 
-    Raises UserError: no image is left to test.
+    Raises:
+        UserError: no image is left to test.
     """
     fitted: dict[str, ImageSource] = {}
     tested: dict[str, ImageSource] = {}
@@ -63,6 +65,6 @@ def split_sources(
 
 
 def hash_fraction(name: str) -> float:
-    """A number in [0, 1) that depends on the name alone, and on it as if drawn at random."""
+    """Return a number in [0, 1) that depends on the name alone, and on it as if drawn at random."""
     digest = blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2.0**64

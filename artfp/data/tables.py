@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 TableRow = Any
-"""A dataclass, a mapping, or a sequence with a cell for each column."""
+"""Dataclass, mapping, or sequence with a cell for each column."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its heading, where its values come from, and how they are shown.
+    """Column of a table: heading, origin of the values, and form of the cells.
 
     Args:
         heading: What stands above; line breaks count on the console alone.
@@ -38,6 +38,12 @@ class Column:
             "no".
         multiline: Whether line breaks in cells count on the console; else they are escaped, as all
             control characters are.
+
+    Example:
+        >>> print(markdown_table([{"psnr": 31.256}], [Column("PSNR in dB", "psnr", ".1f")]))
+        | PSNR in dB |
+        |---|
+        | 31.3 |
     """
 
     heading: str
@@ -48,7 +54,7 @@ class Column:
     multiline: bool = False
 
     def of(self, row: TableRow, place: int) -> object:
-        """Value of a row; `place` counts the columns from 0."""
+        """Return the value of a row; `place` counts the columns from 0."""
         if callable(self.value):
             return self.value(row)
         if isinstance(row, list | tuple):
@@ -165,7 +171,7 @@ def round_significant(value: Any, digits: int = 5) -> Any:
         digits: Significant decimal digits that are kept.
 
     Example:
-        >>> significant({"psnr": 31.123456, "runs": (1, 0.000123456)})
+        >>> round_significant({"psnr": 31.123456, "runs": (1, 0.000123456)})
         {'psnr': 31.123, 'runs': [1, 0.00012346]}
     """
     if isinstance(value, float):
@@ -261,35 +267,43 @@ def write_tables(
     listing: Path,
     listed: str,
 ) -> tuple[int, list[tuple[str, str]]]:
-    """Write the records of `names` as CSV and as lines "name bits".
+    """Write the records of images as CSV and as lines "name bits", in the order of `names`.
 
     Of several records of an image the last counts, but a success before an error: an error from a
-    run before may come late, from another process's journal.
-    Memory holds one CSV line an image, not the records. Args: `columns` of the records;
-    `table`, the CSV file; `listing`, the text file; `listed`, the column that names an image there.
+    run before may come late, from another process's journal. Memory holds one line of CSV an image,
+    not the records.
 
-    Returns how many images were done, and (name, reason) of those that could not be read.
+    Args:
+        records: Mappings with `name`, `bits` (text), and `error`, which is None for a success.
+        names: All images of the source.
+        columns: Columns of the CSV.
+        table: The CSV file.
+        listing: The text file.
+        listed: Column that names an image in the text file.
+
+    Returns:
+        Number of images that were done; (name, reason) of those that could not be read.
     """
     positions = {name: i for i, name in enumerate(names)}
     lines = [""] * len(names)
-    words = [""] * len(names)
+    bits_lines = [""] * len(names)
     failed: dict[int, str] = {}
     for record in records:
         position = positions.get(record["name"])
-        if position is None or (words[position] and record.get("error") is not None):
+        if position is None or (bits_lines[position] and record.get("error") is not None):
             continue
         lines[position] = csv_line(record.get(column) for column in columns)
         if record.get("error") is None:
-            words[position] = f"{one_line(str(record[listed]))} {record['bits']}\n"
+            bits_lines[position] = f"{one_line(str(record[listed]))} {record['bits']}\n"
             failed.pop(position, None)
         else:
             failed[position] = str(record["error"])
     write_atomic(table, csv_line(columns) + "".join(lines), keep_equal=True)
-    write_atomic(listing, "".join(words), keep_equal=True)
-    done = sum(map(bool, words))
+    write_atomic(listing, "".join(bits_lines), keep_equal=True)
+    done = sum(map(bool, bits_lines))
     return done, [(names[i], reason) for i, reason in sorted(failed.items())]
 
 
 def error_record(name: str, reason: str) -> dict[str, Any]:
-    """Record of an image that could not be used."""
+    """Return the record of an image that could not be used."""
     return {"name": name, "error": reason}

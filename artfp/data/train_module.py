@@ -55,7 +55,24 @@ class TrainingData(pl.LightningDataModule):
     resumed run sees what an uninterrupted one would have seen. With a `geometry` that changes
     images (the published preprocessing) training uses it as it is; otherwise each image gives a
     random crop of at least 0.6 of each side, never enlarged without need, and is mirrored half
-    of the time. `crops` and `mirror` ask for either, or for none, whatever the geometry.
+    of the time.
+
+    Args:
+        source: Where the images come from.
+        resolution: R, in pixels.
+        geometry: How they are cut and resized first.
+        batch_size: N.
+        num_workers: Loader processes; None takes the usable CPUs.
+        seed: Decides order, crops and mirrorings.
+        crops: Whether images are cropped at random; None: as the geometry has it.
+        mirror: Whether they are mirrored at random; None: as the geometry has it.
+        hold_out: Whether some images are set aside for validation.
+        labels: One for each of the source's images: batches are then [images, labels (N,) int64].
+        memory: Bytes. If all images fit in so much at the resolution, each is decoded once and
+            kept, unless they are cropped at random or loader processes were asked for.
+
+    Raises:
+        UserError: fewer than two images.
     """
 
     def __init__(
@@ -72,15 +89,6 @@ class TrainingData(pl.LightningDataModule):
         labels: Sequence[int] | None = None,
         memory: int = 0,
     ) -> None:
-        """`resolution` in pixels a side; `num_workers` None takes the usable CPUs.
-
-        Args: `hold_out`, whether some images are set aside for validation; `labels`, one for each
-        of the source's images: batches are then [images, labels (N,) int64]; `memory`, in bytes:
-        if all images fit in so much at the resolution, each is decoded once and kept, unless they
-        are cropped at random or loader processes were asked for.
-
-        Raises UserError: fewer than two images.
-        """
         super().__init__()
         if len(source) < 2:
             raise UserError(f"{source.location} holds {len(source)} image; training needs two")
@@ -98,30 +106,34 @@ class TrainingData(pl.LightningDataModule):
         )
 
     def check(self) -> None:
-        """Read one image as training would. Raises UserError: none of the first can be read."""
+        """Read one image as training would.
+
+        Raises:
+            UserError: none of the first can be read.
+        """
         _Images(self, self.training_indices, vary=True)[0]
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps in which one process sees as many images as there are."""
+        """Number of steps in which one process sees as many images as there are."""
         return max(1, len(self.training_indices) // self.batch_size)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """An endless loader that starts at the trainer's step."""
+        """Return an endless loader that starts at the trainer's step."""
         if self.trainer is None:
             return self.stream(0)
         trainer = self.trainer
         return self.stream(trainer.global_step, trainer.global_rank, trainer.world_size)
 
     def stream(self, step: int, rank: int = 0, world: int = 1) -> DataLoader[Any]:
-        """An endless loader of the batches of process `rank` of `world`, from `step` on."""
+        """Return an endless loader of the batches of process `rank` of `world`, from `step` on."""
         images = _Images(self, self.training_indices, vary=True)
         return self._loader(
             images, _Endless(len(images), self.batch_size, self.seed, rank, world, step)
         )
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """All validation images in order, the last batch shorter."""
+        """Return a loader of all validation images in order, the last batch shorter."""
         images = _Images(self, self.validation_indices, vary=False)
         size = self.batch_size
         batches = [
@@ -147,7 +159,7 @@ def _one_thread(_worker: int) -> None:
 
 
 class _Images(Dataset[Any]):
-    """Item `epoch * len + i` is image `i` as epoch `epoch` shows it, (3, R, R) uint8.
+    """Dataset whose item `epoch * len + i` is image `i` in epoch `epoch`, (3, R, R) uint8.
 
     With labels an item is (image, label).
     """
@@ -177,7 +189,7 @@ class _Images(Dataset[Any]):
         raise UserError(f"{_TRIES} images in a row of {self.source.location} could not be read")
 
     def _read(self, index: int) -> np.ndarray | None:
-        """Pixels (H, W, 3) of an image, at the resolution if it is kept; None: unreadable."""
+        """Return an image (H, W, 3), at the resolution if it is kept; None: unreadable."""
         if self._kept is not None and index in self._kept:
             return self._kept[index]
         try:
@@ -199,7 +211,7 @@ def _vary(
     crops: bool = True,
     mirror: bool = True,
 ) -> np.ndarray:
-    """A random crop, sides drawn apart, not smaller than the resolution if it can be; mirrored."""
+    """Crop at random, not below the resolution if that can be, each side by itself; mirror."""
     if crops:
         spans = []
         for length in pixels.shape[:2]:

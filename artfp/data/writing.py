@@ -1,4 +1,4 @@
-"""Files out: encoded images, files that appear whole or not at all, zip archives."""
+"""Encoded images, zip archives of them, and threads that write."""
 
 from __future__ import annotations
 
@@ -25,13 +25,19 @@ from artfp.data.naming import DATASET_JSON, renamed_dataset_json
 
 @dataclass(frozen=True)
 class Format:
-    """How one format of output files is written."""
+    """Format of output files.
+
+    Attributes:
+        suffix: Ending of the file's name, with its dot.
+        lossless: Whether the pixels come back as they were.
+        keeps_icc: Whether it holds an ICC profile.
+        options: Arguments of Pillow's `save`.
+    """
 
     suffix: str
     lossless: bool
     keeps_icc: bool = True
     options: dict[str, Any] = field(default_factory=dict)
-    """What Pillow's ``save`` is given."""
 
 
 FORMATS = {
@@ -46,24 +52,39 @@ FORMATS = {
     # Lossy: what is written is not what was fingerprinted.
     "jpeg": Format(".jpg", False, options={"quality": 95, "subsampling": 0}),
 }
-"""The formats of output files by name. All are lossless but jpeg; png is the usual one."""
+"""Formats of output files by name. All are lossless but jpeg; png is the default."""
 
 
 def suffix_of(format: str) -> str:
     """Return the file name ending of a format, with its dot.
 
-    Raises UserError: not one of ``FORMATS``.
+    Raises:
+        UserError: not one of `FORMATS`.
     """
     return _format(format).suffix
 
 
 def encode_image(
-    picture_pixels: np.ndarray, format: str = "png", icc_profile: bytes | None = None
+    pixels: np.ndarray, format: str = "png", icc_profile: bytes | None = None
 ) -> bytes:
-    """Encode (H, W, 3) uint8 RGB as a file of ``format``, with its ICC profile (not in BMP).
+    """Encode an image as a file.
 
-    Raises UserError: not one of ``FORMATS``. Raises ImageError: the format cannot hold the picture
-    (WebP ends at 16383 pixels a side, JPEG at 65535).
+    Args:
+        pixels: (H, W, 3) uint8, RGB.
+        format: One of `FORMATS`: "png", "webp", "bmp", "tiff", all lossless, or "jpeg".
+        icc_profile: Bytes of the ICC profile of the pixels; BMP leaves it out.
+
+    Returns:
+        The bytes of the file.
+
+    Raises:
+        UserError: not one of `FORMATS`.
+        ImageError: the format cannot hold the image (WebP ends at 16383 pixels a side, JPEG at
+            65535).
+
+    Example:
+        >>> encode_image(np.zeros((4, 6, 3), np.uint8))[1:4]
+        b'PNG'
     """
     chosen = _format(format)
     options = dict(chosen.options)
@@ -71,9 +92,9 @@ def encode_image(
         options["icc_profile"] = icc_profile
     buffer = io.BytesIO()
     try:
-        Image.fromarray(picture_pixels).save(buffer, format, **options)
+        Image.fromarray(pixels).save(buffer, format, **options)
     except (OSError, ValueError) as error:
-        height, width = picture_pixels.shape[:2]
+        height, width = pixels.shape[:2]
         raise ImageError(f"{width}x{height} cannot be written as {format}: {error}") from None
     return buffer.getvalue()
 
@@ -84,13 +105,19 @@ def pack_zip(
     destination: Path,
     dataset_json: dict[str, Any] | None = None,
 ) -> None:
-    """Pack files of ``folder`` into an uncompressed zip: the same bytes in, the same zip out.
+    """Pack files of a folder into an uncompressed zip: the same bytes in, the same zip out.
 
     An equal zip that is there already is left alone.
-    ``dataset_json`` becomes ``dataset.json`` at the top. A name's undecodable bytes are written
-    ``%FF``, since a zip can hold them no other way.
 
-    Raises UserError: a file is missing, two names become one, or the zip cannot be written.
+    Args:
+        folder: Where the files lie.
+        names: Their paths in it. Undecodable bytes are written %FF, since a zip can hold them no
+            other way.
+        destination: The zip.
+        dataset_json: Becomes `dataset.json` at the top.
+
+    Raises:
+        UserError: a file is missing, two names become one, or the zip cannot be written.
     """
     members = {name: _zip_name(name) for name in names}
     if len(set(members.values())) != len(names):
@@ -137,7 +164,7 @@ class BackgroundWriter:
         self._batches.append([self._threads.submit(task, *each) for each in arguments])
 
     def finish(self) -> None:
-        """Wait for all."""
+        """Wait until all batches are written."""
         while self._batches:
             self._settle(self._batches.pop(0))
 

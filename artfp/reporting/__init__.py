@@ -1,1 +1,1 @@
-"""Package."""
+"""Figures in one style, and pictures made of images."""

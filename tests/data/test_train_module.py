@@ -26,7 +26,9 @@ def data_of(folder: Path, **options: Any) -> TrainingData:
     return TrainingData(open_source(folder), **settings)
 
 
-def stream(data: TrainingData, steps: int, start: int = 0, rank: int = 0, world: int = 1) -> list:
+def stream(
+    data: TrainingData, steps: int, start: int = 0, rank: int = 0, world: int = 1
+) -> list[Tensor]:
     data.trainer = SimpleNamespace(  # type: ignore[assignment]
         global_rank=rank, world_size=world, global_step=start
     )
