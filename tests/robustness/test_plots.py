@@ -18,6 +18,7 @@ from artfp.robustness import plots
 from artfp.robustness.plots import Contestant, plot_figure
 from artfp.robustness.report import COLUMNS, Report, cell, ranges_markdown, table_csv, write_report
 from artfp.robustness.sweep import Fidelity, Row, Sweep
+from tests.golden import Golden
 
 
 def row(contestant: str, condition: Condition, accuracy: float | None, tpr: float | None) -> Row:
@@ -76,6 +77,11 @@ def test_csv(report: Report) -> None:
     assert (found[0]["perturbation"], found[0]["strength"]) == ("identity", "")
     assert found[3]["contestant"] == "two, with | more" and float(found[3]["strength"]) == 90
     assert float(found[3]["bit_accuracy"]) == pytest.approx(0.75) and found[3]["fpr"] == "1e-06"
+
+
+def test_tables(report: Report, golden: Golden) -> None:
+    golden("robustness.csv", table_csv(report.sweep.rows))
+    golden("working_range.md", ranges_markdown(report))
 
 
 def test_markdown(report: Report) -> None:

@@ -18,6 +18,7 @@ from artfp.transfer.table import read_family
 from artfp.transfer.table import to_csv as table_csv
 from artfp.transfer.table import to_json as table_json
 from artfp.transfer.table import to_markdown as table_markdown
+from artfp.transfer.table import to_table as table_table
 from artfp.transfer.transfer import (
     COLUMNS,
     flat,
@@ -26,7 +27,10 @@ from artfp.transfer.transfer import (
     side_by_side,
     to_csv,
     to_markdown,
+    to_table,
 )
+from tests.golden import Golden
+from tests.printed import printed
 
 
 def row(group: str, steps: int, accuracy: float, images: int = 100) -> Row:
@@ -59,6 +63,18 @@ def test_the_last_row_of_each_group_stands_in_the_page() -> None:
     page = to_markdown(InData(36.5, ROWS[0].read), ROWS, "About.", ["More."])
     assert "| fingerprinted | 20 | 0.9000 | 0.800 to 1.000 | 58 of 64 |" in page
     assert page.count("| fingerprinted |") == 1 and "36.50 dB" in page and page.endswith("More.\n")
+
+
+def test_tables(golden: Golden, tmp_path: Path) -> None:
+    golden("transfer.csv", to_csv(ROWS))
+    golden("transfer.md", to_markdown(InData(36.5, ROWS[0].read), ROWS, "About.", ["More."]))
+    golden("transfer.txt", printed(to_table(ROWS), width=160))
+    (tmp_path / "transfer.json").write_text(json.dumps(facts()))
+    (tmp_path / "bare.json").write_text(json.dumps(facts(distances=None)))
+    families = [read_family(str(tmp_path / name)) for name in ("transfer.json", "bare.json")]
+    golden("studies.csv", table_csv(families))
+    golden("studies.md", table_markdown(families))
+    golden("studies.txt", printed(table_table(families), width=200))
 
 
 def test_pictures() -> None:
