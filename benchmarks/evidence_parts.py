@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 from scipy import stats
 from tallies import LEVELS, Tally, attained
 
-from artfp.ownership.registry.nearest import counter, lanes
+from artfp.ownership.registry.nearest import counter, pack_lanes
 from artfp.stats import (
-    correct,
+    benjamini_yekutieli,
+    bonferroni,
     count_matches,
+    evaluate_source,
     log_p_inverted,
     log_p_soft,
     log_p_value,
-    majority_word,
+    majority_bits,
     mean_logits,
-    significant,
-    weigh_source,
 )
 
 FAMILY = 1_000
@@ -112,14 +112,14 @@ def weighing(subject: Subject, rng: np.random.Generator) -> list[Tally]:
         inverted.add(log_p_soft(-logits, keys[: max(1, count // 5)]))
         if whole:
             smallest = log_p[:whole].reshape(-1, FAMILY).min(axis=1)
-            best.add(correct(smallest, FAMILY))
+            best.add(bonferroni(smallest, FAMILY))
     return [found, inverted, best] if whole else [found, inverted]
 
 
 def families(subject: Subject, rng: np.random.Generator) -> list[Tally]:
     """Counting, the best of FAMILY keys, corrected for it and, wrongly, not."""
     words, bits, log_p = subject.decoded.words, subject.bits, subject.by_matches
-    corrected = np.asarray(correct(log_p, FAMILY))
+    corrected = np.asarray(bonferroni(log_p, FAMILY))
     name = f"one image, best of {FAMILY:,} keys"
     found = Tally(name, COUNTED, attained(corrected, FAMILY))
     wrong = Tally(f"best of {FAMILY:,} keys, uncorrected", COUNTED, wrong=True)
@@ -157,14 +157,14 @@ def sources(subject: Subject, rng: np.random.Generator) -> list[Tally]:
 def aggregates(
     name: str, scene: list[Logits], subject: Subject, rng: np.random.Generator
 ) -> list[Tally]:
-    """The three tests of `weigh_source` on groups of images (n, bits), by its own functions."""
+    """The three tests of `evaluate_source` on groups of images (n, bits), by its own functions."""
     bits = subject.bits
     vote = Tally(name, "majority counted", attained(subject.by_matches))
     mean = Tally(name, "mean logits weighed")
     inverted = Tally(f"{name}, inverted", "mean logits weighed")
     for logits in scene:
         keys = draw(subject.share(2e6, len(scene)), bits, rng)
-        common, word = mean_logits(logits), majority_word(logits > 0)
+        common, word = mean_logits(logits), majority_bits(logits > 0)
         vote.add(log_p_value(count_matches(word, keys), bits))
         mean.add(log_p_soft(common, keys, clip=None))
         inverted.add(log_p_soft(-common, keys, clip=None))
@@ -192,7 +192,7 @@ def prevalence(subject: Subject, rng: np.random.Generator) -> list[Tally]:
     name = f"any of {len(words):,} images, one key"
     whole, best = Tally(name, "Benjamini-Yekutieli"), Tally(name, "the best image, Bonferroni")
     for matches in shared_matches(words, subject.share(1e5, 1), rng):
-        best.add(correct(log_p[matches.max(axis=0)], len(words)))
+        best.add(bonferroni(log_p[matches.max(axis=0)], len(words)))
         for column in log_p[matches].T:
             discover(whole, column)
     few = Tally(f"any of {COPIES} of one folder, one key", "Benjamini-Yekutieli")
@@ -208,7 +208,7 @@ def discover(tally: Tally, log_p: Floats) -> None:
     """Count a key at every level at which any of the images (N,) is found to carry it."""
     tally.tests += 1
     for i, level in enumerate(LEVELS):  # what is not found at one is not found at a lower one
-        if not significant(log_p, level).any():
+        if not benjamini_yekutieli(log_p, level).any():
             break
         tally.hits[i] += 1
 
@@ -236,8 +236,8 @@ def extremes(logits: Logits) -> dict[str, list[float]]:
     stacks = {"256 bits": long, "10,000 images": images}
     stacks["10,000 images of one word"] = np.tile(long, (10_000, 1))
     for name, stack in stacks.items():
-        word = majority_word(stack > 0)
-        said = weigh_source(stack, np.stack([word, 1 - word, (stack[0] > 0).astype(np.uint8)]))
+        word = majority_bits(stack > 0)
+        said = evaluate_source(stack, np.stack([word, 1 - word, (stack[0] > 0).astype(np.uint8)]))
         logs = np.concatenate(
             [said.log_p, said.log_p_inverted, said.log_p_majority, said.corrected]
         )
@@ -258,7 +258,7 @@ def fresh_matches(words: Words, count: int, rng: np.random.Generator) -> Iterato
     """Matches of each word (N, bits) with so many keys of its own, in pieces of whole families."""
     bits = words.shape[1]
     packed, used = (
-        lanes(np.packbits(array, axis=1).tobytes(), bits)
+        pack_lanes(np.packbits(array, axis=1).tobytes(), bits)
         for array in (words, np.ones((1, bits), np.uint8))
     )
     for i in range(len(words)):

@@ -35,7 +35,7 @@ from artfp.generators import Generator
 from artfp.generators.weights import load_generator
 from artfp.nn.random_inputs import ImageRandomInputs
 from artfp.ownership.key import Key
-from artfp.stats import weigh_source
+from artfp.stats import evaluate_source
 from artfp.transfer.decoded import bit_accuracies
 from artfp.watermark import Decoder, load_decoder
 from artfp.watermark.measure import decode_logits
@@ -121,7 +121,7 @@ def figures(logits: NDArray[np.float32], key: NDArray[np.uint8]) -> dict[str, fl
     found = {"bit accuracy": float(right.mean()), "5%": float(np.quantile(right, 0.05))}
     for count in sorted({1, 10, 100, len(logits)}):
         if count <= len(logits):
-            log_p = weigh_source(logits[:count], key[None]).log_p[0]
+            log_p = evaluate_source(logits[:count], key[None]).log_p[0]
             found[f"log10 p, {count}"] = float(log_p) / math.log(10.0)
     return found
 

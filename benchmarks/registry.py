@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from artfp.ownership.registry import Entry, Registry
+from artfp.ownership.registry import Registry, RegistryEntry
 
 PLANTED_EVERY = 10
 _SEED = 11
@@ -93,11 +93,11 @@ def build(path: str, bits: int, args: argparse.Namespace) -> dict[str, object]:
     began = time.perf_counter()
     number = 0
 
-    def entries() -> Iterator[Entry]:
+    def entries() -> Iterator[RegistryEntry]:
         nonlocal number
         for chunk in fingerprints(args.entries, bits):
             for word in chunk:
-                yield Entry.of(word, f"owner {number % 1000}", f"model {number}", "ab" * 32)
+                yield RegistryEntry.of(word, f"owner {number % 1000}", f"model {number}", "ab" * 32)
                 number += 1
 
     with Registry(path, create=True) as registry:

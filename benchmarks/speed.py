@@ -134,13 +134,13 @@ def _floor_decode(files: list[Path], place: Path) -> float:
 
 def _artfp_embed(files: list[Path], place: Path, precision: str = "32-true") -> float:
     from artfp.data import open_source
-    from artfp.ownership.assignment import drawn_words
+    from artfp.ownership.assignment import draw_fingerprints
     from artfp.watermark import load_encoder
     from artfp.watermark.embed import EmbeddingJob, run_embedding
     from artfp.watermark.prediction_loop import make_trainer
 
     encoder, card = load_encoder("photo128")
-    words = drawn_words(card["bits"], place / "out", per_image=False)
+    words = draw_fingerprints(card["bits"], place / "out", per_image=False)
     start = time.perf_counter()
     trainer = make_trainer(precision=precision)
     run_embedding(

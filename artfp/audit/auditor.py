@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from artfp.audit.candidates import Sought
-from artfp.audit.facts import Asked, Facts, columns_of, facts_of
+from artfp.audit.candidates import Candidates
+from artfp.audit.facts import AuditContext, ReportContents, report_contents, table_columns
 from artfp.audit.judge import (
-    Audit,
-    audit,
+    AuditResult,
+    audit_records,
 )
 from artfp.data.decode import ImageError
 from artfp.data.files import new_file
@@ -30,30 +30,30 @@ _SECRET = "***"
 class Auditor:
     """Judges the records of a detection and writes what was asked for.
 
-    It is `Detection.examine`; afterwards `audit` and `facts` hold the result. `report` and `json`
-    are files, or none; JSON goes to standard output for "-". With `reveal` both are secret, and
-    readable by their owner alone.
+    It is `DecodingJob.examine`; afterwards `audit` and `facts` hold the result. `report` and
+    `json` are files, or none; JSON goes to standard output for "-". With `reveal` both are secret,
+    and readable by their owner alone.
     """
 
     source: ImageSource
     bits: int
-    sought: Sought
-    asked: Asked
+    sought: Candidates
+    asked: AuditContext
     same_source: bool = False
     reveal: bool = False
     report: Path | None = None
     json: str | None = None
-    audit: Audit | None = field(default=None, init=False)
-    facts: Facts | None = field(default=None, init=False)
+    audit_records: AuditResult | None = field(default=None, init=False)
+    facts: ReportContents | None = field(default=None, init=False)
 
     def __call__(self, records: Records) -> Mapping[str, Mapping[str, object]]:
         """Judge and write; what the table of the detection says of each image."""
         names, policy = self.source.names, self.asked.policy
-        found = audit(
+        found = audit_records(
             records(), names, self.bits, self.sought, policy, self.same_source, self.reveal
         )
         written = self.report is not None or self.json is not None
-        facts = facts_of(found, self.asked, self._digests(found) if written else {})
+        facts = report_contents(found, self.asked, self._digests(found) if written else {})
         if self.report is not None:
             from artfp.audit.html_report import render, thumbnails
 
@@ -64,9 +64,9 @@ class Auditor:
         elif self.json is not None:
             self._write(Path(self.json), "JSON file", _text(facts) + "\n")
         self.audit, self.facts = found, facts
-        return {each.name: columns_of(each, self.bits) for each in found.findings}
+        return {each.name: table_columns(each, self.bits) for each in found.findings}
 
-    def _digests(self, found: Audit) -> dict[str, str]:
+    def _digests(self, found: AuditResult) -> dict[str, str]:
         """SHA-256 of the files that were read, as they are now."""
         wanted = {finding.name for finding in found.findings}
         digests = {}
@@ -83,7 +83,7 @@ class Auditor:
             file.write(text.encode("utf-8"))
 
 
-def _text(facts: Facts) -> str:
+def _text(facts: ReportContents) -> str:
     """JSON in ASCII, so that any name passes through any encoding."""
     return json.dumps(facts, indent=1, allow_nan=False)
 

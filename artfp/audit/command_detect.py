@@ -137,7 +137,7 @@ def _run(args: Any, argv: list[str], stack: ExitStack) -> int:
 
     from artfp.data.bundle import find_weights
     from artfp.data.files import file_hash
-    from artfp.ownership.assignment import given_word
+    from artfp.ownership.assignment import given_fingerprints
     from artfp.watermark import load_decoder
     from artfp.watermark.decode import COMPARED_COLUMNS, OWNER_COLUMNS, DecodingJob, run_decoding
     from artfp.watermark.prediction_loop import make_trainer
@@ -145,7 +145,7 @@ def _run(args: Any, argv: list[str], stack: ExitStack) -> int:
     decoder, card = load_decoder(args.decoder_path, args.realign)
     check_bits(args.fingerprint_size, card["bits"], args.decoder_path)
     decoder_hash = file_hash(find_weights(args.decoder_path, "decoder"))
-    given = given_word(card["bits"], args.fingerprint, args.key, args.owner, args.subject)
+    given = given_fingerprints(card["bits"], args.fingerprint, args.key, args.owner, args.subject)
     auditor = None
     columns: tuple[str, ...] = ()
     if _judges(args):
@@ -228,8 +228,8 @@ def _auditor(
         Auditor,
         shown_command,
     )
-    from artfp.audit.candidates import Entries, OneWord, Sought
-    from artfp.audit.facts import Asked
+    from artfp.audit.candidates import Candidates, GivenFingerprint, RegistryEntries
+    from artfp.audit.facts import AuditContext
     from artfp.data.bundle import find_weights
     from artfp.data.files import (
         check_output,
@@ -254,16 +254,16 @@ def _auditor(
         bits,
         args.realign,
     )
-    sought: Sought
+    sought: Candidates
     state = None
     if args.registry is not None:
-        sought = Entries(stack.enter_context(Registry(args.registry)), bits)
+        sought = RegistryEntries(stack.enter_context(Registry(args.registry)), bits)
         state = sought.state
     else:
-        sought = OneWord(given.of(""))
+        sought = GivenFingerprint(given.of_image(""))
     _warn(warnings)
     how = "key" if args.key is not None else "fingerprint"
-    asked = Asked(
+    asked = AuditContext(
         location=args.data_dir,
         command=shown_command(argv),
         sought=how if args.registry is None else "registry",
@@ -292,7 +292,7 @@ def _tell(auditor: Any, out: Any) -> None:
     """The verdict as a table and in words."""
     from rich.console import Console
 
-    from artfp.audit.console import in_words, verdict_table
+    from artfp.audit.console import explain_verdict, verdict_table
 
     facts = auditor.facts
     _warn(facts["warnings"][len(auditor.asked.warnings) :])
@@ -301,7 +301,7 @@ def _tell(auditor: Any, out: Any) -> None:
         console().print(table)
     else:
         Console(file=out, width=console().width, highlight=False).print(table)
-    print(in_words(facts), file=out)
+    print(explain_verdict(facts), file=out)
     for what, path in (("report", auditor.report), ("JSON", auditor.json)):
         if path not in (None, "-"):
             print(f"{what} in {one_line(str(path))}", file=out)

@@ -86,8 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from artfp.audit.power_report import (
         MODEL,
-        Question,
-        needs,
+        PowerQuestion,
+        images_needed,
         needs_csv,
         needs_json,
         needs_table,
@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     from artfp.data.files import write_atomic
 
-    question = Question(
+    question = PowerQuestion(
         bits=args.bits,
         accuracies=_numbers(args.accuracies, "accuracies", 0.5, 1.0),
         levels=_numbers(args.levels, "levels", 0.0, 1.0),
@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         power=args.power,
         method=args.method,
     )
-    found = needs(question)
+    found = images_needed(question)
     files: list[tuple[str | None, str | bytes]] = [
         (args.json, json.dumps(needs_json(question, found), indent=1) + "\n"),
         (args.csv, needs_csv(found)),

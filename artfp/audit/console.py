@@ -13,7 +13,7 @@ from rich.text import Text
 from artfp.core.errors import one_line
 from artfp.stats import format_p, log_p_value
 
-SHOWN = 10
+MAX_ROWS = 10
 """Images that the table lists: those with the most matches."""
 
 
@@ -46,12 +46,12 @@ def verdict_table(facts: Mapping[str, Any]) -> Table:
         str(counts["unreadable"]))  # fmt: skip
     if not facts["same_source"] and number > 1:
         best = sorted(facts["evidence"], key=lambda image: image["log10_p_corrected"])
-        for image in best[:SHOWN]:
+        for image in best[:MAX_ROWS]:
             add(one_line(image["name"]), image, "")
     return table
 
 
-def in_words(facts: Mapping[str, Any]) -> str:
+def explain_verdict(facts: Mapping[str, Any]) -> str:
     """What stands under the table: the correction, the verdict and its limits."""
     verdict = facts["verdict"]
     if verdict is None:
@@ -60,7 +60,7 @@ def in_words(facts: Mapping[str, Any]) -> str:
     if not facts["same_source"] and facts["images"]["read"] > 1:
         keys = facts["sought"]["fingerprints"]
         lines[0] += f" That of a single image: for {keys} fingerprint{'' if keys == 1 else 's'}."
-    more = facts["images"]["read"] - SHOWN
+    more = facts["images"]["read"] - MAX_ROWS
     if not facts["same_source"] and more > 0:
         lines[0] += f" {more} more images are in the table of the output folder."
     return "\n".join([*lines, one_line(verdict["explanation"]), one_line(verdict["limits"])])

@@ -10,20 +10,20 @@ from typing import Any
 import numpy as np
 
 from artfp import __version__
-from artfp.audit.judge import Audit, Finding
-from artfp.ownership.commitment import now
+from artfp.audit.judge import AuditResult, ImageFinding
+from artfp.ownership.commitment import utc_now
 from artfp.ownership.key import to_text
-from artfp.ownership.registry import Entry, State
+from artfp.ownership.registry import RegistryEntry, RegistryState
 from artfp.stats import Policy, Verdict, format_odds, format_p, minimum_matches
 
-KIND = "detection"
-VERSION = 1
+REPORT_KIND = "detection"
+REPORT_VERSION = 1
 
-Facts = dict[str, Any]
+ReportContents = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Asked:
+class AuditContext:
     """What was asked, by which means: all that the images did not say. Nothing secret is in it.
 
     `sought` is "fingerprint", "key" or "registry". `decoder` is a JSON object with its `name`,
@@ -36,13 +36,15 @@ class Asked:
     decoder: Mapping[str, object]
     policy: Policy
     registry: str | None = None
-    state: State | None = None
+    state: RegistryState | None = None
     calibration: Mapping[str, object] | None = None
     warnings: tuple[str, ...] = ()
-    time: str = field(default_factory=now)
+    time: str = field(default_factory=utc_now)
 
 
-def facts_of(found: Audit, asked: Asked, digests: Mapping[str, str]) -> Facts:
+def report_contents(
+    found: AuditResult, asked: AuditContext, digests: Mapping[str, str]
+) -> ReportContents:
     """All of an audit as a JSON object; `digests` are SHA-256 of image files by name.
 
     Which bits match, and the decoded bits beside them, are told only of findings that were
@@ -52,8 +54,8 @@ def facts_of(found: Audit, asked: Asked, digests: Mapping[str, str]) -> Facts:
     if asked.state is not None:
         registry = {"file": asked.registry, **asdict(asked.state), "compared": found.keys}
     return {
-        "artfp": KIND,
-        "version": VERSION,
+        "artfp": REPORT_KIND,
+        "version": REPORT_VERSION,
         "software": f"artfp {__version__}",
         "time": asked.time,
         "command": asked.command,
@@ -75,7 +77,7 @@ def facts_of(found: Audit, asked: Asked, digests: Mapping[str, str]) -> Facts:
     }
 
 
-def columns_of(finding: Finding, bits: int) -> dict[str, object]:
+def table_columns(finding: ImageFinding, bits: int) -> dict[str, object]:
     """What the table of the detection says of an image; p-values are corrected for the keys."""
     entry = finding.near.entry
     log_p = finding.verdict.log_p_corrected
@@ -91,7 +93,7 @@ def columns_of(finding: Finding, bits: int) -> dict[str, object]:
     }
 
 
-def _question(found: Audit, sought: str) -> str:
+def _question(found: AuditResult, sought: str) -> str:
     count = len(found.findings) + len(found.failed)
     images = "this image" if count == 1 else f"these {count} images"
     what = {
@@ -106,7 +108,7 @@ def _question(found: Audit, sought: str) -> str:
     return f"Does {'this image' if count == 1 else f'any of {images}'} carry {what}?"
 
 
-def _answer(found: Audit, verdict: Verdict) -> str:
+def _answer(found: AuditResult, verdict: Verdict) -> str:
     """The verdict in plain words."""
     entry = found.best.entry if found.best is not None else None
     which = "the fingerprint sought"
@@ -136,7 +138,7 @@ def _answer(found: Audit, verdict: Verdict) -> str:
     return "It stays open: these images neither show a fingerprint nor rule it out."
 
 
-def _verdict(found: Audit) -> Facts | None:
+def _verdict(found: AuditResult) -> ReportContents | None:
     verdict = found.verdict
     if verdict is None:
         return None
@@ -170,7 +172,7 @@ def _verdict(found: Audit) -> Facts | None:
     }
 
 
-def _corrected_for(found: Audit) -> str:
+def _corrected_for(found: AuditResult) -> str:
     """What the p-value of the whole was corrected for, in words."""
     keys = f"{found.keys} fingerprint{'' if found.keys == 1 else 's'}"
     images = len(found.findings)
@@ -179,10 +181,10 @@ def _corrected_for(found: Audit) -> str:
     return f"{keys} x {images} images = {found.keys * images} comparisons"
 
 
-def _evidence(finding: Finding, bits: int, digests: Mapping[str, str]) -> Facts:
+def _evidence(finding: ImageFinding, bits: int, digests: Mapping[str, str]) -> ReportContents:
     verdict, entry = finding.verdict, finding.near.entry
     height, width = finding.size
-    said: Facts = {
+    said: ReportContents = {
         "name": finding.name,
         "sha256": digests.get(finding.name),
         "width": width,
@@ -203,7 +205,7 @@ def _evidence(finding: Finding, bits: int, digests: Mapping[str, str]) -> Facts:
     return said
 
 
-def _warnings(found: Audit, asked: Asked) -> list[str]:
+def _warnings(found: AuditResult, asked: AuditContext) -> list[str]:
     """What the reader should know of the nearest entry."""
     entry = found.best.entry if found.best is not None else None
     said = []
@@ -224,7 +226,7 @@ def _warnings(found: Audit, asked: Asked) -> list[str]:
     return said
 
 
-def _public(entry: Entry | None) -> Facts | None:
+def _public(entry: RegistryEntry | None) -> ReportContents | None:
     return None if entry is None else entry.public()
 
 

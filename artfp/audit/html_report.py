@@ -19,15 +19,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from artfp.audit.svg import bar, histogram, strip
+from artfp.audit.svg import agreement_strip, histogram, match_bar
 from artfp.core.errors import one_line
 from artfp.data.decode import ImageError, decode_image
 from artfp.data.sources import ImageSource
 
-LISTED = 2000
+MAX_LISTED = 2000
 """Images that a report lists: those with the strongest evidence. The table of the run has all."""
 
-PAGE = 50
+IMAGES_PER_FOLD = 50
 """Images in one fold of the report."""
 
 _SIDE = 80
@@ -36,16 +36,16 @@ _MOST_BYTES = 6_000_000
 
 _ESCAPED = {ord(char): f"\\u{ord(char):04x}" for char in "<>&"}
 
-Facts = Mapping[str, Any]
+ReportContents = Mapping[str, Any]
 
 
-def listed(facts: Facts) -> list[dict[str, Any]]:
+def listed(facts: ReportContents) -> list[dict[str, Any]]:
     """The evidence that a report shows, the strongest first."""
     found = sorted(facts["evidence"], key=lambda image: -image["matches"])
-    return found[:LISTED]
+    return found[:MAX_LISTED]
 
 
-def thumbnails(source: ImageSource, facts: Facts) -> dict[str, str]:
+def thumbnails(source: ImageSource, facts: ReportContents) -> dict[str, str]:
     """Small JPEG pictures of the listed images as data: URLs, by name.
 
     Images that cannot be read any more, or came too late for the size of a report, have none.
@@ -65,7 +65,7 @@ def thumbnails(source: ImageSource, facts: Facts) -> dict[str, str]:
     return made
 
 
-def render(facts: Facts, pictures: Mapping[str, str]) -> str:
+def render(facts: ReportContents, pictures: Mapping[str, str]) -> str:
     """The page, in UTF-8: `facts` of a detection, and `pictures` of its images by name."""
     shown = listed(facts)
     bits, threshold = facts["bits"], facts["threshold"]
@@ -78,9 +78,9 @@ def render(facts: Facts, pictures: Mapping[str, str]) -> str:
         finalize=_shown,
     )
     environment.filters["strip"] = lambda image: (
-        strip(image["agreement"], threshold)
+        agreement_strip(image["agreement"], threshold)
         if "agreement" in image
-        else bar(image["matches"], bits, threshold)
+        else match_bar(image["matches"], bits, threshold)
     )
     environment.filters["p"] = power_of_ten
     matches = [image["matches"] for image in facts["evidence"]]
@@ -92,12 +92,14 @@ def render(facts: Facts, pictures: Mapping[str, str]) -> str:
         pictures=pictures,
         left_out=len(facts["evidence"]) - len(shown),
         histogram=histogram(matches, bits, keys, threshold) if matches else None,
-        copy=embedded({**facts, "evidence": shown, "unreadable": facts["unreadable"][:LISTED]}),
-        unreadable=facts["unreadable"][:LISTED],
+        copy=embed_json(
+            {**facts, "evidence": shown, "unreadable": facts["unreadable"][:MAX_LISTED]}
+        ),
+        unreadable=facts["unreadable"][:MAX_LISTED],
     )
 
 
-def embedded(content: object) -> Markup:
+def embed_json(content: object) -> Markup:
     """JSON that no HTML parser takes for the end of its script element, nor for anything else.
 
     It is ASCII, with <, > and & as escapes; U+2028 and lone surrogates are escapes anyway.
@@ -130,8 +132,8 @@ def _shown(value: object) -> object:
 
 
 def _pages(images: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    for start in range(0, len(images), PAGE):
-        page = images[start : start + PAGE]
+    for start in range(0, len(images), IMAGES_PER_FOLD):
+        page = images[start : start + IMAGES_PER_FOLD]
         yield {
             "first": start + 1,
             "last": start + len(page),

@@ -13,19 +13,19 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from artfp.audit.candidates import Near, Sought
-from artfp.ownership.key import parse
-from artfp.ownership.registry import Entry
+from artfp.audit.candidates import Candidate, Candidates
+from artfp.ownership.key import parse_fingerprint
+from artfp.ownership.registry import RegistryEntry
 from artfp.stats import (
     CLIP,
     Policy,
     SourceEvidence,
     Verdict,
+    bonferroni,
     clip_logits,
-    correct,
     count_matches,
-    judge_source,
-    judge_word,
+    decide_image,
+    decide_source,
     log_p_value,
     log_tail,
     prevalence,
@@ -38,7 +38,7 @@ _LEVEL = 0.01
 
 
 @dataclass(frozen=True)
-class Finding:
+class ImageFinding:
     """One image: the fingerprint nearest to it, and the verdict for this image by itself.
 
     The verdict's p-value is corrected for the fingerprints sought, not for the number of images.
@@ -50,7 +50,7 @@ class Finding:
     size: tuple[int, int]
     """(height, width)"""
     realigned: str
-    near: Near
+    near: Candidate
     matches: int
     fewest: int
     verdict: Verdict
@@ -58,7 +58,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Audit:
+class AuditResult:
     """What became of a detection.
 
     `verdict` is that of the whole: of the source, or of the best image, with its p-value corrected
@@ -69,48 +69,48 @@ class Audit:
     bits: int
     keys: int
     same_source: bool
-    findings: list[Finding]
+    findings: list[ImageFinding]
     failed: list[tuple[str, str]]
     verdict: Verdict | None
-    best: Near | None
+    best: Candidate | None
     matches: int
     """Of the best: by majority over the images of one source, or those of the best image."""
-    others: list[tuple[Entry, float]]
+    others: list[tuple[RegistryEntry, float]]
 
 
-def audit(
+def audit_records(
     records: Iterable[Record],
     names: Sequence[str],
     bits: int,
-    sought: Sought,
+    sought: Candidates,
     policy: Policy,
     same_source: bool = False,
     reveal: bool = False,
-) -> Audit:
+) -> AuditResult:
     """Judge the records of a detection, one for each image (see `settled`).
 
     Each image is judged by counting bits. All of them together are judged as one source by
-    `judge_source` if they are `same_source`, and else by the best image, corrected for the number
+    `decide_source` if they are `same_source`, and else by the best image, corrected for the number
     of images too. With `reveal` the findings tell which bits match.
     """
     failed: list[tuple[str, str]] = []
-    findings: list[Finding] = []
+    findings: list[ImageFinding] = []
     common = _Common(bits)
     judged: dict[tuple[int, int], Verdict] = {}
     best, best_word = -1, np.zeros(bits, np.uint8)
     for chunk in _chunks(_read(records, failed)):
-        words = np.stack([parse(record["bits"], bits) for record in chunk])
+        words = np.stack([parse_fingerprint(record["bits"], bits) for record in chunk])
         for record, word, (near, most, fewest) in zip(
             chunk, words, sought.compare(words), strict=True
         ):
             if same_source:
                 common.add(unpack_logits(record["logits"]), word)
             if (most, fewest) not in judged:
-                judged[most, fewest] = _judge_word(most, fewest, bits, sought.keys, policy)
+                judged[most, fewest] = _decide_image(most, fewest, bits, sought.keys, policy)
             if most > best:
                 best, best_word = most, word
             findings.append(
-                Finding(
+                ImageFinding(
                     record["name"],
                     (record["height"], record["width"]),
                     record["realigned"],
@@ -124,7 +124,7 @@ def audit(
     order = {name: i for i, name in enumerate(names)}
     findings.sort(key=lambda finding: order[finding.name])
     failed.sort(key=lambda each: order[each[0]])
-    found = Audit(bits, sought.keys, same_source, findings, failed, None, None, 0, [])
+    found = AuditResult(bits, sought.keys, same_source, findings, failed, None, None, 0, [])
     if not findings:
         return found
     if same_source:
@@ -132,7 +132,9 @@ def audit(
     return _of_images(found, best_word, sought, policy)
 
 
-def _of_images(found: Audit, word: NDArray[np.uint8], sought: Sought, policy: Policy) -> Audit:
+def _of_images(
+    found: AuditResult, word: NDArray[np.uint8], sought: Candidates, policy: Policy
+) -> AuditResult:
     """Judge images that need not belong together: is a fingerprint in any of them?
 
     `word` (bits,) is what was decoded from the image that matches best.
@@ -141,17 +143,19 @@ def _of_images(found: Audit, word: NDArray[np.uint8], sought: Sought, policy: Po
     matches = int((word == leaders[0].word).sum())
     fewest = min(finding.fewest for finding in found.findings)
     tests = found.keys * len(found.findings)
-    verdict = _judge_word(matches, fewest, found.bits, tests, policy)
+    verdict = _decide_image(matches, fewest, found.bits, tests, policy)
     singles = [finding.verdict.log_p_corrected for finding in found.findings]
     verdict = replace(verdict, alone=prevalence(singles, _LEVEL))
     keys = np.stack([near.word for near in leaders])
-    corrected = np.asarray(correct(log_p_value(count_matches(word, keys), found.bits), tests))
+    corrected = np.asarray(bonferroni(log_p_value(count_matches(word, keys), found.bits), tests))
     others = _others(leaders, corrected, 0, policy)
     return replace(found, verdict=verdict, best=leaders[0], matches=matches, others=others)
 
 
-def _of_source(found: Audit, common: _Common, sought: Sought, policy: Policy) -> Audit:
-    """Judge images of one source, as `weigh_source` does with all of their logits at once.
+def _of_source(
+    found: AuditResult, common: _Common, sought: Candidates, policy: Policy
+) -> AuditResult:
+    """Judge images of one source, as `evaluate_source` does with all of their logits at once.
 
     As the p-value of a fingerprint decreases with its statistic alone, only the best are tested.
     """
@@ -171,7 +175,7 @@ def _of_source(found: Audit, common: _Common, sought: Sought, policy: Policy) ->
         log_p_majority=np.asarray(log_p_value(matches, found.bits)),
         alone=(prevalence(singles, _LEVEL),),
     )
-    verdict = judge_source(evidence, policy)
+    verdict = decide_source(evidence, policy)
     # The last key is the worst; where it is the best too, it is the only one.
     at = min(verdict.best, len(leaders) - 1)
     others = _others(leaders, evidence.corrected, at, policy)
@@ -181,8 +185,8 @@ def _of_source(found: Audit, common: _Common, sought: Sought, policy: Policy) ->
 
 
 def _others(
-    leaders: list[Near], corrected: NDArray[np.float64], best: int, policy: Policy
-) -> list[tuple[Entry, float]]:
+    leaders: list[Candidate], corrected: NDArray[np.float64], best: int, policy: Policy
+) -> list[tuple[RegistryEntry, float]]:
     """Entries besides the best that match too, of log p-values corrected for all tests."""
     return [
         (near.entry, float(log_p))
@@ -191,9 +195,9 @@ def _others(
     ]
 
 
-def _judge_word(most: int, fewest: int, bits: int, tests: int, policy: Policy) -> Verdict:
+def _decide_image(most: int, fewest: int, bits: int, tests: int, policy: Policy) -> Verdict:
     """Judge by the most and the fewest matches of all tests; of a single one they are the same."""
-    return judge_word([most] if tests == 1 else [most, fewest], bits, tests, policy)
+    return decide_image([most] if tests == 1 else [most, fewest], bits, tests, policy)
 
 
 def _read(records: Iterable[Record], failed: list[tuple[str, str]]) -> Iterator[Record]:
@@ -211,7 +215,7 @@ def _chunks(records: Iterator[Record]) -> Iterator[list[Record]]:
 
 
 class _Common:
-    """What images have in common, one at a time: `mean_logits` and `majority_word`."""
+    """What images have in common, one at a time: `mean_logits` and `majority_bits`."""
 
     def __init__(self, bits: int) -> None:
         self._images = 0

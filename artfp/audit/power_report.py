@@ -18,7 +18,7 @@ from artfp import __version__
 from artfp.data.tables import csv_line
 from artfp.reporting.figure import CHANCE_LINE, OKABE_ITO, encode_figure
 from artfp.stats import minimum_matches, power_table, required_images
-from artfp.stats.power import Method
+from artfp.stats.power import PowerMethod
 
 COLUMNS = ("accuracy", "level", "keys", "alpha", "images")
 MODEL = (
@@ -35,7 +35,7 @@ _LEAST, _MOST = 0.52, 0.995
 
 
 @dataclass(frozen=True)
-class Question:
+class PowerQuestion:
     """What a table answers.
 
     `levels` are those of the whole test, over `registered` keys; `power` is what is to be reached.
@@ -46,7 +46,7 @@ class Question:
     levels: tuple[float, ...]
     registered: int = 1
     power: float = 0.9
-    method: Method = "soft"
+    method: PowerMethod = "soft"
 
     def tests(self) -> list[tuple[float, int]]:
         """(level, keys) of each column: one key, and then all that are registered."""
@@ -55,7 +55,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Need:
+class ImagesNeeded:
     """The least number of images at a bit accuracy and a level, or None: no number suffices.
 
     `alpha`, level / keys, is that of each comparison.
@@ -68,7 +68,7 @@ class Need:
     images: int | None
 
 
-def needs(question: Question) -> list[Need]:
+def images_needed(question: PowerQuestion) -> list[ImagesNeeded]:
     """All cells, row by row.
 
     Raises:
@@ -76,14 +76,14 @@ def needs(question: Question) -> list[Need]:
     """
     bits, power, method = question.bits, question.power, question.method
     return [
-        Need(accuracy, level, keys, level / keys,
+        ImagesNeeded(accuracy, level, keys, level / keys,
              required_images(bits, accuracy, level / keys, power, method))
         for accuracy in question.accuracies
         for level, keys in question.tests()
     ]  # fmt: skip
 
 
-def needs_table(question: Question, found: Sequence[Need]) -> Table:
+def needs_table(question: PowerQuestion, found: Sequence[ImagesNeeded]) -> Table:
     """For the console: a row for each accuracy, a column for each level; - for None."""
     table = Table("bit accuracy")
     for level, keys in question.tests():
@@ -96,13 +96,13 @@ def needs_table(question: Question, found: Sequence[Need]) -> Table:
     return table
 
 
-def needs_csv(found: Sequence[Need]) -> str:
+def needs_csv(found: Sequence[ImagesNeeded]) -> str:
     """A line for each cell; None is empty."""
     rows = [[asdict(need)[name] for name in COLUMNS] for need in found]
     return csv_line(COLUMNS) + "".join(map(csv_line, rows))
 
 
-def needs_json(question: Question, found: Sequence[Need]) -> dict[str, Any]:
+def needs_json(question: PowerQuestion, found: Sequence[ImagesNeeded]) -> dict[str, Any]:
     """Question, model and cells as JSON values."""
     rows = [{name: asdict(need)[name] for name in COLUMNS} for need in found]
     asked = asdict(question) | {"accuracies": list(question.accuracies)}
@@ -110,7 +110,7 @@ def needs_json(question: Question, found: Sequence[Need]) -> dict[str, Any]:
     return {"software": f"artfp {__version__}", "question": asked, "model": MODEL, "rows": rows}
 
 
-def plot_power(question: Question) -> bytes:
+def plot_power(question: PowerQuestion) -> bytes:
     """Power against images for some accuracies, and images against accuracy, as a PNG file.
 
     The left panel is drawn for all registered keys, at the middle one of the levels that can be
@@ -131,7 +131,7 @@ def plot_power(question: Question) -> bytes:
     return encode_figure(picture)
 
 
-def _power_panel(panel: Axes, question: Question) -> None:
+def _power_panel(panel: Axes, question: PowerQuestion) -> None:
     """A line for each accuracy that takes clearly fewer images than the one before it."""
     keys = question.registered
     bits = question.bits
@@ -159,7 +159,7 @@ def _power_panel(panel: Axes, question: Question) -> None:
     panel.set_title(f"power by bit accuracy, level {_told(level, keys)}", fontsize=10, pad=18)
 
 
-def _apart(question: Question, alpha: float) -> dict[float, int]:
+def _apart(question: PowerQuestion, alpha: float) -> dict[float, int]:
     """Accuracies with the images at which their power is .98; far enough apart to be labelled."""
     drawn: dict[float, int] = {}
     limit = math.inf
@@ -171,7 +171,7 @@ def _apart(question: Question, alpha: float) -> dict[float, int]:
     return drawn
 
 
-def _images_panel(panel: Axes, question: Question) -> None:
+def _images_panel(panel: Axes, question: PowerQuestion) -> None:
     """A line for each level that can be reached; dashed for all registered keys."""
     accuracies = np.arange(_LEAST, _MOST, 0.0025)
     for number, (level, keys) in enumerate(question.tests()):

@@ -19,7 +19,7 @@ _WIDTH, _HEIGHT = 720, 280
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 34, 56
 
 
-def bar(matches: int, bits: int, threshold: int) -> Markup:
+def match_bar(matches: int, bits: int, threshold: int) -> Markup:
     """How many bits match, without telling which; a mark at the threshold of a single image."""
     label = f"{matches} of {bits} bits match"
     mark = _mark(threshold) if threshold <= bits else ""
@@ -30,7 +30,7 @@ def bar(matches: int, bits: int, threshold: int) -> Markup:
     )
 
 
-def strip(agreement: str, threshold: int) -> Markup:
+def agreement_strip(agreement: str, threshold: int) -> Markup:
     """Which bits match, from 0s and 1s: as secret as the fingerprint."""
     bits, matches = len(agreement), agreement.count("1")
     cells = "".join(f"M{i} 0h1v10h-1z" for i, bit in enumerate(agreement) if bit == "1")
@@ -41,7 +41,7 @@ def strip(agreement: str, threshold: int) -> Markup:
     )
 
 
-def null_law(bits: int, keys: int) -> NDArray[np.float64]:
+def null_distribution(bits: int, keys: int) -> NDArray[np.float64]:
     """Probability (bits + 1,) of 0 to `bits` matches with the nearest of so many random keys."""
     tails = np.exp(np.append(log_p_value(np.arange(1, bits + 1), bits), -np.inf))
     # At most m matches with all keys; the probability of one more is tails[m].
@@ -54,7 +54,7 @@ def null_law(bits: int, keys: int) -> NDArray[np.float64]:
 def histogram(matches: Sequence[int], bits: int, keys: int, threshold: int) -> Markup:
     """Images by the number of bits that match, over what chance alone would give."""
     counts = Counter(matches)
-    expected = len(matches) * null_law(bits, keys)
+    expected = len(matches) * null_distribution(bits, keys)
     likely = np.flatnonzero(expected > 0.01 * expected.max())
     marked = min(threshold, bits)
     low = max(min(min(counts), int(likely[0])) - 1, 0)

@@ -145,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _fingerprints(path: Path, bits: int) -> dict[str, Any]:
     """Words by source. Raises UserError: a file that does not hold them."""
-    from artfp.ownership.key import Key, parse
+    from artfp.ownership.key import Key, parse_fingerprint
 
     try:
         texts = json.loads(path.read_text(encoding="utf-8"))
@@ -165,7 +165,7 @@ def _fingerprints(path: Path, bits: int) -> dict[str, Any]:
             words[name] = Key.load(path.parent / text).fingerprint(bits)
         else:
             try:
-                words[name] = parse(text, bits)
+                words[name] = parse_fingerprint(text, bits)
             except (UserError, ValueError) as error:
                 raise UserError(f"{path}: {name}: {error}") from None
     return words

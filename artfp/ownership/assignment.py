@@ -10,88 +10,90 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artfp.core.errors import UserError
-from artfp.ownership.key import Key, context_of, parse, to_text
+from artfp.ownership.key import Key, owner_context, parse_fingerprint, to_text
 
 KEY_FILE = "fingerprint.key.json"
 """Name of the key file that a run writes into its output folder when it draws a key."""
 
 
 @dataclass(frozen=True)
-class Words:
-    """The fingerprints of a run: one word for all images, or one for each, from a key.
+class Fingerprints:
+    """Fingerprints of a run: one for all images, or one for each image, from a key.
 
-    Args: `bits`; `word`, (bits,), for all; else `key`, in the `context` of `named_context`, with
-    `per_image` for one word an image.
+    Args:
+        bits: Length of each fingerprint.
+        fingerprint: The fingerprint (bits,) of all images, or None.
+        key: Key that gives the fingerprints where `fingerprint` is None.
+        per_image: True for a fingerprint of its own for each image.
+        context: Context of the key, by `owner_context`.
+
+    Example:
+        >>> fingerprints = Fingerprints(64, key=Key.from_seed(0), per_image=True)
+        >>> bool((fingerprints.of_image("a.png") == fingerprints.of_image("b.png")).all())
+        False
     """
 
     bits: int
-    word: NDArray[np.uint8] | None = None
+    fingerprint: NDArray[np.uint8] | None = None
     key: Key | None = None
     per_image: bool = False
     context: bytes = b""
 
-    def of(self, name: str) -> NDArray[np.uint8]:
-        """The fingerprint (bits,) of the image of this name."""
-        if self.word is not None:
-            return self.word
+    def of_image(self, name: str) -> NDArray[np.uint8]:
+        """Return the fingerprint (bits,) of the image of this name."""
+        if self.fingerprint is not None:
+            return self.fingerprint
         assert self.key is not None
         image = b"image:" + name.encode("utf-8", "surrogateescape") if self.per_image else b""
-        return self.key.fingerprint(self.bits, self.context + image)
+        return self.key.fingerprint(self.bits, context=self.context + image)
 
-    def secret(self) -> str:
-        """What two runs must share to embed the same fingerprints."""
+    def identity(self) -> str:
+        """Return a text, not secret, that two runs share only if they embed the same."""
         if self.per_image and self.key is not None:
             return f"{self.key.tag()}:each{self.context.hex()}"
-        return sha256(to_text(self.of("")).encode()).hexdigest()
+        return sha256(to_text(self.of_image("")).encode()).hexdigest()
 
 
-def named_context(owner: str | None, subject: str | None) -> bytes:
-    """In which context a key is asked: that of owner and subject, or none.
-
-    With the names a key gives the fingerprint of `artfp keygen --commit` and `artfp registry add`,
-    without them that of their --bare.
-
-    Raises UserError on one without the other, and on what `fingerprint.context_of` refuses.
-    """
-    if owner is None and subject is None:
-        return b""
-    if owner is None or subject is None:
-        raise UserError("--owner and --subject name the fingerprint together; give both or neither")
-    return context_of(owner, subject)
-
-
-def given_word(
+def given_fingerprints(
     bits: int,
     fingerprint: str | None,
-    key_file: str | None,
+    key_file: str | Path | None,
     owner: str | None = None,
     subject: str | None = None,
-) -> Words | None:
-    """The one word that a user named by its bits or by a key file; None if by neither.
+) -> Fingerprints | None:
+    """Return the one fingerprint that a user named by its bits or by a key file.
 
-    A key gives another word for each owner and subject, see `named_context`; bits have neither.
+    Args:
+        bits: Length of the fingerprint.
+        fingerprint: The fingerprint as text; see `parse_fingerprint`.
+        key_file: File of a key, instead.
+        owner: Owner, with `key_file` and `subject`; see `Key.fingerprint`.
+        subject: Model or data set.
 
-    Raises UserError on both, on names beside bits, and on what `fingerprint.parse`, `Key.load` and
-    `named_context` refuse.
+    Returns:
+        The fingerprint, the same for all images; None if neither bits nor key are given.
+
+    Raises:
+        UserError: both are given, names stand beside bits, or something is malformed.
     """
     if fingerprint is not None and key_file is not None:
         raise UserError("--fingerprint and --key both name the fingerprint; give one")
-    context = named_context(owner, subject)
+    context = owner_context(owner, subject)
     if fingerprint is not None and context:
         raise UserError(
             "--owner and --subject say what to derive from a key; leave them out with --fingerprint"
         )
     if fingerprint is not None:
-        return Words(bits, word=parse(fingerprint, bits))
+        return Fingerprints(bits, parse_fingerprint(fingerprint, bits))
     if key_file is not None:
-        return Words(bits, word=Key.load(key_file).fingerprint(bits, context))
+        return Fingerprints(bits, Key.load(key_file).fingerprint(bits, context=context))
     return None
 
 
-def drawn_words(
+def draw_fingerprints(
     bits: int, output: Path, per_image: bool, seed: int | None = None, context: bytes = b""
-) -> Words:
-    """Words from a fresh key, which is kept in `output` so that a stopped run can go on.
+) -> Fingerprints:
+    """Draw a fresh key, kept in `output` so that a stopped run can go on; return its fingerprints.
 
     The key comes from the operating system's generator unless a seed is given.
     """
@@ -100,7 +102,7 @@ def drawn_words(
         key = Key.load(path)
         if seed is not None and key != Key.from_seed(seed):
             raise UserError(f"{path} holds another key than --seed {seed} gives; take a new folder")
-        return Words(bits, key=key, per_image=per_image, context=context)
+        return Fingerprints(bits, key=key, per_image=per_image, context=context)
     if (output / "embed.run.json").exists():
         raise UserError(
             f"{output} holds a run with a fingerprint that was given; choose another output folder "
@@ -112,4 +114,4 @@ def drawn_words(
     except OSError as error:
         raise UserError(f"{output}: cannot be made: {error.strerror}") from error
     key.save(path)
-    return Words(bits, key=key, per_image=per_image, context=context)
+    return Fingerprints(bits, key=key, per_image=per_image, context=context)

@@ -127,13 +127,13 @@ def _commit(args: Any) -> int:
 
 def _verify(args: Any) -> int:
     """Say whether a commitment holds."""
-    from artfp.ownership.commitment import Commitment, Opening, holds, opening_of
+    from artfp.ownership.commitment import Commitment, Opening, holds, opening_path
 
     one_of_key_and_fingerprint(args)
     made = Commitment.load(args.verify)
     if args.opening is None and not args.verify.endswith(".commitment.json"):
         raise UserError("give --opening: it is not to be found by the name of --verify")
-    opening = Opening.load(args.opening or opening_of(args.verify))
+    opening = Opening.load(args.opening or opening_path(args.verify))
     whose = f"{one_line(made.subject)!r} of {one_line(made.owner)!r}, {made.bits} bits"
     if opening.commitment != made.hash:
         print(f"does not hold: the opening belongs to another commitment than that to {whose}")

@@ -90,7 +90,7 @@ def _add_parser(prog: str) -> Any:
 
 def _add(args: Any) -> int:
     from artfp.ownership.commitment import Commitment, holds
-    from artfp.ownership.registry import Entry, Registry
+    from artfp.ownership.registry import Registry, RegistryEntry
 
     one_of_key_and_fingerprint(args)
     made = None if args.commitment is None else Commitment.load(args.commitment)
@@ -106,7 +106,7 @@ def _add(args: Any) -> int:
     word = fingerprint_of(args, args.owner, args.subject, args.bits, bare)
     if made is not None and opening is not None and not holds(made, opening, word):
         raise UserError(f"{args.commitment} does not hold for this fingerprint; nothing is added")
-    entry = Entry.of(word, args.owner, args.subject, decoder, made, args.notes)
+    entry = RegistryEntry.of(word, args.owner, args.subject, decoder, made, args.notes)
     with Registry(args.registry, create=True) as registry:
         registry.add(entry)
         if registry.created:
@@ -121,9 +121,9 @@ def _add(args: Any) -> int:
 
 def _opening(commitment: str) -> Any:
     """The opening beside a commitment's file, if there is one."""
-    from artfp.ownership.commitment import Opening, opening_of
+    from artfp.ownership.commitment import Opening, opening_path
 
-    path = opening_of(commitment)
+    path = opening_path(commitment)
     return Opening.load(path) if path.exists() else None
 
 
@@ -221,10 +221,10 @@ def _export_parser(prog: str) -> Any:
 
 
 def _export(args: Any) -> int:
-    from artfp.ownership.registry import Registry, export_lines
+    from artfp.ownership.registry import Registry, export_registry
 
     with Registry(args.registry) as registry:
-        count = export_lines(registry, args.output, args.public, args.overwrite)
+        count = export_registry(registry, args.output, args.public, args.overwrite)
         left_out = len(registry) - count
     print(f"{_counted(count)} in {one_line(args.output)}")
     if args.public and left_out:
@@ -250,12 +250,12 @@ def _import_parser(prog: str) -> Any:
 
 
 def _import(args: Any) -> int:
-    from artfp.ownership.registry import Registry, import_lines, read_lines
+    from artfp.ownership.registry import Registry, import_registry, read_export
 
-    for _ in read_lines(args.input):
+    for _ in read_export(args.input):
         pass  # what is malformed makes no registry
     with Registry(args.registry, create=True) as registry:
-        added = import_lines(registry, args.input, args.keep)
+        added = import_registry(registry, args.input, args.keep)
     print(f"{_counted(added.new)} added, {added.known} there already, {added.left_out} left out")
     return 0
 
@@ -278,13 +278,13 @@ def _verify_parser(prog: str) -> Any:
 
 def _verify(args: Any) -> int:
     from artfp.ownership.commitment import check_digest
-    from artfp.ownership.registry import Damaged, Registry
+    from artfp.ownership.registry import DamagedRegistry, Registry
 
     digest = check_digest(args.digest, "--digest")
     try:
         with Registry(args.registry) as registry:
             state = registry.verify(digest)
-    except Damaged as error:
+    except DamagedRegistry as error:
         print(f"artfp registry verify: {error}", file=sys.stderr)
         return 1
     print(f"whole: {_counted(state.entries)}")

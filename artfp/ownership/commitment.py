@@ -184,7 +184,7 @@ def commit(
         check_name(subject, "subject"),
         check_bits(len(text)),
         check_digest(decoder, "decoder"),
-        now(),
+        utc_now(),
         "",
     )
     made = Commitment(**{**asdict(unsigned), "hash": _hash(unsigned, salt, text)})
@@ -207,7 +207,7 @@ def save_both(commitment: Commitment, opening: Opening, name: AnyPath) -> tuple[
     Raises:
         UserError: one exists, or cannot be written; then neither is left.
     """
-    public, secret = Path(f"{os.fspath(name)}.commitment.json"), opening_of(name)
+    public, secret = Path(f"{os.fspath(name)}.commitment.json"), opening_path(name)
     if os.path.lexists(public):
         raise UserError(f"commitment {public}: exists already; choose another name")
     opening.save(secret)
@@ -224,18 +224,18 @@ def commitment_text(commitment: Commitment | None) -> str | None:
     return None if commitment is None else json.dumps(commitment.to_json(), sort_keys=True)
 
 
-def opening_of(path: AnyPath) -> Path:
+def opening_path(path: AnyPath) -> Path:
     """Where `save_both` puts the opening of a commitment's file, or of its name."""
     return Path(os.fspath(path).removesuffix(".commitment.json") + ".opening.json")
 
 
-def now() -> str:
+def utc_now() -> str:
     """This second in UTC, as artfp writes times: 2025-01-31T09:30:00+00:00."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def check_time(text: object) -> str:
-    """Return a time that is written as `now` writes it.
+    """Return a time that is written as `utc_now` writes it.
 
     Raises:
         UserError: it is not.

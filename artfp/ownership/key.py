@@ -1,7 +1,7 @@
 """The fingerprint: a secret bit string, as bits, as text, and as drawn from a key.
 
 A fingerprint is a `uint8` array of {0, 1} with shape (bits,). It comes from bits that the user
-gives (`parse`) or from a secret `Key`; it never comes from a default seed.
+gives (`parse_fingerprint`) or from a secret `Key`; it never comes from a default seed.
 
     >>> key = Key.draw()
     >>> word = key.fingerprint(100)
@@ -35,7 +35,7 @@ MAX_NAME = 500
 _SECRET_BYTES = 32
 _FILE_KIND = "key"
 _FILE_VERSION = 1
-_WORD_LABEL = b"artfp/fingerprint/v1\0"
+_FINGERPRINT_LABEL = b"artfp/fingerprint/v1\0"
 _TAG_LABEL = b"artfp/key-tag/v1"
 _SEED_LABEL = b"artfp/not-secret-seed/v1\0"
 _CONTEXT_LABEL = b"artfp/owner-subject/v1"
@@ -78,20 +78,24 @@ def encode_fields(*fields: bytes) -> bytes:
     return b"".join(len(field).to_bytes(8, "big") + field for field in fields)
 
 
-def context_of(owner: str, subject: str) -> bytes:
-    """The context in which a key gives the fingerprint of an owner's model or data set.
+def owner_context(owner: str | None, subject: str | None) -> bytes:
+    """Return the context in which a key gives the fingerprint of an owner's model or data set.
 
-    It is `encode_fields` of a label and the two names, so that no two pairs share a context:
-    `key.fingerprint(bits, context_of("Ada", "cats"))` has nothing to do with ("Adac", "ats").
+    It is `encode_fields` of a label and the two names, so that no two pairs share a context.
+    Without the names it is empty: the fingerprint of the key alone, which the commands call bare.
 
     Raises:
-        UserError: `check_name` refuses one of the names.
+        UserError: one name without the other, or `check_name` refuses one.
     """
+    if owner is None and subject is None:
+        return b""
+    if owner is None or subject is None:
+        raise UserError("--owner and --subject name the fingerprint together; give both or neither")
     names = check_name(owner, "owner"), check_name(subject, "subject")
     return encode_fields(_CONTEXT_LABEL, *(name.encode("utf-8") for name in names))
 
 
-def parse(text: str, bits: int) -> NDArray[np.uint8]:
+def parse_fingerprint(text: str, bits: int) -> NDArray[np.uint8]:
     """Read a fingerprint of shape (bits,) that a user typed.
 
     Two forms are told apart by their length alone. Exactly `bits` characters 0 or 1 are the bits.
@@ -120,7 +124,7 @@ def parse(text: str, bits: int) -> NDArray[np.uint8]:
             f"fingerprint: found a hexadecimal number of {number.bit_length()} bits, expected at "
             f"most {bits}; the leading {4 * digits - bits} bits of its first digit must be 0"
         )
-    return parse(f"{number:0{bits}b}", bits)
+    return parse_fingerprint(f"{number:0{bits}b}", bits)
 
 
 def _describe(text: str, body: str) -> str:
@@ -150,7 +154,7 @@ def to_hex(fp: ArrayLike) -> str:
     """Write a fingerprint of shape (bits,) as ceil(bits / 4) hexadecimal digits.
 
     The most significant bit comes first; where `bits` is no multiple of 4, the unused leading
-    bits are 0. `parse` reads it back.
+    bits are 0. `parse_fingerprint` reads it back.
 
     Raises:
         ValueError: not a one-dimensional array of {0, 1}.
@@ -159,7 +163,7 @@ def to_hex(fp: ArrayLike) -> str:
     return f"{int(text, 2):0{-(-len(text) // 4)}x}"
 
 
-def distance(a: ArrayLike, b: ArrayLike) -> NDArray[np.int64]:
+def hamming_distance(a: ArrayLike, b: ArrayLike) -> NDArray[np.int64]:
     """Hamming distance over the last axis, in bits; leading axes broadcast.
 
     Shapes (..., bits) and (..., bits) give (...): (N, bits) with (bits,) gives (N,), and two
@@ -250,19 +254,45 @@ class Key:
         with new_file(path, "key file", overwrite=overwrite, hint=hint) as file:
             file.write((json.dumps(content, indent=1) + "\n").encode("ascii"))
 
-    def fingerprint(self, bits: int, context: bytes | str = b"") -> NDArray[np.uint8]:
-        """Derive the fingerprint of shape (bits,) that this key gives in this context.
+    def fingerprint(
+        self,
+        bits: int,
+        *,
+        owner: str | None = None,
+        subject: str | None = None,
+        context: bytes | str = b"",
+    ) -> NDArray[np.uint8]:
+        """Derive a fingerprint from the key.
 
-        HKDF-SHA256 (RFC 5869) without salt; its info is a label, `bits` as two bytes and the
-        context (text as UTF-8), so that words of different lengths or contexts tell nothing
-        about each other. The bits are taken from the output with the most significant first.
+        HKDF-SHA256 (RFC 5869) without salt; its info is a label, `bits` as two bytes, the context
+        of owner and subject and the further context, so that fingerprints of different lengths or
+        contexts tell nothing about each other. The bits are taken from the output with the most
+        significant first.
+
+        Args:
+            bits: Length of the fingerprint, 8 to 256.
+            owner: Name of the owner, together with `subject`. The two give what the commands give
+                for --owner and --subject: `artfp keygen`, `registry`, `embed` and `detect`.
+            subject: Name of the model or data set.
+            context: Any further context, such as the name of an image; text is encoded as UTF-8.
+
+        Returns:
+            The fingerprint of shape (bits,), of {0, 1}.
 
         Raises:
-            UserError: `bits` is unsupported.
+            UserError: `bits` is unsupported, one name without the other, or a malformed name.
+
+        Example:
+            >>> key = Key.from_seed(0)
+            >>> fingerprint = key.fingerprint(64, owner="Ada", subject="cats v1")
+            >>> to_hex(fingerprint) == to_hex(key.fingerprint(64))
+            False
         """
         check_bits(bits)
-        tail = context.encode("utf-8") if isinstance(context, str) else bytes(context)
-        info = _WORD_LABEL + bits.to_bytes(2, "big") + tail
+        further = context.encode("utf-8") if isinstance(context, str) else bytes(context)
+        info = (
+            _FINGERPRINT_LABEL + bits.to_bytes(2, "big") + owner_context(owner, subject) + further
+        )
         stream = HKDF(SHA256(), length=-(-bits // 8), salt=None, info=info).derive(self._secret)
         return np.unpackbits(np.frombuffer(stream, dtype=np.uint8), count=bits)
 

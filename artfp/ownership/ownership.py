@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artfp.core.errors import UserError, one_line
-from artfp.ownership.assignment import given_word
+from artfp.ownership.assignment import given_fingerprints
 
 OWNERSHIP = ("owner", "subject", "bits", "decoder", "bare")
 """What `add_ownership_options` adds, but for the fingerprint."""
@@ -75,9 +75,9 @@ def one_of_key_and_fingerprint(args: Any) -> None:
 def fingerprint_of(args: Any, owner: str, subject: str, bits: int, bare: bool) -> NDArray[np.uint8]:
     """The fingerprint (bits,) that --fingerprint says or --key gives."""
     names = (None, None) if bare or args.key is None else (owner, subject)
-    words = given_word(bits, args.fingerprint, args.key, *names)
+    words = given_fingerprints(bits, args.fingerprint, args.key, *names)
     assert words is not None
-    return words.of("")
+    return words.of_image("")
 
 
 def how_to_embed(args: Any, owner: str, subject: str, bare: bool) -> str | None:

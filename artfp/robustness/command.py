@@ -210,18 +210,18 @@ def _compared(args: Any) -> tuple[Any, list[tuple[str, str]]]:
 
 def _read_only(args: Any) -> tuple[Any, list[tuple[str, str]]]:
     """Images that are marked, and perhaps others; and those that cannot be used."""
-    from artfp.ownership.assignment import given_word
+    from artfp.ownership.assignment import given_fingerprints
     from artfp.robustness.methods import load_reader
     from artfp.robustness.study import already_marked
 
     reader = load_reader(args.decoder_path or "photo128")
-    words = given_word(reader.bits, args.fingerprint, args.key, args.owner, args.subject)
+    words = given_fingerprints(reader.bits, args.fingerprint, args.key, args.owner, args.subject)
     assert words is not None
     marked = _images(args.marked_dir, args, None, "reading marked images")
     unmarked = None
     if args.data_dir is not None:
         unmarked = _images(args.data_dir, args, None, "reading unmarked images")
-    study = already_marked(reader, words.of(""), words.secret(), marked, unmarked)
+    study = already_marked(reader, words.of_image(""), words.identity(), marked, unmarked)
     failed = [*marked.failed.items(), *(unmarked.failed.items() if unmarked else ())]
     return study, failed
 

@@ -209,7 +209,9 @@ def _marked_set(group: Sequence[Method], originals: Images, seed: int) -> ImageS
     """The originals, marked by the first of some methods that mark alike, read by each."""
     method, key = group[0], Key.from_seed(seed)
     contexts = [b"image:" + name.encode("utf-8", "surrogateescape") for name in originals.names]
-    words = np.stack([key.fingerprint(method.embedder.bits, context) for context in contexts])
+    words = np.stack(
+        [key.fingerprint(method.embedder.bits, context=context) for context in contexts]
+    )
 
     def samples() -> Iterator[Sample]:
         for index, word in enumerate(words):

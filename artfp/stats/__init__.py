@@ -9,7 +9,7 @@ seed, from an error-correcting code, or published before the image was made do n
     >>> rng = np.random.default_rng(0)
     >>> keys = rng.integers(0, 2, (3, 64))
     >>> logits = 2 * keys[1] - 1 + rng.normal(0, 1, (20, 64))
-    >>> verdict = judge_source(weigh_source(logits, keys))
+    >>> verdict = decide_source(evaluate_source(logits, keys))
     >>> verdict.outcome, verdict.best
     ('match', 1)
 

@@ -82,11 +82,11 @@ def count_matches(words: ArrayLike, keys: ArrayLike) -> NDArray[np.int64]:
     Raises:
         ValueError: values other than {0, 1}, or unequal numbers of bits.
     """
-    rows, columns = check_words(words, "words"), np.asarray(keys)
-    signs = check_keys(columns, rows.shape[-1])
+    rows, columns = check_bit_array(words, "words"), np.asarray(keys)
+    signs = fingerprint_signs(columns, rows.shape[-1])
     left = 2.0 * np.atleast_2d(rows) - 1.0
     agreements = (left @ signs.T + rows.shape[-1]) / 2.0
-    return per_key(agreements.astype(np.int64), rows.ndim == 1, columns.ndim == 1)
+    return drop_single_axes(agreements.astype(np.int64), rows.ndim == 1, columns.ndim == 1)
 
 
 def _check_count(matches: ArrayLike, bits: int) -> NDArray[np.int64]:
@@ -117,12 +117,12 @@ def _log_tails(bits: int) -> NDArray[np.float64]:
     """Log p-values of shape (bits + 1,), indexed by the number of matches; read-only."""
     table = np.empty(bits + 1)
     for matches, tail in _tails(bits):
-        table[matches] = log_share(tail, bits)
+        table[matches] = log_fraction(tail, bits)
     table.flags.writeable = False
     return table
 
 
-def log_share(count: int, bits: int) -> float:
+def log_fraction(count: int, bits: int) -> float:
     """Natural log of count / 2 ** bits for a positive integer of at most 2 ** bits, accurately.
 
     Above one half the log comes from the complement, where log(count) would cancel.
@@ -136,7 +136,7 @@ def log_share(count: int, bits: int) -> float:
     return math.log(count / (1 << length)) - (bits - length) * math.log(2)
 
 
-def check_words(values: ArrayLike, name: str) -> NDArray[np.float64]:
+def check_bit_array(values: ArrayLike, name: str) -> NDArray[np.float64]:
     """Check (bits,) or (N, bits) of {0, 1}; return floats.
 
     Raises ValueError: another shape, or other values.
@@ -149,12 +149,12 @@ def check_words(values: ArrayLike, name: str) -> NDArray[np.float64]:
     return array.astype(np.float64)
 
 
-def check_keys(keys: ArrayLike, bits: int) -> NDArray[np.float64]:
+def fingerprint_signs(keys: ArrayLike, bits: int) -> NDArray[np.float64]:
     """Check keys (bits,) or (K, bits) of {0, 1}; return signs (K, bits), +1 for a bit of 1.
 
     Raises ValueError: values other than {0, 1}, or another number of bits.
     """
-    words = np.atleast_2d(check_words(keys, "keys"))
+    words = np.atleast_2d(check_bit_array(keys, "keys"))
     if words.shape[1] != bits:
         raise ValueError(f"keys: found {words.shape[1]} bits, expected {bits} as decoded")
     return 2.0 * words - 1.0
@@ -176,7 +176,7 @@ def check_logits(logits: ArrayLike) -> NDArray[np.float64]:
     return values
 
 
-def per_key(values: NDArray[Any], one_row: bool, one_key: bool) -> NDArray[Any]:
+def drop_single_axes(values: NDArray[Any], one_row: bool, one_key: bool) -> NDArray[Any]:
     """Drop the axes of (N, K) that stand for a single image or a single key."""
     values = values[0] if one_row else values
     return np.asarray(values[..., 0] if one_key else values)

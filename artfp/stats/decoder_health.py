@@ -25,19 +25,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from artfp.stats.binomial import check_words, count_matches, log_p_value, minimum_matches
+from artfp.stats.binomial import check_bit_array, count_matches, log_p_value, minimum_matches
 from artfp.stats.decoder_calibration import BitBias, Calibration, Dependence, FalseAlarms, KeyCheck
 from artfp.stats.intervals import clopper_pearson
 
-LEVELS = (1e-1, 1e-2, 1e-3, 1e-4)
-CONFIDENCE = 0.95
+CALIBRATION_LEVELS = (1e-1, 1e-2, 1e-3, 1e-4)
+CALIBRATION_CONFIDENCE = 0.95
 
 
-def calibrate(
+def calibrate_decoder(
     words: ArrayLike,
     keys: ArrayLike,
     decoder_hash: str,
-    levels: Sequence[float] = LEVELS,
+    levels: Sequence[float] = CALIBRATION_LEVELS,
 ) -> Calibration:
     """Describe decoded words (N, bits) of clean images, by themselves and against keys (K, bits).
 
@@ -48,12 +48,12 @@ def calibrate(
         ValueError: fewer than two images, words or keys that are not {0, 1}, unequal numbers of
             bits, or a level not in 0 < level <= 1.
     """
-    rows = check_words(words, "words")
+    rows = check_bit_array(words, "words")
     if rows.ndim != 2 or len(rows) < 2:
         raise ValueError(f"words: found shape {rows.shape}, expected (images, bits), images > 1")
     images, bits = rows.shape
     ones = rows.sum(axis=0).astype(np.int64)
-    lower, upper = clopper_pearson(ones, images, CONFIDENCE)
+    lower, upper = clopper_pearson(ones, images, CALIBRATION_CONFIDENCE)
     biases = zip((ones / images).tolist(), lower.tolist(), upper.tolist(), strict=True)
     matches = count_matches(rows, np.atleast_2d(np.asarray(keys)))
     return Calibration(
@@ -66,7 +66,7 @@ def calibrate(
     )
 
 
-def alarms(calibration: Calibration) -> list[str]:
+def find_alarms(calibration: Calibration) -> list[str]:
     """Say in words what is wrong with a decoder on clean images; empty where nothing is seen.
 
     Named are bits that are surely 1 in less than .4 or more than .6 of the images, matches that
@@ -79,7 +79,7 @@ def alarms(calibration: Calibration) -> list[str]:
     """
     found: dict[str, list[tuple[float, str]]] = defaultdict(list)
     count = len(calibration.keys)
-    sure = float(special.ndtri(1.0 - (1.0 - CONFIDENCE) / max(count, 1)))
+    sure = float(special.ndtri(1.0 - (1.0 - CALIBRATION_CONFIDENCE) / max(count, 1)))
     half, spread = calibration.bits / 2, math.sqrt(calibration.bits) / 2
     for number, key in enumerate(calibration.keys):
         name = f"key {number + 1} of {count}"
@@ -100,20 +100,20 @@ def alarms(calibration: Calibration) -> list[str]:
     return [*_biased(calibration), *map(_worst, found.values())]
 
 
-def uneven_bits(calibration: Calibration) -> int:
+def count_uneven_bits(calibration: Calibration) -> int:
     """Number of bits that are surely not 1 in half of the images: at .95, Bonferroni over bits.
 
-    Many images show a bias that is too slight to matter: see `alarms` for one that does.
+    Many images show a bias that is too slight to matter: see `find_alarms` for one that does.
     """
     _, lower, upper = _shares(calibration)
     return int(((lower > 0.5) | (upper < 0.5)).sum())
 
 
-def _worst(alarms: list[tuple[float, str]]) -> str:
+def _worst(ranked: list[tuple[float, str]]) -> str:
     """The text of the worst of some alarms (how bad, text) of one kind, a key each."""
-    others = len(alarms) - 1
+    others = len(ranked) - 1
     more = f"; {others} more key{'' if others == 1 else 's'} with the same alarm" if others else ""
-    return max(alarms, key=lambda alarm: alarm[0])[1] + more
+    return max(ranked, key=lambda alarm: alarm[0])[1] + more
 
 
 def _shares(
@@ -122,7 +122,7 @@ def _shares(
     """Images in which each bit is 1, (bits,), and bounds of their share at .95 for all together."""
     images, bits = calibration.images, calibration.bits
     ones = np.rint([bias.ones * images for bias in calibration.biases]).astype(np.int64)
-    return ones, *clopper_pearson(ones, images, 1.0 - (1.0 - CONFIDENCE) / (2 * bits))
+    return ones, *clopper_pearson(ones, images, 1.0 - (1.0 - CALIBRATION_CONFIDENCE) / (2 * bits))
 
 
 def _biased(calibration: Calibration) -> list[str]:
@@ -143,7 +143,7 @@ def _biased(calibration: Calibration) -> list[str]:
 
 def _too_many(name: str, key: KeyCheck, images: int, keys: int) -> Iterator[tuple[float, int, str]]:
     """Yield (level, hits, alarm) where images surely pass for a key far more often than told."""
-    confidence = 1.0 - (1.0 - CONFIDENCE) / (keys * max(len(key.false_alarms), 1))
+    confidence = 1.0 - (1.0 - CALIBRATION_CONFIDENCE) / (keys * max(len(key.false_alarms), 1))
     for alarm in key.false_alarms:
         lower, _ = clopper_pearson(alarm.hits, images, confidence)
         if lower > 1.5 * alarm.level:
@@ -198,7 +198,7 @@ def _false_alarms(matches: NDArray[np.int64], bits: int, level: float) -> FalseA
     threshold = minimum_matches(bits, level)
     attained = math.exp(log_p_value(threshold, bits)) if threshold <= bits else 0.0
     hits = int((matches >= threshold).sum())
-    lower, upper = clopper_pearson(hits, len(matches), CONFIDENCE)
+    lower, upper = clopper_pearson(hits, len(matches), CALIBRATION_CONFIDENCE)
     return FalseAlarms(
         level=float(level),
         threshold=threshold,
@@ -238,20 +238,20 @@ def pooled_rates(calibration: Calibration) -> list[PooledRate]:
     if len(calibration.keys) < 2:
         return []
     levels = list(zip(*(key.false_alarms for key in calibration.keys), strict=True))
-    hits = [np.array([alarm.hits for alarm in alarms]) for alarms in levels]
+    hits = [np.array([alarm.hits for alarm in each]) for each in levels]
     images = calibration.images
     seen = [_design_effect(each, images) for each in hits if each.any()]
     effect = max(seen, default=float(images))
     tests = images * len(calibration.keys)
     found = []
-    for alarms, counts in zip(levels, hits, strict=True):
+    for rates, counts in zip(levels, hits, strict=True):
         total = int(counts.sum())
         lower, upper = _bounds(total / effect, tests / effect)
         found.append(
             PooledRate(
-                level=alarms[0].level,
-                threshold=alarms[0].threshold,
-                attained=alarms[0].attained,
+                level=rates[0].level,
+                threshold=rates[0].threshold,
+                attained=rates[0].attained,
                 hits=total,
                 tests=tests,
                 rate=total / tests,
@@ -274,7 +274,7 @@ def _design_effect(hits: NDArray[np.int64], images: int) -> float:
 
 def _bounds(hits: float, tests: float) -> tuple[float, float]:
     """Bounds of a share at .95 together: Clopper and Pearson's, where neither number is whole."""
-    rest, miss = (1.0 - CONFIDENCE) / 2, tests - hits
+    rest, miss = (1.0 - CALIBRATION_CONFIDENCE) / 2, tests - hits
     lower = float(special.betaincinv(hits, miss + 1.0, rest)) if hits > 0 else 0.0
     upper = float(special.betaincinv(hits + 1.0, miss, 1.0 - rest)) if miss > 0 else 1.0
     return lower, upper

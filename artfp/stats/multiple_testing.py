@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 
 @overload
-def correct(log_p: float, keys: int = 1, tries: int = 1) -> float: ...
+def bonferroni(log_p: float, keys: int = 1, tries: int = 1) -> float: ...
 @overload
-def correct(log_p: ArrayLike, keys: int = 1, tries: int = 1) -> float | NDArray[np.float64]: ...
-def correct(log_p: ArrayLike, keys: int = 1, tries: int = 1) -> float | NDArray[np.float64]:
+def bonferroni(log_p: ArrayLike, keys: int = 1, tries: int = 1) -> float | NDArray[np.float64]: ...
+def bonferroni(log_p: ArrayLike, keys: int = 1, tries: int = 1) -> float | NDArray[np.float64]:
     """Bonferroni: natural log of min(1, p * keys * tries), in the shape of `log_p`.
 
     For K keys looked for and T transforms tried (crops, turns, models of the decoder), all of
@@ -40,8 +40,8 @@ class Prevalence:
     level: float
 
     @property
-    def share(self) -> float:
-        """The part of the images, 0 to 1."""
+    def fraction(self) -> float:
+        """Fraction of the images, 0 to 1."""
         return self.significant / self.images
 
     def __str__(self) -> str:
@@ -51,7 +51,7 @@ class Prevalence:
         )
 
 
-def significant(log_p: ArrayLike, level: float) -> NDArray[np.bool_]:
+def benjamini_yekutieli(log_p: ArrayLike, level: float) -> NDArray[np.bool_]:
     """Which of N p-values stand on their own: Benjamini-Yekutieli step-up, mask (N,).
 
     The k smallest are taken, for the largest k with p_(k) <= k * level / (N * (1 + ... + 1/N)).
@@ -75,16 +75,16 @@ def significant(log_p: ArrayLike, level: float) -> NDArray[np.bool_]:
 
 
 def prevalence(log_p: ArrayLike, level: float) -> Prevalence:
-    """Count `significant` p-values (N,): the claim "so many of these images carry the key".
+    """Count `benjamini_yekutieli` p-values (N,): the claim "so many of these images carry the key".
 
-    It is another claim than that of `weigh_source` ("the key is in this source"), and neither
+    It is another claim than that of `evaluate_source` ("the key is in this source"), and neither
     implies the other: a weak key in every image is found only together, a strong key in one
     image of fifty only alone.
 
     Raises:
-        ValueError: as `significant`.
+        ValueError: as `benjamini_yekutieli`.
     """
-    mask = significant(log_p, level)
+    mask = benjamini_yekutieli(log_p, level)
     return Prevalence(int(mask.sum()), int(mask.size), level)
 
 

@@ -19,14 +19,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from artfp.stats.binomial import (
-    check_keys,
+    check_bit_array,
     check_logits,
-    check_words,
     count_matches,
+    drop_single_axes,
+    fingerprint_signs,
     log_p_value,
-    per_key,
 )
-from artfp.stats.multiple_testing import Prevalence, correct, prevalence
+from artfp.stats.multiple_testing import Prevalence, bonferroni, prevalence
 from artfp.stats.sign_tails import log_tail
 
 CLIP = 20.0
@@ -57,9 +57,9 @@ def log_p_soft(
     """Natural log of P(T >= observed T) over a uniform key, given the logits: never too small.
 
     Logits (bits,) and a key (bits,) give a float; several images (N, bits) or keys (K, bits) give
-    (N,), (K,) or (N, K), one test each: see `correct` for keys, `weigh_source` for images. Finite
-    and at most 0. Where all logits are of one size it is `log_p_value` of the matches (to 1e-10);
-    where they differ, matches at large logits weigh more. All logits 0 give 0.0.
+    (N,), (K,) or (N, K), one test each: see `bonferroni` for keys, `evaluate_source` for images.
+    Finite and at most 0. Where all logits are of one size it is `log_p_value` of the matches
+    (to 1e-10); where they differ, matches at large logits weigh more. All logits 0 give 0.0.
 
     P(p <= alpha) <= alpha for every alpha, every set of logits and any number of bits, because
     `log_tail` never undercuts the exact tail (there: the proof, and how it is computed) and ties
@@ -71,10 +71,10 @@ def log_p_soft(
         ValueError: as `clip_logits`; keys that are not {0, 1} or of another number of bits.
     """
     values, columns = clip_logits(logits, clip), np.asarray(keys)
-    signs = check_keys(columns, values.shape[-1])
+    signs = fingerprint_signs(columns, values.shape[-1])
     rows = np.atleast_2d(values)
     found = np.stack([log_tail(np.abs(row), np.where(row < 0, -signs, signs)) for row in rows])
-    result = per_key(found, values.ndim == 1, columns.ndim == 1)
+    result = drop_single_axes(found, values.ndim == 1, columns.ndim == 1)
     return result if result.ndim else float(result)
 
 
@@ -93,7 +93,7 @@ def mean_logits(logits: ArrayLike, clip: float | None = CLIP) -> NDArray[np.floa
     return first + (rows - first).mean(axis=0)
 
 
-def majority_word(words: ArrayLike) -> NDArray[np.uint8]:
+def majority_bits(words: ArrayLike) -> NDArray[np.uint8]:
     """The word (bits,) that most of the words (N, bits) hold, bit by bit; ties give 0.
 
     For `log_p_value`, where only bits were kept. As valid as `mean_logits`, less sharp. A tie must
@@ -102,7 +102,7 @@ def majority_word(words: ArrayLike) -> NDArray[np.uint8]:
     Raises:
         ValueError: words that are not {0, 1} or of another shape.
     """
-    rows = np.atleast_2d(check_words(words, "words"))
+    rows = np.atleast_2d(check_bit_array(words, "words"))
     return (2 * rows.sum(axis=0) > len(rows)).astype(np.uint8)
 
 
@@ -134,10 +134,10 @@ class SourceEvidence:
     @property
     def corrected(self) -> NDArray[np.float64]:
         """`log_p` (K,), corrected for all tests."""
-        return np.asarray(correct(self.log_p, self.tests))
+        return np.asarray(bonferroni(self.log_p, self.tests))
 
 
-def weigh_source(
+def evaluate_source(
     logits: ArrayLike,
     keys: ArrayLike,
     tries: int = 1,
@@ -151,17 +151,17 @@ def weigh_source(
     counting bits, and reported beside the source as the different claim that they are.
 
     Raises:
-        ValueError: as `log_p_soft` and `correct`; `level` not in 0 < level < 1.
+        ValueError: as `log_p_soft` and `bonferroni`; `level` not in 0 < level < 1.
     """
     rows = np.atleast_2d(clip_logits(logits, clip))
     bits = rows.shape[1]
-    signs = check_keys(keys, bits)
+    signs = fingerprint_signs(keys, bits)
     common = mean_logits(rows, None)
     held = np.where(common < 0, -signs, signs)
     words, columns = (rows > 0).astype(np.uint8), np.atleast_2d(np.asarray(keys))
-    matches = count_matches(majority_word(words), columns)
+    matches = count_matches(majority_bits(words), columns)
     alone = log_p_value(count_matches(words, columns), bits)
-    singles = np.asarray(correct(alone, len(signs), tries))
+    singles = np.asarray(bonferroni(alone, len(signs), tries))
     return SourceEvidence(
         images=len(rows),
         bits=bits,

@@ -19,9 +19,9 @@ from scipy import special
 
 from artfp.stats.binomial import minimum_matches
 
-Method = Literal["majority", "soft"]
+PowerMethod = Literal["majority", "soft"]
 
-MOST_IMAGES = 10**7
+MAX_IMAGES_SEARCHED = 10**7
 """Where `required_images` gives up."""
 
 
@@ -40,7 +40,7 @@ def power_majority(bits: int, accuracy: float, alpha: float, images: int) -> flo
     """Probability that the majority word of `images` images is significant.
 
     Exact under the model: a bit of the majority word is right with q = P(more than half of the
-    images have it right), half of the ties added, as `majority_word` calls a tie 0 and a bit of
+    images have it right), half of the ties added, as `majority_bits` calls a tie 0 and a bit of
     a uniform key is 0 half of the time; then P(Bin(bits, q) >= threshold). An even number of
     images is no better than the odd one below it.
 
@@ -88,7 +88,7 @@ def power_soft(bits: int, accuracy: float, alpha: float, images: int = 1) -> flo
 
 
 def required_images(
-    bits: int, accuracy: float, alpha: float, power: float, method: Method = "soft"
+    bits: int, accuracy: float, alpha: float, power: float, method: PowerMethod = "soft"
 ) -> int | None:
     """Least number of images at which `power` is reached; None above ten million, or never.
 
@@ -103,7 +103,7 @@ def required_images(
     low, high = 0, 1
     while reach(bits, accuracy, alpha, high) < power:
         low, high = high, 2 * high
-        if high > MOST_IMAGES:
+        if high > MAX_IMAGES_SEARCHED:
             return None
     while high - low > 1:
         middle = (low + high) // 2
@@ -119,7 +119,7 @@ def power_table(
     accuracies: Sequence[float],
     images: Sequence[int],
     alpha: float,
-    method: Method = "soft",
+    method: PowerMethod = "soft",
 ) -> NDArray[np.float64]:
     """Powers of shape (accuracies, images).
 
@@ -136,7 +136,7 @@ def required_table(
     accuracies: Sequence[float],
     alphas: Sequence[float],
     power: float,
-    method: Method = "soft",
+    method: PowerMethod = "soft",
 ) -> list[list[int | None]]:
     """Required images: a row for each accuracy, a column for each alpha; None as there.
 

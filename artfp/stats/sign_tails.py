@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special
 
-from artfp.stats.binomial import log_share
+from artfp.stats.binomial import log_fraction
 
 Floats = NDArray[np.float64]
 
@@ -164,7 +164,7 @@ def _halves_tail(units: Floats, limits: Floats) -> Floats:
     one, other = (np.sort(_subset_sums(half)) for half in (units[:middle], units[middle:]))
     unique, inverse = np.unique(limits, return_inverse=True)
     counts = [np.searchsorted(other, limit - one, side="right").sum() for limit in unique]
-    return np.array([log_share(int(count), len(units)) for count in counts])[inverse]
+    return np.array([log_fraction(int(count), len(units)) for count in counts])[inverse]
 
 
 def _subset_sums(units: Floats) -> Floats:

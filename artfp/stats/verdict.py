@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 
 from artfp.stats.binomial import log_p_inverted, log_p_value
 from artfp.stats.formatting import format_odds, format_p
-from artfp.stats.multiple_testing import Prevalence, check_level, check_log_p, correct
+from artfp.stats.multiple_testing import Prevalence, bonferroni, check_level, check_log_p
 from artfp.stats.pooling import SourceEvidence
 from artfp.stats.power import power_majority, power_one_image, power_soft
 
@@ -96,7 +96,7 @@ class Verdict:
         return " ".join([*parts, self.limits])
 
 
-def judge_word(
+def decide_image(
     matches: ArrayLike, bits: int, tests: int | None = None, policy: Policy | None = None
 ) -> Verdict:
     """Judge one image by the bits that agree: `matches` with every key and in every try, any shape.
@@ -129,8 +129,8 @@ def judge_word(
     )
 
 
-def judge_source(evidence: SourceEvidence, policy: Policy | None = None) -> Verdict:
-    """Judge one source, or one image with its logits, by the test of `weigh_source`.
+def decide_source(evidence: SourceEvidence, policy: Policy | None = None) -> Verdict:
+    """Judge one source, or one image with its logits, by the test of `evaluate_source`.
 
     The power is the smaller of those by counting and by soft evidence. No match says that the
     key is not in what the images share, and in none that stands out on its own.
@@ -167,16 +167,16 @@ def _judge(
     alone: Prevalence | None,
 ) -> Verdict:
     """Decide, and say why."""
-    corrected = correct(log_p, tests)
-    tampered = correct(log_p_tampered, tests) <= math.log(policy.alpha)
+    corrected = bonferroni(log_p, tests)
+    tampered = bonferroni(log_p_tampered, tests) <= math.log(policy.alpha)
     outcome, reason = _decide(corrected, tampered, power, policy, alone)
     p = f"p = {format_p(corrected)}" + (f" after correction for {tests} tests" if tests > 1 else "")
     limits = _limits(outcome, policy)
     if tampered:
         limits += (
             " Agreement far below one half is as unlikely by chance as agreement far above "
-            f"(p = {format_p(correct(log_p_tampered, tests))}): the key seems to be there with its "
-            "bits inverted, which speaks of tampering, not of absence."
+            f"(p = {format_p(bonferroni(log_p_tampered, tests))}): the fingerprint "
+            "seems to be there with its bits inverted, a sign of tampering, not of absence."
         )
     return Verdict(
         outcome=outcome,

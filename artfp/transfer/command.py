@@ -113,7 +113,7 @@ def _study_parser(prog: str) -> Any:
 
 
 def _study(args: Any) -> int:
-    from artfp.ownership.assignment import given_word
+    from artfp.ownership.assignment import given_fingerprints
     from artfp.transfer.study import STAGES, Study, run_stages
     from artfp.watermark import load_encoder
 
@@ -131,7 +131,7 @@ def _study(args: Any) -> int:
     study = Study(
         training=training_of(args),
         encoder=args.encoder_path,
-        word=given_word(card["bits"], args.fingerprint, args.key, args.owner, args.subject),
+        word=given_fingerprints(card["bits"], args.fingerprint, args.key, args.owner, args.subject),
         strength=args.strength,
         controls=tuple(_listed(args.controls or "")),
         clean_seeds=args.clean_seeds,
@@ -171,12 +171,12 @@ def _read_parser(prog: str) -> Any:
 
 
 def _read(args: Any) -> int:
-    from artfp.ownership.assignment import given_word
+    from artfp.ownership.assignment import given_fingerprints
     from artfp.transfer.report import read_elsewhere
     from artfp.watermark import load_decoder
 
     decoder, _ = load_decoder(args.decoder_path)
-    word = given_word(decoder.bits, args.fingerprint, args.key, args.owner, args.subject)
+    word = given_fingerprints(decoder.bits, args.fingerprint, args.key, args.owner, args.subject)
     if word is None:
         raise UserError("give --key or --fingerprint: the fingerprint to look for")
     shown, failed = read_elsewhere(

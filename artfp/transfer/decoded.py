@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from artfp.core.errors import UserError
 from artfp.data.decode import ImageError, decode_image
 from artfp.data.sources import ImageSource
-from artfp.stats import correct, weigh_source
+from artfp.stats import bonferroni, evaluate_source
 from artfp.watermark import Decoder
 from artfp.watermark.measure import batches, decode_logits
 
@@ -129,8 +129,8 @@ def _verdict(
 ) -> VerdictOn:
     groups = min(len(logits) // count, _MOST_GROUPS)
     parts = logits[: groups * count].reshape(groups, count, -1)
-    log_p = np.array([weigh_source(part, word[None]).log_p[0] for part in parts])
-    corrected = np.asarray(correct(log_p, registered))
+    log_p = np.array([evaluate_source(part, word[None]).log_p[0] for part in parts])
+    corrected = np.asarray(bonferroni(log_p, registered))
     return VerdictOn(
         images=count,
         groups=groups,

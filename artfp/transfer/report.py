@@ -19,7 +19,7 @@ from artfp.data.pixels import to_unit
 from artfp.data.reading import Failed, load_images
 from artfp.data.sources import open_source
 from artfp.data.subset import limit_images
-from artfp.ownership.assignment import Words
+from artfp.ownership.assignment import Fingerprints
 from artfp.reporting.image_grid import encode_picture
 from artfp.transfer import transfer as pages
 from artfp.transfer.decoded import REGISTERED, InData, Row, decode_source, transferred
@@ -120,7 +120,7 @@ def _samples(study: Study) -> Tensor:
 def read_elsewhere(
     images: str,
     decoder_path: str,
-    word: Words,
+    word: Fingerprints,
     real: str | None = None,
     limit: int | None = None,
     output: str | None = None,
@@ -129,7 +129,7 @@ def read_elsewhere(
     decoder, _ = load_decoder(decoder_path)
     source = limit_images(open_source(images), limit)
     logits, failed = decode_source(decoder, source)
-    row = Row(Path(images).name, 0, transferred(logits, word.of("")))
+    row = Row(Path(images).name, 0, transferred(logits, word.of_image("")))
     apart = None
     if real is not None:
         pixels, _ = load_images(source, Geometry(), 1)

@@ -16,7 +16,7 @@ from artfp.data.bundle import find_decoder, find_weights
 from artfp.data.files import file_hash, write_atomic
 from artfp.data.sources import ImageSource, open_source
 from artfp.data.subset import limit_images
-from artfp.ownership.assignment import Words
+from artfp.ownership.assignment import Fingerprints
 from artfp.transfer.decoded import InData, Row, Transferred, VerdictOn, decode_source, transferred
 from artfp.transfer.study import FINGERPRINTED, Study
 from artfp.watermark import load_decoder
@@ -27,7 +27,9 @@ READINGS = "readings.json"
 _log = logging.getLogger("artfp")
 
 
-def read_all(study: Study, word: Words, decoder: str | None = None) -> tuple[InData, list[Row]]:
+def read_all(
+    study: Study, word: Fingerprints, decoder: str | None = None
+) -> tuple[InData, list[Row]]:
     """Decode some of the fingerprinted images, and all that was generated.
 
     Args: `decoder`, a shipped name or a file, None: the encoder's own. What was read before is kept
@@ -59,14 +61,14 @@ def read_all(study: Study, word: Words, decoder: str | None = None) -> tuple[InD
 class _Readings:
     """What folders of images decode to, kept in a file."""
 
-    def __init__(self, study: Study, word: Words, decoder: str | None) -> None:
+    def __init__(self, study: Study, word: Fingerprints, decoder: str | None) -> None:
         name = decoder or find_decoder(study.encoder)
         self.decoder, _ = load_decoder(name)
         if self.decoder.bits != word.bits:
             raise UserError(
                 f"{name} reads {self.decoder.bits} bits, the fingerprint has {word.bits}"
             )
-        self.word = word.of("")
+        self.word = word.of_image("")
         self.digest = file_hash(find_weights(name, "decoder"))
         self.root, self.path = study.output, study.output / READINGS
         self.known: dict[str, Any] = {}

@@ -32,7 +32,7 @@ from artfp.generators.generate import generate_images
 from artfp.generators.settings import GenerateSettings, GeneratorTrainingSettings
 from artfp.generators.training.fit import SNAPSHOTS, TrainingPlan, plan_training, train_generator
 from artfp.generators.training.pretrained import GENERATOR
-from artfp.ownership.assignment import Words, drawn_words
+from artfp.ownership.assignment import Fingerprints, draw_fingerprints
 from artfp.watermark import load_encoder
 from artfp.watermark.embed import FINGERPRINTED_FOLDER, EmbeddingJob, run_embedding
 from artfp.watermark.prediction_loop import make_trainer
@@ -62,7 +62,7 @@ class Study:
 
     training: GeneratorTrainingSettings
     encoder: str
-    word: Words | None = None
+    word: Fingerprints | None = None
     strength: float = 1.0
     controls: tuple[str, ...] = ()
     clean_seeds: int = 1
@@ -151,13 +151,13 @@ class Study:
         return {step: found[step] for step in sorted(found) if step <= self.steps}
 
 
-def claim(study: Study) -> Words:
+def claim(study: Study) -> Fingerprints:
     """Take the folder for this study; the fingerprint that is looked for.
 
     Raises UserError: the folder holds another study, or weights or a fingerprint do not fit.
     """
     encoder, card = load_encoder(study.encoder)
-    word = study.word or drawn_words(card["bits"], study.output, per_image=False)
+    word = study.word or draw_fingerprints(card["bits"], study.output, per_image=False)
     if word.bits != encoder.bits:
         raise UserError(f"{study.encoder} has {encoder.bits} bits, the fingerprint {word.bits}")
     training = study.training
@@ -167,7 +167,7 @@ def claim(study: Study) -> Words:
         "limit": training.limit,
         "encoder": file_hash(find_weights(study.encoder, "encoder")),
         "strength": study.strength,
-        "secret_fingerprint": word.secret(),
+        "secret_fingerprint": word.identity(),
         "seed": training.seed,
         "image_seed": study.image_seed,
         "target": study.target,
@@ -176,7 +176,7 @@ def claim(study: Study) -> Words:
     return word
 
 
-def embed_all(study: Study, word: Words) -> list[tuple[str, str]]:
+def embed_all(study: Study, word: Fingerprints) -> list[tuple[str, str]]:
     """Stage embed: fingerprint the images of each group; those that could not be used.
 
     Images are cut and resized as the generator's training does it, before they are fingerprinted.
@@ -187,7 +187,7 @@ def embed_all(study: Study, word: Words) -> list[tuple[str, str]]:
         output = study.folder("data", group)
         words = word
         if group != FINGERPRINTED:
-            words = drawn_words(card["bits"], output, per_image=group == RANDOM)
+            words = draw_fingerprints(card["bits"], output, per_image=group == RANDOM)
         _log.info("embedding: %s", group)
         job = EmbeddingJob(
             source=study.source(),

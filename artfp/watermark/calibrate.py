@@ -17,9 +17,9 @@ from artfp.core.errors import UserError
 from artfp.data.files import new_file, write_atomic
 from artfp.data.naming import unique_name
 from artfp.data.sources import ImageSource, open_source
-from artfp.ownership.commitment import now
-from artfp.ownership.key import Key, parse
-from artfp.stats import Calibration, alarms, calibrate
+from artfp.ownership.commitment import utc_now
+from artfp.ownership.key import Key, parse_fingerprint
+from artfp.stats import Calibration, calibrate_decoder, find_alarms
 from artfp.watermark.decode import (
     DETECTED_LISTING,
     DETECTED_TABLE,
@@ -103,16 +103,16 @@ class Calibrator:
         read = [record for record in records() if record.get("error") is None]
         if len(read) < 2:
             raise UserError(f"only {len(read)} of the images could be decoded; it takes 2 or more")
-        words = np.stack([parse(record["bits"], self.bits) for record in read])
+        words = np.stack([parse_fingerprint(record["bits"], self.bits) for record in read])
         keys = np.stack([Key.from_seed(i).fingerprint(self.bits) for i in range(self.keys)])
-        found = calibrate(words, keys, self.decoder_hash)
+        found = calibrate_decoder(words, keys, self.decoder_hash)
         if self.logits is not None:
             values = np.stack([unpack_logits(record["logits"]) for record in read])
             names = np.array([record["name"] for record in read])
             with new_file(self.logits, "logits", secret=False, overwrite=True) as file:
                 np.savez(file, names=names, logits=values.astype(np.float32))
         tested = f"Key.from_seed(0) to Key.from_seed({self.keys - 1}), test keys, not secret"
-        made = {"software": f"artfp {__version__}", "time": now(), "keys": tested, **self.made}
+        made = {"software": f"artfp {__version__}", "time": utc_now(), "keys": tested, **self.made}
         write_calibration(self.output, found, made)
         self.calibration = found
         return {}
@@ -189,7 +189,7 @@ def read_calibration(
             f"The calibration in {name} is of another decoder ({found.decoder_hash[:19]}, "
             f"{found.bits} bits) and says nothing of this one."
         ]
-    warnings = [f"Calibration: {alarm}." for alarm in alarms(found)]
+    warnings = [f"Calibration: {alarm}." for alarm in find_alarms(found)]
     if made.get("realign", realign) != realign:
         how = ("without", "with") if realign else ("with", "without")
         warnings.append(

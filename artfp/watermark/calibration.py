@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from rich.table import Table
 
-from artfp.stats import Calibration, clopper_pearson, pooled_rates, uneven_bits
+from artfp.stats import Calibration, clopper_pearson, count_uneven_bits, pooled_rates
 
 
 def health_table(found: Calibration) -> Table:
@@ -15,7 +15,7 @@ def health_table(found: Calibration) -> Table:
     dependence = found.dependence
     table.add_row("clean images", str(found.images), "")
     table.add_row("share of 1 in a bit", f"{min(ones):.3f} to {max(ones):.3f}", "0.5")
-    table.add_row("bits surely off 0.5", f"{uneven_bits(found)} of {found.bits}", "0")
+    table.add_row("bits surely off 0.5", f"{count_uneven_bits(found)} of {found.bits}", "0")
     table.add_row("bits that never change", str(dependence.constant), "0")
     table.add_row("effective bits", f"{dependence.effective_bits:.1f}", str(found.bits))
     if found.keys:

@@ -157,12 +157,12 @@ def _output(args: Any, weights: Path) -> Path:
 
 def _tell(found: Any) -> bool:
     """Print tables and alarms; whether there are any alarms."""
-    from artfp.stats import alarms
+    from artfp.stats import find_alarms
     from artfp.watermark.calibration import false_alarm_table, health_table
 
     console().print(health_table(found))
     console().print(false_alarm_table(found))
-    alarmed = alarms(found)
+    alarmed = find_alarms(found)
     for alarm in alarmed:
         print(f"alarm: {alarm}")
     if not alarmed:

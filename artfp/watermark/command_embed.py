@@ -149,9 +149,14 @@ def _summary(result: Any, output: Path) -> str:
 
 def _words(args: Any, bits: int, output: Path) -> Any:
     """The fingerprints that the arguments ask for; says what they are good for."""
-    from artfp.ownership.assignment import KEY_FILE, drawn_words, given_word, named_context
+    from artfp.ownership.assignment import (
+        KEY_FILE,
+        draw_fingerprints,
+        given_fingerprints,
+        owner_context,
+    )
 
-    given = given_word(bits, args.fingerprint, args.key, args.owner, args.subject)
+    given = given_fingerprints(bits, args.fingerprint, args.key, args.owner, args.subject)
     if given is not None:
         if args.identical_fingerprints or args.seed is not None:
             raise UserError(
@@ -159,13 +164,13 @@ def _words(args: Any, bits: int, output: Path) -> Any:
                 "--identical_fingerprints and --seed"
             )
         return given
-    context = named_context(args.owner, args.subject)
+    context = owner_context(args.owner, args.subject)
     if context and not args.identical_fingerprints:
         raise UserError(
             "--owner and --subject name one fingerprint; give --key or --identical_fingerprints"
         )
     await_first(output / KEY_FILE)
-    words = drawn_words(bits, output, not args.identical_fingerprints, args.seed, context)
+    words = draw_fingerprints(bits, output, not args.identical_fingerprints, args.seed, context)
     if first_process():
         say = logging.getLogger("artfp").warning
         if args.seed is not None:

@@ -18,7 +18,7 @@ from artfp.data.predict_module import ImageBatch, PredictionData
 from artfp.data.resume import Journal, Manifest
 from artfp.data.sources import ImageSource
 from artfp.data.tables import error_record, write_tables
-from artfp.ownership.assignment import Words
+from artfp.ownership.assignment import Fingerprints
 from artfp.ownership.key import to_text
 from artfp.stats import format_p, log_p_value
 from artfp.watermark import Decoder
@@ -54,7 +54,7 @@ class DecodingJob:
     decoder: Decoder
     decoder_hash: str
     trainer: pl.Trainer
-    words: Words | None = None
+    words: Fingerprints | None = None
     geometry: Geometry = field(default_factory=Geometry)
     batch_size: int = 32
     num_workers: int | None = None
@@ -119,7 +119,7 @@ def _settings(job: DecodingJob) -> dict[str, object]:
         "source": os.path.abspath(job.source.location),
         "decoder": job.decoder_hash,
         "realign": isinstance(job.decoder, RealigningDecoder | MirroringDecoder),
-        "secret_fingerprint": job.words.secret() if job.words else None,
+        "secret_fingerprint": job.words.identity() if job.words else None,
         "geometry": job.geometry.describe(),
         "batch_size": job.batch_size,
     }
@@ -166,7 +166,7 @@ class _Detector(Prediction):
         """Matches with the fingerprint looked for, and what they are worth."""
         if self.job.words is None:
             return {}
-        matches = int((word == self.job.words.of(name)).sum())
+        matches = int((word == self.job.words.of_image(name)).sum())
         log_p = float(log_p_value(matches, len(word)))
         return {
             "matches": matches,

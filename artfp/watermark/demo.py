@@ -18,7 +18,7 @@ from artfp.data.pixels import as_batch
 from artfp.data.sources import open_source
 from artfp.data.writing import encode_image
 from artfp.metrics.fidelity import psnr, ssim
-from artfp.ownership.assignment import KEY_FILE, drawn_words
+from artfp.ownership.assignment import KEY_FILE, draw_fingerprints
 from artfp.ownership.key import Key
 from artfp.reporting.image_grid import encode_picture, fingerprint_grid
 from artfp.stats import log_p_value
@@ -64,7 +64,7 @@ def demo(output: Path, weights: str = "photo128") -> tuple[list[Row], int, Path]
     for name in PHOTOGRAPHS:
         write_atomic(photographs / f"{name}.png", encode_image(_photograph(name)))
     source = open_source(photographs)
-    words = drawn_words(card["bits"], output, per_image=False)
+    words = draw_fingerprints(card["bits"], output, per_image=False)
     digest = file_hash(find_weights(weights, "encoder"))
     run_embedding(
         EmbeddingJob(source, output, encoder, digest, make_trainer(), num_workers=0), words

@@ -26,8 +26,8 @@ from artfp.data.sources import ImageSource
 from artfp.data.tables import error_record, write_tables
 from artfp.data.writing import encode_image, pack_zip, suffix_of
 from artfp.metrics.fidelity import psnr, psnr_8bit, ssim
-from artfp.ownership.assignment import Words
-from artfp.ownership.key import parse, to_text
+from artfp.ownership.assignment import Fingerprints
+from artfp.ownership.key import parse_fingerprint, to_text
 from artfp.watermark import Decoder, Encoder
 from artfp.watermark.api import decode_pixels
 from artfp.watermark.networks.base import add_residual, limit_psnr
@@ -94,7 +94,7 @@ class EmbeddingResult:
     failed: list[tuple[str, str]]
 
 
-def run_embedding(job: EmbeddingJob, words: Words) -> EmbeddingResult | None:
+def run_embedding(job: EmbeddingJob, words: Fingerprints) -> EmbeddingResult | None:
     """Write the fingerprinted images, the listing and the table; keep a `dataset.json`.
 
     A run that was stopped goes on with what is missing. Returns None on all processes but the
@@ -146,12 +146,12 @@ def records(output: Path) -> Iterator[dict[str, Any]]:
             yield record
 
 
-def _settings(job: EmbeddingJob, words: Words) -> dict[str, object]:
+def _settings(job: EmbeddingJob, words: Fingerprints) -> dict[str, object]:
     """What must be equal for a run to go on in the same folder."""
     return {
         "source": os.path.abspath(job.source.location),
         "encoder": job.encoder_hash,
-        "secret_fingerprint": words.secret(),
+        "secret_fingerprint": words.identity(),
         "geometry": job.geometry.describe(),
         "format": job.format,
         "strength": job.strength,
@@ -165,7 +165,7 @@ class _Embedder(Prediction):
 
     caption = "Embedding"
 
-    def __init__(self, job: EmbeddingJob, words: Words, outputs: Sequence[str]) -> None:
+    def __init__(self, job: EmbeddingJob, words: Fingerprints, outputs: Sequence[str]) -> None:
         super().__init__(job.source.names, job.output, "embed")
         self.encoder, self.job, self.words, self.outputs = job.encoder, job, words, outputs
         self.images = job.output / FINGERPRINTED_FOLDER
@@ -175,7 +175,7 @@ class _Embedder(Prediction):
         words = np.zeros((len(batch.positions), self.encoder.bits), np.uint8)
         for slot, position in enumerate(batch.positions):
             if not batch.skipped[slot]:
-                words[slot] = self.words.of(self.names[position])
+                words[slot] = self.words.of_image(self.names[position])
         x = to_unit(batch.small).to(self.dtype)
         residual = self.encoder.residual(x, torch.from_numpy(words).to(x)).float()
         residual = limit_psnr(residual * self.job.strength, self.job.min_psnr)
@@ -250,7 +250,7 @@ def check_embedding(job: EmbeddingJob, decoder: Decoder) -> dict[str, float]:
             original = job.geometry(source)
         except ImageError as error:
             raise UserError(f"{path} or its original cannot be read back: {error}") from error
-        word = parse(record["bits"], decoder.bits)
+        word = parse_fingerprint(record["bits"], decoder.bits)
         right = float(np.mean(decode_pixels(decoder, written) == word))
         x, y = as_batch(original), as_batch(written)
         sums[:2] += right, float(psnr(y, x))

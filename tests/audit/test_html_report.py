@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from artfp.audit.candidates import OneWord
-from artfp.audit.console import in_words, verdict_table
-from artfp.audit.facts import Asked, facts_of
-from artfp.audit.html_report import LISTED, PAGE, embedded, power_of_ten, render
+from artfp.audit.candidates import GivenFingerprint
+from artfp.audit.console import explain_verdict, verdict_table
+from artfp.audit.facts import AuditContext, report_contents
+from artfp.audit.html_report import IMAGES_PER_FOLD, MAX_LISTED, embed_json, power_of_ten, render
 from artfp.audit.judge import (
-    audit,
+    audit_records,
 )
-from artfp.audit.svg import bar, histogram, null_law, strip
+from artfp.audit.svg import agreement_strip, histogram, match_bar, null_distribution
 from artfp.ownership.key import to_text
 from artfp.stats import Policy
 from artfp.watermark.records import (
@@ -78,10 +78,12 @@ def _facts(names: list[str], strength: float = 3.0, reveal: bool = False) -> dic
         records.append(record | {"logits": pack_logits(logits)})
     every = [*names, "bad<b>.png"]
     records.append({"name": "bad<b>.png", "error": "<i>why</i>"})
-    found = audit(records, every, BITS, OneWord(WORD), Policy(), False, reveal)
+    found = audit_records(records, every, BITS, GivenFingerprint(WORD), Policy(), False, reveal)
     decoder = {"name": "<d>", "hash": "0" * 64, "bits": BITS, "realign": True}
-    asked = Asked("in/<u>", "artfp detect '<x>'", "key", decoder, Policy(), warnings=("<w> & co",))
-    return facts_of(found, asked, {names[0]: "ab" * 32} if names else {})
+    asked = AuditContext(
+        "in/<u>", "artfp detect '<x>'", "key", decoder, Policy(), warnings=("<w> & co",)
+    )
+    return report_contents(found, asked, {names[0]: "ab" * 32} if names else {})
 
 
 def test_names_do_nothing() -> None:
@@ -133,34 +135,34 @@ def test_which_bits_match_is_told_only_when_revealed(reveal: bool) -> None:
     page = render(facts, {})
     assert ("agreement" in page) == ("Secret." in page) == reveal
     assert ("bit by bit" in page) == reveal
-    one, other = (strip(text, 9) for text in ("0110", "1100"))
+    one, other = (agreement_strip(text, 9) for text in ("0110", "1100"))
     assert one != other
-    assert bar(2, 4, 9) == bar(2, 4, 9)
+    assert match_bar(2, 4, 9) == match_bar(2, 4, 9)
 
 
 def test_many_images_are_folded_and_the_weakest_left_out() -> None:
-    facts = _facts([f"{i}.png" for i in range(2 * PAGE + 1)])
+    facts = _facts([f"{i}.png" for i in range(2 * IMAGES_PER_FOLD + 1)])
     page = render(facts, {})
     assert page.count('<table class="images"') == 3 and page.count("<details open>") == 1
-    facts["evidence"] *= LISTED // len(facts["evidence"]) + 1
+    facts["evidence"] *= MAX_LISTED // len(facts["evidence"]) + 1
     facts["images"]["read"] = len(facts["evidence"])
     page = render(facts, {})
     copy = json.loads(_Page(page).scripts[-1])
-    assert len(copy["evidence"]) == LISTED and "are not listed here" in page
+    assert len(copy["evidence"]) == MAX_LISTED and "are not listed here" in page
     weakest = min(image["matches"] for image in copy["evidence"])
-    assert sum(image["matches"] > weakest for image in facts["evidence"]) < LISTED
+    assert sum(image["matches"] > weakest for image in facts["evidence"]) < MAX_LISTED
 
 
 def test_nothing_read() -> None:
     facts = _facts([])
     assert "nothing was tested" in render(facts, {})
-    assert in_words(facts) == "Nothing was tested."
+    assert explain_verdict(facts) == "Nothing was tested."
     assert verdict_table(facts).row_count == 1
 
 
 def test_what_is_embedded_reads_back() -> None:
     content = {"a": ["</script>", "<!--", "&", "\u2028", "\udcff", "'"]}
-    text = str(embedded(content))
+    text = str(embed_json(content))
     assert not set("<>&") & set(text) and text.isascii()
     assert json.loads(text) == content
 
@@ -169,8 +171,8 @@ def test_what_is_embedded_reads_back() -> None:
 def test_the_law_of_the_nearest_of_random_keys(keys: int) -> None:
     counts = np.arange(101)
     below = stats.binom.cdf(counts, 100, 0.5) ** keys
-    assert null_law(100, keys).sum() == pytest.approx(1)
-    assert np.cumsum(null_law(100, keys)) == pytest.approx(below, abs=1e-9)
+    assert null_distribution(100, keys).sum() == pytest.approx(1)
+    assert np.cumsum(null_distribution(100, keys)) == pytest.approx(below, abs=1e-9)
 
 
 @pytest.mark.parametrize("matches", [[0], [16], [32], [14, 16, 16, 30], [16] * 3000])

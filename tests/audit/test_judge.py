@@ -14,19 +14,19 @@ import pytest
 from artfp.audit.auditor import (
     shown_command,
 )
-from artfp.audit.candidates import Entries, OneWord
-from artfp.audit.facts import Asked, facts_of
+from artfp.audit.candidates import GivenFingerprint, RegistryEntries
+from artfp.audit.facts import AuditContext, report_contents
 from artfp.audit.judge import (
-    Audit,
-    audit,
+    AuditResult,
+    audit_records,
 )
 from artfp.core.errors import UserError
 from artfp.data.files import (
     check_output,
 )
 from artfp.ownership.key import to_text
-from artfp.ownership.registry import Entry, Registry
-from artfp.stats import Policy, correct, log_p_value, weigh_source
+from artfp.ownership.registry import Registry, RegistryEntry
+from artfp.stats import Policy, bonferroni, evaluate_source, log_p_value
 from artfp.watermark.records import (
     latest_records,
     pack_logits,
@@ -45,8 +45,8 @@ def keys() -> np.ndarray:
 @pytest.fixture
 def registry(keys: np.ndarray, tmp_path: Path) -> Iterator[Registry]:
     with Registry(tmp_path / "registry", create=True) as made:
-        made.add_all(Entry.of(word, f"owner {i}", "cats") for i, word in enumerate(keys))
-        made.add(Entry.of(np.ones(16, np.uint8), "other bits", "cats"))
+        made.add_all(RegistryEntry.of(word, f"owner {i}", "cats") for i, word in enumerate(keys))
+        made.add(RegistryEntry.of(np.ones(16, np.uint8), "other bits", "cats"))
         yield made
 
 
@@ -73,9 +73,11 @@ def _names(records: list[dict[str, Any]]) -> list[str]:
     return [record["name"] for record in records]
 
 
-def _facts(found: Audit, **fields: Any) -> dict[str, Any]:
+def _facts(found: AuditResult, **fields: Any) -> dict[str, Any]:
     decoder = {"name": "d", "hash": "0" * 64, "bits": BITS, "realign": True}
-    return facts_of(found, Asked("in", "artfp detect", "registry", decoder, POLICY, **fields), {})
+    return report_contents(
+        found, AuditContext("in", "artfp detect", "registry", decoder, POLICY, **fields), {}
+    )
 
 
 def test_logits_keep_three_digits() -> None:
@@ -91,8 +93,10 @@ def test_one_source_against_all_logits_at_once(
 ) -> None:
     logits = unpack_logits(pack_logits(_logits(keys[7], strength).ravel())).reshape(IMAGES, BITS)
     records = _records(logits)
-    whole = weigh_source(logits, keys)
-    found = audit(records, _names(records), BITS, Entries(registry, BITS), POLICY, True)
+    whole = evaluate_source(logits, keys)
+    found = audit_records(
+        records, _names(records), BITS, RegistryEntries(registry, BITS), POLICY, True
+    )
     assert found.verdict is not None and found.best is not None and found.best.entry is not None
     assert found.keys == whole.tests == KEYS
     assert found.verdict.log_p == pytest.approx(whole.log_p.min())
@@ -110,12 +114,12 @@ def test_single_images_are_corrected_for_keys_and_the_batch_for_images_too(
     logits = _logits(keys[3], 0.0)
     logits[4] = 3.0 * (2.0 * keys[3] - 1.0)
     records = _records(logits)
-    found = audit(records, _names(records), BITS, Entries(registry, BITS), POLICY)
+    found = audit_records(records, _names(records), BITS, RegistryEntries(registry, BITS), POLICY)
     for record, finding in zip(records, found.findings, strict=True):
         counts = [(to_text(key), record["bits"]) for key in keys]
         counts_of = [sum(a == b for a, b in zip(*pair, strict=True)) for pair in counts]
         assert (finding.matches, finding.fewest) == (max(counts_of), min(counts_of))
-        expected = correct(float(log_p_value(max(counts_of), BITS)), KEYS)
+        expected = bonferroni(float(log_p_value(max(counts_of), BITS)), KEYS)
         assert finding.verdict.log_p_corrected == pytest.approx(expected)
     assert found.verdict is not None and found.best is not None and found.best.entry is not None
     assert found.verdict.outcome == "match" and found.best.entry.owner == "owner 3"
@@ -125,10 +129,12 @@ def test_single_images_are_corrected_for_keys_and_the_batch_for_images_too(
 
 
 def test_owners_of_one_fingerprint_are_all_named(registry: Registry, keys: np.ndarray) -> None:
-    registry.add(Entry.of(keys[3], "second owner", "dogs"))
+    registry.add(RegistryEntry.of(keys[3], "second owner", "dogs"))
     records = _records(_logits(keys[3], 3.0))
     for same_source in (False, True):
-        found = audit(records, _names(records), BITS, Entries(registry, BITS), POLICY, same_source)
+        found = audit_records(
+            records, _names(records), BITS, RegistryEntries(registry, BITS), POLICY, same_source
+        )
         assert found.best is not None and found.best.entry is not None
         assert found.best.entry.owner == "owner 3"
         assert [entry.owner for entry, _ in found.others] == ["second owner"]
@@ -137,12 +143,14 @@ def test_owners_of_one_fingerprint_are_all_named(registry: Registry, keys: np.nd
 
 def test_no_images_and_one_key(keys: np.ndarray) -> None:
     failed = [{"name": "b", "error": "why"}, {"name": "a", "error": "so"}]
-    found = audit(failed, ["a", "b"], BITS, OneWord(keys[0]), POLICY, True)
+    found = audit_records(failed, ["a", "b"], BITS, GivenFingerprint(keys[0]), POLICY, True)
     assert found.verdict is None and found.failed == [("a", "so"), ("b", "why")]
     assert _facts(found)["verdict"] is None
     records = _records(_logits(keys[0], 3.0))[:1]
     for same_source in (False, True):
-        found = audit(records, _names(records), BITS, OneWord(keys[0]), POLICY, same_source)
+        found = audit_records(
+            records, _names(records), BITS, GivenFingerprint(keys[0]), POLICY, same_source
+        )
         assert found.verdict is not None and found.verdict.outcome == "match"
         assert found.keys == found.verdict.tests == 1
 
@@ -152,7 +160,9 @@ def test_facts_are_json_and_tell_which_bits_match_only_when_revealed(
 ) -> None:
     records = _records(_logits(keys[3], 1.0))
     for reveal in (False, True):
-        found = audit(records, _names(records), BITS, Entries(registry, BITS), POLICY, True, reveal)
+        found = audit_records(
+            records, _names(records), BITS, RegistryEntries(registry, BITS), POLICY, True, reveal
+        )
         facts = _facts(found)
         text = json.dumps(facts, allow_nan=False)
         for image, record in zip(facts["evidence"], records, strict=True):
@@ -184,9 +194,9 @@ def test_a_registry_that_has_no_such_bits_or_changes_is_refused(
     registry: Registry, keys: np.ndarray
 ) -> None:
     with pytest.raises(UserError, match="none of its 31 entries has 24 bits"):
-        Entries(registry, 24)
-    sought = Entries(registry, BITS)
-    registry.add(Entry.of(1 - keys[0], "new", "cats"))
+        RegistryEntries(registry, 24)
+    sought = RegistryEntries(registry, BITS)
+    registry.add(RegistryEntry.of(1 - keys[0], "new", "cats"))
     with pytest.raises(UserError, match="were added"):
         sought.compare(keys[:1])
     with pytest.raises(UserError, match="were added"):

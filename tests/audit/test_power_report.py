@@ -11,33 +11,40 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from artfp.audit.power_report import Question, needs, needs_csv, needs_json, needs_table, plot_power
+from artfp.audit.power_report import (
+    PowerQuestion,
+    images_needed,
+    needs_csv,
+    needs_json,
+    needs_table,
+    plot_power,
+)
 from artfp.stats import required_images
 
-QUESTION = Question(64, (0.55, 0.7), (1e-3, 1e-6), registered=20, power=0.8)
+QUESTION = PowerQuestion(64, (0.55, 0.7), (1e-3, 1e-6), registered=20, power=0.8)
 
 
-def text(question: Question) -> list[list[str]]:
+def text(question: PowerQuestion) -> list[list[str]]:
     console = Console(file=io.StringIO(), width=120)
-    console.print(needs_table(question, needs(question)))
+    console.print(needs_table(question, images_needed(question)))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     rows = [line.strip("│").split("│") for line in lines if line.startswith("│")]
     return [[cell.strip() for cell in row] for row in rows]
 
 
 def test_levels_are_shared_among_the_keys() -> None:
-    found = needs(QUESTION)
+    found = images_needed(QUESTION)
     assert [(n.accuracy, n.level, n.keys) for n in found[:4]] == [
         (0.55, 1e-3, 1), (0.55, 1e-6, 1), (0.55, 1e-3, 20), (0.55, 1e-6, 20)
     ]  # fmt: skip
     for need in found:
         assert need.alpha == need.level / need.keys
         assert need.images == required_images(64, need.accuracy, need.alpha, 0.8)
-    assert len(needs(Question(64, (0.55,), (1e-3,)))) == 1
+    assert len(images_needed(PowerQuestion(64, (0.55,), (1e-3,)))) == 1
 
 
 def test_table_csv_and_json_say_the_same() -> None:
-    found = needs(QUESTION)
+    found = images_needed(QUESTION)
     counts = [str(need.images) for need in found]
     assert text(QUESTION) == [["0.55", *counts[:4]], ["0.7", *counts[4:]]]
     rows = list(csv.DictReader(io.StringIO(needs_csv(found))))
@@ -48,21 +55,21 @@ def test_table_csv_and_json_say_the_same() -> None:
 
 
 def test_what_cannot_be_is_a_dash() -> None:
-    question = Question(8, (0.9,), (0.1, 1e-3))
+    question = PowerQuestion(8, (0.9,), (0.1, 1e-3))
     assert text(question)[0][2] == "-"
-    assert needs_csv(needs(question)).splitlines()[2].endswith(",")
-    assert needs_json(question, needs(question))["rows"][1]["images"] is None
+    assert needs_csv(images_needed(question)).splitlines()[2].endswith(",")
+    assert needs_json(question, images_needed(question))["rows"][1]["images"] is None
 
 
 @pytest.mark.parametrize(
     "question",
     [
         QUESTION,
-        Question(100, (0.51, 0.55, 0.551, 0.9, 1.0), (0.05, 1e-6), method="majority"),
-        Question(8, (0.9,), (1e-3,)),
+        PowerQuestion(100, (0.51, 0.55, 0.551, 0.9, 1.0), (0.05, 1e-6), method="majority"),
+        PowerQuestion(8, (0.9,), (1e-3,)),
     ],
 )
-def test_the_plot_is_a_picture_with_something_on_it(question: Question) -> None:
+def test_the_plot_is_a_picture_with_something_on_it(question: PowerQuestion) -> None:
     data = plot_power(question)
     with Image.open(io.BytesIO(data)) as picture:
         pixels = np.asarray(picture.convert("RGB"))

@@ -17,7 +17,7 @@ import pytest
 
 from artfp.data.resume import Journal
 from artfp.ownership.key import Key, to_hex, to_text
-from artfp.ownership.registry import Entry, Registry
+from artfp.ownership.registry import Registry, RegistryEntry
 
 Words = Callable[..., list[object]]
 Call = Callable[..., tuple[int, list[str], list[str]]]
@@ -46,7 +46,7 @@ def registry(tmp_path: Path) -> Iterator[Path]:
     with Registry(path, create=True) as made:
         for i in range(4):
             word = WORD if i == 2 else Key.from_seed(100 + i).fingerprint(16)
-            made.add(Entry.of(word, "[b]Ada" if i == 2 else f"owner {i}", "cats"))
+            made.add(RegistryEntry.of(word, "[b]Ada" if i == 2 else f"owner {i}", "cats"))
     yield path
 
 

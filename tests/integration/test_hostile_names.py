@@ -18,7 +18,7 @@ from PIL import Image
 
 from artfp.core.errors import one_line
 from artfp.ownership.key import Key, to_hex, to_text
-from artfp.ownership.registry import Entry, Registry
+from artfp.ownership.registry import Registry, RegistryEntry
 from artfp.watermark import Watermark
 from artfp.watermark.api import decode_pixels
 
@@ -176,8 +176,10 @@ def test_names_are_no_part_of_the_page(
     if registered:
         path = tmp_path / "<script>'\"&.registry"
         with Registry(path, create=True) as made:
-            made.add(Entry.of(WORD, "=<script>alert(1)</script>\"'", "<!--{{ 7 * 7 }}&amp;"))
-            made.add(Entry.of(1 - WORD, "</script><img src=x onerror=alert(1)>", "[b]cats"))
+            made.add(
+                RegistryEntry.of(WORD, "=<script>alert(1)</script>\"'", "<!--{{ 7 * 7 }}&amp;")
+            )
+            made.add(RegistryEntry.of(1 - WORD, "</script><img src=x onerror=alert(1)>", "[b]cats"))
         words = ["--registry", str(path)]
     found, plain = run(hostile, *words), run(harmless, *words)
     page = _Tags(found.page)

@@ -161,7 +161,7 @@ def test_a_seed_repeats_itself_and_says_that_it_is_no_secret(
     assert files(tmp_path / "a") == files(tmp_path / "b")
     rows = _table(tmp_path / "a/embedded_fingerprints.csv")
     for row in rows[::9]:
-        word = Key.from_seed(7).fingerprint(16, b"image:" + row["name"].encode())
+        word = Key.from_seed(7).fingerprint(16, context=b"image:" + row["name"].encode())
         assert row["bits"] == to_text(word)
 
 

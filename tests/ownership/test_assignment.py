@@ -11,111 +11,124 @@ import numpy as np
 import pytest
 
 from artfp.core.errors import UserError
-from artfp.ownership.assignment import KEY_FILE, Words, drawn_words, given_word, named_context
-from artfp.ownership.key import Key, context_of, to_text
+from artfp.ownership.assignment import (
+    KEY_FILE,
+    Fingerprints,
+    draw_fingerprints,
+    given_fingerprints,
+)
+from artfp.ownership.key import Key, owner_context, to_text
 from artfp.ownership.ownership import fingerprint_of
 
 
 def test_drawn_key_is_kept_private_and_found_again(tmp_path: Path) -> None:
-    words = drawn_words(32, tmp_path / "out", per_image=False)
+    words = draw_fingerprints(32, tmp_path / "out", per_image=False)
     path = tmp_path / "out" / KEY_FILE
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
-    again = drawn_words(32, tmp_path / "out", per_image=False)
-    assert again.secret() == words.secret()
-    assert np.array_equal(words.of("a"), again.of("b"))
-    assert np.array_equal(words.of("a"), Key.load(path).fingerprint(32))
+    again = draw_fingerprints(32, tmp_path / "out", per_image=False)
+    assert again.identity() == words.identity()
+    assert np.array_equal(words.of_image("a"), again.of_image("b"))
+    assert np.array_equal(words.of_image("a"), Key.load(path).fingerprint(32))
 
 
 def test_two_draws_differ(tmp_path: Path) -> None:
-    one, two = (drawn_words(64, tmp_path / name, per_image=False) for name in "ab")
-    assert not np.array_equal(one.of(""), two.of(""))
+    one, two = (draw_fingerprints(64, tmp_path / name, per_image=False) for name in "ab")
+    assert not np.array_equal(one.of_image(""), two.of_image(""))
 
 
 def test_per_image_words_depend_on_key_and_name(tmp_path: Path) -> None:
-    words = drawn_words(64, tmp_path, per_image=True)
-    assert not np.array_equal(words.of("a"), words.of("b"))
-    assert np.array_equal(words.of("a"), drawn_words(64, tmp_path, per_image=True).of("a"))
-    assert words.of("\udcff").shape == (64,)
-    assert words.secret() != drawn_words(64, tmp_path, per_image=False).secret()
+    words = draw_fingerprints(64, tmp_path, per_image=True)
+    assert not np.array_equal(words.of_image("a"), words.of_image("b"))
+    assert np.array_equal(
+        words.of_image("a"), draw_fingerprints(64, tmp_path, per_image=True).of_image("a")
+    )
+    assert words.of_image("\udcff").shape == (64,)
+    assert words.identity() != draw_fingerprints(64, tmp_path, per_image=False).identity()
 
 
 def test_a_seed_repeats_and_another_is_refused(tmp_path: Path) -> None:
-    first = drawn_words(64, tmp_path / "a", False, seed=1)
-    assert np.array_equal(first.of(""), drawn_words(64, tmp_path / "b", False, seed=1).of(""))
+    first = draw_fingerprints(64, tmp_path / "a", False, seed=1)
+    assert np.array_equal(
+        first.of_image(""), draw_fingerprints(64, tmp_path / "b", False, seed=1).of_image("")
+    )
     with pytest.raises(UserError, match="another key"):
-        drawn_words(64, tmp_path / "a", False, seed=2)
+        draw_fingerprints(64, tmp_path / "a", False, seed=2)
 
 
 def test_no_key_is_drawn_into_a_run_with_a_given_fingerprint(tmp_path: Path) -> None:
     (tmp_path / "embed.run.json").write_text("{}")
     with pytest.raises(UserError, match="given"):
-        drawn_words(64, tmp_path, per_image=False)
+        draw_fingerprints(64, tmp_path, per_image=False)
     assert not (tmp_path / KEY_FILE).exists()
 
 
 def test_given_words(tmp_path: Path) -> None:
     Key.from_seed(3).save(tmp_path / "k.json")
-    by_key = given_word(16, None, str(tmp_path / "k.json"))
-    assert isinstance(by_key, Words)
-    assert np.array_equal(by_key.of("x"), Key.from_seed(3).fingerprint(16))
-    by_bits = given_word(8, "10000001", None)
-    assert by_bits is not None and by_bits.of("x").tolist() == [1, 0, 0, 0, 0, 0, 0, 1]
-    assert given_word(8, None, None) is None
+    by_key = given_fingerprints(16, None, str(tmp_path / "k.json"))
+    assert isinstance(by_key, Fingerprints)
+    assert np.array_equal(by_key.of_image("x"), Key.from_seed(3).fingerprint(16))
+    by_bits = given_fingerprints(8, "10000001", None)
+    assert by_bits is not None and by_bits.of_image("x").tolist() == [1, 0, 0, 0, 0, 0, 0, 1]
+    assert given_fingerprints(8, None, None) is None
     with pytest.raises(UserError, match="give one"):
-        given_word(8, "10000001", str(tmp_path / "k.json"))
+        given_fingerprints(8, "10000001", str(tmp_path / "k.json"))
 
 
 def test_a_key_is_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / KEY_FILE).write_text("not a key")
     with pytest.raises(UserError, match=KEY_FILE):
-        drawn_words(64, tmp_path, per_image=False)
+        draw_fingerprints(64, tmp_path, per_image=False)
     assert (tmp_path / KEY_FILE).read_text() == "not a key"
 
 
 def test_one_word_is_the_same_run_however_it_was_named(tmp_path: Path) -> None:
-    drawn = drawn_words(16, tmp_path, per_image=False)
-    by_file = given_word(16, None, str(tmp_path / KEY_FILE))
-    by_bits = given_word(16, to_text(drawn.of("")), None)
+    drawn = draw_fingerprints(16, tmp_path, per_image=False)
+    by_file = given_fingerprints(16, None, str(tmp_path / KEY_FILE))
+    by_bits = given_fingerprints(16, to_text(drawn.of_image("")), None)
     assert by_file is not None and by_bits is not None
-    assert drawn.secret() == by_file.secret() == by_bits.secret()
-    assert drawn.secret() != Words(16, word=1 - drawn.of("")).secret()
+    assert drawn.identity() == by_file.identity() == by_bits.identity()
+    assert drawn.identity() != Fingerprints(16, fingerprint=1 - drawn.of_image("")).identity()
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="file/out"):
-        drawn_words(16, tmp_path / "file/out", per_image=False)
+        draw_fingerprints(16, tmp_path / "file/out", per_image=False)
 
 
 def test_names_give_what_keygen_and_registry_derive(tmp_path: Path) -> None:
     path = str(tmp_path / "k.json")
     Key.from_seed(3).save(path)
-    named = given_word(64, None, path, "Ada", "cats v1")
-    bare = given_word(64, None, path)
+    named = given_fingerprints(64, None, path, "Ada", "cats v1")
+    bare = given_fingerprints(64, None, path)
     assert named is not None and bare is not None
-    expected = Key.from_seed(3).fingerprint(64, context_of("Ada", "cats v1"))
-    assert np.array_equal(named.of("any"), expected)
+    expected = Key.from_seed(3).fingerprint(64, owner="Ada", subject="cats v1")
+    assert np.array_equal(named.of_image("any"), expected)
     asked = Namespace(key=path, fingerprint=None)
     for words, is_bare in ((named, False), (bare, True)):
-        assert np.array_equal(words.of(""), fingerprint_of(asked, "Ada", "cats v1", 64, is_bare))
-    other = given_word(64, None, path, "Ada", "cats v2")
+        assert np.array_equal(
+            words.of_image(""), fingerprint_of(asked, "Ada", "cats v1", 64, is_bare)
+        )
+    other = given_fingerprints(64, None, path, "Ada", "cats v2")
     assert other is not None
-    assert len({each.secret() for each in (named, bare, other)}) == 3
+    assert len({each.identity() for each in (named, bare, other)}) == 3
     # The same letters in another form of Unicode are the same name.
-    forms = [given_word(64, None, path, name, "x") for name in ("Ad\u00e0", "Ada\u0300")]
+    forms = [given_fingerprints(64, None, path, name, "x") for name in ("Ad\u00e0", "Ada\u0300")]
     assert forms[0] is not None and forms[1] is not None
-    assert forms[0].secret() == forms[1].secret()
+    assert forms[0].identity() == forms[1].identity()
 
 
 def test_names_of_a_drawn_key(tmp_path: Path) -> None:
-    context = named_context("Ada", "cats")
-    words = drawn_words(64, tmp_path, per_image=False, context=context)
+    context = owner_context("Ada", "cats")
+    words = draw_fingerprints(64, tmp_path, per_image=False, context=context)
     key = Key.load(tmp_path / KEY_FILE)
-    assert np.array_equal(words.of(""), key.fingerprint(64, context_of("Ada", "cats")))
-    assert words.secret() != drawn_words(64, tmp_path, per_image=False).secret()
-    each = drawn_words(64, tmp_path, per_image=True, context=context)
-    assert each.secret() != drawn_words(64, tmp_path, per_image=True).secret()
-    assert not np.array_equal(each.of("a"), drawn_words(64, tmp_path, True).of("a"))
+    assert np.array_equal(words.of_image(""), key.fingerprint(64, owner="Ada", subject="cats"))
+    assert words.identity() != draw_fingerprints(64, tmp_path, per_image=False).identity()
+    each = draw_fingerprints(64, tmp_path, per_image=True, context=context)
+    assert each.identity() != draw_fingerprints(64, tmp_path, per_image=True).identity()
+    assert not np.array_equal(
+        each.of_image("a"), draw_fingerprints(64, tmp_path, True).of_image("a")
+    )
 
 
 @pytest.mark.parametrize(
@@ -125,6 +138,6 @@ def test_names_of_a_drawn_key(tmp_path: Path) -> None:
 def test_names_that_name_nothing(tmp_path: Path, names: tuple[str, str], found: str) -> None:
     Key.from_seed(3).save(tmp_path / "k.json")
     with pytest.raises(UserError, match=found):
-        given_word(16, None, str(tmp_path / "k.json"), *names)
+        given_fingerprints(16, None, str(tmp_path / "k.json"), *names)
     with pytest.raises(UserError, match="leave them out"):
-        given_word(8, "10000001", None, "Ada", "cats")
+        given_fingerprints(8, "10000001", None, "Ada", "cats")

@@ -13,7 +13,7 @@ import pytest
 
 from artfp.cli.main import main
 from artfp.ownership.commitment import Commitment, Opening, holds
-from artfp.ownership.key import Key, context_of, to_hex, to_text
+from artfp.ownership.key import Key, to_hex, to_text
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_commit_and_verify(call, key, tmp_path):
     assert modes[1:] == [0, 0] and modes[0]
     made, opening = Commitment.load(names[0]), Opening.load(names[1])
     assert (made.owner, made.subject, made.bits, made.decoder) == ("Ada", "cats v1", 100, "ab" * 32)
-    word = key.fingerprint(100, context_of("Ada", "cats v1"))
+    word = key.fingerprint(100, owner="Ada", subject="cats v1")
     assert holds(made, opening, word) and not opening.bare
     public = Path(names[0]).read_text()
     for each in [*secrets_of(key, word), opening.salt.hex()]:

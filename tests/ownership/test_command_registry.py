@@ -13,7 +13,7 @@ import pytest
 from artfp.cli.main import main
 from artfp.data.bundle import find_weights
 from artfp.data.files import file_hash
-from artfp.ownership.key import Key, context_of, to_hex, to_text
+from artfp.ownership.key import Key, to_hex, to_text
 from artfp.ownership.registry import Registry
 
 CATS = ("--owner", "Ada", "--subject", "cats v1", "--bits", "100")
@@ -60,8 +60,8 @@ def filled(call, key):
 
 
 def words(key):
-    return key.fingerprint(100, context_of("Ada", "cats v1")), key.fingerprint(
-        64, context_of("Bob", "dogs")
+    return key.fingerprint(100, owner="Ada", subject="cats v1"), key.fingerprint(
+        64, owner="Bob", subject="dogs"
     )
 
 

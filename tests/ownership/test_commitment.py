@@ -18,7 +18,7 @@ from artfp.ownership.commitment import (
     commit,
     commitment_text,
     holds,
-    opening_of,
+    opening_path,
     save_both,
 )
 from artfp.ownership.key import Key, to_hex, to_text
@@ -82,7 +82,7 @@ def test_files(word, tmp_path, caplog):
     finally:
         os.umask(before)
     assert public == tmp_path / "cats.v1.commitment.json"
-    assert secret == opening_of(public) == tmp_path / "cats.v1.opening.json"
+    assert secret == opening_path(public) == tmp_path / "cats.v1.opening.json"
     assert stat.S_IMODE(public.stat().st_mode) == 0o644
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
     assert Commitment.load(public) == made

@@ -17,10 +17,10 @@ from artfp.ownership.key import (
     MIN_BITS,
     Key,
     check_name,
-    context_of,
-    distance,
     encode_fields,
-    parse,
+    hamming_distance,
+    owner_context,
+    parse_fingerprint,
     to_hex,
     to_text,
 )
@@ -56,22 +56,24 @@ def test_texts_round_trip_at_every_length():
             np.ones(bits, np.uint8),
         ):
             for text in (to_text(word), to_hex(word), "0x" + to_hex(word), to_hex(word).upper()):
-                back = parse(f" {text}\n", bits)
+                back = parse_fingerprint(f" {text}\n", bits)
                 assert back.dtype == np.uint8
                 assert back.shape == (bits,)
                 np.testing.assert_array_equal(back, word)
 
 
 def test_hexadecimal_has_its_most_significant_bit_first():
-    assert to_text(parse("0x8001", 16)) == "1000000000000001"
-    assert to_text(parse("3ff", 10)) == "1111111111"
+    assert to_text(parse_fingerprint("0x8001", 16)) == "1000000000000001"
+    assert to_text(parse_fingerprint("3ff", 10)) == "1111111111"
     assert to_hex([0, 0, 0, 0, 0, 0, 0, 0, 1, 1]) == "003"
 
 
 def test_length_alone_tells_bits_from_hexadecimal():
-    assert to_text(parse("10101010", 8)) == "10101010"
-    assert to_text(parse("10101010", 32)) == "00010000" * 4
-    np.testing.assert_array_equal(parse("10101010", 32), parse("0x10101010", 32))
+    assert to_text(parse_fingerprint("10101010", 8)) == "10101010"
+    assert to_text(parse_fingerprint("10101010", 32)) == "00010000" * 4
+    np.testing.assert_array_equal(
+        parse_fingerprint("10101010", 32), parse_fingerprint("0x10101010", 32)
+    )
 
 
 @pytest.mark.parametrize(
@@ -95,14 +97,14 @@ def test_length_alone_tells_bits_from_hexadecimal():
 )
 def test_other_texts_are_refused(text, bits, found):
     with pytest.raises(UserError, match=found) as caught:
-        parse(text, bits)
+        parse_fingerprint(text, bits)
     assert "\n" not in str(caught.value)
 
 
 def test_a_refusal_does_not_tell_the_secret():
     secret = to_hex(Key.draw().fingerprint(128))
     with pytest.raises(UserError) as caught:
-        parse(secret + "0", 128)
+        parse_fingerprint(secret + "0", 128)
     assert secret[:6] not in str(caught.value)
 
 
@@ -116,20 +118,20 @@ def test_distance_counts_and_broadcasts():
     rng = np.random.default_rng(2)
     a = rng.integers(0, 2, (5, 1, 33)).astype(np.uint8)
     b = rng.integers(0, 2, (4, 33)).astype(bool)
-    result = distance(a, b)
+    result = hamming_distance(a, b)
     assert result.shape == (5, 4)
     for i in range(5):
         for j in range(4):
             assert result[i, j] == sum(int(x) != int(y) for x, y in zip(a[i, 0], b[j], strict=True))
-    assert distance([0, 1, 1], [1, 1, 0]) == 2
-    assert distance(np.zeros(256, np.uint8), np.ones(256, np.uint8)) == 256
+    assert hamming_distance([0, 1, 1], [1, 1, 0]) == 2
+    assert hamming_distance(np.zeros(256, np.uint8), np.ones(256, np.uint8)) == 256
 
 
 def test_distance_refuses_unequal_lengths_even_where_they_would_broadcast():
     with pytest.raises(ValueError, match="8 and 1 bits"):
-        distance(np.zeros(8), np.zeros(1))
+        hamming_distance(np.zeros(8), np.zeros(1))
     with pytest.raises(ValueError, match="other than 0 and 1"):
-        distance(np.full(8, -3.5), np.zeros(8))
+        hamming_distance(np.full(8, -3.5), np.zeros(8))
 
 
 @pytest.mark.parametrize("context", [b"", b"\x00\xff", "model A", "caf\u00e9"])
@@ -140,7 +142,7 @@ def test_words_are_hkdf_of_the_key(context):
         info = b"artfp/fingerprint/v1\0" + bits.to_bytes(2, "big") + raw
         stream = hkdf(bytes(range(32)), info, -(-bits // 8))
         expected = "".join(f"{byte:08b}" for byte in stream)[:bits]
-        word = key.fingerprint(bits, context)
+        word = key.fingerprint(bits, context=context)
         assert word.dtype == np.uint8
         assert to_text(word) == expected
 
@@ -148,11 +150,11 @@ def test_words_are_hkdf_of_the_key(context):
 def test_lengths_contexts_and_keys_give_independent_words():
     key = Key.from_seed(3)
     words = [key.fingerprint(bits)[:200] for bits in range(200, 240)]
-    words += [key.fingerprint(200, f"model {i}") for i in range(40)]
+    words += [key.fingerprint(200, context=f"model {i}") for i in range(40)]
     words += [Key.from_seed(i).fingerprint(200) for i in range(4, 44)]
     words += [Key.draw().fingerprint(200) for _ in range(40)]
     stack = np.stack(words)
-    between = distance(stack[:, None], stack[None])[np.triu_indices(len(stack), 1)]
+    between = hamming_distance(stack[:, None], stack[None])[np.triu_indices(len(stack), 1)]
     # 12,720 pairs of Bin(200, 1/2): six standard deviations (42) are exceeded in 1 of 40,000 runs
     assert between.min() > 58
     assert between.max() < 142
@@ -295,17 +297,17 @@ def test_keys_pass_between_processes():
 def test_context_is_label_and_names_after_their_lengths():
     label, owner, subject = b"artfp/owner-subject/v1", "Zo\u00eb".encode(), b"cats"
     expected = b"\0" * 7 + b"\x16" + label + b"\0" * 7 + b"\x04" + owner
-    assert context_of("Zo\u00eb", "cats") == expected + b"\0" * 7 + b"\x04" + subject
+    assert owner_context("Zo\u00eb", "cats") == expected + b"\0" * 7 + b"\x04" + subject
 
 
 def test_no_two_pairs_share_a_context():
     names = ["a", "b", "aa", "ab", "a b", "ba", "a|b", "a/b", "\x85a"[1:], "\u202ea", "A", "\u00e0"]
-    contexts = {context_of(owner, subject) for owner in names for subject in names}
+    contexts = {owner_context(owner, subject) for owner in names for subject in names}
     assert len(contexts) == len(set(names)) ** 2
     key = Key.from_seed(1)
-    assert distance(
-        key.fingerprint(256, context_of("Ada", "cats")),
-        key.fingerprint(256, context_of("Adac", "ats")),
+    assert hamming_distance(
+        key.fingerprint(256, owner="Ada", subject="cats"),
+        key.fingerprint(256, owner="Adac", subject="ats"),
     ) > 70  # fmt: skip
     # Not even of fields that imitate the encoding.
     assert encode_fields(b"a", b"b") != encode_fields(b"a" + bytes(7) + b"\1b")
@@ -313,7 +315,7 @@ def test_no_two_pairs_share_a_context():
 
 
 def test_two_ways_to_type_a_name_are_one():
-    assert context_of("Zoe\u0308", "cats") == context_of("Zo\u00eb", "cats")
+    assert owner_context("Zoe\u0308", "cats") == owner_context("Zo\u00eb", "cats")
     assert check_name("Zoe\u0308", "owner") == "Zo\u00eb"
 
 
@@ -324,7 +326,7 @@ def test_two_ways_to_type_a_name_are_one():
 def test_names_that_are_none(name):
     for pair in ((name, "cats"), ("Ada", name)):
         with pytest.raises(UserError, match=r"(owner|subject): found") as caught:
-            context_of(*pair)
+            owner_context(*pair)
         assert len(str(caught.value)) < 200 and str(caught.value).isprintable()
 
 

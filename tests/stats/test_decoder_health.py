@@ -9,7 +9,14 @@ import pytest
 from scipy import stats
 
 from artfp.core.errors import UserError
-from artfp.stats import Calibration, alarms, calibrate, clopper_pearson, log_p_value, uneven_bits
+from artfp.stats import (
+    Calibration,
+    calibrate_decoder,
+    clopper_pearson,
+    count_uneven_bits,
+    find_alarms,
+    log_p_value,
+)
 
 
 def fair(images: int, bits: int, seed: int = 0) -> np.ndarray:
@@ -42,7 +49,7 @@ def test_none_of_n_bounds_the_rate_by_three_over_n():
 
 def test_fair_bits_raise_no_alarm_and_are_described_by_hand():
     words, keys = fair(2000, 64), fair(3, 64, 1)
-    found = calibrate(words, keys, "abc")
+    found = calibrate_decoder(words, keys, "abc")
     assert (found.decoder_hash, found.images, found.bits) == ("abc", 2000, 64)
     assert [bias.ones for bias in found.biases] == pytest.approx(words.mean(axis=0))
     assert all(bias.lower < bias.ones < bias.upper for bias in found.biases)
@@ -65,13 +72,13 @@ def test_fair_bits_raise_no_alarm_and_are_described_by_hand():
     assert correlations[found.dependence.pair] == pytest.approx(found.dependence.largest)
     assert found.dependence.mean_square < 1e-4
     assert found.dependence.effective_bits == pytest.approx(64, rel=0.01)
-    assert alarms(found) == []
+    assert find_alarms(found) == []
 
 
 def test_healthy_decoders_seldom_alarm():
     # Four kinds of alarm at .05 each, the union bound: at most .2; with margins, far fewer.
     alarmed = sum(
-        bool(alarms(calibrate(fair(200, 32, seed), fair(4, 32, seed + 10_000), "")))
+        bool(find_alarms(calibrate_decoder(fair(200, 32, seed), fair(4, 32, seed + 10_000), "")))
         for seed in range(300)
     )
     assert stats.binom.sf(alarmed - 1, 300, 0.2) > 1e-4
@@ -81,9 +88,9 @@ def test_biased_bits_are_named():
     words = fair(1000, 64)
     words[:, 5] = np.random.default_rng(2).random(1000) < 0.9
     words[:, 9] = 1
-    found = calibrate(words, fair(1, 64, 1), "")
+    found = calibrate_decoder(words, fair(1, 64, 1), "")
     assert found.dependence.constant == 1
-    (text,) = alarms(found)
+    (text,) = find_alarms(found)
     assert text.startswith("bias: 2 of 64 bits")
     assert "bit 9, is 1 in 1000 of 1000" in text
     assert "1 never change" in text
@@ -91,9 +98,9 @@ def test_biased_bits_are_named():
 
 def test_slight_bias_is_described_but_no_alarm_however_sure():
     words = (np.random.default_rng(4).random((20_000, 16)) < 0.56).astype(int)
-    found = calibrate(words, np.arange(16) % 2, "")
+    found = calibrate_decoder(words, np.arange(16) % 2, "")
     assert all(0.53 < bias.lower < bias.upper < 0.59 for bias in found.biases)
-    assert not any(text.startswith("bias") for text in alarms(found))
+    assert not any(text.startswith("bias") for text in find_alarms(found))
 
 
 def test_copied_bits_are_dependent_and_overdispersed_for_an_unlucky_key():
@@ -101,13 +108,13 @@ def test_copied_bits_are_dependent_and_overdispersed_for_an_unlucky_key():
     words = np.hstack([half, half])
     aligned = np.ones(64, int)
     crossed = np.repeat([1, 0], 32)  # what one half gains, the other loses
-    found = calibrate(words, np.stack([aligned, crossed]), "")
+    found = calibrate_decoder(words, np.stack([aligned, crossed]), "")
     assert found.dependence.largest == pytest.approx(1.0)
     assert abs(found.dependence.pair[0] - found.dependence.pair[1]) == 32
     assert found.dependence.effective_bits == pytest.approx(32, rel=0.01)
     assert found.keys[0].dispersion == pytest.approx(2.0, rel=0.1)
     assert found.keys[1].dispersion == 0.0
-    texts = alarms(found)
+    texts = find_alarms(found)
     assert any(text.startswith("over-dispersion: the matches with key 1 of 2") for text in texts)
     assert any(text.startswith("false alarms:") and "key 1 of 2" in text for text in texts)
     assert not any("key 2 of 2" in text for text in texts)
@@ -116,8 +123,8 @@ def test_copied_bits_are_dependent_and_overdispersed_for_an_unlucky_key():
 def test_a_constant_decoder_alarms_for_the_key_it_leans_to_though_random_keys_are_safe():
     words = np.ones((500, 100), int)
     near = np.arange(100) < 70
-    found = calibrate(words, np.stack([near, ~near]).astype(int), "")
-    texts = alarms(found)
+    found = calibrate_decoder(words, np.stack([near, ~near]).astype(int), "")
+    texts = find_alarms(found)
     assert any("lean to key 1 of 2" in text and "70.0 of 100" in text for text in texts)
     assert any("500 of 500 clean images pass for key 1 of 2" in text for text in texts)
     assert not any("key 2 of 2" in text for text in texts)
@@ -131,7 +138,7 @@ def test_a_constant_decoder_alarms_for_the_key_it_leans_to_though_random_keys_ar
 def test_of_many_keys_with_one_alarm_the_worst_is_told():
     words = np.ones((500, 100), int)
     keys = np.array([np.arange(100) < agreeing for agreeing in (62, 75, 68, 40)]).astype(int)
-    texts = alarms(calibrate(words, keys, "", levels=(1e-2,)))
+    texts = find_alarms(calibrate_decoder(words, keys, "", levels=(1e-2,)))
     (lean,) = [text for text in texts if text.startswith("clean images lean")]
     assert "key 2 of 4" in lean and lean.endswith("; 2 more keys with the same alarm")
     (passing,) = [text for text in texts if text.startswith("false alarms")]
@@ -143,10 +150,10 @@ def test_a_rate_slightly_above_its_level_is_no_alarm_however_sure():
     key = np.zeros(64, int)
     for share, alarmed in ((0.485, False), (0.45, True)):
         words = (rng.random((50_000, 64)) < share).astype(int)
-        found = calibrate(words, key, "", levels=(0.1,))
+        found = calibrate_decoder(words, key, "", levels=(0.1,))
         (rate,) = found.keys[0].false_alarms
         assert rate.lower > rate.level  # surely too often
-        texts = [text for text in alarms(found) if text.startswith("false alarms")]
+        texts = [text for text in find_alarms(found) if text.startswith("false alarms")]
         assert bool(texts) == alarmed == (rate.lower > 0.15)
 
 
@@ -155,21 +162,24 @@ def test_uneven_bits_are_counted_whether_they_matter_or_not():
     words = rng.integers(0, 2, (20_000, 32))
     words[:, :3] = rng.random((20_000, 3)) < 0.54
     words[:, 3] = rng.random(20_000) < 0.3
-    found = calibrate(words, fair(1, 32, 1), "")
-    assert uneven_bits(found) == 4
-    (text,) = [text for text in alarms(found) if text.startswith("bias")]
+    found = calibrate_decoder(words, fair(1, 32, 1), "")
+    assert count_uneven_bits(found) == 4
+    (text,) = [text for text in find_alarms(found) if text.startswith("bias")]
     assert text.startswith("bias: 1 of 32")
-    uneven = [uneven_bits(calibrate(fair(200, 32, seed), fair(1, 32), "")) for seed in range(200)]
+    uneven = [
+        count_uneven_bits(calibrate_decoder(fair(200, 32, seed), fair(1, 32), ""))
+        for seed in range(200)
+    ]
     assert stats.binom.sf(np.count_nonzero(uneven) - 1, 200, 0.05) > 1e-4
 
 
 def test_calibrations_travel_as_json():
-    found = calibrate(fair(50, 16), fair(2, 16, 1), "sha256:12", levels=(0.1, 1e-9))
+    found = calibrate_decoder(fair(50, 16), fair(2, 16, 1), "sha256:12", levels=(0.1, 1e-9))
     content = found.to_dict()
     assert json.loads(json.dumps(content)) == content
     again = Calibration.from_dict(json.loads(json.dumps(content)), "sha256:12")
     assert again == found
-    assert alarms(again) == alarms(found)
+    assert find_alarms(again) == find_alarms(found)
     assert dataclasses.asdict(found)["keys"][0]["false_alarms"][1]["threshold"] == 17
     with pytest.raises(UserError, match="made for decoder sha256:12, not for other"):
         Calibration.from_dict(content, "other")
@@ -196,7 +206,7 @@ def change(**fields):
     ],
 )
 def test_what_is_no_calibration_is_refused(spoil):
-    content = calibrate(fair(50, 16), fair(1, 16, 1), "x").to_dict()
+    content = calibrate_decoder(fair(50, 16), fair(1, 16, 1), "x").to_dict()
     with pytest.raises(UserError, match="calibration: ") as caught:
         Calibration.from_dict(spoil(content))
     assert "\n" not in str(caught.value)
@@ -213,4 +223,4 @@ def test_what_is_no_calibration_is_refused(spoil):
 )
 def test_what_cannot_be_calibrated_is_refused(words, keys, found):
     with pytest.raises(ValueError, match=found):
-        calibrate(words, keys, "")
+        calibrate_decoder(words, keys, "")

@@ -20,18 +20,18 @@ from scipy import stats
 
 from artfp.stats import (
     Policy,
-    correct,
+    benjamini_yekutieli,
+    bonferroni,
     count_matches,
-    judge_source,
-    judge_word,
+    decide_image,
+    decide_source,
+    evaluate_source,
     log_p_inverted,
     log_p_soft,
     log_p_value,
-    majority_word,
+    majority_bits,
     mean_logits,
     minimum_matches,
-    significant,
-    weigh_source,
 )
 from artfp.watermark import load_decoder
 
@@ -163,11 +163,11 @@ def test_the_best_of_many_keys(decoded: Decoded, keys: int) -> None:
     assert every.size >= MILLION
     found = every.reshape(-1, keys)
     best = np.asarray(log_p_value(found.max(axis=1), decoded.bits))
-    log_p = np.asarray(correct(best, keys))
+    log_p = np.asarray(bonferroni(best, keys))
     assert contradicted(log_p) == []
     assert missed(log_p, decoded.bits, keys) == []
     for matches, expected in zip(found[:40], log_p, strict=False):
-        verdict = judge_word(matches, decoded.bits, policy=Policy(alpha=0.1, remarkable=0.1))
+        verdict = decide_image(matches, decoded.bits, policy=Policy(alpha=0.1, remarkable=0.1))
         assert verdict.log_p_corrected == pytest.approx(expected)
         assert (verdict.outcome == "match") == (expected <= math.log(0.1))
 
@@ -179,9 +179,9 @@ def test_the_best_of_images_with_one_key_for_all(decoded: Decoded) -> None:
     matches = count_matches(decoded.words, decoded.keys(5000, np.random.default_rng(4)))
     assert matches.size >= MILLION
     each = np.asarray(log_p_value(matches, decoded.bits))
-    assert contradicted(np.asarray(correct(each.min(axis=0), len(each)))) == []
+    assert contradicted(np.asarray(bonferroni(each.min(axis=0), len(each)))) == []
     for level in LEVELS[:2]:
-        hits = sum(significant(column, level).any() for column in each.T)
+        hits = sum(benjamini_yekutieli(column, level).any() for column in each.T)
         assert excess(int(hits), each.shape[1], level) > SURE
 
     assert contradicted(each.min(axis=0))[:4] == list(LEVELS[:4])
@@ -217,13 +217,13 @@ def test_images_of_one_source(decoded: Decoded, scene: str) -> None:
     weighed, voted = [], []
     for logits in groups(scene, decoded, rng):
         keys = decoded.keys(25_000, rng)
-        word = majority_word(logits > 0)
+        word = majority_bits(logits > 0)
         weighed.append(np.asarray(log_p_soft(mean_logits(logits), keys, clip=None)))
         voted.append(np.asarray(log_p_value(count_matches(word, keys), decoded.bits)))
-        whole = weigh_source(logits, keys[:3])
+        whole = evaluate_source(logits, keys[:3])
         np.testing.assert_allclose(whole.log_p, weighed[-1][:3], atol=1e-9)
         np.testing.assert_allclose(whole.log_p_majority, voted[-1][:3])
-        verdict = judge_source(weigh_source(logits, keys[0]), Policy(alpha=0.1, remarkable=0.1))
+        verdict = decide_source(evaluate_source(logits, keys[0]), Policy(alpha=0.1, remarkable=0.1))
         assert (verdict.outcome == "match") == (weighed[-1][0] <= math.log(0.1))
     assert contradicted(np.concatenate(weighed)) == []
     assert contradicted(np.concatenate(voted)) == []
@@ -254,9 +254,9 @@ def test_p_values_at_the_extremes(decoded: Decoded) -> None:
         np.resize(decoded.logits, (10_000, decoded.bits)),
         np.tile(np.resize(decoded.logits, (1, 256)), (10_000, 1)),
     ):
-        word, bits = majority_word(stack > 0), stack.shape[1]
+        word, bits = majority_bits(stack > 0), stack.shape[1]
         nearest = (mean_logits(stack) > 0).astype(np.uint8)
-        found = weigh_source(stack, np.stack([word, nearest, 1 - nearest]), tries=MILLION)
+        found = evaluate_source(stack, np.stack([word, nearest, 1 - nearest]), tries=MILLION)
         for log_p in (
             *(found.log_p, found.log_p_inverted, found.log_p_majority, found.corrected),
             *(log_p_value(np.arange(bits + 1), bits), log_p_inverted(np.arange(bits + 1), bits)),
@@ -268,4 +268,4 @@ def test_p_values_at_the_extremes(decoded: Decoded) -> None:
         assert found.log_p[1] > -bits * math.log(2) * (1 + 1e-9)
         assert found.log_p_inverted[2] == pytest.approx(found.log_p[1])
         assert found.log_p[2] == 0.0
-        assert judge_source(found).outcome == "match"
+        assert decide_source(found).outcome == "match"

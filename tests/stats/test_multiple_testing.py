@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from artfp.stats import correct, log_p_value, prevalence, significant
+from artfp.stats import benjamini_yekutieli, bonferroni, log_p_value, prevalence
 
 
 def test_correction_multiplies_by_all_tests_and_stops_at_one():
-    assert correct(math.log(1e-6), keys=20, tries=3) == pytest.approx(math.log(6e-5), rel=1e-14)
-    assert correct(math.log(0.4), keys=3) == 0.0
-    assert type(correct(-1.0, 2)) is float
-    found = correct(np.array([[-177.0, -1.0], [-0.1, 0.0]]), 5)
+    assert bonferroni(math.log(1e-6), keys=20, tries=3) == pytest.approx(math.log(6e-5), rel=1e-14)
+    assert bonferroni(math.log(0.4), keys=3) == 0.0
+    assert type(bonferroni(-1.0, 2)) is float
+    found = bonferroni(np.array([[-177.0, -1.0], [-0.1, 0.0]]), 5)
     np.testing.assert_allclose(found, [[-177 + math.log(5), 0.0], [0.0, 0.0]])
-    assert correct(-0.3) == -0.3
-    assert correct(-1e4, keys=10**6, tries=10**6) == pytest.approx(-1e4 + 12 * math.log(10))
+    assert bonferroni(-0.3) == -0.3
+    assert bonferroni(-1e4, keys=10**6, tries=10**6) == pytest.approx(-1e4 + 12 * math.log(10))
 
 
 def test_correction_holds_over_keys_and_tries():
@@ -25,7 +25,7 @@ def test_correction_holds_over_keys_and_tries():
     rng = np.random.default_rng(0)
     runs, bits, keys = 20_000, 32, 7
     matches = rng.binomial(bits, 0.5, (runs, keys))
-    log_p = np.asarray(correct(log_p_value(matches, bits).min(axis=1), keys, tries=3))
+    log_p = np.asarray(bonferroni(log_p_value(matches, bits).min(axis=1), keys, tries=3))
     for level in (0.1, 0.01):
         hits = int((log_p <= math.log(level)).sum())
         assert stats.binom.sf(hits - 1, runs, level) > 1e-4
@@ -37,9 +37,9 @@ def test_correction_holds_over_keys_and_tries():
 )
 def test_correction_refuses(log_p, keys, tries, found):
     with pytest.raises(ValueError, match=found):
-        correct(log_p, keys, tries)
+        bonferroni(log_p, keys, tries)
     with pytest.raises(ValueError, match="found -inf"):
-        correct([-1.0, -math.inf])
+        bonferroni([-1.0, -math.inf])
 
 
 def by_hand(p: list[Fraction], level: Fraction) -> list[bool]:
@@ -57,14 +57,14 @@ def test_significant_images_agree_with_fractions():
         count = int(rng.integers(1, 12))
         p = [Fraction(int(x), 10**6) for x in 1 + 10 ** rng.uniform(0, 5.9, count)]
         log_p = [math.log(x.numerator) - math.log(x.denominator) for x in p]
-        np.testing.assert_array_equal(significant(log_p, 0.05), by_hand(p, Fraction(1, 20)))
+        np.testing.assert_array_equal(benjamini_yekutieli(log_p, 0.05), by_hand(p, Fraction(1, 20)))
 
 
 def test_false_discoveries_stay_under_the_level_for_equal_images():
     rng = np.random.default_rng(2)
     runs, level = 20_000, 0.05
     log_p = log_p_value(rng.binomial(64, 0.5, runs), 64)
-    hits = sum(significant(np.full(50, value), level).any() for value in log_p[:4000])
+    hits = sum(benjamini_yekutieli(np.full(50, value), level).any() for value in log_p[:4000])
     assert stats.binom.sf(hits - 1, 4000, level) > 1e-4
 
 

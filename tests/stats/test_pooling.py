@@ -8,11 +8,11 @@ from scipy import stats
 
 from artfp.stats import (
     count_matches,
+    evaluate_source,
     log_p_soft,
     log_p_value,
-    majority_word,
+    majority_bits,
     mean_logits,
-    weigh_source,
 )
 
 LEVELS = (1e-1, 1e-2, 1e-3, 1e-4)
@@ -27,7 +27,7 @@ def test_fifty_images_of_one_constant_word_prove_no_more_than_one():
     rng = np.random.default_rng(0)
     word = rng.integers(0, 2, 100)
     logits = np.tile((2.0 * word - 1) * 6, (50, 1)) * rng.uniform(0.9, 1.1, (50, 1))
-    found = weigh_source(logits, key_with(60, word))
+    found = evaluate_source(logits, key_with(60, word))
     pooled = log_p_value(60 * 50, 100 * 50)
     assert pooled < -45 * math.log(10)  # what must not come out
     assert found.matches[0] == 60
@@ -39,7 +39,7 @@ def test_fifty_images_of_one_constant_word_prove_no_more_than_one():
 def test_one_image_fifty_times_is_one_image():
     rng = np.random.default_rng(1)
     image, keys = rng.normal(0, 5, 64), rng.integers(0, 2, (20, 64))
-    once, often = weigh_source(image, keys), weigh_source(np.tile(image, (50, 1)), keys)
+    once, often = evaluate_source(image, keys), evaluate_source(np.tile(image, (50, 1)), keys)
     np.testing.assert_array_equal(often.log_p, once.log_p)
     np.testing.assert_array_equal(often.log_p_majority, once.log_p_majority)
     np.testing.assert_allclose(once.log_p, log_p_soft(image, keys))
@@ -78,7 +78,7 @@ def check_rates(bits: int, count: int) -> None:
     keys = rng.integers(0, 2, (count, bits), dtype=np.uint8)
     for name, logits in scenes(bits, rng).items():
         soft = log_p_soft(mean_logits(logits), keys, clip=None)
-        vote = log_p_value(count_matches(majority_word(logits > 0), keys), bits)
+        vote = log_p_value(count_matches(majority_bits(logits > 0), keys), bits)
         for log_p in (soft, vote):
             for level in LEVELS:
                 hits = int((log_p <= math.log(level)).sum())
@@ -98,7 +98,7 @@ def test_images_that_share_a_weak_key_convince_together():
     rng = np.random.default_rng(3)
     keys = rng.integers(0, 2, (5, 64))
     logits = 0.25 * (2 * keys[3] - 1) + rng.normal(0, 1, (60, 64))
-    found = weigh_source(logits, keys, tries=2)
+    found = evaluate_source(logits, keys, tries=2)
     assert (found.best, found.tests) == (3, 10)
     assert found.corrected[3] < math.log(1e-9)
     assert found.log_p_majority[3] < math.log(1e-4)
@@ -112,7 +112,7 @@ def test_one_strong_image_of_fifty_stands_alone():
     key = rng.integers(0, 2, 100)
     logits = rng.normal(0, 5, (50, 100))
     logits[7] = (2 * key - 1) * 10
-    found = weigh_source(logits, key)
+    found = evaluate_source(logits, key)
     assert found.alone[0].significant == 1
     assert found.log_p[0] > math.log(1e-6)
 
@@ -121,7 +121,7 @@ def test_inverted_images_show_in_the_lower_tail():
     rng = np.random.default_rng(5)
     key = rng.integers(0, 2, 64)
     logits = -3.0 * (2 * key - 1) + rng.normal(0, 1, (10, 64))
-    found = weigh_source(logits, key)
+    found = evaluate_source(logits, key)
     assert found.log_p_inverted[0] < -40
     assert found.log_p[0] > -1e-9
 
@@ -129,7 +129,7 @@ def test_inverted_images_show_in_the_lower_tail():
 def test_ten_thousand_images_and_all_bits_neither_underflow_nor_exceed_one():
     rng = np.random.default_rng(6)
     key = rng.integers(0, 2, 256)
-    found = weigh_source(np.tile((2.0 * key - 1) * 30, (10_000, 1)), np.stack([key, 1 - key]))
+    found = evaluate_source(np.tile((2.0 * key - 1) * 30, (10_000, 1)), np.stack([key, 1 - key]))
     for log_p in (found.log_p, found.log_p_inverted, found.log_p_majority, found.corrected):
         assert np.isfinite(log_p).all()
         assert (log_p <= 0).all()
@@ -140,9 +140,9 @@ def test_ten_thousand_images_and_all_bits_neither_underflow_nor_exceed_one():
 
 def test_the_majority_by_hand_with_ties():
     words = [[1, 1, 0, 0], [1, 0, 1, 0], [0, 1, 1, 0], [1, 0, 0, 0]]
-    np.testing.assert_array_equal(majority_word(words), [1, 0, 0, 0])
-    np.testing.assert_array_equal(majority_word(words[:3]), [1, 1, 1, 0])
-    np.testing.assert_array_equal(majority_word(words[0]), words[0])
+    np.testing.assert_array_equal(majority_bits(words), [1, 0, 0, 0])
+    np.testing.assert_array_equal(majority_bits(words[:3]), [1, 1, 1, 0])
+    np.testing.assert_array_equal(majority_bits(words[0]), words[0])
 
 
 def test_no_image_has_more_than_one_voice():
@@ -152,10 +152,10 @@ def test_no_image_has_more_than_one_voice():
 
 def test_sources_refuse_bad_input():
     with pytest.raises(ValueError, match="found nan"):
-        weigh_source([[math.nan]], [1])
+        evaluate_source([[math.nan]], [1])
     with pytest.raises(ValueError, match="0 tries"):
-        weigh_source([[1.0]], [1], tries=0)
+        evaluate_source([[1.0]], [1], tries=0)
     with pytest.raises(ValueError, match="level: found 0"):
-        weigh_source([[1.0]], [1], level=0.0)
+        evaluate_source([[1.0]], [1], level=0.0)
     with pytest.raises(ValueError, match="found shape"):
-        weigh_source(np.empty((0, 5)), [1] * 5)
+        evaluate_source(np.empty((0, 5)), [1] * 5)

@@ -9,7 +9,7 @@ import pytest
 from artfp.stats import (
     log_p_soft,
     log_p_value,
-    majority_word,
+    majority_bits,
     mean_logits,
     minimum_matches,
     power_majority,
@@ -57,7 +57,7 @@ def test_the_majority_agrees_with_a_simulation(bits, accuracy, images, alpha):
     for _ in range(runs):
         key = rng.integers(0, 2, bits)
         words = np.where(rng.random((images, bits)) < accuracy, key, 1 - key)
-        matches = int((majority_word(words) == key).sum())
+        matches = int((majority_bits(words) == key).sum())
         hits += log_p_value(matches, bits) <= math.log(alpha)
     expected = power_majority(bits, accuracy, alpha, images)
     assert hits / runs == pytest.approx(expected, abs=4 * math.sqrt(0.25 / runs))

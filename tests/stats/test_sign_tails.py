@@ -16,7 +16,7 @@ from artfp.stats import (
     log_tail_monte_carlo,
 )
 from artfp.stats import sign_tails as signs
-from artfp.stats.binomial import log_share
+from artfp.stats.binomial import log_fraction
 
 BOUNDS = [log_tail, log_tail_hoeffding]
 SCALE = 2.0**-30
@@ -64,7 +64,7 @@ def test_bounds_never_undercut_the_exact_tail_of_any_signs(bits, by_table, monke
     rng = np.random.default_rng(bits)
     rows = all_signs(bits)
     for weights in integer_weights(bits, rng):
-        exact = np.array([log_share(int(c), bits) for c in exact_counts(weights, rows)])
+        exact = np.array([log_fraction(int(c), bits) for c in exact_counts(weights, rows)])
         for bound in BOUNDS:
             found = bound(weights * SCALE, rows)
             assert (found >= exact - 1e-15).all(), (bound, weights)
@@ -80,7 +80,7 @@ def test_meeting_in_the_middle_is_exact_for_longer_words(bits):
     rows[0], rows[1] = 1, -1
     count = 13 if bits < 20 else 4
     for weights in integer_weights(bits, rng)[-count:]:
-        exact = [log_share(int(c), bits) for c in exact_counts(weights, rows)]
+        exact = [log_fraction(int(c), bits) for c in exact_counts(weights, rows)]
         np.testing.assert_allclose(log_tail(weights * SCALE, rows), exact, atol=1e-13)
 
 
@@ -99,7 +99,7 @@ def test_bounds_hold_for_floats_whose_sums_round(by_table, monkeypatch):
             found = bound(weights, rows)
             for log_p, reached in zip(found, sums, strict=True):
                 count = sum(other >= reached for other in sums)
-                assert log_p >= log_share(count, len(exact)) - 1e-15
+                assert log_p >= log_fraction(count, len(exact)) - 1e-15
 
 
 def exact_law(weights: list[int]) -> tuple[list[int], int]:
@@ -130,7 +130,7 @@ def test_the_table_against_a_product_of_polynomials(bits, largest, exact):
     aligned = log_tail(weights / 16, rows)
     for row, bound, close in zip(rows, found, aligned, strict=True):
         missed = int(weights[row < 0].sum())
-        expected = log_share(below[missed], bits)
+        expected = log_fraction(below[missed], bits)
         assert bound >= expected - 1e-15
         assert close >= expected - 1e-15
         if exact:
@@ -217,7 +217,7 @@ def test_the_saddle_point_approximates_and_is_no_bound():
     bits = 20
     weights = rng.integers(2**20, 2**22, bits)
     rows = np.where(rng.random((60, bits)) < np.linspace(0, 1, 60)[:, None], 1.0, -1.0)
-    exact = np.array([log_share(int(c), bits) for c in exact_counts(weights, rows)])
+    exact = np.array([log_fraction(int(c), bits) for c in exact_counts(weights, rows)])
     found = approximate_log_tail_saddle(weights * SCALE, rows)
     middle = exact > -8
     np.testing.assert_allclose(found[middle], exact[middle], rtol=0.05, atol=0.02)

@@ -9,15 +9,15 @@ import pytest
 from artfp.stats import (
     Policy,
     Verdict,
-    correct,
-    judge_source,
-    judge_word,
+    bonferroni,
+    decide_image,
+    decide_source,
+    evaluate_source,
     log_bayes_factor_bound,
     log_p_value,
     log_posterior_odds_bound,
     power_one_image,
     power_soft,
-    weigh_source,
 )
 
 
@@ -66,10 +66,10 @@ def test_every_number_of_matches_gets_the_outcome_of_the_rules(bits, tests):
     policy = Policy()
     power = power_one_image(bits, policy.accuracy, policy.alpha / tests)
     for matches in range(bits + 1):
-        verdict = judge_word(matches, bits, tests, policy)
+        verdict = decide_image(matches, bits, tests, policy)
         sensible(verdict)
-        upper = correct(log_p_value(matches, bits), tests)
-        lower = correct(log_p_value(bits - matches, bits), tests)
+        upper = bonferroni(log_p_value(matches, bits), tests)
+        lower = bonferroni(log_p_value(bits - matches, bits), tests)
         assert verdict.tampered == (lower <= math.log(1e-4))
         if upper <= math.log(1e-4):
             expected = "match"
@@ -82,43 +82,43 @@ def test_every_number_of_matches_gets_the_outcome_of_the_rules(bits, tests):
 
 
 def test_too_few_bits_never_give_no_match():
-    outcomes = {judge_word(m, 64).outcome for m in range(65)}
+    outcomes = {decide_image(m, 64).outcome for m in range(65)}
     assert outcomes == {"match", "inconclusive"}
-    assert "probability of only 0.5" in judge_word(32, 64).explanation
-    assert judge_word(50, 100).outcome == "no match"
-    assert judge_word(50, 100, tests=10**6).outcome == "inconclusive"
-    assert judge_word(8, 8).outcome == "inconclusive"  # 2^-8 is above alpha
+    assert "probability of only 0.5" in decide_image(32, 64).explanation
+    assert decide_image(50, 100).outcome == "no match"
+    assert decide_image(50, 100, tests=10**6).outcome == "inconclusive"
+    assert decide_image(8, 8).outcome == "inconclusive"  # 2^-8 is above alpha
 
 
 def test_no_match_is_as_rare_as_promised_where_the_key_is_there():
     rng = np.random.default_rng(0)
     matches = rng.binomial(128, 0.75, 2000)
-    missed = np.mean([judge_word(int(m), 128).outcome == "no match" for m in matches])
+    missed = np.mean([decide_image(int(m), 128).outcome == "no match" for m in matches])
     assert missed <= 0.1
 
 
 def test_the_best_of_several_keys_is_judged_for_all():
-    verdict = judge_word(np.array([[50, 48], [92, 51]]), 100)
+    verdict = decide_image(np.array([[50, 48], [92, 51]]), 100)
     assert (verdict.outcome, verdict.best, verdict.tests) == ("match", 2, 4)
     assert verdict.log_p_corrected == pytest.approx(log_p_value(92, 100) + math.log(4))
     assert "92 of 100 bits" in verdict.explanation
     assert "after correction for 4 tests" in verdict.explanation
     assert "not who put it there" in verdict.limits
-    assert judge_word(70, 100).outcome == "match"
-    assert judge_word([70, 50], 100, tests=1000).outcome == "inconclusive"
+    assert decide_image(70, 100).outcome == "match"
+    assert decide_image([70, 50], 100, tests=1000).outcome == "inconclusive"
 
 
 def test_inverted_words_speak_of_tampering_not_of_absence():
-    verdict = judge_word(6, 100)
+    verdict = decide_image(6, 100)
     assert (verdict.outcome, verdict.tampered) == ("inconclusive", True)
     assert "tampering, not of absence" in verdict.limits
-    both = judge_word([95, 4], 100)
+    both = decide_image([95, 4], 100)
     assert (both.outcome, both.tampered) == ("match", True)
-    assert not judge_word(40, 100).tampered
+    assert not decide_image(40, 100).tampered
 
 
 def test_near_misses_are_not_called_absent():
-    verdict = judge_word(66, 100)
+    verdict = decide_image(66, 100)
     assert verdict.outcome == "inconclusive"
     assert "too small to be passed over" in verdict.explanation
 
@@ -149,7 +149,7 @@ def sources() -> dict[str, np.ndarray]:
 )
 def test_sources_get_their_verdicts(name, outcome, said):
     logits = sources()[name]
-    verdict = judge_source(weigh_source(logits, np.ones(logits.shape[1], int)))
+    verdict = decide_source(evaluate_source(logits, np.ones(logits.shape[1], int)))
     sensible(verdict)
     assert verdict.outcome == outcome
     assert said in verdict.explanation
@@ -158,15 +158,15 @@ def test_sources_get_their_verdicts(name, outcome, said):
 
 
 def test_more_images_do_not_make_absence_surer_unless_they_are_said_to_be_independent():
-    evidence = weigh_source(sources()["short"], np.ones(32, int))
-    one, many = judge_source(evidence), judge_source(evidence, Policy(independent_images=40))
+    evidence = evaluate_source(sources()["short"], np.ones(32, int))
+    one, many = decide_source(evidence), decide_source(evidence, Policy(independent_images=40))
     assert (one.outcome, many.outcome) == ("inconclusive", "no match")
     assert one.power < 0.3 < 0.99 < many.power
 
 
 def test_the_power_of_a_source_pays_for_all_tests():
-    evidence = weigh_source(sources()["no match"], np.ones(128, int), tries=10**6)
-    verdict = judge_source(evidence)
+    evidence = evaluate_source(sources()["no match"], np.ones(128, int), tries=10**6)
+    verdict = decide_source(evidence)
     alpha = 1e-4 / 10**6
     expected = min(power_one_image(128, 0.75, alpha), power_soft(128, 0.75, alpha))
     assert verdict.power == pytest.approx(expected)
@@ -176,7 +176,7 @@ def test_the_power_of_a_source_pays_for_all_tests():
 def test_one_image_with_logits_is_a_source_of_one():
     rng = np.random.default_rng(2)
     keys = rng.integers(0, 2, (3, 128))
-    verdict = judge_source(weigh_source((2 * keys[2] - 1) * 4.0, keys))
+    verdict = decide_source(evaluate_source((2 * keys[2] - 1) * 4.0, keys))
     sensible(verdict)
     assert (verdict.outcome, verdict.best, verdict.tests) == ("match", 2, 3)
     assert "1 image," in verdict.explanation
@@ -186,9 +186,9 @@ def test_one_image_with_logits_is_a_source_of_one():
 def test_extremes_are_finite():
     key = np.ones(256, int)
     for verdict in (
-        judge_word(256, 256),
-        judge_word(0, 256),
-        judge_source(weigh_source(np.tile(key * 30.0, (10_000, 1)), key)),
+        decide_image(256, 256),
+        decide_image(0, 256),
+        decide_source(evaluate_source(np.tile(key * 30.0, (10_000, 1)), key)),
     ):
         sensible(verdict)
 
@@ -211,9 +211,9 @@ def test_policies_refuse(fields):
 
 def test_judging_refuses():
     for call in (
-        lambda: judge_word([], 64),
-        lambda: judge_word([1, 2], 64, tests=1),
-        lambda: judge_word(65, 64),
+        lambda: decide_image([], 64),
+        lambda: decide_image([1, 2], 64, tests=1),
+        lambda: decide_image(65, 64),
     ):
         with pytest.raises(ValueError, match="found"):
             call()

@@ -16,7 +16,7 @@ from PIL import Image
 
 from artfp.core.errors import UserError
 from artfp.generators.settings import GeneratorTrainingSettings
-from artfp.ownership.assignment import Words
+from artfp.ownership.assignment import Fingerprints
 from artfp.ownership.key import Key
 from artfp.transfer.report import read_elsewhere, report
 from artfp.transfer.study import STAGES, Study, run_stages
@@ -48,7 +48,7 @@ def new(
             accelerator="cpu",
         )
         encoder = str(weights / "encoder.safetensors")
-        settings = {"word": Words(16, word=WORD), "images": 20, "progress_images": 12}
+        settings = {"word": Fingerprints(16, fingerprint=WORD), "images": 20, "progress_images": 12}
         return Study(training, encoder, **{**settings, **more})
 
     return make
@@ -115,7 +115,7 @@ def test_the_report_and_its_figures(done: Study) -> None:
     again, failed = read_elsewhere(
         str(done.made("fingerprinted", 4)),
         str(Path(done.encoder).with_name("decoder.safetensors")),
-        Words(16, word=WORD),
+        Fingerprints(16, fingerprint=WORD),
         output=str(done.output / "again.json"),
     )
     assert not failed and again.table.row_count == 1
@@ -198,8 +198,10 @@ def test_what_is_refused(new: Callable[..., Study]) -> None:
     with pytest.raises(UserError, match="run the stage train first"):
         run_stages(study, ["generate"])
     with pytest.raises(UserError, match="16 bits, the fingerprint 32"):
-        run_stages(new(word=Words(32, word=Key.from_seed(1).fingerprint(32))), ["embed"])
-    other = replace(study, word=Words(16, word=1 - WORD))
+        run_stages(
+            new(word=Fingerprints(32, fingerprint=Key.from_seed(1).fingerprint(32))), ["embed"]
+        )
+    other = replace(study, word=Fingerprints(16, fingerprint=1 - WORD))
     with pytest.raises(UserError, match="fingerprint"):
         run_stages(other, ["embed"])
     with pytest.raises(UserError, match="no control is called 'foo'"):

@@ -15,7 +15,7 @@ from artfp.core.errors import UserError
 from artfp.data import decode_image, open_source
 from artfp.data.resume import Journal
 from artfp.ownership.key import Key
-from artfp.stats import Calibration, calibrate
+from artfp.stats import Calibration, calibrate_decoder
 from artfp.watermark import Watermark
 from artfp.watermark.api import decode_pixels
 from artfp.watermark.calibrate import Calibrator, CombinedSource, run_calibration
@@ -81,7 +81,7 @@ def test_a_calibration_is_that_of_the_words_that_the_images_decode_to(
     pictures = [decode_image(source.read(i)).pixels for i in range(len(source))]
     words = np.stack([decode_pixels(pair.decoder, pixels) for pixels in pictures])
     keys = np.stack([Key.from_seed(i).fingerprint(16) for i in range(5)])
-    expected = calibrate(words, keys, "abc")
+    expected = calibrate_decoder(words, keys, "abc")
     assert found is not None and found.images == expected.images == 50
     assert found.keys == expected.keys
     assert [bias.ones for bias in found.biases] == [bias.ones for bias in expected.biases]

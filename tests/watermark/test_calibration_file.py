@@ -11,7 +11,7 @@ import pytest
 from artfp.core.errors import UserError
 from artfp.data.bundle import find_weights, shipped_weights
 from artfp.data.files import file_hash
-from artfp.stats import calibrate
+from artfp.stats import calibrate_decoder
 from artfp.watermark.calibrate import default_calibration_path, read_calibration, write_calibration
 
 BITS = 40
@@ -25,7 +25,7 @@ def words() -> np.ndarray:
 
 
 def write(path: Path, words: np.ndarray, **made: object) -> str:
-    write_calibration(path, calibrate(words, KEYS, HASH), made)
+    write_calibration(path, calibrate_decoder(words, KEYS, HASH), made)
     return str(path)
 
 
@@ -91,7 +91,9 @@ def test_what_is_no_calibration(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No such file"):
         read_calibration(str(tmp_path / "none"), weights, HASH, BITS)
     with pytest.raises(UserError, match="cannot be written"):
-        write_calibration(path / "below.json", calibrate(np.eye(8), np.ones(8, int), HASH), {})
+        write_calibration(
+            path / "below.json", calibrate_decoder(np.eye(8), np.ones(8, int), HASH), {}
+        )
 
 
 @pytest.mark.parametrize("name", shipped_weights())

@@ -14,7 +14,7 @@ from PIL import Image
 
 from artfp.data import open_source
 from artfp.data.resume import Journal
-from artfp.ownership.assignment import Words
+from artfp.ownership.assignment import Fingerprints
 from artfp.ownership.key import Key, to_text
 from artfp.watermark import Watermark, build_pair
 from artfp.watermark.api import decode_pixels, fingerprint_image
@@ -23,7 +23,7 @@ from artfp.watermark.embed import FINGERPRINTED_FOLDER, EmbeddingJob, run_embedd
 from artfp.watermark.networks.realigning import with_realignment
 from artfp.watermark.prediction_loop import make_trainer
 
-WORDS = Words(16, word=Key.from_seed(5).fingerprint(16))
+WORDS = Fingerprints(16, fingerprint=Key.from_seed(5).fingerprint(16))
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_bits_are_those_of_the_decoder(pair: Watermark, marked: Path, tmp_path: 
 
 def test_comparison_against_exact_arithmetic(pair: Watermark, marked: Path, tmp_path: Path) -> None:
     result = _detect(pair, marked, tmp_path / "found", words=WORDS)
-    word = to_text(WORDS.of(""))
+    word = to_text(WORDS.of_image(""))
     for row in _rows(tmp_path / "found"):
         matches = sum(a == b for a, b in zip(row["bits"], word, strict=True))
         tail = sum(math.comb(16, k) for k in range(matches, 17)) / 2**16
@@ -70,7 +70,7 @@ def test_comparison_against_exact_arithmetic(pair: Watermark, marked: Path, tmp_
 
 
 def test_untouched_images_match_half(pair: Watermark, photo_folder: Path, tmp_path: Path) -> None:
-    words = [Words(16, word=Key.from_seed(seed).fingerprint(16)) for seed in range(4)]
+    words = [Fingerprints(16, fingerprint=Key.from_seed(seed).fingerprint(16)) for seed in range(4)]
     means = [
         _detect(pair, photo_folder, tmp_path / str(i), words=word).matches.mean()
         for i, word in enumerate(words)
@@ -120,7 +120,7 @@ def test_stopped_runs_go_on_and_finished_ones_begin_anew(
         DETECTED_TABLE,
         DETECTED_LISTING,
     ]
-    other = Words(16, word=1 - WORDS.of(""))
+    other = Fingerprints(16, fingerprint=1 - WORDS.of_image(""))
     again = _detect(pair, marked, tmp_path / "part", words=other)
     assert again.matches.mean() < 3
 
@@ -137,9 +137,9 @@ def test_the_table_tells_what_was_realigned(tmp_path: Path, photographs: list[np
     """A turned oblong beside an untouched one; without realigning, neither word nor column."""
     encoder, decoder = build_pair("residual", 100, 128)
     encoder.rescale(3.0)
-    words = Words(100, word=Key.from_seed(5).fingerprint(100))
+    words = Fingerprints(100, fingerprint=Key.from_seed(5).fingerprint(100))
     pixels = np.array(Image.fromarray(photographs[1]).resize((240, 160)))
-    image = Image.fromarray(fingerprint_image(encoder.eval(), pixels, words.of("")))
+    image = Image.fromarray(fingerprint_image(encoder.eval(), pixels, words.of_image("")))
     (tmp_path / "in").mkdir()
     image.save(tmp_path / "in/still.png")
     image.rotate(12, Image.Resampling.BICUBIC).save(tmp_path / "in/turned.png")

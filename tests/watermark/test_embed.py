@@ -17,7 +17,7 @@ from PIL import Image
 from artfp.core.errors import UserError
 from artfp.data import open_source
 from artfp.data.files import file_hash
-from artfp.ownership.assignment import Words
+from artfp.ownership.assignment import Fingerprints
 from artfp.ownership.key import Key, to_text
 from artfp.watermark import Watermark
 from artfp.watermark.embed import (
@@ -32,8 +32,8 @@ from artfp.watermark.embed import (
 
 Jobs = Callable[..., EmbeddingJob]
 KEY = Key.from_seed(5)
-ONE = Words(16, key=KEY)
-EACH = Words(16, key=KEY, per_image=True)
+ONE = Fingerprints(16, key=KEY)
+EACH = Fingerprints(16, key=KEY, per_image=True)
 
 
 def _save(path: Path, pixels: np.ndarray, mode: str = "RGB") -> None:
@@ -292,7 +292,7 @@ def test_another_run_in_the_same_folder_is_refused(job: Jobs, change: dict[str, 
     with pytest.raises(UserError, match=next(iter(change)).split("_")[0]):
         run_embedding(job(**change), ONE)
     with pytest.raises(UserError, match="fingerprint"):
-        run_embedding(job(), Words(16, key=Key.from_seed(6)))
+        run_embedding(job(), Fingerprints(16, key=Key.from_seed(6)))
     assert _state(this.output) == before
 
 

@@ -13,14 +13,14 @@ import torch
 from PIL import Image, ImageCms
 
 from artfp.data import Geometry
-from artfp.ownership.assignment import Words
+from artfp.ownership.assignment import Fingerprints
 from artfp.ownership.key import Key
 from artfp.watermark import Watermark
 from artfp.watermark.embed import FINGERPRINTED_FOLDER, EmbeddingJob, run_embedding
 from artfp.watermark.prediction_loop import make_trainer
 
 Jobs = Callable[..., EmbeddingJob]
-WORDS = Words(16, key=Key.from_seed(5))
+WORDS = Fingerprints(16, key=Key.from_seed(5))
 ROUNDING = 0.501  # half a level, and what float32 leaves
 
 
@@ -41,7 +41,7 @@ def _expected(pair: Watermark, original: np.ndarray, strength: float = 1.0) -> n
     """The original (H, W, 3) plus its residual, in float64, clipped and not rounded."""
     small = np.array(Image.fromarray(original).resize((32, 32), Image.Resampling.BICUBIC))
     x = torch.from_numpy(small).permute(2, 0, 1)[None].float() / 255.0
-    bits = torch.from_numpy(WORDS.of("")).float()[None]
+    bits = torch.from_numpy(WORDS.of_image("")).float()[None]
     with torch.no_grad():
         residual = pair.encoder.residual(x, bits)[0].double().numpy()
     height, width = original.shape[:2]
@@ -153,7 +153,7 @@ def test_jpeg_is_near_and_still_read(
     image = Image.open(this.output / FINGERPRINTED_FOLDER / "x.jpg")
     assert image.format == "JPEG"
     assert np.abs(np.asarray(image) - _expected(pair, original)).mean() < 4
-    assert pair.detect(image, WORDS.of("")).matches >= 15
+    assert pair.detect(image, WORDS.of_image("")).matches >= 15
 
 
 def test_orientation_is_applied_and_the_profile_kept(
@@ -184,4 +184,4 @@ def test_other_precisions_are_near(
     run_embedding(this, WORDS)
     written = _read(this, "x.png")
     assert np.abs(written - _expected(pair, original)).mean() < 0.7  # rounding alone makes 0.25
-    assert pair.detect(Image.fromarray(written), WORDS.of("")).matches >= 15
+    assert pair.detect(Image.fromarray(written), WORDS.of_image("")).matches >= 15

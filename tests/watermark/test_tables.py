@@ -17,7 +17,7 @@ from scipy.ndimage import gaussian_filter
 
 from artfp.core.errors import UserError
 from artfp.data.tables import write_tables
-from artfp.ownership.assignment import Words
+from artfp.ownership.assignment import Fingerprints
 from artfp.ownership.key import Key, to_text
 from artfp.watermark import Watermark
 from artfp.watermark.embed import (
@@ -29,7 +29,7 @@ from artfp.watermark.embed import (
 )
 
 Jobs = Callable[..., EmbeddingJob]
-WORDS = Words(16, key=Key.from_seed(5))
+WORDS = Fingerprints(16, key=Key.from_seed(5))
 
 
 def _tables(tmp_path: Path, names: list[str], *records: dict[str, Any]) -> tuple[Any, Any, str]:
@@ -121,7 +121,7 @@ def test_figures_of_the_check_are_those_of_the_files(
             Image.open(this.output / FINGERPRINTED_FOLDER / name),
         )
         a, b = np.asarray(before, float), np.asarray(after, float)
-        bits.append(pair.detect(after, WORDS.of("")).matches / 16)
+        bits.append(pair.detect(after, WORDS.of_image("")).matches / 16)
         noise.append(10 * math.log10(255**2 / ((a - b) ** 2).mean()))
         if name != "tiny.png":
             alike.append(_ssim(a, b))
@@ -146,8 +146,8 @@ def test_nothing_to_check(job: Jobs, pair: Watermark) -> None:
 
 
 def test_bits_of_the_table_are_those_of_the_words(job: Jobs) -> None:
-    words = Words(16, key=Key.from_seed(5), per_image=True)
+    words = Fingerprints(16, key=Key.from_seed(5), per_image=True)
     run_embedding(this := job(), words)
     with open(this.output / EMBEDDED_TABLE, newline="") as file:
         for row in csv.DictReader(file):
-            assert row["bits"] == to_text(words.of(row["name"]))
+            assert row["bits"] == to_text(words.of_image(row["name"]))

@@ -1,9 +1,9 @@
-from .database import Damaged as Damaged
-from .entry import Added as Added
-from .entry import Entry as Entry
-from .entry import Search as Search
-from .entry import State as State
-from .export import export_lines as export_lines
-from .export import import_lines as import_lines
-from .export import read_lines as read_lines
+from .database import DamagedRegistry as DamagedRegistry
+from .entry import AddedCounts as AddedCounts
+from .entry import RegistryEntry as RegistryEntry
+from .entry import RegistryState as RegistryState
+from .entry import SearchResult as SearchResult
+from .export import export_registry as export_registry
+from .export import import_registry as import_registry
+from .export import read_export as read_export
 from .store import Registry as Registry

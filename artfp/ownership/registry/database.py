@@ -18,14 +18,12 @@ from urllib.parse import quote
 from artfp.core.errors import UserError
 from artfp.data.files import AnyPath, new_file
 from artfp.ownership.key import encode_fields
-from artfp.ownership.registry.entry import Entry
-
-__all__ = ["Damaged"]
+from artfp.ownership.registry.entry import RegistryEntry
 
 APPLICATION_ID = 0x61667072
 """Stands in the header of the file: "afpr"."""
 
-VERSION = 1
+SCHEMA_VERSION = 1
 """Of the schema; in the header as well."""
 
 WAIT_SECONDS = 60.0
@@ -53,7 +51,7 @@ _SETTINGS = (
 )
 
 
-class Damaged(UserError):
+class DamagedRegistry(UserError):
     """The file of a registry is not as artfp left it."""
 
 
@@ -77,7 +75,7 @@ def refuse_file(path: AnyPath) -> int:
     if not os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids):
         raise UserError(f"{what}: Permission denied")
     if not found.st_size:
-        raise Damaged(f"{what}: empty, so it is no registry; was it cut off?")
+        raise DamagedRegistry(f"{what}: empty, so it is no registry; was it cut off?")
     if found.st_size < _SMALLEST:
         raise UserError(f"{what}: {_NO_DATABASE}")
     return found.st_size
@@ -123,7 +121,7 @@ def _set_up(path: Path) -> None:
         database.execute("PRAGMA journal_mode = MEMORY")
         database.execute("PRAGMA synchronous = OFF")
         database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        database.execute(f"PRAGMA user_version = {VERSION}")
+        database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         for statement in SCHEMA:
             database.execute(statement)
         salt = secrets.token_bytes(32)
@@ -145,18 +143,18 @@ def check_kind(database: sqlite3.Connection, path: AnyPath) -> None:
             f"registry {path}: a database of another application, not of artfp registry"
         )
     (version,) = database.execute("PRAGMA user_version").fetchone()
-    if version != VERSION:
+    if version != SCHEMA_VERSION:
         raise UserError(
             f"registry {path}: its format is version {version}, and this artfp reads only "
-            f"{VERSION}; use the artfp that wrote it, or a newer one"
+            f"{SCHEMA_VERSION}; use the artfp that wrote it, or a newer one"
         )
     # Nothing but these: a trigger or a view would run in our name.
     made = database.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
     if {sql for (sql,) in made} != set(SCHEMA) or len(made) != len(SCHEMA):
-        raise Fault("its tables are not those that artfp makes")
+        raise RegistryFault("its tables are not those that artfp makes")
 
 
-class Fault(Exception):
+class RegistryFault(Exception):
     """Something in the file is not as artfp left it; `errors_of` says in which."""
 
 
@@ -171,10 +169,12 @@ def errors_of(path: AnyPath) -> Iterator[None]:
     what = f"registry {os.fspath(path)}"
     try:
         yield
-    except Fault as fault:
-        raise Damaged(f"{what}: damaged: {fault}; restore it from a copy or an export") from None
+    except RegistryFault as fault:
+        raise DamagedRegistry(
+            f"{what}: damaged: {fault}; restore it from a copy or an export"
+        ) from None
     except UnicodeDecodeError:  # of SQLite's own message, which quotes the file
-        raise Damaged(f"{what}: damaged: its tables cannot be read") from None
+        raise DamagedRegistry(f"{what}: damaged: its tables cannot be read") from None
     except sqlite3.ProgrammingError:
         raise
     except sqlite3.DatabaseError as error:
@@ -189,7 +189,7 @@ def errors_of(path: AnyPath) -> Iterator[None]:
             reason = f"cannot be read or written: {message}"
         else:
             reason = f"damaged: {message}; restore it from a copy or an export"
-            raise Damaged(f"{what}: {reason}") from error
+            raise DamagedRegistry(f"{what}: {reason}") from error
         raise UserError(f"{what}: {reason}") from error
 
 
@@ -233,7 +233,7 @@ def guard(number: int, bits: int, packed: bytes) -> int:
     return zlib.crc32(packed, (number << 9 | bits) & 0xFFFFFFFF)
 
 
-def read_row(row: tuple[Any, ...], salt: bytes) -> Entry:
+def read_row(row: tuple[Any, ...], salt: bytes) -> RegistryEntry:
     """Check the seal of a row (number, seal, guard, the entry's fields, seal before); its entry.
 
     Raises:
@@ -242,11 +242,11 @@ def read_row(row: tuple[Any, ...], salt: bytes) -> Entry:
     number, found, crc, *fields, before = row
     before = first_seal(salt) if number == 1 else before
     try:
-        entry = Entry(*fields)
+        entry = RegistryEntry(*fields)
         if isinstance(before, bytes) and isinstance(found, bytes):
             same = hmac.compare_digest(found, seal(salt, before, number, tuple(fields)))
             if same and crc == guard(number, entry.bits, entry.packed):
                 return entry
     except (TypeError, UnicodeError):
         pass
-    raise Fault(f"entry number {number} is not what was registered")
+    raise RegistryFault(f"entry number {number} is not what was registered")

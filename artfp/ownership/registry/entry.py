@@ -12,7 +12,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from artfp.core.errors import UserError
-from artfp.ownership.commitment import Commitment, check_digest, check_time, commitment_text, now
+from artfp.ownership.commitment import (
+    Commitment,
+    check_digest,
+    check_time,
+    commitment_text,
+    utc_now,
+)
 from artfp.ownership.key import check_bits, check_name, to_text
 
 MAX_NOTES = 1_000_000
@@ -20,7 +26,7 @@ MAX_NOTES = 1_000_000
 
 
 @dataclass(frozen=True)
-class Entry:
+class RegistryEntry:
     """Who fingerprinted which model or data set with what. Make one with `Entry.of`.
 
     Its text forms never show the fingerprint.
@@ -51,7 +57,7 @@ class Entry:
         decoder: str | None = None,
         commitment: Commitment | None = None,
         notes: str = "",
-    ) -> Entry:
+    ) -> RegistryEntry:
         """Make a new entry for a fingerprint of shape (bits,), with this time and a random id.
 
         Raises:
@@ -61,7 +67,7 @@ class Entry:
         """
         word = np.asarray(fingerprint)
         bits = check_bits(len(to_text(word)))
-        return checked(
+        return check_entry(
             cls(
                 secrets.token_hex(16),
                 check_name(owner, "owner"),
@@ -70,7 +76,7 @@ class Entry:
                 bits,
                 np.packbits(word.astype(np.uint8)).tobytes(),
                 commitment_text(commitment),
-                now(),
+                utc_now(),
                 notes,
             )
         )
@@ -114,7 +120,7 @@ class Entry:
         return self.owner, self.subject, self.decoder, self.bits, self.packed
 
 
-def checked(entry: Entry) -> Entry:
+def check_entry(entry: RegistryEntry) -> RegistryEntry:
     """Return an entry, of whatever origin, if all of its fields are well formed and fit together.
 
     Raises:
@@ -151,7 +157,7 @@ def _check_notes(notes: object) -> None:
         raise UserError("notes: found NUL or bytes that are no UTF-8; expected text")
 
 
-def _check_commitment(entry: Entry) -> None:
+def _check_commitment(entry: RegistryEntry) -> None:
     """Refuse a commitment that is malformed or to something else."""
     if entry.commitment is None:
         return
@@ -171,7 +177,7 @@ def _check_commitment(entry: Entry) -> None:
 
 
 @dataclass(frozen=True)
-class State:
+class RegistryState:
     """What a registry holds: the number of entries, and the digest over all of them."""
 
     entries: int
@@ -179,7 +185,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class Added:
+class AddedCounts:
     """What became of entries: how many are new, were there already, and were left out."""
 
     new: int
@@ -188,7 +194,7 @@ class Added:
 
 
 @dataclass(frozen=True)
-class Search:
+class SearchResult:
     """The K entries nearest to each of N words: the nearest first, equally near ones by age.
 
     `matches` (N, K) counts agreeing bits, and `entries[i][j]` is what has `matches[i, j]` of them.
@@ -200,4 +206,4 @@ class Search:
     bits: int
     compared: int
     matches: NDArray[np.int64]
-    entries: list[list[Entry]]
+    entries: list[list[RegistryEntry]]

@@ -17,10 +17,8 @@ from artfp.core.errors import UserError
 from artfp.data.files import AnyPath, new_file, warn_if_shared
 from artfp.ownership.commitment import Commitment, commitment_text
 from artfp.ownership.key import check_bits
-from artfp.ownership.registry.entry import Added, Entry, checked
+from artfp.ownership.registry.entry import AddedCounts, RegistryEntry, check_entry
 from artfp.ownership.registry.store import Registry
-
-__all__ = ["export_lines", "import_lines", "read_lines"]
 
 _KIND = "registry-export"
 _VERSION = 1
@@ -30,7 +28,7 @@ _FIELDS = frozenset(
 )
 
 
-def export_lines(
+def export_registry(
     registry: Registry, path: AnyPath, public: bool = False, overwrite: bool = False
 ) -> int:
     """Write the entries to a file, whole or not at all; returns their number.
@@ -66,7 +64,7 @@ def export_lines(
     return count
 
 
-def import_lines(registry: Registry, path: AnyPath, keep: bool = False) -> Added:
+def import_registry(registry: Registry, path: AnyPath, keep: bool = False) -> AddedCounts:
     """Add the entries of an export that is not public: all of them or, where something fails, none.
 
     What the registry has already, word for word, is left as it is, so that importing twice is as
@@ -76,10 +74,10 @@ def import_lines(registry: Registry, path: AnyPath, keep: bool = False) -> Added
     Raises:
         UserError: the file is missing, unreadable, malformed, cut off or changed; or as said.
     """
-    return registry.add_all(read_lines(path), known="keep" if keep else "same")
+    return registry.add_all(read_export(path), known="keep" if keep else "same")
 
 
-def read_lines(path: AnyPath) -> Iterator[Entry]:
+def read_export(path: AnyPath) -> Iterator[RegistryEntry]:
     """The entries of an export, each checked; the checksum is known only at the end.
 
     Raises:
@@ -134,7 +132,7 @@ def _check_first(content: dict[str, Any], what: str) -> None:
         raise UserError(f"{what}: a public export, which has no fingerprints to import")
 
 
-def _entry(content: dict[str, Any], where: str) -> Entry:
+def _entry(content: dict[str, Any], where: str) -> RegistryEntry:
     """The entry that a line says. What is wrong is told without repeating the fingerprint."""
     try:
         if set(content) != _FIELDS:
@@ -145,7 +143,7 @@ def _entry(content: dict[str, Any], where: str) -> Entry:
             given = commitment_text(Commitment.from_json(given, "commitment"))
         rest = {name: content[name] for name in _FIELDS - {"fingerprint", "commitment"}}
         packed = _packed(content["fingerprint"], content["bits"])
-        return checked(Entry(**rest, packed=packed, commitment=given))
+        return check_entry(RegistryEntry(**rest, packed=packed, commitment=given))
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 _LANE = 64
 
 Packed = NDArray[np.uint64]
-Distances = NDArray[np.unsignedinteger]
+_Distances = NDArray[np.unsignedinteger]
 
 
-def lanes(packed: bytes, bits: int) -> Packed:
+def pack_lanes(packed: bytes, bits: int) -> Packed:
     """Fingerprints packed one after the other, ceil(bits / 8) bytes each, as (lanes, count)."""
     size = -(-bits // 8)
     rows = np.frombuffer(packed, np.uint8).reshape(-1, size)
@@ -33,7 +33,7 @@ class Counter(Protocol):
     def load(self, entries: Packed) -> None:
         """Take the entries (lanes, count) of which the next distances are."""
 
-    def distances(self, some: slice) -> Distances:
+    def distances(self, some: slice) -> _Distances:
         """From some of the words to all entries, (words, entries)."""
 
 
@@ -51,7 +51,7 @@ class CountingOnes:
         """Keep the entries."""
         self._entries = entries
 
-    def distances(self, some: slice) -> Distances:
+    def distances(self, some: slice) -> _Distances:
         """Lane by lane."""
         words = self._words[:, some, None]
         shape = words.shape[1], self._entries.shape[1]
@@ -77,7 +77,7 @@ class MultiplyingSigns:
         """Unpack the entries."""
         self._entries = _signs(entries)
 
-    def distances(self, some: slice) -> Distances:
+    def distances(self, some: slice) -> _Distances:
         """All lanes at once. Bits beyond the fingerprints' end are equal, and make no distance."""
         products = self._words[some] @ self._entries.T
         products -= self._words.shape[1]
@@ -97,7 +97,7 @@ def _signs(packed: Packed) -> NDArray[np.float32]:
 counter: type[Counter] = CountingOnes if hasattr(np, "bitwise_count") else MultiplyingSigns
 
 
-class Nearest:
+class NearestSearch:
     """The `top` nearest entries to each word (N, bits) of {0, 1}, over chunks of entries.
 
     Entries come in the order of their numbers; among equally near ones the first win.
@@ -106,7 +106,7 @@ class Nearest:
     def __init__(self, words: NDArray[np.uint8], top: int) -> None:
         count, self.bits = words.shape
         self.top = top
-        self._counter = counter(lanes(np.packbits(words, axis=1).tobytes(), self.bits))
+        self._counter = counter(pack_lanes(np.packbits(words, axis=1).tobytes(), self.bits))
         self.distances = np.zeros((count, 0), np.int64)
         """Of the nearest so far, (N, up to top)."""
         self.numbers = np.zeros((count, 0), np.int64)
@@ -131,7 +131,7 @@ class Nearest:
             for row in np.flatnonzero(nearest < self._limit[some]):
                 self._keep(start + int(row), numbers, found[row])
 
-    def _keep(self, word: int, numbers: NDArray[np.int64], found: Distances) -> None:
+    def _keep(self, word: int, numbers: NDArray[np.int64], found: _Distances) -> None:
         """Merge what is nearer to a word than the farthest that is kept."""
         nearer = np.flatnonzero(found < self._limit[word])
         distances = np.concatenate([self.distances[word], found[nearer]])

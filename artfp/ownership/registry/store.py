@@ -25,8 +25,8 @@ from artfp.core.errors import UserError
 from artfp.data.files import AnyPath, warn_if_shared
 from artfp.ownership.key import check_bits, check_name
 from artfp.ownership.registry.database import (
-    Damaged,
-    Fault,
+    DamagedRegistry,
+    RegistryFault,
     check_kind,
     connect,
     create_file,
@@ -37,10 +37,14 @@ from artfp.ownership.registry.database import (
     refuse_file,
     seal,
 )
-from artfp.ownership.registry.entry import Added, Entry, Search, State, checked
-from artfp.ownership.registry.nearest import Nearest, lanes
-
-__all__ = ["Registry"]
+from artfp.ownership.registry.entry import (
+    AddedCounts,
+    RegistryEntry,
+    RegistryState,
+    SearchResult,
+    check_entry,
+)
+from artfp.ownership.registry.nearest import NearestSearch, pack_lanes
 
 CHECKED_ON_OPENING = 32 << 20
 """Files of up to so many bytes are checked by SQLite whenever they are opened."""
@@ -92,17 +96,17 @@ class Registry:
     def __len__(self) -> int:
         return self.state().entries
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[RegistryEntry]:
         """All entries that are there now, the oldest first."""
         return self.find()
 
-    def state(self) -> State:
+    def state(self) -> RegistryState:
         """The number of entries and the digest that the file's head names; `verify` proves them."""
         with errors_of(self.path):
             _, entries, last = self._head()
-        return State(entries, last.hex())
+        return RegistryState(entries, last.hex())
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: RegistryEntry) -> None:
         """Add an entry; it is on the disk when this returns.
 
         Raises:
@@ -112,8 +116,8 @@ class Registry:
         self.add_all([entry], known="refuse")
 
     def add_all(
-        self, entries: Iterable[Entry], known: Literal["refuse", "same", "keep"] = "same"
-    ) -> Added:
+        self, entries: Iterable[RegistryEntry], known: Literal["refuse", "same", "keep"] = "same"
+    ) -> AddedCounts:
         """Add entries, all of them or, where something fails, none.
 
         What is there already, by its id or by owner, subject, decoder and fingerprint, is never
@@ -128,7 +132,7 @@ class Registry:
         with errors_of(self.path), self._transaction("IMMEDIATE"):
             _, number, last = self._head()
             for entry in entries:
-                checked(entry)
+                check_entry(entry)
                 there = self._same_as(entry)
                 if there is None:
                     number += 1
@@ -142,9 +146,9 @@ class Registry:
                     self._refuse(entry, there)
             if new:
                 self._database.execute("UPDATE head SET entries = ?, seal = ?", (number, last))
-        return Added(new, same, left_out)
+        return AddedCounts(new, same, left_out)
 
-    def get(self, id: str) -> Entry:
+    def get(self, id: str) -> RegistryEntry:
         """The entry of this id, of which the first four or more digits are enough.
 
         Raises:
@@ -161,7 +165,7 @@ class Registry:
             raise UserError(f"registry {self.path}: {what} with an id that begins with {id}")
         return found[0]
 
-    def find(self, owner: str | None = None, subject: str | None = None) -> Iterator[Entry]:
+    def find(self, owner: str | None = None, subject: str | None = None) -> Iterator[RegistryEntry]:
         """Entries of this owner and subject, or of any for None, the oldest first.
 
         Raises:
@@ -180,7 +184,7 @@ class Registry:
             for (number,) in numbers:
                 yield self._by_number(number)
 
-    def verify(self, digest: str | None = None) -> State:
+    def verify(self, digest: str | None = None) -> RegistryState:
         """Check the whole file: its structure, each entry's seal, the digest; what it holds.
 
         With a `digest` from an earlier day, also that the registry is that one with nothing but
@@ -193,7 +197,7 @@ class Registry:
         with errors_of(self.path), self._transaction("DEFERRED"):
             problems = [row[0] for row in self._database.execute("PRAGMA integrity_check(1)")]
             if problems != ["ok"]:
-                raise Fault(str(problems[0]))
+                raise RegistryFault(str(problems[0]))
             salt, entries, last = self._head()
             seals = {first_seal(salt).hex()} if digest is not None else set()
             for start in range(0, entries, _ROWS):
@@ -202,13 +206,13 @@ class Registry:
                     if digest is not None:
                         seals.add(row[1].hex())
         if digest is not None and digest not in seals:
-            raise Damaged(
+            raise DamagedRegistry(
                 f"registry {self.path}: its digest never was {digest}; "
                 "it is another registry, or an older copy, or was rewritten"
             )
-        return State(entries, last.hex())
+        return RegistryState(entries, last.hex())
 
-    def search(self, words: ArrayLike, top: int = 1) -> Search:
+    def search(self, words: ArrayLike, top: int = 1) -> SearchResult:
         """Compare decoded words (N, bits) of {0, 1} with all entries of as many bits.
 
         Exact. Entries are streamed, so that memory does not grow with their number.
@@ -224,18 +228,18 @@ class Registry:
         if top < 1:
             raise ValueError(f"top: found {top}, expected at least 1")
         bits = check_bits(decoded.shape[1])
-        nearest = Nearest(decoded.astype(np.uint8), top)
+        nearest = NearestSearch(decoded.astype(np.uint8), top)
         compared = 0
         with errors_of(self.path):
             _, entries, _ = self._head()
             for start in range(0, entries, _CHUNK):
                 numbers, packed = self._packed(start, min(start + _CHUNK, entries), bits)
-                nearest.see(numbers, lanes(packed, bits))
+                nearest.see(numbers, pack_lanes(packed, bits))
                 compared += len(numbers)
             found = {
                 number: self._by_number(number) for number in np.unique(nearest.numbers).tolist()
             }
-        return Search(
+        return SearchResult(
             bits,
             compared,
             bits - nearest.distances,
@@ -249,7 +253,7 @@ class Registry:
         if size <= CHECKED_ON_OPENING:
             (problem,) = self._database.execute("PRAGMA integrity_check(1)").fetchone()
             if problem != "ok":
-                raise Fault(problem)
+                raise RegistryFault(problem)
         return self._head()[0]
 
     @contextmanager
@@ -271,22 +275,22 @@ class Registry:
             "(SELECT seal FROM entries ORDER BY number DESC LIMIT 1) FROM head"
         ).fetchall()
         if len(rows) != 1:
-            raise Fault("its head is missing")
+            raise RegistryFault("its head is missing")
         salt, entries, last, number, newest = rows[0]
         if not isinstance(salt, bytes) or len(salt) != 32 or type(entries) is not int:
-            raise Fault("its head is malformed")
+            raise RegistryFault("its head is malformed")
         expected = (0, first_seal(salt)) if number is None else (number, newest)
         if (entries, last) != expected:
-            raise Fault("its head and its last entry do not agree")
+            raise RegistryFault("its head and its last entry do not agree")
         return salt, entries, last
 
     def _rows(self, rest: str, *values: object) -> list[tuple[Any, ...]]:
         return self._database.execute(_SELECT + rest, values).fetchall()
 
-    def _entry(self, row: tuple[Any, ...]) -> Entry:
+    def _entry(self, row: tuple[Any, ...]) -> RegistryEntry:
         return read_row(row, self._salt)
 
-    def _by_number(self, number: int) -> Entry:
+    def _by_number(self, number: int) -> RegistryEntry:
         (row,) = self._span(number - 1, number)
         return self._entry(row)
 
@@ -294,10 +298,10 @@ class Registry:
         """Rows start + 1 to stop, all of them."""
         rows = self._rows("WHERE number > ? AND number <= ? ORDER BY number", start, stop)
         if [row[0] for row in rows] != list(range(start + 1, stop + 1)):
-            raise Fault(f"of its entries {start + 1} to {stop} some are missing")
+            raise RegistryFault(f"of its entries {start + 1} to {stop} some are missing")
         return rows
 
-    def _all(self, entries: int) -> Iterator[Entry]:
+    def _all(self, entries: int) -> Iterator[RegistryEntry]:
         for start in range(0, entries, _ROWS):
             for row in self._span(start, min(start + _ROWS, entries)):
                 yield self._entry(row)
@@ -310,23 +314,25 @@ class Registry:
             (start, stop),
         ).fetchall()
         if [row[0] for row in rows] != list(range(start + 1, stop + 1)):
-            raise Fault(f"of its entries {start + 1} to {stop} some are missing")
+            raise RegistryFault(f"of its entries {start + 1} to {stop} some are missing")
         try:
             broken = [n for n, size, found, word in rows if guard(n, size, word) != found]
         except TypeError:
             broken = [start + 1]
         if broken:
-            raise Fault(f"the fingerprint of entry number {broken[0]} is not what was registered")
+            raise RegistryFault(
+                f"the fingerprint of entry number {broken[0]} is not what was registered"
+            )
         chosen = [(number, word) for number, size, _, word in rows if size == bits]
         numbers = np.array([number for number, _ in chosen], dtype=np.int64)
         joined = b"".join(word for _, word in chosen)
         if len(joined) != len(chosen) * -(-bits // 8):
-            raise Fault(
+            raise RegistryFault(
                 f"of its entries {start + 1} to {stop} some have fingerprints of odd length"
             )
         return numbers, joined
 
-    def _same_as(self, entry: Entry) -> Entry | None:
+    def _same_as(self, entry: RegistryEntry) -> RegistryEntry | None:
         """The entry that is there already under this id, or says this of this subject."""
         rows = self._rows("WHERE id = ?", entry.id) or self._rows(
             "WHERE owner = ? AND subject = ? AND decoder IS ? AND bits = ? AND packed = ? "
@@ -335,7 +341,7 @@ class Registry:
         )
         return self._entry(rows[0]) if rows else None
 
-    def _insert(self, entry: Entry, number: int, last: bytes) -> bytes:
+    def _insert(self, entry: RegistryEntry, number: int, last: bytes) -> bytes:
         """Write an entry; returns its seal."""
         fields = tuple(getattr(entry, name) for name in _FIELDS.split(", "))
         made = seal(self._salt, last, number, fields)
@@ -347,7 +353,7 @@ class Registry:
         )
         return made
 
-    def _refuse(self, entry: Entry, there: Entry) -> NoReturn:
+    def _refuse(self, entry: RegistryEntry, there: RegistryEntry) -> NoReturn:
         if there.id != entry.id:
             reason = f"has this fingerprint already, as entry {there.id}"
         elif there.content() == entry.content():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from artfp.core.errors import UserError
-from artfp.ownership.registry import Damaged, Entry, Registry
+from artfp.ownership.registry import DamagedRegistry, Registry, RegistryEntry
 
 WORDS = np.random.default_rng(0).integers(0, 2, (6, 100)).astype(np.uint8)
 
@@ -22,7 +22,9 @@ def made(tmp_path_factory):
         for i, word in enumerate(WORDS):
             decoder = None if i % 2 else "ab" * 32
             registry.add(
-                Entry.of(word[: 100 - i % 2], f"owner {i % 3}", f"m{i}", decoder, notes="n" * i)
+                RegistryEntry.of(
+                    word[: 100 - i % 2], f"owner {i % 3}", f"m{i}", decoder, notes="n" * i
+                )
             )
         return path, list(registry)
 
@@ -98,11 +100,11 @@ def test_a_search_notices_by_itself(made, copy, monkeypatch):
         at = data.find(made[1][4].packed)
     copy.write_bytes(data)
     with Registry(copy) as registry:
-        with pytest.raises(Damaged, match="fingerprint of entry number 5 is not"):
+        with pytest.raises(DamagedRegistry, match="fingerprint of entry number 5 is not"):
             registry.search(WORDS)
-        with pytest.raises(Damaged, match="entry number 5 is not"):
+        with pytest.raises(DamagedRegistry, match="entry number 5 is not"):
             list(registry)
-        with pytest.raises(Damaged):
+        with pytest.raises(DamagedRegistry):
             registry.verify()
 
 
@@ -154,7 +156,7 @@ def test_other_hands_are_noticed(made, copy, statement):
                 database.execute(statement)
         except sqlite3.IntegrityError:
             return  # not even SQLite lets it pass
-    with pytest.raises(Damaged, match="damaged: ") as caught, Registry(copy) as registry:
+    with pytest.raises(DamagedRegistry, match="damaged: ") as caught, Registry(copy) as registry:
         registry.verify()
     assert "restore it" in str(caught.value)
     assert not unchanged(copy, made[1])
@@ -167,7 +169,7 @@ def test_swapped_fingerprints_are_noticed(copy):
         change = "UPDATE entries SET packed = ?, guard = ? WHERE number = ?"
         database.execute(change, (b, crc_b, first))
         database.execute(change, (a, crc_a, second))
-    with Registry(copy) as registry, pytest.raises(Damaged):
+    with Registry(copy) as registry, pytest.raises(DamagedRegistry):
         registry.search(WORDS)
 
 
@@ -175,16 +177,16 @@ def test_swapped_fingerprints_are_noticed(copy):
 def test_a_file_that_was_cut_off(copy, share):
     data = copy.read_bytes()
     copy.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(Damaged, match="damaged: "), Registry(copy) as registry:
+    with pytest.raises(DamagedRegistry, match="damaged: "), Registry(copy) as registry:
         registry.verify()
-    with pytest.raises(Damaged), Registry(copy, create=True) as registry:
-        registry.add(Entry.of(WORDS[0], "Ada", "new"))
+    with pytest.raises(DamagedRegistry), Registry(copy, create=True) as registry:
+        registry.add(RegistryEntry.of(WORDS[0], "Ada", "new"))
 
 
 def test_an_empty_file_is_not_filled(tmp_path):
     path = tmp_path / "r"
     path.touch()
-    with pytest.raises(Damaged, match="empty"):
+    with pytest.raises(DamagedRegistry, match="empty"):
         Registry(path, create=True)
     assert path.read_bytes() == b""
 
@@ -197,7 +199,7 @@ def test_files_that_are_no_databases(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(UserError, match="not an SQLite database") as caught:
         Registry(path, create=True)
-    assert not isinstance(caught.value, Damaged)
+    assert not isinstance(caught.value, DamagedRegistry)
     assert path.read_bytes() == content
 
 

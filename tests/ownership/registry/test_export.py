@@ -12,7 +12,14 @@ import pytest
 from artfp.core.errors import UserError
 from artfp.ownership.commitment import commit
 from artfp.ownership.key import to_hex, to_text
-from artfp.ownership.registry import Added, Entry, Registry, export_lines, import_lines, read_lines
+from artfp.ownership.registry import (
+    AddedCounts,
+    Registry,
+    RegistryEntry,
+    export_registry,
+    import_registry,
+    read_export,
+)
 
 RNG = np.random.default_rng(6)
 
@@ -24,7 +31,9 @@ def entries():
         word = RNG.integers(0, 2, bits).astype(np.uint8)
         committed = commit(word, "Ada é", f"m{bits}")[0] if bits % 2 == 0 else None
         made.append(
-            Entry.of(word, "Ada é", f"m{bits}", "cd" * 32, committed, "note\n\u2028\x00"[:6])
+            RegistryEntry.of(
+                word, "Ada é", f"m{bits}", "cd" * 32, committed, "note\n\u2028\x00"[:6]
+            )
         )
     return made
 
@@ -44,16 +53,16 @@ def other(tmp_path):
 
 @pytest.fixture
 def file(registry, tmp_path):
-    assert export_lines(registry, tmp_path / "all.jsonl") == 6
+    assert export_registry(registry, tmp_path / "all.jsonl") == 6
     return tmp_path / "all.jsonl"
 
 
 def test_all_of_it_comes_back(file, other, entries):
-    assert list(read_lines(file)) == entries
-    assert import_lines(other, file) == Added(6, 0, 0)
+    assert list(read_export(file)) == entries
+    assert import_registry(other, file) == AddedCounts(6, 0, 0)
     assert list(other) == entries
     assert other.verify().entries == 6
-    assert import_lines(other, file) == Added(0, 6, 0)
+    assert import_registry(other, file) == AddedCounts(0, 6, 0)
     assert list(other) == entries
 
 
@@ -73,20 +82,20 @@ def test_file_is_text_with_a_checksum(file, entries):
 def test_exports_are_private_unless_public(registry, tmp_path, file, caplog, other):
     before = os.umask(0o022)
     try:
-        assert export_lines(registry, tmp_path / "public", public=True) == 4
+        assert export_registry(registry, tmp_path / "public", public=True) == 4
     finally:
         os.umask(before)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE((tmp_path / "public").stat().st_mode) == 0o644
     assert caplog.records == []
     file.chmod(0o644)
-    import_lines(other, file)
+    import_registry(other, file)
     assert f"chmod 600 {file}" in caplog.records[0].getMessage()
 
 
 def test_a_public_export_has_no_secret(registry, tmp_path, entries, other):
     path = tmp_path / "public"
-    export_lines(registry, path, public=True)
+    export_registry(registry, path, public=True)
     raw = path.read_bytes()
     for entry in entries:
         if entry.bits > 32:
@@ -108,16 +117,16 @@ def test_a_public_export_has_no_secret(registry, tmp_path, entries, other):
     assert [set(line) for line in lines[1:-1]] == [fields] * 4
     assert b"note" not in raw
     with pytest.raises(UserError, match="a public export"):
-        import_lines(other, path)
+        import_registry(other, path)
 
 
 def test_a_file_is_replaced_only_when_told(registry, file):
     before = file.read_bytes()
     with pytest.raises(UserError, match="exists already"):
-        export_lines(registry, file)
+        export_registry(registry, file)
     assert file.read_bytes() == before
     file.write_text("old")
-    assert export_lines(registry, file, overwrite=True) == 6
+    assert export_registry(registry, file, overwrite=True) == 6
     assert file.read_bytes() == before
 
 
@@ -125,7 +134,7 @@ def test_an_export_never_replaces_its_registry(registry, tmp_path):
     (tmp_path / "link").symlink_to("r")
     for name in ("r", "../" + tmp_path.name + "/r", "link"):
         with pytest.raises(UserError, match="the registry itself"):
-            export_lines(registry, tmp_path / name, overwrite=True)
+            export_registry(registry, tmp_path / name, overwrite=True)
     assert registry.verify().entries == 6
 
 
@@ -136,7 +145,7 @@ def test_a_failed_export_leaves_nothing(registry, tmp_path, monkeypatch, entries
 
     monkeypatch.setattr(Registry, "__iter__", broken)
     with pytest.raises(UserError, match="broken"):
-        export_lines(registry, tmp_path / "new")
+        export_registry(registry, tmp_path / "new")
     assert os.listdir(tmp_path) == ["r"]
 
 
@@ -144,19 +153,19 @@ def test_conflicts_are_refused_or_left_out(file, other, entries):
     mine = replace(entries[2], notes="mine")
     other.add(mine)
     with pytest.raises(UserError, match="says something else; nothing is added"):
-        import_lines(other, file)
+        import_registry(other, file)
     assert list(other) == [mine]
-    assert import_lines(other, file, keep=True) == Added(5, 0, 1)
+    assert import_registry(other, file, keep=True) == AddedCounts(5, 0, 1)
     assert next(iter(other)) == mine and len(other) == 6
-    assert import_lines(other, file, keep=True) == Added(0, 5, 1)
+    assert import_registry(other, file, keep=True) == AddedCounts(0, 5, 1)
 
 
 def test_the_same_under_another_id_is_one(file, other, entries):
     other.add(replace(entries[2], id="0" * 32))
     other.add(replace(entries[3], id="1" * 32, notes="mine"))
     with pytest.raises(UserError, match=f"already, as entry {'1' * 32}"):
-        import_lines(other, file)
-    assert import_lines(other, file, keep=True) == Added(4, 1, 1)
+        import_registry(other, file)
+    assert import_registry(other, file, keep=True) == AddedCounts(4, 1, 1)
 
 
 def sealed(lines):
@@ -168,7 +177,7 @@ def sealed(lines):
 
 def refused(path, other, found):
     with pytest.raises(UserError, match=found) as caught:
-        import_lines(other, path)
+        import_registry(other, path)
     assert len(other) == 0
     assert str(path) in str(caught.value) and str(caught.value).isprintable()
     return str(caught.value)

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 
 from artfp.core.errors import UserError
-from artfp.ownership.key import Key, context_of, distance
-from artfp.ownership.registry import Entry, Registry, store
+from artfp.ownership.key import Key, hamming_distance
+from artfp.ownership.registry import Registry, RegistryEntry, store
 from artfp.ownership.registry import nearest as matching
-from artfp.stats import correct, log_p_value
+from artfp.stats import bonferroni, log_p_value
 
 LENGTHS = (8, 63, 64, 65, 100, 128, 192, 255, 256)
 
 
 def brute_force(words, stored, top):
     """Numbers of the nearest entries, and their matches, one word at a time."""
-    matches = words.shape[1] - distance(words[:, None], stored[None])
+    matches = words.shape[1] - hamming_distance(words[:, None], stored[None])
     order = np.argsort(-matches, axis=1, kind="stable")[:, :top]
     return order, np.take_along_axis(matches, order, axis=1)
 
@@ -33,7 +33,9 @@ def filled(tmp_path_factory):
     path = tmp_path_factory.mktemp("search") / "r"
     with Registry(path, create=True) as registry:
         registry.add_all(
-            Entry.of(stored[bits][i], f"{bits}", f"{i}") for i in range(300) for bits in LENGTHS
+            RegistryEntry.of(stored[bits][i], f"{bits}", f"{i}")
+            for i in range(300)
+            for bits in LENGTHS
         )
     return path, stored
 
@@ -69,7 +71,7 @@ def test_equal_ones_come_by_age(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "_CHUNK", 4)
     word = np.ones(256, np.uint8)
     with Registry(tmp_path / "r", create=True) as registry:
-        registry.add_all(Entry.of(word, "Ada", f"{i}") for i in range(10))
+        registry.add_all(RegistryEntry.of(word, "Ada", f"{i}") for i in range(10))
         for decoded, matches in ((word, 256), (1 - word, 0)):
             found = registry.search(decoded[None], top=6)
             assert [each.subject for each in found.entries[0]] == list("012345")
@@ -118,10 +120,10 @@ def test_distances_are_exact(bits, counter):
     rng = np.random.default_rng(4)
     words, stored = rng.integers(0, 2, (2, 300, bits)).astype(np.uint8)
     words[0], stored[0] = 0, 1
-    counting = counter(matching.lanes(np.packbits(words, axis=1).tobytes(), bits))
-    counting.load(matching.lanes(np.packbits(stored, axis=1).tobytes(), bits))
+    counting = counter(matching.pack_lanes(np.packbits(words, axis=1).tobytes(), bits))
+    counting.load(matching.pack_lanes(np.packbits(stored, axis=1).tobytes(), bits))
     found = counting.distances(slice(0, 290))
-    np.testing.assert_array_equal(found, distance(words[:290, None], stored[None]))
+    np.testing.assert_array_equal(found, hamming_distance(words[:290, None], stored[None]))
     assert found[0, 0] == bits
 
 
@@ -135,7 +137,7 @@ def test_a_p_value_of_many_comparisons(filled):
     (best,) = found.entries[0]
     assert best.subject == "17" and found.matches[0, 0] == 90
     single = log_p_value(found.matches, found.bits)
-    corrected = correct(single, keys=found.compared)
+    corrected = bonferroni(single, keys=found.compared)
     np.testing.assert_allclose(corrected, single + np.log(300))
 
 
@@ -143,8 +145,10 @@ def test_words_of_keys_are_found(tmp_path):
     key = Key.draw()
     with Registry(tmp_path / "r", create=True) as registry:
         for subject in ("cats", "dogs"):
-            registry.add(Entry.of(key.fingerprint(128, context_of("A", subject)), "A", subject))
-        found = registry.search(key.fingerprint(128, context_of("A", "dogs"))[None])
+            registry.add(
+                RegistryEntry.of(key.fingerprint(128, owner="A", subject=subject), "A", subject)
+            )
+        found = registry.search(key.fingerprint(128, owner="A", subject="dogs")[None])
     assert found.entries[0][0].subject == "dogs" and found.matches[0, 0] == 128
 
 

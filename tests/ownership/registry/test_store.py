@@ -19,8 +19,8 @@ import pytest
 
 from artfp.core.errors import UserError
 from artfp.ownership.commitment import commit
-from artfp.ownership.key import MAX_BITS, MIN_BITS, context_of, to_hex, to_text
-from artfp.ownership.registry import Added, Damaged, Entry, Registry
+from artfp.ownership.key import MAX_BITS, MIN_BITS, owner_context, to_hex, to_text
+from artfp.ownership.registry import AddedCounts, DamagedRegistry, Registry, RegistryEntry
 
 DECODER = "ab" * 32
 HOSTILE = [
@@ -40,7 +40,7 @@ def word(bits=100, seed=0):
 
 
 def entry(number=0, bits=100, **more):
-    return Entry.of(word(bits, number), "Ada", f"model {number}", **more)
+    return RegistryEntry.of(word(bits, number), "Ada", f"model {number}", **more)
 
 
 @pytest.fixture
@@ -51,12 +51,14 @@ def path(tmp_path):
 def test_what_goes_in_comes_out(path):
     entries = []
     for bits in (MIN_BITS, 9, 15, 64, 65, 100, 255, MAX_BITS):
-        made = Entry.of(word(bits), "Ada", f"{bits}", DECODER if bits % 2 else None, notes="a\nb")
+        made = RegistryEntry.of(
+            word(bits), "Ada", f"{bits}", DECODER if bits % 2 else None, notes="a\nb"
+        )
         np.testing.assert_array_equal(made.fingerprint, word(bits))
         assert made.hex == to_hex(word(bits))
         entries.append(made)
     commitment, _ = commit(word(), "Ada", "committed", DECODER)
-    entries.append(Entry.of(word(), "Ada", "committed", DECODER, commitment))
+    entries.append(RegistryEntry.of(word(), "Ada", "committed", DECODER, commitment))
     with Registry(path, create=True) as registry:
         assert registry.created and len(registry) == 0 and list(registry) == []
         for each in entries:
@@ -133,18 +135,18 @@ def test_digest_grows_and_never_shrinks(path, tmp_path):
         assert len(set(digests)) == 4
         for digest in digests:
             assert registry.verify(digest).entries == 3
-        with pytest.raises(Damaged, match="never was"):
+        with pytest.raises(DamagedRegistry, match="never was"):
             registry.verify("0" * 64)
     with Registry(tmp_path / "old") as old:
         assert old.verify(digests[2]).entries == 2
-        with pytest.raises(Damaged, match="older copy"):
+        with pytest.raises(DamagedRegistry, match="older copy"):
             old.verify(digests[3])
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_texts_come_out_as_they_went_in(path, text):
     notes = text + "\n\t\x1b[31m" + "n" * 100_000
-    made = Entry.of(word(), text, text[::-1].strip(), notes=notes)
+    made = RegistryEntry.of(word(), text, text[::-1].strip(), notes=notes)
     with Registry(path, create=True) as registry:
         registry.add(made)
         assert list(registry) == [made] == list(registry.find(owner=text))
@@ -166,20 +168,20 @@ def test_hostile_texts_come_out_as_they_went_in(path, text):
 )
 def test_malformed_entries_are_not_made(change, found):
     with pytest.raises(UserError, match=found) as caught:
-        Entry.of(word(), **{"owner": "Ada", "subject": "cats", **change})
+        RegistryEntry.of(word(), **{"owner": "Ada", "subject": "cats", **change})
     assert len(str(caught.value)) < 300 and str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize("bits", [0, 1, 7, 257])
 def test_wrong_bit_counts_are_refused(bits):
     with pytest.raises((UserError, ValueError), match="found"):
-        Entry.of(np.zeros(bits, np.uint8), "Ada", "cats")
+        RegistryEntry.of(np.zeros(bits, np.uint8), "Ada", "cats")
 
 
 @pytest.mark.parametrize("bad", [np.full(100, 2), np.zeros((2, 50)), np.full(100, 0.5)])
 def test_what_is_no_fingerprint_makes_no_entry(bad):
     with pytest.raises(ValueError, match="fingerprint: found"):
-        Entry.of(bad, "Ada", "cats")
+        RegistryEntry.of(bad, "Ada", "cats")
 
 
 @pytest.mark.parametrize(
@@ -215,8 +217,8 @@ def test_a_commitment_to_something_else_is_refused():
         commit(word(), "Ada", "cats", "cd" * 32),
     ):
         with pytest.raises(UserError, match="commitment is to"):
-            Entry.of(word(), "Ada", "cats", DECODER, changed[0])
-    assert Entry.of(word(), "Ada", "cats", DECODER, commit(word(), "Ada", "cats")[0])
+            RegistryEntry.of(word(), "Ada", "cats", DECODER, changed[0])
+    assert RegistryEntry.of(word(), "Ada", "cats", DECODER, commit(word(), "Ada", "cats")[0])
 
 
 def test_the_same_is_registered_once(path):
@@ -230,16 +232,16 @@ def test_the_same_is_registered_once(path):
             registry.add(again)
         with pytest.raises(UserError, match="says something else"):
             registry.add(replace(entry(1), id=first.id))
-        assert registry.add_all([first, first]) == Added(0, 2, 0)
+        assert registry.add_all([first, first]) == AddedCounts(0, 2, 0)
         changed = replace(first, notes="two")
         with pytest.raises(UserError, match="says something else"):
             registry.add_all([entry(7), changed, entry(8)])
         assert list(registry) == [first]  # all or nothing
         new = entry(7)
-        assert registry.add_all([new, changed, new], known="keep") == Added(1, 1, 1)
+        assert registry.add_all([new, changed, new], known="keep") == AddedCounts(1, 1, 1)
         # Another decoder, owner or length is another entry.
         registry.add(entry())
-        registry.add(Entry.of(word(), "Bob", "model 0", DECODER))
+        registry.add(RegistryEntry.of(word(), "Bob", "model 0", DECODER))
         registry.add(entry(bits=64, decoder=DECODER))
         assert registry.verify().entries == 5
 
@@ -334,11 +336,11 @@ def test_a_file_that_may_not_be_read(open_folder, request):
 
 WRITER = """
 import sys
-from artfp.ownership.registry import Entry, Registry
+from artfp.ownership.registry import RegistryEntry, Registry
 name, path, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 for i in range(count):
     with Registry(path, create=True) as registry:
-        entry = Entry.of([0, 1] * 20, name, str(i))
+        entry = RegistryEntry.of([0, 1] * 20, name, str(i))
         registry.add(entry)
     print(entry.id, flush=True)
 """
@@ -375,7 +377,7 @@ def test_threads_that_add_at_once_lose_nothing(path):
         try:
             with Registry(path) as registry:
                 for i in range(100):
-                    registry.add(Entry.of(word(), name, f"{i}"))
+                    registry.add(RegistryEntry.of(word(), name, f"{i}"))
         except BaseException as error:
             failed.append(error)
 
@@ -409,7 +411,7 @@ def test_looking_at_a_file_keeps_the_locks_of_this_process(path):
 
 KILLED = """
 import os, random, select, signal, sys, time
-from artfp.ownership.registry import Entry, Registry
+from artfp.ownership.registry import RegistryEntry, Registry
 path, rounds = sys.argv[1], int(sys.argv[2])
 random.seed(1)
 for round in range(rounds):
@@ -419,7 +421,7 @@ for round in range(rounds):
         with Registry(path, create=True) as registry:
             for i in range(100_000):
                 notes = "n" * random.choice([0, 9999])
-                entry = Entry.of([0, 1] * 20, f"{round}", f"{i}", notes=notes)
+                entry = RegistryEntry.of([0, 1] * 20, f"{round}", f"{i}", notes=notes)
                 registry.add(entry)
                 os.write(write, entry.id.encode() + b"\\n")
     os.close(write)
@@ -501,9 +503,9 @@ def test_a_registry_that_another_process_makes_first_is_used(path, monkeypatch):
 
 
 def test_context_and_registry_agree_on_names(path):
-    made = Entry.of(word(), "Zoe\u0308", "cats")
+    made = RegistryEntry.of(word(), "Zoe\u0308", "cats")
     assert made.owner == "Zo\u00eb"
-    assert context_of(made.owner, "cats") == context_of("Zoe\u0308", "cats")
+    assert owner_context(made.owner, "cats") == owner_context("Zoe\u0308", "cats")
     with Registry(path, create=True) as registry:
         registry.add(made)
         assert list(registry.find("Zoe\u0308")) == [made]
