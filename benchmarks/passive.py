@@ -41,7 +41,8 @@ from artfp.data.sources import (
 )
 from artfp.data.subset import split_sources
 from artfp.data.tables import round_significant
-from artfp.passive.attributors.bundle import AttributorPart, score_vectors
+from artfp.passive.attributors.base import AttributorPart
+from artfp.passive.attributors.bundle import score_vectors
 from artfp.passive.attributors.correlation import (
     MATCHED_FILTER,
     PLAIN_CORRELATION,

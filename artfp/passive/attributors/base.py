@@ -1,8 +1,15 @@
-"""The protocols: what attributes images to sources, and what writes a message into an image."""
+"""Protocols of attributors, and of what writes messages into images.
+
+Other packages add attributors by the entry point `artfp.attributors`, which names an
+`AttributorPart` class; the entry's name is the `kind` in its card. Its files are then read as
+artfp's own. With the class method of a `FittablePart` it can also be fitted
+(`artfp.passive.attributors.bundle.fit_part`).
+"""
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,15 +18,25 @@ from torch import Tensor
 
 @runtime_checkable
 class Attributor(Protocol):
-    """Whatever can say how likely an image comes from each of some sources.
+    """Scores of images for each of several sources.
 
     A source is a model, a camera or the owner of a fingerprint. Watermark decoders, correlations of
-    residuals and classifiers all stand behind this; a robustness sweep takes any of them.
+    residuals and classifiers all have this protocol; a robustness sweep takes any of them.
+
+    Example:
+        >>> import torch
+        >>> class Brightness:
+        ...     name, sources = "brightness", ("dark", "bright")
+        ...     def scores(self, x):
+        ...         mean = x.mean((1, 2, 3))
+        ...         return torch.stack([-mean, mean], 1)
+        >>> isinstance(Brightness(), Attributor)
+        True
     """
 
     @property
     def name(self) -> str:
-        """What tables call it."""
+        """Name in tables."""
         ...
 
     @property
@@ -28,16 +45,21 @@ class Attributor(Protocol):
         ...
 
     def scores(self, x: Tensor) -> Tensor:
-        """Scores (N, sources) of images (N, 3, H, W) in [0, 1]; larger is more likely.
+        """Compute the scores of images.
 
-        Images may have any size, and come from 8-bit pixels. `x` stays as it is.
+        Args:
+            x: Images (N, 3, H, W) in [0, 1], of any size, as from 8-bit pixels; they stay as they
+                are.
+
+        Returns:
+            (N, sources); larger is more likely.
         """
         ...
 
 
 @runtime_checkable
 class ExactAttributor(Attributor, Protocol):
-    """An attributor that counts matching bits, whose p-values are therefore exact.
+    """Attributor that counts matching bits, whose p-values are therefore exact.
 
     `scores` are numbers of matching bits, 0 to `bits`.
     """
@@ -48,10 +70,52 @@ class ExactAttributor(Attributor, Protocol):
         ...
 
     def log_p(self, scores: Tensor) -> Tensor:
-        """Natural log of the p-values (N, sources) of scores (N, sources), in float64.
+        """Compute the natural logarithms of p-values.
 
-        The probability of such a score or a larger one for a source that has nothing to do with
-        the image; one comparison.
+        Args:
+            scores: Numbers of matching bits (N, sources).
+
+        Returns:
+            (N, sources), float64: of the probability of such a score or a larger one for a source
+            that has nothing to do with the image; one comparison.
+        """
+        ...
+
+
+class AttributorPart(Attributor, Protocol):
+    """Attributor that can be written to a file and read again; its class has `load`."""
+
+    def card(self) -> dict[str, Any]:
+        """Return all but the tensors, as JSON values, with its `kind`."""
+        ...
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return its tensors by name."""
+        ...
+
+    @classmethod
+    def load(
+        cls, sources: Sequence[str], card: Mapping[str, Any], tensors: Mapping[str, Tensor]
+    ) -> AttributorPart:
+        """Make a part of what `card` and `tensors` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: they gave something else.
+        """
+        ...
+
+
+class FittablePart(AttributorPart, Protocol):
+    """Part that can be fitted to images; its class has `fit`."""
+
+    @classmethod
+    def fit(cls, sources: Sequence[str], pixels: Tensor, labels: Tensor) -> AttributorPart:
+        """Fit a part to images.
+
+        Args:
+            sources: Names of K sources.
+            pixels: Images (N, 3, H, W), uint8.
+            labels: Their sources (N,), int64, 0 to K - 1.
         """
         ...
 
@@ -70,5 +134,5 @@ class Embedder(Protocol):
         ...
 
     def refuses(self, height: int, width: int) -> str | None:
-        """Why images of this size cannot be marked, in a few words; None if they can."""
+        """Return why images of this size cannot be marked, in a few words; None if they can."""
         ...

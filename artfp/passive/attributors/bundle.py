@@ -1,33 +1,31 @@
-"""A fitted attributor: parts that score, the model that fuses them, and the file that holds both.
+"""Fitted attributor: parts that score, the model that fuses them, and the file that holds both.
 
-The file is a `.safetensors` with a card, as all of artfp's weights (see
-`artfp.watermark.weights`). Its
-`kind` is KIND; `parts` has the card of each part, with a `kind` of its own by which PARTS finds the
-class that reads it. A new kind of part needs an entry there and nothing else.
+The file is a `.safetensors` with a card, as all of artfp's weights (`artfp.data.bundle`). Its
+`kind` is ATTRIBUTOR_KIND; `parts` has the card of each part, with a `kind` of its own that names
+its class (`known_parts`).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor
 
 import artfp
 from artfp.core.errors import UserError
-from artfp.data.bundle import (
-    CARD,
-    Card,
-    read_card,
-    read_state,
-)
+from artfp.core.plugins import with_plugins
+from artfp.data.bundle import CARD, Card, read_card, read_state
 from artfp.data.files import write_atomic
-from artfp.passive.attributors.base import Attributor
+from artfp.data.pixels import to_unit
+from artfp.passive.attributors.base import Attributor, AttributorPart, FittablePart
 from artfp.passive.attributors.classifier import NetworkAttributor
 from artfp.passive.attributors.correlation import ResidualCorrelation
 from artfp.passive.attributors.eigenface import EIGENFACE, Eigenface
@@ -42,31 +40,9 @@ ATTRIBUTOR_KIND = "attributor"
 """`kind` in the card of an attributor's file."""
 
 ATTRIBUTOR_FILE, ATTRIBUTOR_CARD_FILE = "attributor.safetensors", "attributor.json"
-"""What is in an attributor's folder: all of it, and its card for people."""
+"""Files in an attributor's folder: all of it, and its card for people."""
 
-_MODEL, _TYPICAL = "model", "typical"
-
-
-class AttributorPart(Attributor, Protocol):
-    """An attributor that can be written to a file and read again; `load` is a class method."""
-
-    def card(self) -> dict[str, Any]:
-        """What it is but for its tensors, as JSON values, with its `kind`."""
-        ...
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Its tensors by name."""
-        ...
-
-    @classmethod
-    def load(
-        cls, sources: Sequence[str], card: Mapping[str, Any], tensors: Mapping[str, Tensor]
-    ) -> AttributorPart:
-        """What `card` and `tensors` gave. Raises KeyError, TypeError, ValueError: anything else."""
-        ...
-
-
-PARTS: dict[str, type[AttributorPart]] = {
+_OWN_PARTS: dict[str, type[AttributorPart]] = {
     "correlation": ResidualCorrelation,
     "spectrum": SpectrumLDA,
     NEAREST: NearestNeighbour,
@@ -74,16 +50,54 @@ PARTS: dict[str, type[AttributorPart]] = {
     VISNET: VisNetAttributor,
     NetworkAttributor.name: NetworkAttributor,
 }
-"""Classes of parts by the `kind` in their cards."""
+_MODEL, _OOD_MODEL = "model", "typical"  # prefixes of tensors in the file
+_OWN_KEYS = ("kind", "version", "sources", "policy", "parts", "alpha", "confidence")
+_BATCH = 64
+
+
+@cache
+def known_parts() -> dict[str, type[AttributorPart]]:
+    """Return the classes of parts by `kind`: artfp's own, then those of other packages."""
+    return with_plugins("artfp.attributors", _OWN_PARTS, _part_class)
+
+
+def fittable_parts() -> dict[str, type[FittablePart]]:
+    """Return the classes of other packages that have `fit`, by `kind`."""
+    return {
+        kind: cast(type[FittablePart], part)
+        for kind, part in known_parts().items()
+        if kind not in _OWN_PARTS and hasattr(part, "fit")
+    }
 
 
 class FittedAttributor:
-    """An Attributor of parts whose scores one model fuses; scores are log-likelihood ratios.
+    """Attributor of parts whose scores one model fuses; scores are log-likelihood ratios.
 
-    Natural logarithms, of each source against the mean of the others, without the limit of what is
-    told, so that they rank images. Images of any size from the policy's window on are cut to it.
-    What p-values come from, so whether an image has any of the sources, is `typical`: a model of
-    the traits of a part that has some, or else the model that fuses.
+    Natural logarithms, of each source against the mean of the others, not limited, so that they
+    rank images. Images of any size from the policy's window on are cropped to it. The p-values, so
+    whether an image has any of the sources, come from `ood_model`, a model of the
+    out-of-distribution scores of a part that has some, or else from the model that fuses.
+
+    Args:
+        name: Name in tables.
+        parts: Attributors of the same sources.
+        model: Model of the parts' scores.
+        policy: Crop of the images.
+        rule: Decision rule of verdicts.
+        metadata: Further entries of the card.
+        ood_model: Model of out-of-distribution scores.
+
+    Example:
+        >>> import numpy as np, torch
+        >>> rng = np.random.default_rng(0)
+        >>> pixels = torch.from_numpy(rng.integers(0, 256, (8, 3, 16, 16), np.uint8))
+        >>> labels = torch.tensor([0, 1] * 4)
+        >>> part = NearestNeighbour(("a", "b"), pixels, labels)
+        >>> model = ScoreModel.fit(rng.normal(size=(8, 2)), labels)
+        >>> policy = WindowPolicy("aligned", (16, 16), (16, 16))
+        >>> attributor = FittedAttributor("nearest", [part], model, policy)
+        >>> attributor.scores(torch.rand(5, 3, 20, 20)).shape
+        torch.Size([5, 2])
     """
 
     def __init__(
@@ -96,7 +110,7 @@ class FittedAttributor:
         metadata: Card | None = None,
         ood_model: ScoreModel | None = None,
     ) -> None:
-        """Take parts that know the same sources; `metadata` is what else the card holds."""
+        """Check that parts and models have the same sources."""
         if not parts or len({part.sources for part in parts}) != 1:
             raise ValueError("the parts of an attributor must know the same sources")
         self.name, self.parts, self.model, self.policy = name, tuple(parts), model, policy
@@ -106,35 +120,37 @@ class FittedAttributor:
             raise ValueError(f"a model of {model.shape} for {len(self.sources)} sources")
         self.ood_model = ood_model
         if ood_model is not None and ood_model.shape != (len(self.sources), len(self.sources)):
-            raise ValueError(f"traits of {ood_model.shape} for {len(self.sources)} sources")
+            raise ValueError(
+                f"out-of-distribution scores of {ood_model.shape} for {len(self.sources)} sources"
+            )
 
     def score_vectors(self, x: Tensor) -> Values:
-        """All scores of all parts, then of traits (N, D), of images (N, 3, H, W) in [0, 1]."""
+        """Return all scores of all parts, then out-of-distribution scores, (N, D), of images."""
         return score_vectors(self.parts, self.policy.crop(x))
 
-    def log_likelihoods(self, score_vectors: Values) -> Values:
-        """Natural log-likelihoods (N, sources) of `vectors`, limited (see `ScoreModel`)."""
-        return self.model.limited(self.model.log_likelihoods(self._fused(score_vectors)))
+    def log_likelihoods(self, vectors: Values) -> Values:
+        """Return log-likelihoods (N, sources) of score vectors, limited (see `ScoreModel`)."""
+        return self.model.limited(self.model.log_likelihoods(self._fused(vectors)))
 
-    def log_ratios(self, score_vectors: Values) -> Values:
-        """Natural log-likelihood ratios (N, sources) of `vectors`, without limit: see `scores`."""
-        return likelihood_ratios(self.model.log_likelihoods(self._fused(score_vectors)))
+    def log_ratios(self, vectors: Values) -> Values:
+        """Return log-likelihood ratios (N, sources) of score vectors, not limited."""
+        return likelihood_ratios(self.model.log_likelihoods(self._fused(vectors)))
 
-    def p_values(self, score_vectors: Values) -> Values:
-        """(N, sources): the share of each source's images that fit it as badly as `vectors` do."""
+    def p_values(self, vectors: Values) -> Values:
+        """Return (N, sources): fractions of each source's images that fit it as badly."""
         if self.ood_model is None:
-            return self.model.p_values(self._fused(score_vectors))
-        return self.ood_model.p_values(score_vectors[:, self.model.shape[1] :])
+            return self.model.p_values(self._fused(vectors))
+        return self.ood_model.p_values(vectors[:, self.model.shape[1] :])
 
     def scores(self, x: Tensor) -> Tensor:
         """See Attributor."""
         return torch.from_numpy(self.log_ratios(self.score_vectors(x)))
 
-    def _fused(self, score_vectors: Values) -> Values:
-        return score_vectors[:, : self.model.shape[1]]
+    def _fused(self, vectors: Values) -> Values:
+        return vectors[:, : self.model.shape[1]]
 
     def card(self) -> Card:
-        """Everything but the tensors, as JSON values."""
+        """Return all but the tensors, as JSON values."""
         return {
             "kind": ATTRIBUTOR_KIND,
             "version": artfp.__version__,
@@ -149,9 +165,9 @@ class FittedAttributor:
 
 @torch.inference_mode()
 def score_vectors(parts: Sequence[Attributor], x: Tensor) -> Values:
-    """Scores of several attributors, side by side (N, D), of images (N, 3, H, W) in [0, 1].
+    """Return the scores of several attributors side by side (N, D), of images (N, 3, H, W).
 
-    A network's are its `columns`.
+    Those of a network are its `score_columns`.
     """
     found = [
         part.score_columns(x) if isinstance(part, NetworkAttributor) else part.scores(x)
@@ -160,11 +176,52 @@ def score_vectors(parts: Sequence[Attributor], x: Tensor) -> Values:
     return torch.cat([each.double().cpu() for each in found], 1).numpy()
 
 
+def fit_part(
+    part: type[FittablePart],
+    sources: Sequence[str],
+    pixels: Tensor,
+    labels: NDArray[np.int64],
+    folds: NDArray[np.int64],
+) -> tuple[AttributorPart, Values]:
+    """Fit a part to all images, and compute held out scores by cross-validation.
+
+    Args:
+        part: Class of the part.
+        sources: Names of K sources.
+        pixels: Images (N, 3, H, W), uint8.
+        labels: Their sources (N,), 0 to K - 1.
+        folds: Their folds (N,).
+
+    Returns:
+        The part of all images, and scores (N, K) of each image by the part of the other folds.
+    """
+    scores = np.empty((len(pixels), len(sources)))
+    own = torch.from_numpy(labels)
+    for fold in np.unique(folds):
+        inside = torch.from_numpy(folds == fold)
+        fitted = part.fit(sources, pixels[~inside], own[~inside])
+        batches = pixels[inside].split(_BATCH)
+        found = np.concatenate([score_vectors([fitted], to_unit(batch)) for batch in batches])
+        scores[inside.numpy()] = found
+    return part.fit(sources, pixels, own), scores
+
+
 def save_attributor(attributor: FittedAttributor, folder: Path) -> list[str]:
-    """Write FILE and CARD_FILE into a folder; their names. Raises UserError: it cannot be."""
+    """Write an attributor into a folder.
+
+    Args:
+        attributor: The attributor.
+        folder: The folder, which exists.
+
+    Returns:
+        The names of the files: ATTRIBUTOR_FILE and ATTRIBUTOR_CARD_FILE.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
     tensors = {
         f"{prefix}.{name}": torch.from_numpy(np.ascontiguousarray(array))
-        for prefix, model in ((_MODEL, attributor.model), (_TYPICAL, attributor.ood_model))
+        for prefix, model in ((_MODEL, attributor.model), (_OOD_MODEL, attributor.ood_model))
         if model is not None
         for name, array in model.tensors().items()
     }
@@ -177,12 +234,20 @@ def save_attributor(attributor: FittedAttributor, folder: Path) -> list[str]:
     return [ATTRIBUTOR_FILE, ATTRIBUTOR_CARD_FILE]
 
 
-def load_attributor(place: str | Path, name: str | None = None) -> FittedAttributor:
-    """Read an attributor from its folder or file; it is called `name`, or by its folder's.
+def load_attributor(path: str | Path, name: str | None = None) -> FittedAttributor:
+    """Read a fitted attributor.
 
-    Raises UserError: there is none, or it is damaged or of another kind.
+    Args:
+        path: Its folder or file.
+        name: Name in tables; by default its folder's.
+
+    Returns:
+        The attributor.
+
+    Raises:
+        UserError: there is none, or it is damaged or of another kind.
     """
-    path = Path(place)
+    path = Path(path)
     path = path / ATTRIBUTOR_FILE if path.is_dir() else path
     if not path.is_file():
         raise UserError(f"no attributor at {path}; make one with: artfp attribute fit FOLDER")
@@ -191,28 +256,7 @@ def load_attributor(place: str | Path, name: str | None = None) -> FittedAttribu
         raise UserError(f"{path} holds the {card.get('kind')}, not an {ATTRIBUTOR_KIND}")
     state = read_state(path)
     try:
-        sources = [str(source) for source in card["sources"]]
-        parts = []
-        for number, own in enumerate(card["parts"]):
-            if own["kind"] not in PARTS:
-                raise UserError(
-                    f"{path} has a part {own['kind']!r}, which this version ({artfp.__version__}) "
-                    f"does not know; it was written by {card.get('version')}"
-                )
-            parts.append(PARTS[own["kind"]].load(sources, own, _under(state, str(number))))
-        model, typical = (
-            {key: tensor.numpy() for key, tensor in _under(state, prefix).items()}
-            for prefix in (_MODEL, _TYPICAL)
-        )
-        return FittedAttributor(
-            name or path.resolve().parent.name,
-            parts,
-            ScoreModel.from_tensors(model),
-            WindowPolicy.load(card["policy"]),
-            DecisionRule(card["alpha"], card["confidence"]),
-            {key: value for key, value in card.items() if key not in _OWN},
-            ScoreModel.from_tensors(typical) if typical else None,
-        )
+        return _attributor(name or path.resolve().parent.name, path, card, state)
     except UserError:
         raise
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -220,10 +264,41 @@ def load_attributor(place: str | Path, name: str | None = None) -> FittedAttribu
         raise UserError(f"{path} is damaged ({reason}); fit the attributor again") from error
 
 
-_OWN = ("kind", "version", "sources", "policy", "parts", "alpha", "confidence")
+def _attributor(
+    name: str, path: Path, card: Mapping[str, Any], state: Mapping[str, Tensor]
+) -> FittedAttributor:
+    sources = [str(source) for source in card["sources"]]
+    parts = []
+    for number, own in enumerate(card["parts"]):
+        if own["kind"] not in known_parts():
+            raise UserError(
+                f"{path} has a part {own['kind']!r}, which this version ({artfp.__version__}) and "
+                f"the installed plugins do not know; it was written by {card.get('version')}"
+            )
+        part = known_parts()[own["kind"]]
+        parts.append(part.load(sources, own, _with_prefix(state, str(number))))
+    model, ood_model = (
+        {key: tensor.numpy() for key, tensor in _with_prefix(state, prefix).items()}
+        for prefix in (_MODEL, _OOD_MODEL)
+    )
+    return FittedAttributor(
+        name,
+        parts,
+        ScoreModel.from_tensors(model),
+        WindowPolicy.load(card["policy"]),
+        DecisionRule(card["alpha"], card["confidence"]),
+        {key: value for key, value in card.items() if key not in _OWN_KEYS},
+        ScoreModel.from_tensors(ood_model) if ood_model else None,
+    )
 
 
-def _under(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Tensors whose names begin with a prefix and a dot, by the rest."""
+def _with_prefix(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return tensors whose names begin with a prefix and a dot, by the rest."""
     start = f"{prefix}."
     return {key[len(start) :]: value for key, value in state.items() if key.startswith(start)}
+
+
+def _part_class(found: Any) -> type[AttributorPart] | None:
+    needed = ("scores", "card", "tensors", "load")
+    is_part = isinstance(found, type) and all(hasattr(found, name) for name in needed)
+    return found if is_part else None

@@ -158,7 +158,8 @@ class NetworkAttributor:
 def network_batches(network: torch.nn.Module, x: Tensor) -> tuple[Tensor, ...]:
     """Split images (N, 3, H, W) into float batches; move the network to their device."""
     network.to(x.device)
-    return x.float().split(max(1, _BATCH_PIXELS // max(1, x.shape[-1] * x.shape[-2])))
+    size = max(1, _BATCH_PIXELS // max(1, x.shape[-1] * x.shape[-2]))
+    return tuple(x.float().split(size))
 
 
 def load_weights(network: torch.nn.Module, weights: Mapping[str, Tensor]) -> None:

@@ -3,7 +3,7 @@
 Images become coordinates along the principal components of the pixels of all known images, and a
 source is the mean of its images' coordinates, as Turk and Pentland have it. Two distances from it:
 `euclidean` is theirs; `mahalanobis` counts each coordinate in standard deviations, so that the weak
-components, in which there is little of what an image shows, count as much as the strong ones.
+components, in which there is little scene content, count as much as the strong ones.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from scipy import linalg
 from sklearn.decomposition import PCA
 from torch import Tensor
 
+from artfp.passive.attributors.score_model import Values
+
 EIGENFACE = "eigenface"
 """`kind` in the card."""
 
 EUCLIDEAN, MAHALANOBIS = "euclidean", "mahalanobis"
 
 _FLOOR = 1e-6  # grey levels
-_MOST = 1 << 29  # grey levels of the images that components are found in
-_EXACT = 512  # pixels times colours up to which components are not found by random projections
-
-Values = NDArray[np.float64]
+_MAX_VALUES = 1 << 29  # grey levels of the images that the PCA sees
+_EXACT = 512  # pixels times colours up to which the PCA has no random projections
 
 
 class Eigenface:
-    """An Attributor by class distances among Eigenfaces; images have the size that it is for.
+    """Attributor by class distances among Eigenfaces; images have the size of its mean image.
 
-    Scores are minus the distances from the sources' means, less their mean over the sources: how
-    far an image is from all of them says nothing here, and is the most of a distance. Divided by
+    Scores are minus the distances from the sources' means, minus their mean over the sources:
+    the distance from all of them, most of each distance, carries no information here. Divided by
     the root of the number of components they are in grey levels (euclidean) or standard deviations
     (mahalanobis).
     """
@@ -50,7 +50,10 @@ class Eigenface:
     ) -> None:
         """Take the mean image (3, H, W) in grey levels, axes (C, 3 H W) and centres (sources, C).
 
-        Coordinates are inner products with the axes. Raises ValueError: shapes that do not fit.
+        Coordinates are inner products with the axes.
+
+        Raises:
+            ValueError: shapes that do not fit.
         """
         if axes.shape[1:] != (mean.numel(),) or centres.shape != (len(sources), len(axes)):
             raise ValueError(
@@ -63,31 +66,31 @@ class Eigenface:
         self.mean, self.axes, self.centres = mean.float(), axes.float(), centres.float()
 
     def coordinates(self, x: Tensor) -> Tensor:
-        """Coordinates (N, C) of images (N, 3, H, W) in [0, 1]. Raises ValueError: another size."""
+        """Return coordinates (N, C) of images (N, 3, H, W). Raises ValueError: another size."""
         if x.shape[1:] != self.mean.shape:
             raise ValueError(f"images {tuple(x.shape)}, the mean is {tuple(self.mean.shape)}")
-        apart = (x.float() * 255.0 - self.mean.to(x.device)).flatten(1)
-        return apart @ self.axes.to(x.device).T
+        centred = (x.float() * 255.0 - self.mean.to(x.device)).flatten(1)
+        return centred @ self.axes.to(x.device).T
 
     def scores(self, x: Tensor) -> Tensor:
         """See Attributor."""
-        apart = self.coordinates(x)[:, None] - self.centres.to(x.device)
-        distances = apart.square().mean(2).sqrt()
+        offsets = self.coordinates(x)[:, None] - self.centres.to(x.device)
+        distances = offsets.square().mean(2).sqrt()
         return distances.mean(1, keepdim=True) - distances
 
     def card(self) -> dict[str, Any]:
-        """All but the tensors, as JSON values."""
+        """Return all but the tensors, as JSON values."""
         return {"kind": EIGENFACE, "distance": self.distance, "components": len(self.axes)}
 
     def tensors(self) -> dict[str, Tensor]:
-        """Mean, axes and centres."""
+        """Return mean, axes and centres by name."""
         return {"mean": self.mean, "axes": self.axes, "centres": self.centres}
 
     @classmethod
     def load(
         cls, sources: Sequence[str], card: Mapping[str, Any], tensors: Mapping[str, Tensor]
     ) -> Eigenface:
-        """What `card` and `tensors` gave. Raises KeyError, TypeError, ValueError: anything else."""
+        """See AttributorPart."""
         mean, axes, centres = (tensors[name] for name in ("mean", "axes", "centres"))
         return cls(sources, mean, axes, centres, card["distance"])
 
@@ -95,22 +98,22 @@ class Eigenface:
 class Eigenfaces:
     """Principal components of labelled images, and the Eigenface attributors that they make.
 
-    The components come from all images, whatever their source. Held out scores leave out a fold's
-    images of the means, and of the covariance by which `mahalanobis` measures.
+    The components come from all images, whatever their source. For held out scores a fold's
+    images are left out of the means, and of the covariance of `mahalanobis`.
     """
 
     def __init__(self, pixels: Tensor, labels: NDArray[np.int64], components: int) -> None:
-        """Take 8-bit images (N, 3, H, W) of sources `labels` (N,) and find the components.
+        """Find the components of 8-bit images (N, 3, H, W) of sources `labels` (N,).
 
         By scikit-learn's PCA, with random projections (Halko et al. 2009) of seed 0 where images
-        have many pixels; on some of the images where all of them are too much for memory.
+        have many pixels; of some of the images where all of them are too much for memory.
         """
         rows = pixels.flatten(1).numpy()
-        few = rows[:: -(-rows.size // _MOST)]
-        if not 0 < components < min(few.shape):
-            raise ValueError(f"{components} components of {len(few)} images of {rows.shape[1]}")
+        sample = rows[:: -(-rows.size // _MAX_VALUES)]
+        if not 0 < components < min(sample.shape):
+            raise ValueError(f"{components} components of {len(sample)} images of {rows.shape[1]}")
         solver = "full" if rows.shape[1] <= _EXACT else "randomized"
-        pca = PCA(components, svd_solver=solver, random_state=0).fit(few.astype(np.float32))
+        pca = PCA(components, svd_solver=solver, random_state=0).fit(sample.astype(np.float32))
         self._shape, self._labels = tuple(pixels.shape[1:]), labels
         self._mean: Values = np.asarray(pca.mean_, np.float64)
         self._axes: Values = np.asarray(pca.components_, np.float64)
@@ -122,7 +125,7 @@ class Eigenfaces:
         """(N, components) of all images."""
 
     def fit(self, sources: Sequence[str], distance: str, components: int) -> Eigenface:
-        """The attributor of all images by the first `components`."""
+        """Return the attributor of all images by the first `components`."""
         z = self.coordinates[:, :components]
         scale = z.std(0) + _FLOOR if distance == MAHALANOBIS else np.ones(components)
         return Eigenface(
@@ -136,20 +139,21 @@ class Eigenfaces:
     def held_out(
         self, sources: int, distance: str, components: int, folds: NDArray[np.int64]
     ) -> Values:
-        """Scores (N, sources) of all images by attributors without their fold."""
+        """Return scores (N, sources) of all images by attributors without their fold."""
         z = self.coordinates[:, :components]
         scores = np.empty((len(z), sources))
         for fold in np.unique(folds):
             own = folds == fold
             centres = _means(z[~own], self._labels[~own], sources)
-            apart = z[own][:, None] - centres
+            offsets = z[own][:, None] - centres
             if distance == MAHALANOBIS:
                 covariance = np.cov(z[~own].T, bias=True).reshape(components, components)
                 covariance.flat[:: components + 1] += _FLOOR**2
+                # Whitened by the Cholesky factor, Euclidean distances are Mahalanobis distances.
                 root = linalg.cholesky(covariance, lower=True)
-                flat = apart.reshape(-1, components).T
-                apart = linalg.solve_triangular(root, flat, lower=True).T.reshape(apart.shape)
-            distances = np.sqrt(np.square(apart).mean(2))
+                flat = offsets.reshape(-1, components).T
+                offsets = linalg.solve_triangular(root, flat, lower=True).T.reshape(offsets.shape)
+            distances = np.sqrt(np.square(offsets).mean(2))
             scores[own] = distances.mean(1, keepdims=True) - distances
         return scores
 

@@ -8,12 +8,8 @@ from pathlib import Path
 from torch import Tensor
 
 from artfp.core.errors import UserError
-from artfp.data.bundle import (
-    read_card,
-)
-from artfp.passive.attributors.bundle import ATTRIBUTOR_FILE as ATTRIBUTOR
-from artfp.passive.attributors.bundle import ATTRIBUTOR_KIND as ATTRIBUTOR_KIND
-from artfp.passive.attributors.bundle import load_attributor
+from artfp.data.bundle import read_card
+from artfp.passive.attributors.bundle import ATTRIBUTOR_FILE, ATTRIBUTOR_KIND, load_attributor
 from artfp.passive.attributors.correlation import ResidualCorrelation
 from artfp.passive.residuals.extractor import Extractor, load_extractor
 from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint
@@ -21,14 +17,19 @@ from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint
 
 @dataclass(frozen=True)
 class MeanResidual:
-    """The fingerprint of one source: its mean residual, and what makes residuals like it."""
+    """Residual fingerprint of one source, with the extractor of its residuals.
+
+    Args:
+        source: Name of the source.
+        extractor: Extractor of noise residuals.
+        mean: Mean residual (C, H, W), float32.
+        exact: True if images must have its size, since it does not begin at their upper left.
+    """
 
     source: str
     extractor: Extractor
     mean: Tensor
-    """(C, H, W), float32."""
     exact: bool = False
-    """Whether images must have its size, since it does not begin at their upper left."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -37,13 +38,20 @@ class MeanResidual:
 
 
 def read_mean_residual(path: str | Path, source: str | None = None) -> MeanResidual:
-    """The fingerprint in a file of `ResidualFingerprint.save`, or a source's in an attributor.
+    """Read the residual fingerprint of a source.
 
-    An attributor is a folder or file of `artfp attribute fit`; `source` names one of its sources.
+    Args:
+        path: File of `ResidualFingerprint.save`, or an attributor: a folder or file of `artfp
+            attribute fit`.
+        source: Name of one of the attributor's sources.
 
-    Raises UserError: no such file, another kind of file, or a source that is not in it.
+    Returns:
+        The mean residual and its extractor.
+
+    Raises:
+        UserError: no such file, another kind of file, or a source that is not in it.
     """
-    place = Path(path) / ATTRIBUTOR if Path(path).is_dir() else Path(path)
+    place = Path(path) / ATTRIBUTOR_FILE if Path(path).is_dir() else Path(path)
     if place.is_file() and read_card(place).get("kind") == ATTRIBUTOR_KIND:
         return _in_attributor(place, source)
     found = ResidualFingerprint.load(place)
@@ -58,7 +66,10 @@ def _in_attributor(place: Path, source: str | None) -> MeanResidual:
     attributor = load_attributor(place)
     parts = [part for part in attributor.parts if isinstance(part, ResidualCorrelation)]
     if not parts:
-        raise UserError(f"{place}: an attributor without fingerprints; estimate one with a study")
+        raise UserError(
+            f"{place}: an attributor without residual fingerprints; estimate one with artfp "
+            "attribute fingerprint"
+        )
     if source not in attributor.sources:
         found = "no source was named" if source is None else f"no source {source!r}"
         raise UserError(f"{place}: {found}; --source: one of {', '.join(attributor.sources)}")

@@ -1,7 +1,7 @@
 """Attribution by the most similar known image: a baseline (Yu et al. 2019, arXiv 1811.08180).
 
-It has to find the source in what images show. Generators that learned from the same images show
-the same, so that whatever else tells sources apart should do better than this.
+It only has the scene content of images. Generators that learned from the same images show the same,
+so any method that uses traces should do better.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ _GRAY = 128.0
 """Subtracted from all grey levels before products are taken, which are then smaller."""
 
 _BLOCK = 1 << 26
-"""Grey levels of known images that are floats at once, at most."""
+"""Grey levels of known images that are converted to floats at once, at most."""
 
-_TOGETHER = 256
+_BATCH = 256
 
 
 class NearestNeighbour:
-    """An Attributor by known images; images have the size of these.
+    """Attributor by known images; images have the size of these.
 
     The score of a source is minus the distance to the nearest of its images, in grey levels: the
-    root of the mean squared difference of pixels. The largest score is the verdict of one nearest
-    neighbour under the Euclidean distance.
+    root of the mean squared difference of pixels. The source with the largest score is that of the
+    nearest neighbour under the Euclidean distance.
     """
 
     def __init__(
@@ -37,7 +37,8 @@ class NearestNeighbour:
     ) -> None:
         """Take 8-bit images (M, 3, H, W) of sources `labels` (M,), at least one of each.
 
-        Raises ValueError: something else.
+        Raises:
+            ValueError: something else.
         """
         if pixels.dtype != torch.uint8 or pixels.ndim != 4 or labels.shape != pixels.shape[:1]:
             raise ValueError(f"{tuple(pixels.shape)} {pixels.dtype}, {tuple(labels.shape)} labels")
@@ -57,10 +58,12 @@ class NearestNeighbour:
         return -torch.stack([_nearest(rows, block) for block in blocks], 1)
 
     def held_out(self, folds: Tensor) -> Tensor:
-        """Scores (M, sources) of its own images by those of other `folds` (M,).
+        """Return scores (M, sources) of its own images by those of other `folds` (M,).
 
-        In the order of `pixels`: sources one after the other. Raises ValueError: all images of a
-        source are in one fold.
+        In the order of `pixels`: sources one after the other.
+
+        Raises:
+            ValueError: all images of a source are in one fold.
         """
         columns = []
         whole = self.pixels.flatten(1)
@@ -72,34 +75,34 @@ class NearestNeighbour:
                 raise ValueError("all images of a source are in one fold")
             found = [
                 _nearest(rows.float(), block, (of.to(rows.device), own))
-                for rows, of in zip(whole.split(_TOGETHER), folds.split(_TOGETHER), strict=True)
+                for rows, of in zip(whole.split(_BATCH), folds.split(_BATCH), strict=True)
             ]
             columns.append(torch.cat(found))
         return -torch.stack(columns, 1)
 
     def card(self) -> dict[str, Any]:
-        """All but the tensors, as JSON values."""
+        """Return all but the tensors, as JSON values."""
         return {"kind": NEAREST, "images": self.counts.tolist()}
 
     def tensors(self) -> dict[str, Tensor]:
-        """The images, source after source, and how many each has."""
+        """Return the images, source after source, and the number of each source's."""
         return {"pixels": self.pixels, "counts": self.counts}
 
     @classmethod
     def load(
         cls, sources: Sequence[str], card: Mapping[str, Any], tensors: Mapping[str, Tensor]
     ) -> NearestNeighbour:
-        """What `card` and `tensors` gave. Raises KeyError, TypeError, ValueError: anything else."""
+        """See AttributorPart."""
         counts = tensors["counts"]
         labels = torch.repeat_interleave(torch.arange(len(counts)), counts)
         return cls(sources, tensors["pixels"], labels)
 
 
 def _nearest(rows: Tensor, known: Tensor, folds: tuple[Tensor, Tensor] | None = None) -> Tensor:
-    """Distances (N,) of rows (N, D), in grey levels, to the nearest of known ones (M, D), 8-bit.
+    """Return distances (N,), in grey levels, of rows (N, D) to the nearest known row (M, D), 8-bit.
 
-    `folds` of both: only those of other folds are looked at. Which is nearest is found by products
-    of matrices; its distance is then that of the difference, in which nothing large cancels out.
+    With `folds` of both, only rows of other folds count. The nearest is found by products of
+    matrices; its distance is then that of the difference, in which nothing large cancels out.
     """
     x = rows - _GRAY
     best = torch.full((len(x),), torch.inf, device=x.device)
@@ -107,11 +110,12 @@ def _nearest(rows: Tensor, known: Tensor, folds: tuple[Tensor, Tensor] | None = 
     step = max(1, _BLOCK // known.shape[1])
     for start in range(0, len(known), step):
         block = known[start : start + step].to(x.device).float() - _GRAY
-        apart = block.square().sum(1) - 2.0 * (x @ block.T)
+        # |block - x|^2 without |x|^2, which all share.
+        squared = block.square().sum(1) - 2.0 * (x @ block.T)
         if folds is not None:
             same = folds[0][:, None] == folds[1][start : start + step].to(x.device)
-            apart.masked_fill_(same, torch.inf)
-        least, place = apart.min(1)
+            squared.masked_fill_(same, torch.inf)
+        least, place = squared.min(1)
         better = least < best
         best = torch.where(better, least, best)
         which = torch.where(better, place + start, which)

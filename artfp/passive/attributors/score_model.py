@@ -1,23 +1,23 @@
-"""From scores of several kinds to likelihoods of sources, and to "none of these".
+"""Model of scores: likelihoods of sources from scores of several kinds, and "none of these".
 
 All scores of an image (of a correlation, of a discriminant, K sources each) are one vector z. Held
 out images of each source say how z is distributed: normal around the source's mean, with one
-covariance within sources, which knows how far scores of different kinds go together. This is the
-fusion. Log-likelihoods are tempered: one factor on all, at most 1, makes the posterior
-probabilities of the held out images as honest as they get. Even so no ratio is told that the held
-out images cannot show: of M images of other sources none may ever have had one of more than about
-M to 1, so log-likelihoods end at log(M + 1) under an image's best.
+covariance within sources, which holds how far scores of different kinds vary together. This is the
+fusion. Log-likelihoods are calibrated by a temperature (Guo et al. 2017): one factor on all, the
+inverse temperature, at most 1, minimises the log loss of the held out images. Even so no ratio is
+given that the held out images cannot support: of M images of other sources none may ever have had
+one of more than about M to 1, so log-likelihoods end at log(M + 1) below an image's best.
 
-Images may come in several states, such as they are and recompressed, whose scores are distributed
-otherwise. Each state then has means, covariance, temper and p-values of its own. An image's state
-is not known: its likelihood is the mean over the states, all as likely, and its p-value the largest
-of theirs, so that the share of a source's images that get alpha or less is at most alpha in every
+Images may come in several states, such as original and recompressed, whose scores are distributed
+otherwise. Each state then has means, covariance, temperature and p-values of its own. An image's
+state is not known: its likelihood is the mean over the states, all as likely, and its p-value the
+largest of theirs, so that at most a fraction alpha of a source's images gets alpha or less in every
 state.
 
 Whether z fits a source at all does not rest on normality. The squared distance of z from the
 source's mean is compared with those of the source's own held out images, each measured as if it had
-not been used. The share that is as far is a p-value (conformal, Vovk et al. 2005): of further
-images of that source a share of alpha at most gets alpha or less. Fewer sources than scores leave
+not been used. The fraction that is as far is a p-value (conformal, Vovk et al. 2005): of further
+images of that source at most a fraction alpha gets alpha or less. Fewer sources than scores leave
 directions in which none of them lies, and images of unknown sources do.
 """
 
@@ -34,33 +34,50 @@ from sklearn.covariance import ledoit_wolf
 Values = NDArray[np.float64]
 
 MIN_HELD_OUT = 3
-"""Held out images of a source, at least. A p-value is not under 1 / (images + 1)."""
+"""Held out images of a source, at least. A p-value is at least 1 / (images + 1)."""
 
-_COLDEST, _HOTTEST = 1e-3, 1.0
+_MIN_INVERSE, _MAX_INVERSE = 1e-3, 1.0  # of the temperature
 _TINY = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
 class ScoreModel:
-    """Distributions of score vectors, one for each of K sources in each of S states."""
+    """Distributions of score vectors, one for each of K sources in each of S states.
+
+    Args:
+        means: Mean scores (S, K, D).
+        precision: Inverse covariances within sources (S, D, D).
+        inverse_temperature: Factors on log-likelihoods (S,).
+        distances: Squared distances of each source's held out images, sorted, in each state.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> labels = np.repeat([0, 1], 50)
+        >>> scores = rng.normal(size=(100, 2)) + 4 * np.eye(2)[labels]
+        >>> model = ScoreModel.fit(scores, labels)
+        >>> model.shape, model.log_likelihoods(scores[:1]).argmax(1).tolist()
+        ((2, 2), [0])
+    """
 
     means: Values
-    """Mean scores (S, K, D)."""
     precision: Values
-    """Inverse covariances within sources (S, D, D)."""
     inverse_temperature: Values
-    """Factors on log-likelihoods (S,)."""
     distances: tuple[tuple[Values, ...], ...]
-    """Squared distances of each source's held out images, sorted, in each state."""
 
     @classmethod
     def fit(
         cls, scores: ArrayLike, labels: ArrayLike, states: ArrayLike | None = None
     ) -> ScoreModel:
-        """From held out scores (N, D) of images of sources `labels` (N,), 0 to K - 1.
+        """Fit to held out scores.
 
-        `states` (N,), 0 to S - 1, default all 0. Raises ValueError: scores that are not finite, or
-        a source with fewer than MIN_HELD_OUT images in a state.
+        Args:
+            scores: (N, D).
+            labels: Sources (N,) of the images, 0 to K - 1.
+            states: States (N,) of the images, 0 to S - 1; by default all 0.
+
+        Raises:
+            ValueError: scores that are not finite, or a source with fewer than MIN_HELD_OUT images
+                in a state.
         """
         z, own = np.asarray(scores, np.float64), np.asarray(labels)
         if z.ndim != 2 or len(z) != len(own) or not np.isfinite(z).all():
@@ -71,17 +88,17 @@ class ScoreModel:
             _fit(z[state == s], own[state == s], count)
             for s in range(int(state.max(initial=0)) + 1)
         ]
-        means, precisions, tempers, distances = zip(*fitted, strict=True)
-        return cls(np.stack(means), np.stack(precisions), np.array(tempers), distances)
+        means, precisions, temperatures, distances = zip(*fitted, strict=True)
+        return cls(np.stack(means), np.stack(precisions), np.array(temperatures), distances)
 
     @classmethod
     def from_tensors(cls, arrays: Mapping[str, NDArray[np.float64]]) -> ScoreModel:
-        """What `tensors` gave. Raises KeyError or ValueError: something else."""
+        """Make a model of what `tensors` gave. Raises KeyError or ValueError: something else."""
         counts = np.atleast_2d(np.asarray(arrays["counts"]).astype(int))
         means = np.asarray(arrays["means"], np.float64).reshape(*counts.shape, -1)
         precision = np.asarray(arrays["precision"], np.float64)
         precision = precision.reshape(len(counts), means.shape[2], means.shape[2])
-        temper = np.asarray(arrays["temper"], np.float64).reshape(len(counts))
+        inverse_temperature = np.asarray(arrays["temper"], np.float64).reshape(len(counts))
         distances = np.asarray(arrays["distances"], np.float64)
         ends = np.cumsum(counts)
         if ends[-1] != len(distances):
@@ -89,10 +106,10 @@ class ScoreModel:
         parts = np.split(distances, ends[:-1])
         width = counts.shape[1]
         nested = tuple(tuple(parts[i : i + width]) for i in range(0, len(parts), width))
-        return cls(means, precision, temper, nested)
+        return cls(means, precision, inverse_temperature, nested)
 
     def tensors(self) -> dict[str, NDArray[np.float64]]:
-        """All that there is to it, as float64 arrays by name."""
+        """Return the whole model as float64 arrays by name."""
         return {
             "means": self.means,
             "precision": self.precision,
@@ -108,52 +125,52 @@ class ScoreModel:
 
     @property
     def images(self) -> int:
-        """Held out images of the source and state that has the fewest."""
+        """Number of held out images of the source and state that has the fewest."""
         return min(len(known) for each in self.distances for known in each)
 
     @property
     def limit(self) -> float:
-        """The largest log-likelihood ratio that the held out images can show."""
+        """Largest log-likelihood ratio that the held out images can support."""
         return float(np.log(self.images * (self.shape[0] - 1) + 1))
 
     def log_likelihoods(self, scores: ArrayLike) -> Values:
-        """Natural log-likelihoods (N, K) of scores (N, D), tempered, up to a constant; no limit."""
+        """Return calibrated log-likelihoods (N, K) of scores (N, D), up to a constant; no limit."""
         z = np.asarray(scores, np.float64)
-        tempered = self.inverse_temperature[:, None, None] * self.precision
-        volumes = 0.5 * np.linalg.slogdet(tempered)[1]
-        logs = [
+        scaled = self.inverse_temperature[:, None, None] * self.precision
+        volumes = 0.5 * np.linalg.slogdet(scaled)[1]
+        log_densities = [
             volume - 0.5 * _distances(z, means, precision)
             for volume, means, precision in zip(
-                volumes - volumes.max(), self.means, tempered, strict=True
+                volumes - volumes.max(), self.means, scaled, strict=True
             )
         ]
-        return np.asarray(special.logsumexp(logs, axis=0))
+        return np.asarray(special.logsumexp(log_densities, axis=0))
 
     def limited(self, log_likelihoods: ArrayLike) -> Values:
-        """Log-likelihoods (N, K) relative to each image's best, and at least -`limit`."""
+        """Return log-likelihoods (N, K) relative to each image's best, at least -`limit`."""
         values = np.asarray(log_likelihoods, np.float64)
         return np.asarray(np.maximum(values - values.max(1, keepdims=True), -self.limit))
 
     def p_values(self, scores: ArrayLike) -> Values:
-        """(N, K): shares of each source's held out images that lie as far as scores (N, D) do.
+        """Return (N, K): fractions of each source's held out images as far as scores (N, D).
 
-        In the state in which that share is the largest.
+        In the state in which that fraction is the largest.
         """
         z = np.asarray(scores, np.float64)
-        found = np.zeros((len(z), self.shape[0]))
+        p_values = np.zeros((len(z), self.shape[0]))
         for means, precision, distances in zip(
             self.means, self.precision, self.distances, strict=True
         ):
             squared = _distances(z, means, precision)
             for k, known in enumerate(distances):
                 as_far = len(known) - np.searchsorted(known, squared[:, k], side="left")
-                shares = (1.0 + as_far) / (1.0 + len(known))
-                found[:, k] = np.maximum(found[:, k], shares)
-        return found
+                p = (1.0 + as_far) / (1.0 + len(known))
+                p_values[:, k] = np.maximum(p_values[:, k], p)
+        return p_values
 
 
 def likelihood_ratios(log_likelihoods: ArrayLike) -> Values:
-    """Natural log-likelihood ratios (N, K): of a source against the mean of the K - 1 others."""
+    """Return natural log-likelihood ratios (N, K) of each source against the mean of the others."""
     values = np.asarray(log_likelihoods, np.float64)
     count = values.shape[1]
     columns = []
@@ -164,22 +181,22 @@ def likelihood_ratios(log_likelihoods: ArrayLike) -> Values:
 
 
 def posteriors(log_likelihoods: ArrayLike) -> Values:
-    """Probabilities (N, K) of the sources, were one of them the true one, and all as likely."""
+    """Return probabilities (N, K) of the sources, if one is the true one and all are as likely."""
     return np.asarray(special.softmax(np.asarray(log_likelihoods, np.float64), axis=1))
 
 
 def log_loss(log_likelihoods: ArrayLike, labels: ArrayLike) -> float:
-    """Mean over sources of the mean -log posterior of the true one; log K for knowing nothing."""
+    """Return the mean over sources of the mean -log posterior of the true one; log K by chance."""
     own = np.asarray(labels)
-    logs = special.log_softmax(np.asarray(log_likelihoods, np.float64), axis=1)
-    losses = -logs[np.arange(len(own)), own]
+    log_posteriors = special.log_softmax(np.asarray(log_likelihoods, np.float64), axis=1)
+    losses = -log_posteriors[np.arange(len(own)), own]
     return float(np.mean([losses[own == k].mean() for k in np.unique(own)]))
 
 
 def _fit(
     z: Values, own: NDArray[np.int64], count: int
 ) -> tuple[Values, Values, float, tuple[Values, ...]]:
-    """Means, precision, temper and sorted distances of scores in one state; see ScoreModel."""
+    """Fit means, precision, inverse temperature and sorted distances to scores in one state."""
     counts = np.bincount(own, minlength=count)
     if count < 2 or counts.min() < MIN_HELD_OUT:
         raise ValueError(f"held out images of sources: {counts}; each takes {MIN_HELD_OUT}")
@@ -190,11 +207,11 @@ def _fit(
     alone = _left_out(squared[rows, own], counts[own], len(z) - count)
     squared[rows, own] = alone
     sorted_ = tuple(np.sort(alone[own == k]) for k in range(count))
-    return means, precision, _temper(squared, own), sorted_
+    return means, precision, _inverse_temperature(squared, own), sorted_
 
 
 def _precision(within: Values, freedom: int) -> Values:
-    """Inverse of the covariance, shrunk by Ledoit and Wolf, of rows with mean 0, (D, D)."""
+    """Return the inverse (D, D) of the shrunk covariance (Ledoit and Wolf) of rows of mean 0."""
     scale = np.sqrt(np.square(within).sum(0) / freedom)
     scale = np.where(scale > _TINY * scale.max(), scale, 1.0)
     covariance, _ = ledoit_wolf(within / scale, assume_centered=True)
@@ -203,27 +220,27 @@ def _precision(within: Values, freedom: int) -> Values:
 
 
 def _distances(z: Values, means: Values, precision: Values) -> Values:
-    """Squared distances (N, K) of z (N, D) from means (K, D)."""
-    apart = z[:, None] - means
-    return np.asarray(np.einsum("nkd,de,nke->nk", apart, precision, apart, optimize=True))
+    """Return squared Mahalanobis distances (N, K) of z (N, D) from means (K, D)."""
+    offsets = z[:, None] - means
+    return np.asarray(np.einsum("nkd,de,nke->nk", offsets, precision, offsets, optimize=True))
 
 
 def _left_out(squared: Values, counts: NDArray[np.int64], freedom: int) -> Values:
-    """Squared distances from the own mean, had each image not been used for mean and covariance.
+    """Return squared distances from the own mean as if each image had been left out of the fit.
 
-    By the formula of Sherman and Morrison; the shrinkage is taken to stay.
+    By the formula of Sherman and Morrison; the shrinkage is taken as constant.
     """
     ratio = counts / (counts - 1.0)
-    share = squared / freedom
-    kept = np.maximum(1.0 - ratio * share, _TINY)
-    return np.asarray(np.square(ratio) * (freedom - 1) * share / kept)
+    leverage = squared / freedom
+    rest = np.maximum(1.0 - ratio * leverage, _TINY)
+    return np.asarray(np.square(ratio) * (freedom - 1) * leverage / rest)
 
 
-def _temper(squared: Values, own: NDArray[np.int64]) -> float:
-    """The factor on -squared / 2 with the least log loss, in which sources count alike."""
+def _inverse_temperature(squared: Values, own: NDArray[np.int64]) -> float:
+    """Return the factor on -squared / 2 with the least log loss, in which sources count alike."""
 
     def loss(log: float) -> float:
         return log_loss(-0.5 * np.exp(log) * squared, own)
 
-    bounds = (np.log(_COLDEST), np.log(_HOTTEST))
+    bounds = (np.log(_MIN_INVERSE), np.log(_MAX_INVERSE))
     return float(np.exp(optimize.minimize_scalar(loss, bounds=bounds, method="bounded").x))

@@ -1,6 +1,6 @@
 """Verdicts on the source of an image, and of several images that have one source.
 
-An image is of `none of these` if it fits its likeliest source worse than all but a share of alpha
+An image is of `none of these` if it fits its likeliest source worse than all but a fraction alpha
 of that source's own images; else of its likeliest `source`, if that has a posterior probability of
 `confidence` with equal priors over the known sources; else it is `undecided`.
 
@@ -27,9 +27,18 @@ SOURCE, NONE, UNDECIDED = "source", "none of these", "undecided"
 
 @dataclass(frozen=True)
 class DecisionRule:
-    """`alpha`, share of the known sources' images called none of these; `confidence` of a source.
+    """Decision rule of verdicts.
 
-    Raises UserError: out of range.
+    Args:
+        alpha: Fraction of the known sources' images that are called none of these, in (0, 1).
+        confidence: Least posterior probability of a source that is named, in (0, 1).
+
+    Raises:
+        UserError: out of range.
+
+    Example:
+        >>> DecisionRule(alpha=0.01)
+        DecisionRule(alpha=0.01, confidence=0.95)
     """
 
     alpha: float = 0.05
@@ -43,11 +52,14 @@ class DecisionRule:
 
 @dataclass(frozen=True)
 class SourcePrediction:
-    """What is said of an image or a group.
+    """Prediction of the source of an image or a group.
 
-    `source`, the likeliest one; `log_ratio`, its natural log-likelihood ratio against the mean of
-    the others; `posterior`, its probability, were one of the known sources the true one; `p_value`,
-    the share of its images that fit it as badly; `verdict`.
+    Args:
+        source: The likeliest source.
+        log_ratio: Its natural log-likelihood ratio against the mean of the others.
+        posterior: Its probability if one of the known sources is the true one.
+        p_value: Fraction of its images that fit it as badly.
+        verdict: SOURCE, NONE or UNDECIDED.
     """
 
     source: str
@@ -59,25 +71,40 @@ class SourcePrediction:
 
 @dataclass(frozen=True)
 class GroupPrediction(SourcePrediction):
-    """Of several images together; `votes` has how many alone got which verdict or source."""
+    """Prediction of several images together; `votes` counts their own verdicts or sources."""
 
     images: int
     votes: dict[str, int]
 
 
 def predict_images(
-    log_likelihoods: ArrayLike, p_values: ArrayLike, sources: Sequence[str], rules: DecisionRule
+    log_likelihoods: ArrayLike, p_values: ArrayLike, sources: Sequence[str], rule: DecisionRule
 ) -> list[SourcePrediction]:
-    """Judgements of N images from limited log-likelihoods and p-values, (N, sources) each."""
-    values, fits = np.asarray(log_likelihoods), np.asarray(p_values)
+    """Predict the source of each image.
+
+    Args:
+        log_likelihoods: Limited natural log-likelihoods (N, sources).
+        p_values: (N, sources), as `ScoreModel.p_values` has them.
+        sources: Names of the sources.
+        rule: Decision rule.
+
+    Returns:
+        N predictions.
+
+    Example:
+        >>> (found,) = predict_images([[0.0, -5.0]], [[0.6, 0.01]], ("a", "b"), DecisionRule())
+        >>> found.source, found.verdict, round(found.posterior, 3)
+        ('a', 'source', 0.993)
+    """
+    values, p_values = np.asarray(log_likelihoods), np.asarray(p_values)
     if not len(values):
         return []
-    ratios, shares = likelihood_ratios(values), posteriors(values)
+    ratios, probabilities = likelihood_ratios(values), posteriors(values)
     found = []
     for row, k in enumerate(values.argmax(1)):
-        posterior, fit = float(shares[row, k]), float(fits[row, k])
-        verdict = _verdict(posterior, fit, rules)
-        found.append(SourcePrediction(sources[k], float(ratios[row, k]), posterior, fit, verdict))
+        posterior, p = float(probabilities[row, k]), float(p_values[row, k])
+        verdict = _verdict(posterior, p, rule)
+        found.append(SourcePrediction(sources[k], float(ratios[row, k]), posterior, p, verdict))
     return found
 
 
@@ -85,42 +112,49 @@ def predict_group(
     log_likelihoods: ArrayLike,
     p_values: ArrayLike,
     sources: Sequence[str],
-    rules: DecisionRule,
+    rule: DecisionRule,
     calibrated: int,
 ) -> GroupPrediction:
-    """The judgement of one or more images of one source; arguments as of `judge`.
+    """Predict the common source of one or more images.
 
-    `calibrated`: how many held out images of each source the p-values come from. The group's is
-    that of the mean of the images' own, which is normal around 1/2 with variance
-    (1 / images + 1 / calibrated) / 12 for images of the source: the second part is what all share,
-    the draw of the held out images. It ends at 1 / (calibrated + 1), as that of one image does.
+    The p-value of the group is that of the mean of the images' own, which is normal around 1/2 with
+    variance (1 / images + 1 / calibrated) / 12 for images of the source: the second part, the draw
+    of the held out images, is common to all. It is at least 1 / (calibrated + 1), as that of one
+    image.
+
+    Args:
+        log_likelihoods: Limited natural log-likelihoods (N, sources).
+        p_values: (N, sources), as `ScoreModel.p_values` has them.
+        sources: Names of the sources.
+        rule: Decision rule.
+        calibrated: Number of held out images of each source behind the p-values.
     """
-    values, fits = np.asarray(log_likelihoods, np.float64), np.asarray(p_values, np.float64)
+    values, p_values = np.asarray(log_likelihoods, np.float64), np.asarray(p_values, np.float64)
     summed = values.sum(0)[None]
     k = int(summed.argmax())
     count = len(values)
-    fit = float(fits[0, k])
+    p = float(p_values[0, k])
     if count > 1:
         deviation = np.sqrt((1.0 / count + 1.0 / calibrated) / 12.0)
-        fit = float(special.ndtr((fits[:, k].mean() - 0.5) / deviation))
-        fit = max(fit, 1.0 / (calibrated + 1.0))
+        p = float(special.ndtr((p_values[:, k].mean() - 0.5) / deviation))
+        p = max(p, 1.0 / (calibrated + 1.0))
     posterior = float(posteriors(summed)[0, k])
     votes: dict[str, int] = {}
-    for alone in predict_images(values, fits, sources, rules):
+    for alone in predict_images(values, p_values, sources, rule):
         vote = alone.source if alone.verdict == SOURCE else alone.verdict
         votes[vote] = votes.get(vote, 0) + 1
     return GroupPrediction(
         source=sources[k],
         log_ratio=float(likelihood_ratios(summed)[0, k]),
         posterior=posterior,
-        p_value=fit,
-        verdict=_verdict(posterior, fit, rules),
+        p_value=p,
+        verdict=_verdict(posterior, p, rule),
         images=count,
         votes=dict(sorted(votes.items(), key=lambda item: -item[1])),
     )
 
 
-def _verdict(posterior: float, p_value: float, rules: DecisionRule) -> str:
-    if p_value <= rules.alpha:
+def _verdict(posterior: float, p_value: float, rule: DecisionRule) -> str:
+    if p_value <= rule.alpha:
         return NONE
-    return SOURCE if posterior >= rules.confidence else UNDECIDED
+    return SOURCE if posterior >= rule.confidence else UNDECIDED

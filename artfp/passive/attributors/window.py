@@ -1,9 +1,9 @@
-"""What attributors do about the sizes of images; never resizing, which moves the fingerprint.
+"""Window of attributors: the crop of images of any size, which are never resized.
 
-All images are cut to one window before anything looks at them, near the middle, a multiple of 16
-pixels from the upper left, from where generators and JPEG lay out their blocks. So the size of an
-image cannot tell its source, and what was calibrated on held out images holds for others. Smaller
-images are refused.
+Resizing would move the fingerprint. All images are cropped to one window first, near the middle, a
+multiple of 16 pixels from the upper left, where generators and JPEG begin to lay out their blocks.
+So the size of an image cannot reveal its source, and what was calibrated on held out images holds
+for others. Smaller images are refused.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ POLICIES = {
     SHIFT: "crops from anywhere: the window is searched for in the sources' fingerprints",
     SPECTRUM: "only what does not depend on the place: spectra",
 }
-"""What can be done, and what it means."""
+"""Policies by name, with their meaning."""
 
 MIN_WINDOW = 8
-"""Pixels of the shorter side of a window, at least."""
+"""Least side of a window in pixels."""
 
 MAX_WINDOW = 256
-"""Pixels a side of a window that nobody asked for, at most: memory and time grow with its area."""
+"""Largest side of a window by default, in pixels: memory and time grow with its area."""
 
-_LEFT_OUT = 0.05  # share of a source's images that may be smaller than the window
+_LEFT_OUT = 0.05  # fraction of a source's images that may be smaller than the window
 _SEARCHED = 0.75  # of the sources' size
 _STEP = 8
 _GRID = 16
@@ -41,9 +41,15 @@ _GRID = 16
 
 @dataclass(frozen=True)
 class WindowPolicy:
-    """`size` that sources' images are cut to and `window` that is judged, (height, width).
+    """Crop of images before attribution.
 
-    Where they differ, windows that are fitted or validated come from anywhere in the images.
+    Where `size` and `window` differ, windows for fitting and validation come from anywhere in the
+    images.
+
+    Args:
+        kind: One of POLICIES.
+        size: (height, width) to which the sources' images are cropped.
+        window: (height, width) that is attributed.
     """
 
     kind: str
@@ -51,16 +57,17 @@ class WindowPolicy:
     window: tuple[int, int]
 
     def crop(self, x: Tensor) -> Tensor:
-        """The window (N, 3, h, w) of images (N, 3, H, W).
+        """Return the window (N, 3, h, w) of images (N, 3, H, W).
 
-        Raises ValueError: images that `refuses` refuses.
+        Raises:
+            ValueError: images that `refuses` refuses.
         """
         if reason := self.refuses(*x.shape[-2:]):
             raise ValueError(reason)
         return central_window(x, self.window)
 
     def refuses(self, height: int, width: int) -> str | None:
-        """Why images of a height and a width cannot be attributed; None if they can."""
+        """Return why images of a height and a width cannot be attributed; None if they can."""
         if height >= self.window[0] and width >= self.window[1]:
             return None
         return (
@@ -69,17 +76,17 @@ class WindowPolicy:
         )
 
     def describe(self) -> str:
-        """In a line."""
+        """Return the policy in a line."""
         size = f" in fingerprints of {_text(self.size)}" if self.kind == SHIFT else ""
         return f"{self.kind}, window {_text(self.window)}{size}: {POLICIES[self.kind]}"
 
     def card(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return the policy as JSON values."""
         return {"kind": self.kind, "size": list(self.size), "window": list(self.window)}
 
     @classmethod
     def load(cls, card: Mapping[str, Any]) -> WindowPolicy:
-        """What `card` gave. Raises KeyError, TypeError, ValueError: anything else."""
+        """Make a policy of its `card`. Raises KeyError, TypeError, ValueError: anything else."""
         (height, width), (rows, columns) = card["size"], card["window"]
         if card["kind"] not in POLICIES:
             raise ValueError(f"policy {card['kind']!r}")
@@ -90,7 +97,7 @@ Pixels = TypeVar("Pixels", Tensor, NDArray[np.uint8])
 
 
 def central_window(x: Pixels, size: tuple[int, int], spatial: tuple[int, int] = (-2, -1)) -> Pixels:
-    """The piece of a size (h, w) near the middle of x, at multiples of 16 of its `spatial` axes."""
+    """Return the window (h, w) near the middle of x, at multiples of 16 along `spatial` axes."""
     index = [slice(None)] * x.ndim
     for axis, side in zip(spatial, size, strict=True):
         start = (x.shape[axis] - side) // 2 // _GRID * _GRID
@@ -103,41 +110,44 @@ def choose_policy(
     kind: str | None = None,
     window: int | None = None,
 ) -> WindowPolicy:
-    """The policy for sources whose images have these sizes, (height, width) for each image.
+    """Choose the policy for sources by the sizes of their images, (height, width) for each.
 
     By default `aligned` where all have one size, else `spectrum`. The window, unless a side is
     given, is as large as 95% of each source's images in both directions, but at most MOST_SIDE; for
-    `shift` it is three quarters of that, in fingerprints of all of it, however large. Raises
-    UserError: no such policy, or a window too small or larger than the images.
+    `shift` it is three quarters of that, in fingerprints of all of it, however large.
+
+    Raises:
+        UserError: no such policy, or a window too small or larger than the images.
     """
     if kind is not None and kind not in POLICIES:
         raise UserError(f"policy {kind!r}: choose from {', '.join(POLICIES)}")
     chosen = kind or (
         ALIGNED if len({s for each in sizes.values() for s in each}) == 1 else SPECTRUM
     )
-    least = [np.quantile(each, _LEFT_OUT, axis=0, method="lower") for each in sizes.values()]
-    height, width = (int(side) for side in np.min(least, axis=0))
+    smallest = [np.quantile(each, _LEFT_OUT, axis=0, method="lower") for each in sizes.values()]
+    height, width = (int(side) for side in np.min(smallest, axis=0))
     size = (height, width)
     if window is not None:
         if window < MIN_WINDOW:
             raise UserError(f"window is {window}; it must be {MIN_WINDOW} pixels or more")
         if window > min(size):
             raise UserError(f"window is {window}, but a source has images of {_text(size)}")
-        cut = (window, window)
+        crop = (window, window)
     elif chosen == SHIFT:
-        cut = (_part(height), _part(width))
+        crop = (_three_quarters(height), _three_quarters(width))
     else:
-        cut = (min(height, MAX_WINDOW), min(width, MAX_WINDOW))
-    if min(cut) < MIN_WINDOW:
+        crop = (min(height, MAX_WINDOW), min(width, MAX_WINDOW))
+    if min(crop) < MIN_WINDOW:
         raise UserError(
-            f"images of {_text(size)} leave a window of {_text(cut)}; {MIN_WINDOW} a side is least"
+            f"images of {_text(size)} leave a window of {_text(crop)}; "
+            f"{MIN_WINDOW} pixels a side are needed"
         )
     whole = chosen == SHIFT or (chosen == SPECTRUM and window is not None)
-    return WindowPolicy(chosen, size if whole else cut, cut)
+    return WindowPolicy(chosen, size if whole else crop, crop)
 
 
-def _part(side: int) -> int:
-    """Three quarters of a side, in whole steps where there are two or more."""
+def _three_quarters(side: int) -> int:
+    """Return three quarters of a side, in whole steps where there are two or more."""
     part = int(side * _SEARCHED)
     return part // _STEP * _STEP if part >= 2 * _STEP else part
 

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from artfp.core.errors import UserError
 from artfp.data.pixels import to_8bit
-from artfp.passive.attributors.bundle import AttributorPart, FittedAttributor
+from artfp.passive.attributors.base import AttributorPart
+from artfp.passive.attributors.bundle import FittedAttributor
 from artfp.passive.attributors.eigenface import EIGENFACE, EUCLIDEAN, MAHALANOBIS, Eigenfaces
 from artfp.passive.attributors.nearest_neighbour import NEAREST, NearestNeighbour
 from artfp.passive.attributors.score_model import ScoreModel, Values

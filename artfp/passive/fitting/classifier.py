@@ -27,7 +27,8 @@ from artfp.core.errors import UserError
 from artfp.data.pixels import to_8bit, to_unit
 from artfp.data.tables import round_significant
 from artfp.nn.random_inputs import derive_seed
-from artfp.passive.attributors.bundle import AttributorPart, FittedAttributor, load_attributor
+from artfp.passive.attributors.base import AttributorPart
+from artfp.passive.attributors.bundle import FittedAttributor, load_attributor
 from artfp.passive.attributors.classifier import FeatureGaussians, NetworkAttributor
 from artfp.passive.attributors.score_model import ScoreModel, Values
 from artfp.passive.attributors.verdicts import DecisionRule

@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 from artfp import __version__
 from artfp.core.errors import UserError
 from artfp.data.resume import Journal, Manifest
-from artfp.passive.attributors.bundle import AttributorPart, FittedAttributor
+from artfp.passive.attributors.base import AttributorPart
+from artfp.passive.attributors.bundle import FittedAttributor
 from artfp.passive.attributors.correlation import (
     MATCHED_FILTER,
     PLAIN_CORRELATION,

@@ -137,6 +137,7 @@ def learned_residual(sigma: float = 5.0, weights: str = SHIPPED) -> Callable[[Te
     def residual(planes: Tensor) -> Tensor:
         network.to(planes.device)
         padded = mirror_padded(planes, network.margin)[:, 0]
-        return network(padded, level.to(planes.device))[:, None]
+        noise: Tensor = network(padded, level.to(planes.device))
+        return noise[:, None]
 
     return lambda x: by_planes(residual, x, _CHUNK)

@@ -139,7 +139,8 @@ class DenoiserModule(pl.LightningModule):
         noisy = planes + unit * sigma[:, None, None]
         predicted = self.network(mirror_padded(noisy[:, None], self.network.margin)[:, 0], sigma)
         error = predicted / sigma[:, None, None] - unit
-        return error.square().mean()
+        loss: Tensor = error.square().mean()
+        return loss
 
 
 def train_denoiser(settings: DenoiserSettings) -> Card:

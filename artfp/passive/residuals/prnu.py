@@ -77,7 +77,8 @@ def wiener_dft(x: Tensor, sigma: float | None = None) -> Tensor:
         noise = x.new_full((1, 1, 1, 1), sigma**2)
     signal = _least_window_mean(power).sub_(noise).clamp_min_(0.0)
     gain = noise / (noise + signal).clamp_min(1e-30)
-    return torch.fft.ifft2(spectrum * gain).real
+    cleaned: Tensor = torch.fft.ifft2(spectrum * gain).real
+    return cleaned
 
 
 def maximum_likelihood(fingerprint: ResidualFingerprint) -> Tensor:

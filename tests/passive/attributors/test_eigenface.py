@@ -47,7 +47,7 @@ def reference(x: torch.Tensor, distance: str, components: int) -> np.ndarray:
 
 
 def scores_of(distances: np.ndarray) -> np.ndarray:
-    return distances.mean(1, keepdims=True) - distances
+    return np.asarray(distances.mean(1, keepdims=True) - distances)
 
 
 @pytest.mark.parametrize("distance", [EUCLIDEAN, MAHALANOBIS])

@@ -128,7 +128,7 @@ def test_they_are_those_of_scikit_learn(
     target = np.eye(12) * np.trace(covariance) / 12
     pooled = ((1 - shrinkage) * covariance + shrinkage * target) * np.outer(scale, scale)
 
-    class Given(LedoitWolf):
+    class Given(LedoitWolf):  # type: ignore[misc, unused-ignore]
         def fit(self, X: object, y: object = None) -> Given:
             self.covariance_ = pooled
             return self

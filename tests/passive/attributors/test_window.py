@@ -65,7 +65,7 @@ def test_shift_leaves_room() -> None:
 def test_refused(kind: str | None, window: int | None, said: str) -> None:
     with pytest.raises(UserError, match=said):
         choose_policy({"a": [(32, 40)], "b": [(32, 40)]}, kind, window)
-    with pytest.raises(UserError, match="8 a side is least"):
+    with pytest.raises(UserError, match="8 pixels a side are needed"):
         choose_policy({"a": [(7, 40)], "b": [(32, 40)]})
 
 

@@ -21,7 +21,7 @@ def by_pywavelets(x: NDArray[np.float64], sigma: float, levels: int) -> NDArray[
     def noise(detail: NDArray[np.float64]) -> NDArray[np.float64]:
         means = [ndimage.uniform_filter(detail**2, side, mode="constant") for side in (3, 5, 7, 9)]
         signal = np.maximum(np.min(means, axis=0) - variance, 0.0)
-        return detail * variance / (signal + variance)
+        return np.asarray(detail * variance / (signal + variance))
 
     found = np.empty_like(x)
     for at in np.ndindex(x.shape[:2]):
@@ -37,7 +37,7 @@ def textured(shape: tuple[int, ...]) -> NDArray[np.float64]:
     rng = np.random.default_rng(3)
     smooth = ndimage.gaussian_filter(rng.random(shape), (0, 0, 4, 4), mode="wrap")
     smooth = (smooth - smooth.min()) / (smooth.max() - smooth.min())
-    return np.clip(smooth + 0.3 * (smooth > 0.6) * rng.standard_normal(shape), 0, 1)
+    return np.asarray(np.clip(smooth + 0.3 * (smooth > 0.6) * rng.standard_normal(shape), 0, 1))
 
 
 @pytest.mark.filterwarnings("ignore:Level value")
