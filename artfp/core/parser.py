@@ -12,6 +12,7 @@ import difflib
 import re
 import shlex
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -82,11 +83,11 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
 def _usage(settings: type[Settings], prog: str) -> str:
     words = [prog]
+    for found in _positionals(settings):
+        several = " ..." if found.is_sequence else ""
+        words.append(_metavar(found) + several if found.required else f"[{_metavar(found)}]")
     for found in (found for found in options(settings) if not found.hidden):
-        if found.positional:
-            several = " ..." if found.is_sequence else ""
-            words.append(_metavar(found) + several if found.required else f"[{_metavar(found)}]")
-        elif found.required:
+        if found.required and not found.positional:
             words.append(f"{found.flag} {_metavar(found)}")
     return " ".join([*words, "[options]"])
 
@@ -147,10 +148,16 @@ def parse(
     raise AssertionError("unreachable: error exits")
 
 
+def _positionals(settings: type[Settings]) -> list[Option]:
+    """The options whose values may be given without a flag, those of base classes first."""
+    known = {o.name: o for o in options(settings)}
+    return [known[field.name] for field in fields(settings) if known[field.name].positional]
+
+
 def _with_flags(settings: type[Settings], argv: list[str]) -> list[str]:
-    """Put the option string before a value that was given without."""
-    target = next((o for o in options(settings) if o.positional), None)
-    if target is None:
+    """Put the option string before values that were given without."""
+    targets = _positionals(settings)
+    if not targets:
         return argv
     known = {flag: o for o in options(settings) for flag in o.flags}
     words: list[str] = []
@@ -169,15 +176,16 @@ def _with_flags(settings: type[Settings], argv: list[str]) -> list[str]:
         elif expected:
             expected -= 1
             words.append(word)
-        elif not loose or target.is_sequence:
-            loose.append(word)
         else:
-            words.append(word)
-    if not loose:
-        return words
-    if target.is_sequence:
-        return [*words, target.flag, *loose]
-    return [*words, f"{target.flag}={loose[0]}", *loose[1:]]
+            loose.append(word)
+    # A flag takes its value from the words without one only if it was not given itself.
+    given = {word.partition("=")[0] for word in words}
+    for target in (target for target in targets if not given.intersection(target.flags)):
+        if target.is_sequence and loose:
+            return [*words, target.flag, *loose]
+        if loose:
+            words.append(f"{target.flag}={loose.pop(0)}")
+    return [*words, *loose]
 
 
 def _make_parser(settings: type[Settings], prog: str) -> Any:

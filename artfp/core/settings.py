@@ -93,7 +93,8 @@ def option(
         default: Default value; without it the field is required.
         flags: Option strings, if not just `--name` of the field; the first names the option.
         metavar: Placeholder of the value in the help, by default after the type.
-        positional: True if the value may also be given without an option string.
+        positional: True if the value may also be given without an option string. Several such
+            fields take the values in the order of the fields.
         separator: Character between the elements of a `tuple` on the command line; by default they
             are words of their own.
         secret: True if the value is to be left out of command lines that are shown or kept.

@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
-from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Any
 
-from artfp.core.console import console
-from artfp.core.errors import UserError, one_line
-from artfp.core.legacy import make_parser, parsed_action
-from artfp.ownership.ownership import (
-    add_ownership_options,
-    decoder_hash,
-    fingerprint_of,
-    how_to_embed,
-    one_of_key_and_fingerprint,
-    required,
+from artfp.core.command import Command, CommandGroup, Entry
+from artfp.core.console import console, print_next_step
+from artfp.core.errors import one_line
+from artfp.ownership.settings import (
+    ExportRegistrySettings,
+    ImportRegistrySettings,
+    ListEntriesSettings,
+    RegisterSettings,
+    ShowEntrySettings,
+    VerifyRegistrySettings,
 )
 
-HELP = """\
-usage: artfp registry ACTION REGISTRY ...
-
+DESCRIPTION = """\
 Keep who owns which fingerprint in one file. It holds the fingerprints, so it is secret: readable
-by you alone. Entries are only ever added, and damage to the file is noticed.
+by you alone. Entries are only ever added, and damage to the file is noticed."""
 
-actions:
-  add     Register a fingerprint
-  list    List entries
-  show    Show one entry
-  export  Write all entries, or what is public of them, as text
-  import  Add the entries of an export
-  verify  Check the whole file and print its digest
-
+EPILOG = """\
 examples:
   artfp registry add my.registry --key owner.key.json --commitment cats.commitment.json
   artfp registry add my.registry --key owner.key.json --owner Ada --subject "cats v1" --bits 100
@@ -42,150 +32,68 @@ examples:
   artfp registry export my.registry public.jsonl --public
   artfp registry import other.registry backup.jsonl
 
-artfp registry ACTION --help tells an action's options.
 exit codes: 0 done, 1 verify found damage, 2 bad input (a damaged file too)"""
 
-_REGISTRY = "The registry's file."
-
 _ADD = """\
-Register a fingerprint; the file is made if it is not there.
+Register a fingerprint; the registry is created if it is not there.
 
-With --commitment, owner, subject, bits and decoder are its own, and if its opening lies beside it,
-it is checked.
+With --commitment, owner, subject, bits and decoder are those of the commitment, and if its opening
+lies beside it, it is verified.
 
 --key gives a fingerprint for each owner and subject: the one that embed takes from --key, --owner
 and --subject. What was embedded with --key alone, or with a key that embed drew, is another:
 register that with --bare."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; the exit code."""
-    found = parsed_action("artfp registry", _ACTIONS, argv, HELP)
-    if found is None:
-        return 0
-    act, args, _, _ = found
-    return act(args)
+def _add(settings: RegisterSettings) -> int:
+    from artfp.ownership.actions import register_fingerprint
+    from artfp.ownership.command_keygen import how_to_embed
+
+    added = register_fingerprint(settings)
+    entry, registry = added.entry, one_line(str(settings.registry))
+    if added.new_registry:
+        print(f"new registry {registry}, which you alone can read")
+    print(f"added {entry.id}")
+    if (text := how_to_embed(settings.key, entry.owner, entry.subject, added.bare)) is not None:
+        print(text)
+    if added.checked is False:
+        print("its commitment is not checked: the opening does not lie beside it")
+    print_next_step(f"artfp detect suspects/ --registry {shlex.quote(registry)}")
+    return 0
 
 
-def _parser(prog: str, description: str, epilog: str = "") -> Any:
-    parser = make_parser(prog, description, epilog)
-    parser.add_argument("registry", type=str, help=_REGISTRY)
-    return parser
-
-
-def _add_parser(prog: str) -> Any:
-    parser = _parser(prog, _ADD)
-    add_ownership_options(parser, "Key file to derive the fingerprint from.")
-    add = parser.add_argument
-    add(
-        "--commitment",
-        type=str | None,
-        default=None,
-        metavar="FILE",
-        help="Commitment to this fingerprint, by artfp keygen --commit.",
-    )
-    add("--notes", type=str, default="", help="Anything; never part of a public export.")
-    return parser
-
-
-def _add(args: Any) -> int:
-    from artfp.ownership.commitment import Commitment, holds
+def _list(settings: ListEntriesSettings) -> int:
+    from artfp.data.tables import Column, rich_table
     from artfp.ownership.registry import Registry, RegistryEntry
 
-    one_of_key_and_fingerprint(args)
-    made = None if args.commitment is None else Commitment.load(args.commitment)
-    decoder = decoder_hash(args.decoder)
-    if made is not None:
-        args.owner = made.owner if args.owner is None else args.owner
-        args.subject = made.subject if args.subject is None else args.subject
-        args.bits = made.bits if args.bits is None else args.bits
-        decoder = made.decoder if decoder is None else decoder
-    required(args, "owner", "subject", "bits")
-    opening = None if made is None else _opening(args.commitment)
-    bare = args.bare if opening is None else opening.bare
-    word = fingerprint_of(args, args.owner, args.subject, args.bits, bare)
-    if made is not None and opening is not None and not holds(made, opening, word):
-        raise UserError(f"{args.commitment} does not hold for this fingerprint; nothing is added")
-    entry = RegistryEntry.of(word, args.owner, args.subject, decoder, made, args.notes)
-    with Registry(args.registry, create=True) as registry:
-        registry.add(entry)
-        if registry.created:
-            print(f"new registry {one_line(args.registry)}, which you alone can read")
-    print(f"added {entry.id}")
-    if (how := how_to_embed(args, entry.owner, entry.subject, bare)) is not None:
-        print(how)
-    if made is not None and opening is None:
-        print("its commitment is not checked: the opening does not lie beside it")
-    return 0
-
-
-def _opening(commitment: str) -> Any:
-    """The opening beside a commitment's file, if there is one."""
-    from artfp.ownership.commitment import Opening, opening_path
-
-    path = opening_path(commitment)
-    return Opening.load(path) if path.exists() else None
-
-
-def _list_parser(prog: str) -> Any:
-    parser = _parser(prog, "List entries, without their fingerprints, the oldest first.")
-    add = parser.add_argument
-    add("--owner", type=str | None, default=None, metavar="NAME", help="Only this owner's.")
-    add("--subject", type=str | None, default=None, metavar="NAME", help="Only of this subject.")
-    add("--limit", type=int, default=100, help="At most so many; 0 for all.")
-    add("--json", action="store_true", help="A line of JSON for each, with nothing secret in it.")
-    return parser
-
-
-def _list(args: Any) -> int:
-    from rich.table import Table
-    from rich.text import Text
-
-    from artfp.ownership.registry import Registry
-
-    if args.limit < 0:
-        raise UserError(f"--limit: found {args.limit}, expected 0 or more")
-    with Registry(args.registry) as registry:
-        entries = registry.find(args.owner, args.subject)
-        shown = islice(entries, args.limit or None)
-        if args.json:
-            for entry in shown:
-                print(json.dumps(entry.public()))
-        else:
-            table = Table("id", "owner", "subject", "bits", "decoder", "time", "committed")
-            for entry in shown:
-                cells = (
-                    entry.id[:12],
-                    one_line(entry.owner),
-                    one_line(entry.subject),
-                    str(entry.bits),
-                    (entry.decoder or "")[:12],
-                    entry.time,
-                    "yes" if entry.commitment else "no",
-                )
-                # Text: a name with [brackets] is a name.
-                table.add_row(*map(Text, cells))
-            console().print(table)
-        more = next(entries, None) is not None
-    if more:
-        print(f"there are more than these {args.limit}; --limit 0 lists all", file=sys.stderr)
-    return 0
-
-
-def _show_parser(prog: str) -> Any:
-    parser = _parser(prog, "Show one entry.")
-    parser.add_argument("id", type=str, help="Its id, or the first four or more digits of it.")
-    parser.add_argument(
-        "--reveal", action="store_true", help="Also the fingerprint, which is secret."
+    columns = (
+        Column("id", lambda entry: entry.id[:12]),
+        Column("owner"),
+        Column("subject"),
+        Column("bits"),
+        Column("decoder", lambda entry: (entry.decoder or "")[:12]),
+        Column("time"),
+        Column("committed", lambda entry: "yes" if entry.commitment else "no"),
     )
-    return parser
+    with Registry(settings.registry) as registry:
+        entries = registry.find(settings.owner, settings.subject)
+        shown: list[RegistryEntry] = list(islice(entries, settings.limit or None))
+        more = next(entries, None) is not None
+    if settings.json:
+        for entry in shown:
+            print(json.dumps(entry.public()))
+    else:
+        console().print(rich_table(shown, columns, boxed=True))
+    if more:
+        print(f"there are more than these {settings.limit}; --limit 0 lists all", file=sys.stderr)
+    return 0
 
 
-def _show(args: Any) -> int:
+def _show(settings: ShowEntrySettings) -> int:
     from artfp.ownership.registry import Registry
 
-    with Registry(args.registry) as registry:
-        entry = registry.get(args.id)
+    with Registry(settings.registry) as registry:
+        entry = registry.get(settings.id)
     made = entry.committed()
     lines = {
         "id": entry.id,
@@ -196,111 +104,93 @@ def _show(args: Any) -> int:
         "time": entry.time,
         "committed": f"{made.time}, {made.hash}" if made else "no",
         "notes": entry.notes,
-        "fingerprint": entry.hex if args.reveal else "kept secret; --reveal shows it",
+        "fingerprint": entry.hex if settings.reveal else "kept secret; --reveal shows it",
     }
     for name, value in lines.items():
         print(f"{name:11}  {one_line(value)}")
     return 0
 
 
-def _export_parser(prog: str) -> Any:
-    parser = _parser(
-        prog,
-        "Write the entries to a text file: JSON Lines with a checksum at the end. It is secret, "
-        "but for --public.",
-    )
-    add = parser.add_argument
-    add("output", type=str, help="File to write.")
-    add(
-        "--public",
-        action="store_true",
-        help="Without fingerprints and notes, and only the entries with a commitment.",
-    )
-    add("--overwrite", action="store_true", help="Replace the file if it is there.")
-    return parser
-
-
-def _export(args: Any) -> int:
+def _export(settings: ExportRegistrySettings) -> int:
     from artfp.ownership.registry import Registry, export_registry
 
-    with Registry(args.registry) as registry:
-        count = export_registry(registry, args.output, args.public, args.overwrite)
+    with Registry(settings.registry) as registry:
+        count = export_registry(registry, settings.output, settings.public, settings.overwrite)
         left_out = len(registry) - count
-    print(f"{_counted(count)} in {one_line(args.output)}")
-    if args.public and left_out:
-        print(f"{_counted(left_out)} without a commitment left out")
+    print(f"{_count_entries(count)} in {one_line(str(settings.output))}")
+    if settings.public and left_out:
+        print(f"{_count_entries(left_out)} without a commitment left out")
     return 0
 
 
-def _import_parser(prog: str) -> Any:
-    parser = _parser(
-        prog,
-        "Add the entries of an export: all or, where something is wrong, none. Importing twice is "
-        "as good as once.",
-    )
-    add = parser.add_argument
-    add("input", type=str, help="File by artfp registry export, not a public one.")
-    add(
-        "--keep",
-        action="store_true",
-        help="Where the registry says something else of an entry, leave that as it is; without "
-        "this it is an error.",
-    )
-    return parser
-
-
-def _import(args: Any) -> int:
+def _import(settings: ImportRegistrySettings) -> int:
     from artfp.ownership.registry import Registry, import_registry, read_export
 
-    for _ in read_export(args.input):
-        pass  # what is malformed makes no registry
-    with Registry(args.registry, create=True) as registry:
-        added = import_registry(registry, args.input, args.keep)
-    print(f"{_counted(added.new)} added, {added.known} there already, {added.left_out} left out")
+    for _ in read_export(settings.input):
+        pass  # a malformed file creates no registry
+    with Registry(settings.registry, create=True) as registry:
+        added = import_registry(registry, settings.input, settings.keep)
+    print(
+        f"{_count_entries(added.new)} added, {added.known} there already, {added.left_out} left out"
+    )
     return 0
 
 
-def _verify_parser(prog: str) -> Any:
-    parser = _parser(
-        prog,
-        "Check the whole file, and print its digest, which tells nothing of what is in it: "
-        "note or publish it.",
-    )
-    parser.add_argument(
-        "--digest",
-        type=str | None,
-        default=None,
-        metavar="SHA256",
-        help="Also check that since this digest was printed entries were only added.",
-    )
-    return parser
-
-
-def _verify(args: Any) -> int:
+def _verify(settings: VerifyRegistrySettings) -> int:
     from artfp.ownership.commitment import check_digest
     from artfp.ownership.registry import DamagedRegistry, Registry
 
-    digest = check_digest(args.digest, "--digest")
+    digest = check_digest(settings.digest, "--digest")
     try:
-        with Registry(args.registry) as registry:
+        with Registry(settings.registry) as registry:
             state = registry.verify(digest)
     except DamagedRegistry as error:
         print(f"artfp registry verify: {error}", file=sys.stderr)
         return 1
-    print(f"whole: {_counted(state.entries)}")
+    print(f"whole: {_count_entries(state.entries)}")
     print(f"digest {state.digest}")
     return 0
 
 
-def _counted(entries: int) -> str:
+def _count_entries(entries: int) -> str:
     return f"{entries} entr{'y' if entries == 1 else 'ies'}"
 
 
-_ACTIONS: dict[str, tuple[Callable[[str], Any], Callable[[Any], int]]] = {
-    "add": (_add_parser, _add),
-    "list": (_list_parser, _list),
-    "show": (_show_parser, _show),
-    "export": (_export_parser, _export),
-    "import": (_import_parser, _import),
-    "verify": (_verify_parser, _verify),
-}
+ADD = Command(RegisterSettings, _add, _ADD)
+LIST = Command(
+    ListEntriesSettings, _list, "List entries, without their fingerprints, the oldest first."
+)
+SHOW = Command(ShowEntrySettings, _show, "Show one entry.")
+EXPORT = Command(
+    ExportRegistrySettings,
+    _export,
+    "Write the entries to a text file: JSON Lines with a checksum at the end. It is secret, unless "
+    "it is --public.",
+)
+IMPORT = Command(
+    ImportRegistrySettings,
+    _import,
+    "Add the entries of an export: all or, where something is wrong, none. Importing twice adds "
+    "nothing more.",
+)
+VERIFY = Command(
+    VerifyRegistrySettings,
+    _verify,
+    "Check the whole file, and print its digest, which reveals nothing of the entries: note or "
+    "publish it.",
+)
+
+_MODULE = "artfp.ownership.command_registry"
+
+COMMAND = CommandGroup(
+    DESCRIPTION,
+    {
+        "add": Entry(f"{_MODULE}:ADD", "Register a fingerprint"),
+        "list": Entry(f"{_MODULE}:LIST", "List entries"),
+        "show": Entry(f"{_MODULE}:SHOW", "Show one entry"),
+        "export": Entry(f"{_MODULE}:EXPORT", "Write all entries, or their public part, as text"),
+        "import": Entry(f"{_MODULE}:IMPORT", "Add the entries of an export"),
+        "verify": Entry(f"{_MODULE}:VERIFY", "Check the whole file and print its digest"),
+    },
+    EPILOG,
+)

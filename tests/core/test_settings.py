@@ -190,3 +190,25 @@ def test_bounds_in_words() -> None:
     assert str(Bounds(ge=1, le=3)) == "1 or more and at most 3"
     assert str(Bounds(gt=0, lt=1)) == "above 0 and below 1"
     assert 1 in Bounds(ge=1) and 1 not in Bounds(gt=1)
+
+
+def test_several_values_without_flags_are_taken_in_the_order_of_the_fields() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Two(Example):
+        """Two.
+
+        Args:
+            target: Second.
+        """
+
+        target: str = option(positional=True)
+
+    def read(*words: str) -> tuple[str, str]:
+        made = parse(Two, words, "artfp two")
+        return made.data_dir, made.target
+
+    assert read("in", "--lr", "1", "out") == read("--data_dir", "in", "out") == ("in", "out")
+    assert read("in", "--target", "out") == ("in", "out")
+    assert help_text(Two, "artfp two").startswith("usage: artfp two IMAGES TEXT [options]\n")
+    with pytest.raises(SystemExit):
+        read("in", "out", "more")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from artfp.core.errors import UserError
+from artfp.ownership.actions import register_fingerprint
 from artfp.ownership.assignment import (
     KEY_FILE,
     Fingerprints,
@@ -18,7 +18,7 @@ from artfp.ownership.assignment import (
     given_fingerprints,
 )
 from artfp.ownership.key import Key, owner_context, to_text
-from artfp.ownership.ownership import fingerprint_of
+from artfp.ownership.settings import RegisterSettings
 
 
 def test_drawn_key_is_kept_private_and_found_again(tmp_path: Path) -> None:
@@ -104,11 +104,13 @@ def test_names_give_what_keygen_and_registry_derive(tmp_path: Path) -> None:
     assert named is not None and bare is not None
     expected = Key.from_seed(3).fingerprint(64, owner="Ada", subject="cats v1")
     assert np.array_equal(named.of_image("any"), expected)
-    asked = Namespace(key=path, fingerprint=None)
-    for words, is_bare in ((named, False), (bare, True)):
-        assert np.array_equal(
-            words.of_image(""), fingerprint_of(asked, "Ada", "cats v1", 64, is_bare)
-        )
+    for found, is_bare in ((named, False), (bare, True)):
+        settings = RegisterSettings(
+            registry=tmp_path / f"{is_bare}.registry", key=Path(path), bare=is_bare,
+            owner="Ada", subject="cats v1", bits=64,
+        )  # fmt: skip
+        entry = register_fingerprint(settings).entry
+        assert np.array_equal(found.of_image(""), entry.fingerprint)
     other = given_fingerprints(64, None, path, "Ada", "cats v2")
     assert other is not None
     assert len({each.identity() for each in (named, bare, other)}) == 3
