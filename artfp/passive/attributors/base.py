@@ -83,7 +83,17 @@ class ExactAttributor(Attributor, Protocol):
 
 
 class AttributorPart(Attributor, Protocol):
-    """Attributor that can be written to a file and read again; its class has `load`."""
+    """Attributor that can be written to a file and read again; its class has `load`.
+
+    Example:
+        >>> import torch
+        >>> from artfp.passive.attributors.nearest_neighbour import NearestNeighbour
+        >>> pixels = torch.arange(2 * 3 * 64, dtype=torch.uint8).view(2, 3, 8, 8)
+        >>> part = NearestNeighbour(("a", "b"), pixels, torch.tensor([0, 1]))
+        >>> again = NearestNeighbour.load(("a", "b"), part.card(), part.tensors())
+        >>> again.scores(pixels / 255).argmax(1).tolist()
+        [0, 1]
+    """
 
     def card(self) -> dict[str, Any]:
         """Return all but the tensors, as JSON values, with its `kind`."""
@@ -106,7 +116,33 @@ class AttributorPart(Attributor, Protocol):
 
 
 class FittablePart(AttributorPart, Protocol):
-    """Part that can be fitted to images; its class has `fit`."""
+    """Part that can be fitted to images; its class has `fit`.
+
+    Example:
+        >>> import torch
+        >>> class Brightness:
+        ...     name = "brightness"
+        ...     def __init__(self, sources, means):
+        ...         self.sources, self.means = tuple(sources), means
+        ...     def scores(self, x):
+        ...         return -(x.mean((1, 2, 3))[:, None] - self.means).abs()
+        ...     def card(self):
+        ...         return {"kind": self.name}
+        ...     def tensors(self):
+        ...         return {"means": self.means}
+        ...     @classmethod
+        ...     def load(cls, sources, card, tensors):
+        ...         return cls(sources, tensors["means"])
+        ...     @classmethod
+        ...     def fit(cls, sources, pixels, labels):
+        ...         means = pixels.float().mean((1, 2, 3)) / 255
+        ...         own = [means[labels == k].mean() for k in range(len(sources))]
+        ...         return cls(sources, torch.stack(own))
+        >>> pixels = torch.tensor([20, 200], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 8, 8)
+        >>> part = Brightness.fit(("dark", "bright"), pixels, torch.tensor([0, 1]))
+        >>> part.scores(torch.zeros(1, 3, 8, 8)).argmax(1).tolist()
+        [0]
+    """
 
     @classmethod
     def fit(cls, sources: Sequence[str], pixels: Tensor, labels: Tensor) -> AttributorPart:

@@ -218,6 +218,20 @@ def save_attributor(attributor: FittedAttributor, folder: Path) -> list[str]:
 
     Raises:
         UserError: a file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> pixels = torch.arange(6 * 3 * 64).remainder(251).to(torch.uint8).view(6, 3, 8, 8)
+        >>> labels = torch.tensor([0, 1] * 3)
+        >>> part = NearestNeighbour(("a", "b"), pixels, labels)
+        >>> model = ScoreModel.fit(np.random.default_rng(0).normal(size=(6, 2)), labels)
+        >>> policy = WindowPolicy("aligned", (8, 8), (8, 8))
+        >>> attributor = FittedAttributor("x", [part], model, policy)
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> save_attributor(attributor, folder)
+        ['attributor.safetensors', 'attributor.json']
+        >>> load_attributor(folder).sources
+        ('a', 'b')
     """
     tensors = {
         f"{prefix}.{name}": torch.from_numpy(np.ascontiguousarray(array))
@@ -246,6 +260,10 @@ def load_attributor(path: str | Path, name: str | None = None) -> FittedAttribut
 
     Raises:
         UserError: there is none, or it is damaged or of another kind.
+
+    Example:
+        >>> attributor = load_attributor("attributor")  # doctest: +SKIP
+        >>> attributor.scores(images)  # doctest: +SKIP
     """
     path = Path(path)
     path = path / ATTRIBUTOR_FILE if path.is_dir() else path

@@ -60,6 +60,10 @@ class SourcePrediction:
         posterior: Its probability if one of the known sources is the true one.
         p_value: Fraction of its images that fit it as badly.
         verdict: SOURCE, NONE or UNDECIDED.
+
+    Example:
+        >>> SourcePrediction("nikon", 6.2, 0.998, 0.4, SOURCE).verdict
+        'source'
     """
 
     source: str

@@ -1,9 +1,9 @@
-"""Networks that tell sources of images apart: the published one, and a smaller one.
+"""Classifiers of the source of an image: the published one, and a smaller one.
 
-`PublishedClassifier` is the classifier of Yu, Davis and Fritz (ICCV 2019, arXiv 1811.08180), built
-from its description, with the settings of their two studies: what band of frequencies it is shown,
-and how large the patches are that it convolves. `CompactClassifier` needs far fewer images and far
-less time. Both take squares with a side that is a power of two; images of other sizes are cut, not
+`PublishedClassifier` is the network of Yu, Davis and Fritz (ICCV 2019, arXiv 1811.08180), built
+from its description, with the settings of their two studies: the frequency band of its input, and
+the size of the patches that it convolves. `CompactClassifier` needs far fewer images and far less
+time. Both take squares with a side that is a power of two; images of other sizes are cropped, not
 resized (`artfp.passive.attributors.window`).
 """
 
@@ -27,31 +27,36 @@ from artfp.nn.blocks import (
 from artfp.nn.equalised import EqualisedConv2d, EqualisedLinear
 
 MIN_RESOLUTION, MAX_RESOLUTION = 32, 256
-"""Sides in pixels."""
+"""Least and largest side of images in pixels."""
 
 FINAL_SIDE = 4
-"""Side of the last maps."""
+"""Side of the last feature maps."""
 
 LOW_PASS_FACTORS = (1, 2, 4, 8, 16, 32)
-"""Of the frequency study."""
+"""Factors of the low-pass filter in the frequency study."""
 
 MAX_STATISTICS = 256
-"""Numbers that `seen` tells of an image's maps, at most."""
+"""Feature statistics of an image, at most."""
 
-_MOST_CHANNELS = 512
+_MAX_CHANNELS = 512
 _CHANNELS_TIMES_SIDE = 2048
 
 
 @dataclass(frozen=True)
 class ClassifierDesign:
-    """All that decides a network but for its weights and the number of its sources.
+    """Architecture of a classifier, without its weights and the number of its sources.
 
-    `network`: see NETWORKS. `resolution`: side of the images. `low_pass`: the factor by which they
-    are made smaller and large again, 1 for not at all; or `residual`: what that takes away.
-    `convolve_from`, of the published network: the side from which on maps are convolved; smaller
-    ones are only pooled.
+    Args:
+        network: One of NETWORKS.
+        resolution: Side of the images, a power of two.
+        low_pass: Factor by which images are reduced and enlarged again before the network sees
+            them; 1 for none.
+        residual: Factor of a low-pass filter whose residual the network sees instead.
+        convolve_from: Least side of the feature maps that the published network convolves; smaller
+            ones are only pooled.
 
-    Raises UserError: a value that cannot be.
+    Raises:
+        UserError: a value out of range, or two that exclude each other.
     """
 
     network: str = "compact"
@@ -85,29 +90,29 @@ class ClassifierDesign:
             raise UserError("convolve_from is a setting of the published network alone")
 
     def card(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return the design as JSON values."""
         return asdict(self)
 
     @classmethod
     def load(cls, card: Mapping[str, Any]) -> ClassifierDesign:
-        """What `card` gave. Raises KeyError, TypeError, UserError: anything else."""
+        """Make a design of its `card`. Raises KeyError, TypeError, UserError: anything else."""
         return cls(**{name: card[name] for name in cls.__dataclass_fields__})
 
     def build(self, sources: int) -> SourceClassifier:
-        """The network for so many sources, two or more, with new weights."""
+        """Return the network for so many sources, two or more, with new weights."""
         if sources < 2:
-            raise UserError(f"an attributor tells two sources or more apart; found {sources}")
+            raise UserError(f"an attributor takes two sources or more; found {sources}")
         return NETWORKS[self.network](self, sources)
 
     def input_band(self, x: Tensor) -> Tensor:
-        """The band of images (N, 3, R, R) in [0, 1] that the network sees, around 0, in +-1."""
+        """Return the frequency band of images (N, 3, R, R) that the network sees, in [-1, 1]."""
         if self.residual is not None:
             return 2.0 * (x - low_pass_filter(x, self.residual))
         return 2.0 * low_pass_filter(x, self.low_pass) - 1.0
 
 
 def low_pass_filter(x: Tensor, factor: int) -> Tensor:
-    """Images (N, C, H, W), sides multiples of `factor`: means of its squares, enlarged linearly."""
+    """Reduce images (N, C, H, W) by a factor of their sides, by means; enlarge them linearly."""
     if factor == 1:
         return x
     size = (x.shape[-2], x.shape[-1])
@@ -115,10 +120,13 @@ def low_pass_filter(x: Tensor, factor: int) -> Tensor:
 
 
 class SourceClassifier(nn.Module):
-    """Base of the networks: a trunk that makes features, and a linear layer that makes logits.
+    """Base of the classifiers: a trunk that computes features, and a linear layer to logits.
 
-    Attributes: `design`; `sources`, how many; `trunk` and `head`, which a subclass provides;
-    `STATISTICS_OF`, the modules of the trunk whose maps give traits.
+    Attributes:
+        design: The architecture.
+        sources: Number of sources.
+        trunk, head: The two parts, which a subclass provides.
+        STATISTICS_OF: Modules of the trunk whose maps give feature statistics.
     """
 
     STATISTICS_OF: ClassVar[tuple[type[nn.Module], ...]]
@@ -130,9 +138,10 @@ class SourceClassifier(nn.Module):
         self.design, self.sources = design, sources
 
     def features(self, x: Tensor) -> Tensor:
-        """The last layer but one (N, F) of images (N, 3, R, R) in [0, 1].
+        """Return the last layer but one (N, F) of images (N, 3, R, R) in [0, 1].
 
-        Raises ValueError: images of another size.
+        Raises:
+            ValueError: images of another size.
         """
         side = self.design.resolution
         if tuple(x.shape[1:]) != (3, side, side):
@@ -140,7 +149,7 @@ class SourceClassifier(nn.Module):
         return cast(Tensor, self.trunk(self.design.input_band(x)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, sources) of images (N, 3, R, R) in [0, 1]."""
+        """Return logits (N, sources) of images (N, 3, R, R) in [0, 1]."""
         return cast(Tensor, self.head(self.features(x)))
 
     def logits_and_statistics(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -151,8 +160,8 @@ class SourceClassifier(nn.Module):
         sources that the network learned; early maps still hold what else is in an image, and so
         reveal that it has another source.
         """
-        maps, told = self.design.input_band(x), 0
-        traits: list[Tensor] = []
+        maps, count = self.design.input_band(x), 0
+        statistics: list[Tensor] = []
         for module in self.trunk:
             maps = module(maps)
             if (
@@ -160,14 +169,14 @@ class SourceClassifier(nn.Module):
                 and maps.ndim == 4
                 and maps.shape[-1] > FINAL_SIDE
             ):
-                told += 2 * maps.shape[1]
-                if told <= MAX_STATISTICS:
-                    traits += [maps.mean((2, 3)), maps.std((2, 3))]
-        return self.head(maps), torch.cat(traits, 1)
+                count += 2 * maps.shape[1]
+                if count <= MAX_STATISTICS:
+                    statistics += [maps.mean((2, 3)), maps.std((2, 3))]
+        return self.head(maps), torch.cat(statistics, 1)
 
 
 class PublishedClassifier(SourceClassifier):
-    """The classifier of Yu et al. 2019, which is ProGAN's discriminator without its normalisation.
+    """Classifier of Yu et al. 2019: ProGAN's discriminator without its normalisation.
 
     From R to 8 pixels a side two 3x3 convolutions each, and 2x2 average pooling; at 4x4 one more,
     then a dense layer of 512 and one of a logit a source. Leaky ReLU of slope 0.2 after all but the
@@ -200,24 +209,24 @@ class PublishedClassifier(SourceClassifier):
 
     @property
     def receptive_field(self) -> int:
-        """Side in pixels of the patch that a value of the last convolution depends on.
+        """Side in pixels of the patch on which a value of the last convolution depends.
 
         At 128 pixels 3, 10, 24, 52, 108 and 128 for convolutions from 128, 64, 32, 16, 8 and 4.
         """
-        field, apart, side = 1, 1, self.design.resolution
+        field, stride, side = 1, 1, self.design.resolution
         while side > self.design.convolve_from:
-            field += 5 * apart  # two convolutions and the pooling
-            apart *= 2
+            field += 5 * stride  # two convolutions and the pooling
+            stride *= 2
             side //= 2
-        return min(field + 2 * apart, self.design.resolution)
+        return min(field + 2 * stride, self.design.resolution)
 
 
 class CompactClassifier(SourceClassifier):
-    """A small residual network for few images: batch normalisation, and a high-pass at its input.
+    """Small residual network for few images: batch normalisation, and a high-pass at its input.
 
-    It looks for traces as a steganalyser does (`artfp.secrecy.network`): it is shown the image
-    and, stronger, what differs from the mean of the neighbourhood; the first layers neither pool
-    nor stride. Blocks that each halve the sides follow, to 4x4 pixels, of 16 to 64 channels.
+    Built like a steganalyser (`artfp.secrecy.network`): its input is the image and, amplified, the
+    difference from the mean of the neighbourhood; the first layers neither pool nor stride. Blocks
+    that each halve the sides follow, to 4x4 pixels, of 16 to 64 channels.
     """
 
     STATISTICS_OF = (ConvNormReLU, SRNetBlock, SRNetPoolingBlock)
@@ -225,15 +234,15 @@ class CompactClassifier(SourceClassifier):
 
     def __init__(self, design: ClassifierDesign, sources: int) -> None:
         super().__init__(design, sources)
-        width, widest = self.WIDTH, 4 * self.WIDTH
+        width, max_width = self.WIDTH, 4 * self.WIDTH
         blocks: list[nn.Module] = []
         side, outputs = design.resolution, width
         channels = width
         while side > FINAL_SIDE:
             blocks.append(SRNetPoolingBlock(channels, outputs))
-            channels, outputs, side = outputs, min(2 * outputs, widest), side // 2
+            channels, outputs, side = outputs, min(2 * outputs, max_width), side // 2
         self.trunk = nn.Sequential(
-            _Traces(),
+            _WithHighPass(),
             ConvNormReLU(6, width),
             SRNetBlock(width),
             *blocks,
@@ -246,23 +255,23 @@ class CompactClassifier(SourceClassifier):
                 nn.init.kaiming_normal_(module.weight)
 
 
-class _Traces(nn.Module):
-    """What is shown, in +-1, beside its high-pass: (N, 6, R, R), both of order one."""
+class _WithHighPass(nn.Module):
+    """Images in [-1, 1] beside their high-pass: (N, 6, R, R), both of order one."""
 
-    def forward(self, shown: Tensor) -> Tensor:
-        return torch.cat([2.0 * shown, 32.0 * high_pass(shown)], dim=1)
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.cat([2.0 * images, 32.0 * high_pass(images)], dim=1)
 
 
 NETWORKS: dict[str, type[SourceClassifier]] = {
     "published": PublishedClassifier,
     "compact": CompactClassifier,
 }
-"""Networks by name."""
+"""Classes of networks by name."""
 
 
 def _channels(side: int) -> int:
-    """Of the published network's maps."""
-    return min(_MOST_CHANNELS, _CHANNELS_TIMES_SIDE // side)
+    """Return the channels of the published network's maps of a side."""
+    return min(_MAX_CHANNELS, _CHANNELS_TIMES_SIDE // side)
 
 
 def _convolved(inputs: int, outputs: int) -> list[nn.Module]:

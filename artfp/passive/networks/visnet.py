@@ -1,10 +1,10 @@
-"""A classifier whose evidence can be looked at: fingerprints of images and of models.
+"""Classifier with visible evidence: learned fingerprints of images and of models.
 
 After the visualisation network of Yu, Davis and Fritz (ICCV 2019, arXiv 1811.08180), built from its
-description. An autoencoder with a latent of 4x4 pixels learns what images of all sources share.
-What it does not give back, image minus reconstruction, is the image's fingerprint; each source, or
-model, has a fingerprint of the same size, and their inner product is the source's logit. So each
-pixel's part in a verdict is seen: the product of the two fingerprints there.
+description. An autoencoder with a latent of 4x4 pixels learns what images of all sources share. The
+image minus its reconstruction is the image's fingerprint; each source, or model, has a fingerprint
+of the same size, and their inner product is the source's logit. So each pixel's contribution to a
+verdict is visible: the product of the two fingerprints there.
 """
 
 from __future__ import annotations
@@ -19,20 +19,25 @@ LATENT_SIDE = 4
 """Side of the latent in pixels."""
 
 VISNET_MIN_RESOLUTION = 16
-"""Side of images in pixels, a power of two, at least."""
+"""Least side of images in pixels."""
 
 _SLOPE = 0.2
 
 
 class VisNet(nn.Module):
-    """Images (N, 3, R, R) in [0, 1] to logits (N, sources); see `artfp.passive.networks.visnet`.
+    """Network from images (N, 3, R, R) in [0, 1] to logits (N, sources).
 
-    Inside, and in fingerprints, pixels go from -1 to 1. Attributes: `resolution`; `sources`, how
-    many; `width`, channels at 32 pixels a side, twice as many at half of it up to 8 times.
-    `fingerprints` (sources, 3, R, R) are the filters of one valid convolution of full size, without
-    a bias: of the models.
+    Inside, and in fingerprints, pixels are in [-1, 1]. The parameter `fingerprints`
+    (sources, 3, R, R), of the models, are the filters of one valid convolution of full size,
+    without a bias.
 
-    Raises ValueError: R is no power of two, or too small; fewer than two sources.
+    Args:
+        sources: Number of sources, two or more.
+        resolution: Side R of the images, a power of two.
+        width: Channels at 32 pixels a side, twice as many at half of it, up to 8 times.
+
+    Raises:
+        ValueError: a value out of range.
     """
 
     def __init__(self, sources: int, resolution: int, width: int = 16) -> None:
@@ -54,40 +59,40 @@ class VisNet(nn.Module):
                 nn.LeakyReLU(_SLOPE),
             ]
         self.decoder = nn.Sequential(*up, _conv(_channels(resolution, width), 3))
-        # From 0, so that nothing is in them but what was learned.
+        # Zeros, so that they hold nothing but what was learned.
         self.fingerprints = nn.Parameter(torch.zeros(sources, 3, resolution, resolution))
 
     def reconstruct(self, images: Tensor) -> Tensor:
-        """What the autoencoder gives back of images (N, 3, R, R) in [-1, 1]."""
+        """Return the autoencoder's reconstruction of images (N, 3, R, R) in [-1, 1]."""
         return cast(Tensor, self.decoder(self.encoder(images)))
 
     def fingerprint(self, x: Tensor) -> Tensor:
-        """Fingerprints (N, 3, R, R) of images in [0, 1]. Raises ValueError: another size."""
-        images = self.inside(x)
+        """Return fingerprints (N, 3, R, R) of images in [0, 1]. ValueError: another size."""
+        images = self.rescale(x)
         return images - self.reconstruct(images)
 
     def logits(self, fingerprints: Tensor) -> Tensor:
-        """Inner products (N, sources) of fingerprints of images (N, 3, R, R) with the models'.
+        """Return inner products (N, sources) of fingerprints of images with those of the models.
 
-        A valid convolution of full size is just that; it is taken at full precision.
+        A valid convolution of full size is such a product; it is computed at full precision.
         """
         with torch.autocast(fingerprints.device.type, enabled=False):
             return F.linear(fingerprints.float().flatten(1), self.fingerprints.float().flatten(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, sources) of images (N, 3, R, R) in [0, 1]."""
+        """Return logits (N, sources) of images (N, 3, R, R) in [0, 1]."""
         return self.logits(self.fingerprint(x))
 
-    def inside(self, x: Tensor) -> Tensor:
-        """Images (N, 3, R, R) in [0, 1] as they are seen, in [-1, 1]. ValueError: another size."""
+    def rescale(self, x: Tensor) -> Tensor:
+        """Rescale images (N, 3, R, R) from [0, 1] to [-1, 1]. ValueError: another size."""
         if tuple(x.shape[1:]) != (3, self.resolution, self.resolution):
             side = self.resolution
             raise ValueError(f"images {tuple(x.shape)}, expected (N, 3, {side}, {side})")
         return 2.0 * x - 1.0
 
 
-class Critic(nn.Module):
-    """Images (N, 3, R, R) in [-1, 1] to (N,), larger for real ones; no normalisation."""
+class VisNetCritic(nn.Module):
+    """Critic of images (N, 3, R, R) in [-1, 1]: (N,), larger for real ones; no normalisation."""
 
     def __init__(self, resolution: int, width: int = 16) -> None:
         super().__init__()
@@ -100,7 +105,7 @@ class Critic(nn.Module):
 
 
 def _sides(resolution: int) -> list[int]:
-    """Sides from the images' down to twice the latent's."""
+    """Return the sides from the images' down to twice the latent's."""
     sides = []
     while resolution > LATENT_SIDE:
         sides.append(resolution)
@@ -113,7 +118,7 @@ def _channels(side: int, width: int) -> int:
 
 
 def _down(sides: list[int], width: int) -> nn.Sequential:
-    """A convolution, and one with pooling for each side, down to the latent."""
+    """Return a convolution, and one with pooling for each side, down to the latent."""
     layers: list[nn.Module] = [_conv(3, _channels(sides[0], width)), nn.LeakyReLU(_SLOPE)]
     for side in sides:
         layers += [

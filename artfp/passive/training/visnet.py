@@ -31,7 +31,7 @@ from artfp.data.pixels import to_unit
 from artfp.nn.adversarial_losses import gradient_penalty, interpolate_pairs
 from artfp.nn.ema import ema_copy, update_ema
 from artfp.nn.random_inputs import RandomInputs, derive_seed
-from artfp.passive.networks.visnet import Critic, VisNet
+from artfp.passive.networks.visnet import VisNet, VisNetCritic
 from artfp.passive.training.classifier import EMA_DECAY, Batch
 from artfp.passive.training.labelled import (
     HeldOutValidation,
@@ -78,13 +78,13 @@ class VisNetLosses:
         )
 
 
-def visnet_losses(network: VisNet, critic: Critic, x: Tensor, labels: Tensor) -> VisNetLosses:
+def visnet_losses(network: VisNet, critic: VisNetCritic, x: Tensor, labels: Tensor) -> VisNetLosses:
     """Losses of a VisNet on images (N, 3, R, R) in [0, 1] of sources `labels` (N,).
 
     The reconstruction's is the mean absolute difference of pixels in [-1, 1], the adversarial one
     minus the critic's mean value of reconstructions.
     """
-    images = network.inside(x)
+    images = network.rescale(x)
     reconstructed = network.reconstruct(images)
     logits = network.logits(images - reconstructed)
     return VisNetLosses(
@@ -97,7 +97,7 @@ def visnet_losses(network: VisNet, critic: Critic, x: Tensor, labels: Tensor) ->
 
 
 def critic_loss(
-    critic: Critic, images: Tensor, reconstructed: Tensor, draws: RandomInputs, penalty: float
+    critic: VisNetCritic, images: Tensor, reconstructed: Tensor, draws: RandomInputs, penalty: float
 ) -> Tensor:
     """The loss of a WGAN-GP critic on images and reconstructions, (N, 3, R, R) in [-1, 1] each."""
     at = interpolate_pairs(images, reconstructed, draws).requires_grad_(True)
@@ -118,7 +118,7 @@ class VisNetModule(HeldOutValidation):
         super().__init__(network.sources)
         self.automatic_optimization = False
         self.network, self.recipe, self.seed = network, recipe, seed
-        self.critic = Critic(network.resolution, network.width)
+        self.critic = VisNetCritic(network.resolution, network.width)
         for each in (self.network, self.critic):
             # Convolutions on CPUs are a tenth to a quarter faster in this layout.
             each.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -151,7 +151,7 @@ class VisNetModule(HeldOutValidation):
         self.critic.requires_grad_(True)
         reconstructed = found.reconstructed.detach().float()
         draws = RandomInputs(self._generator(step, 1), len(x))
-        images = self.network.inside(x)
+        images = self.network.rescale(x)
         critic = critic_loss(self.critic, images, reconstructed, draws, self.recipe.penalty)
         self._lower(0, critic, counts=False)
         update_ema(self.average, self.network, min(EMA_DECAY, (step + 1) / (step + 10.0)))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from artfp.passive.networks.visnet import Critic, VisNet
+from artfp.passive.networks.visnet import VisNet, VisNetCritic
 
 
 def random_network() -> VisNet:
@@ -22,10 +22,10 @@ def random_network() -> VisNet:
 def test_shapes(side: int) -> None:
     network, x = VisNet(3, side, width=2), torch.rand(2, 3, side, side)
     assert network(x).shape == (2, 3)
-    assert network.fingerprint(x).shape == network.inside(x).shape == x.shape
-    assert network.encoder(network.inside(x)).shape[2:] == (4, 4)
+    assert network.fingerprint(x).shape == network.rescale(x).shape == x.shape
+    assert network.encoder(network.rescale(x)).shape[2:] == (4, 4)
     assert network.fingerprints.shape == (3, 3, side, side)
-    assert Critic(side, width=2)(network.inside(x)).shape == (2,)
+    assert VisNetCritic(side, width=2)(network.rescale(x)).shape == (2,)
 
 
 def test_logits_are_inner_products_of_fingerprints() -> None:
@@ -53,7 +53,7 @@ def test_logits_are_not_taken_in_half_precision() -> None:
 
 def test_a_critic_judges_each_image_by_itself() -> None:
     torch.manual_seed(0)
-    critic, x = Critic(16), torch.randn(4, 3, 16, 16)
+    critic, x = VisNetCritic(16), torch.randn(4, 3, 16, 16)
     torch.testing.assert_close(critic(x), torch.cat([critic(each[None]) for each in x]))
 
 

@@ -97,11 +97,11 @@ def test_planted_patterns_are_learned(tmp_path: Path) -> None:
     assert steps == 80
     with torch.no_grad():
         logits = network(to_unit(held_out.pixels))
-        given = network.reconstruct(network.inside(to_unit(held_out.pixels)))
+        given = network.reconstruct(network.rescale(to_unit(held_out.pixels)))
     assert float((logits.argmax(1) == held_out.labels).float().mean()) > 0.9
     # The autoencoder gives ramps back: much less than the images is left.
-    left = network.inside(to_unit(held_out.pixels)) - given
-    assert float(left.std()) < 0.6 * float(network.inside(to_unit(held_out.pixels)).std())
+    left = network.rescale(to_unit(held_out.pixels)) - given
+    assert float(left.std()) < 0.6 * float(network.rescale(to_unit(held_out.pixels)).std())
     assert list(tmp_path.glob("tensorboard/events*")) and (tmp_path / "checkpoints").is_dir()
 
 

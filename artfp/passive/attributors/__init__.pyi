@@ -1,0 +1,9 @@
+from .base import Attributor as Attributor
+from .base import AttributorPart as AttributorPart
+from .base import FittablePart as FittablePart
+from .bundle import FittedAttributor as FittedAttributor
+from .bundle import load_attributor as load_attributor
+from .bundle import save_attributor as save_attributor
+from .verdicts import DecisionRule as DecisionRule
+from .verdicts import SourcePrediction as SourcePrediction
+from .verdicts import predict_images as predict_images
