@@ -98,6 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from artfp.data.sources import (
         open_sources,
     )
+    from artfp.data.tables import Column, rich_table
     from artfp.perturbations.conditions import choose, parse_strengths
     from artfp.robustness.methods import PLAIN
     from artfp.watermark import load_decoder
@@ -138,7 +139,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             tick=tick,
         )
     files = report.write_comparison(found, conditions, told, output)
-    _show(report.closing_rows(found), report.CLOSING)
+    columns = [
+        Column(head, align="left" if head == report.CLOSING[0] else "right")
+        for head in report.CLOSING[:-1]
+    ]
+    console().print(rich_table([row[:-1] for row in report.closing_rows(found)], columns))
     print(f"wrote {', '.join(files)} into {one_line(str(output))}")
     return report_unusable(found.failed)
 
@@ -169,15 +174,3 @@ def _fingerprints(path: Path, bits: int) -> dict[str, Any]:
             except (UserError, ValueError) as error:
                 raise UserError(f"{path}: {name}: {error}") from None
     return words
-
-
-def _show(rows: list[list[str]], heads: Sequence[str]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD)
-    for head in heads[:-1]:
-        table.add_column(head, justify="left" if head == heads[0] else "right")
-    for row in rows:
-        table.add_row(*row[:-1])
-    console().print(table)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from artfp.comparison.measure import Row
 from artfp.comparison.scores import FPR, SURE
 from artfp.comparison.study import Comparison
-from artfp.data.files import write_atomic
-from artfp.data.tables import round_significant
+from artfp.data.tables import Column, csv_table, markdown_table, round_significant
 from artfp.perturbations.conditions import IDENTITY, Condition
+from artfp.reporting.figure import write_files
 from artfp.robustness.plots import Contestant, plot_figure
 
 CLOSING = (
@@ -68,7 +67,7 @@ def write_comparison(
         "rows": [asdict(row) for row in found.rows],
         "unusable": [list(each) for each in found.failed],
     }
-    files: dict[str, str | bytes] = {
+    files: dict[str, str | bytes | Figure] = {
         "compare.csv": to_csv(found.rows),
         "compare.json": json.dumps(round_significant(whole), indent=1) + "\n",
         "compare.md": to_markdown(found),
@@ -77,23 +76,14 @@ def write_comparison(
     for figure, limits in _WHERE.items():
         title = f"{_TITLES[figure]}: {len(found.sources)} sources, {found.images[1]} images of each"
         files[f"{figure}.png"] = plot_figure(found.rows, conditions, who, figure, title, limits)
-    for name, content in files.items():
-        write_atomic(folder / name, content)
-    return list(files)
+    return write_files(folder, files)
 
 
 def to_csv(rows: Sequence[Row]) -> str:
-    """All rows; the accuracy of each source in a column, separated by spaces."""
-    text = io.StringIO(newline="")
-    names = [name for name in asdict(rows[0]) if name != "per_source"]
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*names, "per_source"])
-    for row in rows:
-        values = [getattr(row, name) for name in names]
-        shares = " ".join(f"{share:.4f}" for share in row.per_source)
-        short = [f"{v:.6g}" if isinstance(v, float) else "" if v is None else v for v in values]
-        writer.writerow([*short, shares])
-    return text.getvalue()
+    """Return all rows as CSV; the accuracy of each source in a column, separated by spaces."""
+    names = [field.name for field in fields(Row) if field.name != "per_source"]
+    per_source = Column("per_source", form=lambda each: " ".join(f"{x:.4f}" for x in each))
+    return csv_table(rows, [*names, per_source], floats=".6g")
 
 
 def closing_rows(found: Comparison) -> list[list[str]]:
@@ -134,7 +124,7 @@ def to_markdown(found: Comparison) -> str:
         f"{found.images[0]} images of each fitted the passive contestants, {found.images[1]} "
         "others tested all.",
         "",
-        *_table(CLOSING, closing_rows(found)),
+        markdown_table(closing_rows(found), CLOSING),
         "",
         LEGEND,
         "",
@@ -151,16 +141,8 @@ def to_markdown(found: Comparison) -> str:
         [group, "" if strength is None else f"{strength:g}", *(f"{by[n]:.4f}" for n in names)]
         for (group, strength), by in places.items()
     ]
-    lines += _table(("perturbation", "strength", *names), cells)
+    lines.append(markdown_table(cells, ["perturbation", "strength", *names]))
     return "\n".join(lines) + "\n"
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [
-        "| " + " | ".join(heads) + " |",
-        "|" + "---|" * len(heads),
-        *("| " + " | ".join(row) + " |" for row in rows),
-    ]
 
 
 def _mean(rows: Sequence[Row], figure: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -134,6 +134,27 @@ def save_figure(figure: Figure, path: Path) -> None:
     """
     check_suffix(path, "figure", FIGURE_SUFFIXES)
     write_atomic(path, encode_figure(figure, path.suffix[1:].lower()))
+
+
+def write_files(folder: Path, files: Mapping[str, str | bytes | Figure]) -> list[str]:
+    """Write the files of a report, each whole or not at all.
+
+    Args:
+        folder: Where they go.
+        files: Texts, bytes and figures by their names, which may hold folders.
+
+    Returns:
+        The names.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    for name, content in files.items():
+        if isinstance(content, Figure):
+            save_figure(content, folder / name)
+        else:
+            write_atomic(folder / name, content)
+    return list(files)
 
 
 def series_style(number: int) -> dict[str, Any]:

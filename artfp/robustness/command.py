@@ -255,9 +255,7 @@ def _listed(text: str) -> list[str]:
 
 def _print(report: Any) -> None:
     """Fidelity, and a row for each condition with a column for each contestant."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
+    from artfp.data.tables import Column, rich_table
     from artfp.robustness.report import cell
 
     contestants = report.contestants()
@@ -278,11 +276,11 @@ def _print(report: Any) -> None:
     kinds = {row.bits is None: None for row in report.sweep.rows}
     figure = " or ".join("accuracy of the source" if kind else "bit accuracy" for kind in kinds)
     title = f"{figure} / TPR at a false positive rate of {report.sweep.rows[0].fpr:g}"
-    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left")
-    table.add_column("perturbation\n@strength", no_wrap=True)
-    for contestant in contestants:
-        table.add_column("\n".join([contestant.name, *contestant.facts()]), overflow="fold")
-    for condition in report.conditions:
-        found = [rows[c.name, condition.group, condition.strength] for c in contestants]
-        table.add_row(condition.name, *map(cell, found))
-    console().print(table)
+    heads = ("\n".join([each.name, *each.facts()]) for each in contestants)
+    columns = [Column("perturbation\n@strength", wrap="no")]
+    columns += [Column(head, wrap="fold") for head in heads]
+    cells = [
+        [each.name, *(cell(rows[c.name, each.group, each.strength]) for c in contestants)]
+        for each in report.conditions
+    ]
+    console().print(rich_table(cells, columns, title))

@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from artfp.perturbations.conditions import IDENTITY, Condition, arms
-from artfp.reporting.figure import CHANCE_LINE, OKABE_ITO, encode_figure
+from artfp.reporting.figure import CHANCE_LINE, figure_style, series_style
 
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-_DASHES = ("-", "--", "-.", ":")
 _PANEL = (2.5, 2.1)  # inches
 _COLUMNS = (6, 5, 4)
 _UNPERTURBED = "none"
@@ -65,6 +63,7 @@ class Contestant:
         return f"{self.name} ({', '.join(self.facts())})" if self.facts() else self.name
 
 
+@figure_style
 def plot_figure(
     rows: Sequence[Point],
     conditions: Sequence[Condition],
@@ -72,8 +71,8 @@ def plot_figure(
     figure: str,
     title: str,
     limits: tuple[float, float],
-) -> bytes:
-    """Panels of one figure of the rows, such as `bit_accuracy`, as a PNG file.
+) -> Figure:
+    """Plot one figure of the rows, such as `bit_accuracy`, in panels.
 
     Strengths stand side by side at equal distances: unperturbed images ("none") first and then from
     mild to harsh; of perturbations that go both ways, in numeric order with "none" in the middle.
@@ -89,7 +88,7 @@ def plot_figure(
     width = max(columns * _PANEL[0], _PANEL[0] * 1.6)
     across, legend_rows = _legend_shape(contestants, width)
     head = 0.36 + 0.21 * legend_rows
-    picture = Figure(figsize=(width, down * _PANEL[1] + head), dpi=130)
+    picture = Figure(figsize=(width, down * _PANEL[1] + head))
     panels = picture.subplots(down, columns, squeeze=False, sharey=True).flatten()
     for panel, (name, condition) in zip(panels, groups.items(), strict=False):
         places = _places(conditions, name)
@@ -100,7 +99,7 @@ def plot_figure(
     for panel in panels[len(groups) :]:
         panel.set_visible(False)
     handles = [
-        Line2D([], [], **_style(number), label=contestant.title())
+        Line2D([], [], **{**series_style(number), "linewidth": 1.4}, label=contestant.title())
         for number, contestant in enumerate(contestants)
     ]
     height = picture.get_figheight()
@@ -111,10 +110,9 @@ def plot_figure(
         bbox_to_anchor=(0.5, 1.0 - 0.26 / height),
         ncols=across,
         fontsize=9,
-        frameon=False,
     )
     picture.tight_layout(rect=(0.0, 0.0, 1.0, 1.0 - head / height), h_pad=0.9, w_pad=0.6)
-    return encode_figure(picture)
+    return picture
 
 
 def _places(conditions: Sequence[Condition], name: str) -> list[float | None]:
@@ -148,17 +146,14 @@ def _decorate(
 ) -> None:
     """Title, axes and grid of a panel; with `chance` a line at one half, what guesses reach."""
     margin = 0.03 * (limits[1] - limits[0])
-    panel.set_title(name.replace("_", " "), fontsize=10, pad=4)
+    panel.set_title(name.replace("_", " "), pad=4)
     panel.set_ylim(limits[0] - margin, limits[1] + margin)
     panel.set_xlim(-0.3, max(1.0, len(places) - 1.0) + 0.3)
     labels = [_UNPERTURBED if strength is None else f"{strength:g}" for strength in places]
     panel.set_xticks(range(len(places)), labels, fontsize=7.5)
     panel.tick_params(axis="y", labelsize=7.5)
-    panel.tick_params(length=2)
     panel.set_xlabel(unit, fontsize=8, labelpad=2)
-    panel.grid(axis="y", color="#dddddd", linewidth=0.6)
-    panel.set_axisbelow(True)
-    panel.spines[["top", "right"]].set_visible(False)
+    panel.grid(axis="y")
     if chance:
         panel.axhline(0.5, **CHANCE_LINE)
 
@@ -170,22 +165,12 @@ def _line(panel: Axes, rows: Sequence[Point], figure: str, number: int, count: i
         return
     places = [float(x) for x, _ in points]
     heights = [getattr(row, figure) for _, row in points]
-    style, order = _style(number), 3.0 + count - number
+    style, order = {**series_style(number), "linewidth": 1.4}, 3.0 + count - number
     panel.plot(places, heights, **style, zorder=order, clip_on=False)
     ends = [[getattr(row, f"{figure}_{end}", None) for _, row in points] for end in ("low", "high")]
     if count <= _MOST_BANDS and any(end is not None for end in ends[0]):
         low, high = ([math.nan if end is None else end for end in each] for each in ends)
         panel.fill_between(places, low, high, color=style["color"], alpha=0.13, linewidth=0)
-
-
-def _style(number: int) -> dict[str, Any]:
-    return {
-        "color": OKABE_ITO[number % len(OKABE_ITO)],
-        "marker": _MARKERS[number % len(_MARKERS)],
-        "linestyle": _DASHES[number // len(OKABE_ITO) % len(_DASHES)],
-        "markersize": 3.6,
-        "linewidth": 1.4,
-    }
 
 
 def _legend_shape(contestants: Sequence[Contestant], width: float) -> tuple[int, int]:

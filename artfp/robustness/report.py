@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from artfp.data.files import write_atomic
 from artfp.data.reading import stack_pixels
+from artfp.data.tables import csv_table, json_rows, markdown_table
 from artfp.perturbations.conditions import IDENTITY, Condition
+from artfp.reporting.figure import write_files
 from artfp.reporting.image_grid import image_strip
 from artfp.robustness.plots import Contestant, plot_figure
 from artfp.robustness.sweep import Row, Sweep
@@ -85,7 +85,7 @@ def write_report(report: Report, folder: Path, example: np.ndarray | None, seed:
     `example` is an 8-bit image (H, W, 3) to show every perturbation on; `seed`, the sweep's.
     Raises UserError: a file cannot be written.
     """
-    files: dict[str, str | bytes] = {
+    files: dict[str, str | bytes | Figure] = {
         "robustness.csv": table_csv(report.sweep.rows),
         "robustness.json": json.dumps(as_json(report), indent=1) + "\n",
         "working_range.md": ranges_markdown(report),
@@ -104,19 +104,12 @@ def write_report(report: Report, folder: Path, example: np.ndarray | None, seed:
     if example is not None:
         for name in dict.fromkeys(c.group for c in report.conditions if c.group != IDENTITY):
             files[f"examples/{name}.png"] = _example(report.conditions, name, example, seed)
-    for name, content in files.items():
-        write_atomic(folder / name, content)
-    return list(files)
+    return write_files(folder, files)
 
 
 def table_csv(rows: Sequence[Row]) -> str:
-    """All rows as CSV; what has no value is empty."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({key: _short(value) for key, value in asdict(row).items()})
-    return text.getvalue()
+    """Return all rows as CSV; what has no value is empty."""
+    return csv_table(rows, COLUMNS, floats=".6g")
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -124,7 +117,7 @@ def as_json(report: Report) -> dict[str, Any]:
     return {
         "settings": report.settings,
         "fidelity": {name: asdict(found) for name, found in report.sweep.fidelity.items()},
-        "rows": [{key: asdict(row)[key] for key in COLUMNS} for row in report.sweep.rows],
+        "rows": json_rows(report.sweep.rows, COLUMNS),
         "working_ranges": [{**asdict(found), "text": str(found)} for found in report.ranges()],
         "unusable": [{"name": name, "reason": reason} for name, reason in report.unusable],
     }
@@ -147,11 +140,11 @@ def ranges_markdown(report: Report) -> str:
             continue
         at = f" at a false positive rate of {_fpr(report.sweep.rows)}" if figure == "tpr" else ""
         lines += ["", f"## {TITLES[figure]} of at least {least:g}{at}", ""]
-        lines += [_row(["perturbation", "strength in", *titles])]
-        lines += [_row(["---"] * (len(names) + 2))]
-        for name, unit in units.items():
-            cells = [by_place.get((figure, name, contestant), "") for contestant in names]
-            lines.append(_row([name, unit, *cells]))
+        cells = [
+            [name, unit, *(by_place.get((figure, name, contestant), "") for contestant in names)]
+            for name, unit in units.items()
+        ]
+        lines.append(markdown_table(cells, ["perturbation", "strength in", *titles]))
     return "\n".join(lines) + "\n"
 
 
@@ -174,11 +167,3 @@ def _example(conditions: Sequence[Condition], name: str, example: np.ndarray, se
 
 def _fpr(rows: Sequence[Row]) -> str:
     return f"{rows[0].fpr:g}"
-
-
-def _short(value: object) -> object:
-    return f"{value:.6g}" if isinstance(value, float) else value
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -89,7 +89,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     prepare_terminal()
     sizes = _check(args)
 
-    from artfp.data.files import write_atomic
     from artfp.data.resume import Journal, Manifest
     from artfp.data.sources import open_source
     from artfp.secrecy.study import ATTACKERS, Cell, Row, attack, cells, gather
@@ -125,15 +124,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows += [Row(**{**row, "cell": Cell(**row["cell"])}) for row in found]
     journal.close()
 
+    from artfp.reporting.figure import write_files
     from artfp.secrecy.report import plot_secrecy, secrecy_csv, secrecy_json, secrecy_table
 
-    files: dict[str, str | bytes] = {
-        "secrecy.csv": secrecy_csv(rows),
-        "secrecy.json": json.dumps(secrecy_json(rows, settings), indent=1) + "\n",
-        "secrecy.png": plot_secrecy(rows),
-    }
-    for name, content in files.items():
-        write_atomic(output / name, content)
+    files = write_files(
+        output,
+        {
+            "secrecy.csv": secrecy_csv(rows),
+            "secrecy.json": json.dumps(secrecy_json(rows, settings), indent=1) + "\n",
+            "secrecy.png": plot_secrecy(rows),
+        },
+    )
     console().print(secrecy_table(rows))
     print(f"wrote {', '.join(files)} into {output}")
     return report_unusable(failed)

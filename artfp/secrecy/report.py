@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from artfp import __version__
-from artfp.data.tables import csv_line
-from artfp.reporting.figure import CHANCE_LINE, OKABE_ITO, encode_figure
+from artfp.data.tables import Column, csv_table, json_rows, rich_table
+from artfp.reporting.figure import CHANCE_LINE, figure_style, series_style
 from artfp.secrecy.study import Row
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 COLUMNS = (
     "encoder",
@@ -37,50 +38,51 @@ THREATS = {
 }
 """Threats in a few words; `artfp.secrecy.study` states them."""
 
-_MARKERS = ("o", "s", "^", "D", "v", "P")
 _PANEL = (3.3, 2.9)  # inches
 
 
 def secrecy_table(rows: Sequence[Row]) -> Table:
-    """For the console: a row for each attacker, a column for each number of training images."""
+    """Return a table for the console: attackers by numbers of training images."""
     sizes = sorted({row.cell.images for row in rows})
-    table = Table(box=SIMPLE_HEAD, title="AUC (95% interval); 0.5 is chance", title_justify="left")
-    table.add_column("encoder\nthreat", overflow="fold")
-    table.add_column("attacker", no_wrap=True)
-    for size in sizes:
-        table.add_column(f"{size} + {size}\nimages", no_wrap=True)
     found: dict[tuple[str, str, str], dict[int, Row]] = {}
     for row in rows:
         key = (row.cell.suspect, row.cell.threat, row.cell.attacker)
         found.setdefault(key, {})[row.cell.images] = row
+    cells = []
     before = ("", "")
     for (name, threat, attacker), by_size in found.items():
-        first = (name, threat) != before
-        before = (name, threat)
         psnr = next(iter(by_size.values())).psnr
-        head = f"{name}, {psnr:.1f} dB\n{threat}" if first else ""
-        cells = [_cell(by_size[size]) if size in by_size else "" for size in sizes]
-        table.add_row(head, attacker, *cells)
-    return table
+        head = f"{name}, {psnr:.1f} dB\n{threat}" if (name, threat) != before else ""
+        before = (name, threat)
+        cells.append([head, attacker, *(by_size.get(size) for size in sizes)])
+    columns = [
+        Column("encoder\nthreat", wrap="fold", multiline=True),
+        Column("attacker", wrap="no"),
+        *(
+            Column(f"{size} + {size}\nimages", form=_interval_text, wrap="no", multiline=True)
+            for size in sizes
+        ),
+    ]
+    return rich_table(cells, columns, "AUC (95% interval); 0.5 is chance")
 
 
 def secrecy_csv(rows: Sequence[Row]) -> str:
-    """A line for each attack."""
-    return csv_line(COLUMNS) + "".join(csv_line(_flat(row)[c] for c in COLUMNS) for row in rows)
+    """Return a line for each attack."""
+    return csv_table(map(_flat, rows), COLUMNS)
 
 
 def secrecy_json(rows: Sequence[Row], settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings and attacks as JSON values."""
-    flat = [_flat(row) for row in rows]
+    """Return settings and attacks as JSON values."""
     return {
         "software": f"artfp {__version__}",
         "settings": settings,
-        "rows": [{column: each[column] for column in COLUMNS} for each in flat],
+        "rows": json_rows(map(_flat, rows), COLUMNS),
     }
 
 
-def plot_secrecy(rows: Sequence[Row]) -> bytes:
-    """AUC against training images, as a PNG file.
+@figure_style
+def plot_secrecy(rows: Sequence[Row]) -> Figure:
+    """Plot AUC against training images.
 
     A column of panels for each threat, a row for each encoder, a line for each attacker; bars are
     95% intervals, the dotted line is chance.
@@ -89,7 +91,7 @@ def plot_secrecy(rows: Sequence[Row]) -> bytes:
     threats = list(dict.fromkeys(row.cell.threat for row in rows))
     attackers = list(dict.fromkeys(row.cell.attacker for row in rows))
     size = (_PANEL[0] * len(threats) + 0.3, _PANEL[1] * len(names) + 0.6)
-    picture = Figure(figsize=size, dpi=130)
+    picture = Figure(figsize=size)
     panels = picture.subplots(len(names), len(threats), squeeze=False, sharey=True)
     for down, name in enumerate(names):
         for across, threat in enumerate(threats):
@@ -99,18 +101,17 @@ def plot_secrecy(rows: Sequence[Row]) -> bytes:
             title = THREATS[threat] if len(names) == 1 else f"{name}: {THREATS[threat]}"
             panel.set_title(title, fontsize=8.5)
             if across == 0:
-                panel.set_ylabel("AUC", fontsize=9)
+                panel.set_ylabel("AUC")
             if down == len(names) - 1:
-                panel.set_xlabel("training images of each class", fontsize=9)
+                panel.set_xlabel("training images of each class")
     handles = [
-        Line2D([], [], color=OKABE_ITO[i % 6], marker=_MARKERS[i % 6], markersize=4, label=attacker)
-        for i, attacker in enumerate(attackers)
+        Line2D([], [], label=attacker, **series_style(number))
+        for number, attacker in enumerate(attackers)
     ]
     height = picture.get_figheight()
-    picture.legend(handles=handles, loc="upper center", ncols=len(handles), fontsize=9,
-                   frameon=False)  # fmt: skip
+    picture.legend(handles=handles, loc="upper center", ncols=len(handles), fontsize=9)
     picture.tight_layout(rect=(0.0, 0.0, 1.0, 1.0 - 0.35 / height))
-    return encode_figure(picture)
+    return picture
 
 
 def _panel(panel: Axes, rows: Sequence[Row], attackers: Sequence[str]) -> None:
@@ -123,8 +124,7 @@ def _panel(panel: Axes, rows: Sequence[Row], attackers: Sequence[str]) -> None:
             [row.auc for row in own],
             [[max(0.0, row.auc - row.low) for row in own],
              [max(0.0, row.high - row.auc) for row in own]],
-            color=OKABE_ITO[number % 6], marker=_MARKERS[number % 6], markersize=4, linewidth=1.3,
-            capsize=2,
+            **series_style(number),
         )  # fmt: skip
     panel.axhline(0.5, **CHANCE_LINE)
     panel.set_xscale("log")
@@ -132,12 +132,10 @@ def _panel(panel: Axes, rows: Sequence[Row], attackers: Sequence[str]) -> None:
     panel.xaxis.set_minor_locator(NullLocator())
     panel.xaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:g}"))
     panel.set_ylim(min([0.4, *(row.low for row in rows)]) - 0.02, 1.02)
-    panel.grid(axis="y", color="#dddddd", linewidth=0.6)
-    panel.spines[["top", "right"]].set_visible(False)
-    panel.tick_params(labelsize=8, length=2)
+    panel.grid(axis="y")
 
 
-def _cell(row: Row) -> str:
+def _interval_text(row: Row) -> str:
     return f"{row.auc:.3f}\n({row.low:.3f}-{row.high:.3f})"
 
 

@@ -20,6 +20,7 @@ from artfp.data.reading import Failed, load_images
 from artfp.data.sources import open_source
 from artfp.data.subset import limit_images
 from artfp.ownership.assignment import Fingerprints
+from artfp.reporting.figure import save_figure
 from artfp.reporting.image_grid import encode_picture
 from artfp.transfer import transfer as pages
 from artfp.transfer.decoded import REGISTERED, InData, Row, decode_source, transferred
@@ -56,7 +57,7 @@ def report(study: Study, decoder: str | None = None, distances: bool = True) -> 
     )
     write_atomic(output / "transfer.csv", pages.to_csv(rows))
     write_atomic(output / "transfer.md", pages.to_markdown(data, rows, about, lines))
-    write_atomic(output / "progress.png", pages.plot_progress(rows, title))
+    save_figure(pages.plot_progress(rows, title), output / "progress.png")
     write_atomic(output / "samples.png", encode_picture(_samples(study)))
     write_atomic(
         output / "transfer.json",

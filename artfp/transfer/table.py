@@ -6,12 +6,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-from rich.table import Table
+from typing import TYPE_CHECKING, Any
 
 from artfp.core.errors import UserError
-from artfp.data.tables import csv_line
+from artfp.data.tables import Column, csv_table, markdown_table, rich_table
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 FACTS = "transfer.json"
 """What a study writes."""
@@ -110,63 +111,39 @@ def _interval(estimate: dict[str, float] | None) -> Interval | None:
     return None if estimate is None else (estimate["value"], estimate["low"], estimate["high"])
 
 
-_HEAD = (
-    "generator",
-    "px",
-    "steps",
-    "PSNR dB",
-    "bit accuracy",
-    "5%",
-    "log10 p, 100",
-    "found, 1",
-    "clean",
-    "other",
-    "random",
-    "Frechet, clean",
-    "kernel ratio",
+def _interval_text(ratio: Interval) -> str:
+    return "{:.3f} ({:.3f} to {:.3f})".format(*ratio)
+
+
+def _frechet_text(family: Family) -> str:
+    values = (each for each in (family.frechet, family.frechet_clean) if each is not None)
+    return "" if family.frechet is None else ", ".join(f"{each[0]:.4g}" for each in values)
+
+
+_SHOWN = (
+    Column("generator", "model"),
+    Column("px", "resolution"),
+    Column("steps"),
+    Column("PSNR dB", "psnr", ".1f"),
+    Column("bit accuracy", "bit_accuracy", ".4f"),
+    Column("5%", "low", ".3f"),
+    Column("log10 p, 100", "log10_p", ".1f"),
+    Column("found, 1", "found_1", ".3f"),
+    Column("clean", form=".3f"),
+    Column("other", form=".3f"),
+    Column("random", form=".3f"),
+    Column("Frechet, clean", _frechet_text),
+    Column("kernel ratio", "kernel_ratio", _interval_text),
 )
 
 
-def _cells(family: Family) -> list[str]:
-    def share(value: float | None) -> str:
-        return "" if value is None else f"{value:.3f}"
-
-    frechet = ""
-    if family.frechet is not None:
-        clean = "" if family.frechet_clean is None else f", {family.frechet_clean[0]:.4g}"
-        frechet = f"{family.frechet[0]:.4g}{clean}"
-    ratio = ""
-    if family.kernel_ratio is not None:
-        ratio = "{:.3f} ({:.3f} to {:.3f})".format(*family.kernel_ratio)
-    return [
-        family.model,
-        str(family.resolution),
-        str(family.steps),
-        f"{family.psnr:.1f}",
-        f"{family.bit_accuracy:.4f}",
-        share(family.low),
-        "" if family.log10_p is None else f"{family.log10_p:.1f}",
-        share(family.found_1),
-        share(family.clean),
-        share(family.other),
-        share(family.random),
-        frechet,
-        ratio,
-    ]
-
-
 def to_table(families: Sequence[Family]) -> Table:
-    """For the console."""
-    table = Table(*_HEAD)
-    for family in families:
-        table.add_row(*_cells(family))
-    return table
+    """Return the table for the console."""
+    return rich_table(families, _SHOWN, boxed=True)
 
 
 def to_markdown(families: Sequence[Family]) -> str:
-    """A Markdown table with what its columns mean."""
-    lines = ["| " + " | ".join(_HEAD) + " |", "|" + "---|" * len(_HEAD)]
-    lines += ["| " + " | ".join(_cells(family)) + " |" for family in families]
+    """Return the table in Markdown with an explanation of its columns."""
     about = (
         "PSNR of the fingerprinted training images; mean bit accuracy of a generated image, and "
         "what 5% of them fall under; median log10 p-value of 100 images, corrected for 1,000,000 "
@@ -177,16 +154,16 @@ def to_markdown(families: Sequence[Family]) -> str:
         "generator; ratio of their kernel distances, which unlike the others has no bias from the "
         "number of images, with its 95% interval."
     )
-    return "\n".join(lines) + f"\n\n{about}\n"
+    return f"{markdown_table(families, _SHOWN)}\n\n{about}\n"
 
 
 def to_csv(families: Sequence[Family]) -> str:
-    """A line for each generator; of intervals the value."""
-    rows = [
-        [value[0] if isinstance(value, tuple) else value for value in asdict(family).values()]
-        for family in families
-    ]
-    return csv_line(COLUMNS) + "".join(map(csv_line, rows))
+    """Return a line for each generator; of intervals the value."""
+    return csv_table(families, [Column(name, form=_value) for name in COLUMNS])
+
+
+def _value(cell: Any) -> Any:
+    return cell[0] if isinstance(cell, tuple) else cell
 
 
 def to_json(families: Sequence[Family]) -> str:

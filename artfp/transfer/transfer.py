@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,8 +13,8 @@ from rich.table import Table
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from artfp.data.tables import csv_line
-from artfp.reporting.figure import CHANCE_LINE, OKABE_ITO, encode_figure
+from artfp.data.tables import Column, csv_table, markdown_table, rich_table
+from artfp.reporting.figure import CHANCE_LINE, OKABE_ITO, figure_style, format_axes
 from artfp.transfer.decoded import COUNTS, InData, Row
 
 COLUMNS = (
@@ -48,8 +49,8 @@ def flat(row: Row) -> dict[str, Any]:
 
 
 def to_csv(rows: Sequence[Row]) -> str:
-    """A line for each row."""
-    return csv_line(COLUMNS) + "".join(csv_line(flat(row).values()) for row in rows)
+    """Return a line for each row."""
+    return csv_table(map(flat, rows), COLUMNS)
 
 
 def last_rows(rows: Sequence[Row]) -> list[Row]:
@@ -61,35 +62,26 @@ def last_rows(rows: Sequence[Row]) -> list[Row]:
     return list(found.values())
 
 
-_HEAD = (
-    "training images",
-    "steps",
-    "bit accuracy",
-    "5% to 95%",
-    "majority",
-    *(f"log10 p, {count}" for count in COUNTS),
+def _log10_p(row: Row, count: int) -> float | None:
+    verdict = row.read.on(count)
+    return None if verdict is None else verdict.log10_p
+
+
+_SHOWN = (
+    Column("training images", "group"),
+    Column("steps"),
+    Column("bit accuracy", "read.bit_accuracy", ".4f"),
+    Column("5% to 95%", lambda row: f"{row.read.low:.3f} to {row.read.high:.3f}"),
+    Column(
+        "majority", lambda row: f"{round(row.read.majority * row.read.bits)} of {row.read.bits}"
+    ),
+    *(Column(f"log10 p, {count}", partial(_log10_p, count=count), ".1f") for count in COUNTS),
 )
 
 
-def _cells(row: Row) -> list[str]:
-    read = row.read
-    verdicts = [read.on(count) for count in COUNTS]
-    return [
-        row.group,
-        str(row.steps),
-        f"{read.bit_accuracy:.4f}",
-        f"{read.low:.3f} to {read.high:.3f}",
-        f"{round(read.majority * read.bits)} of {read.bits}",
-        *("" if v is None else f"{v.log10_p:.1f}" for v in verdicts),
-    ]
-
-
 def to_table(rows: Sequence[Row]) -> Table:
-    """For the console."""
-    table = Table(*_HEAD)
-    for row in rows:
-        table.add_row(*_cells(row))
-    return table
+    """Return the table for the console."""
+    return rich_table(rows, _SHOWN, boxed=True)
 
 
 def to_markdown(data: InData, rows: Sequence[Row], about: str, more: Sequence[str] = ()) -> str:
@@ -104,40 +96,32 @@ def to_markdown(data: InData, rows: Sequence[Row], about: str, more: Sequence[st
         "bits of the mean logits, and the median log10 p-value of the one fingerprint over groups "
         f"of {', '.join(map(str, COUNTS))} images (not corrected).",
     ]
-    lines = ["| " + " | ".join(_HEAD) + " |", "|" + "---|" * len(_HEAD)]
-    lines += ["| " + " | ".join(_cells(row)) + " |" for row in last_rows(rows)]
-    return "\n\n".join([*paragraphs, "\n".join(lines), *more]) + "\n"
+    return "\n\n".join([*paragraphs, markdown_table(last_rows(rows), _SHOWN), *more]) + "\n"
 
 
-def plot_progress(rows: Sequence[Row], title: str) -> bytes:
-    """Bit accuracy against steps of training, a line for each group, as a PNG file.
+@figure_style
+def plot_progress(rows: Sequence[Row], title: str) -> Figure:
+    """Plot bit accuracy against steps of training, a line for each group.
 
     The band holds the middle 90% of the images.
     """
-    picture = Figure(figsize=_SIZE, dpi=130)
-    panel = picture.subplots()
-    groups = list(dict.fromkeys(row.group for row in rows))
-    for number, group in enumerate(groups):
-        of = sorted((row for row in rows if row.group == group), key=lambda row: row.steps)
-        steps = [row.steps for row in of]
+    figure = Figure(figsize=_SIZE, layout="constrained")
+    panel = figure.subplots()
+    for number, group in enumerate(dict.fromkeys(row.group for row in rows)):
+        own = sorted((row for row in rows if row.group == group), key=lambda row: row.steps)
+        steps = [row.steps for row in own]
         colour = OKABE_ITO[number % len(OKABE_ITO)]
-        style: dict[str, Any] = {"color": colour, "marker": "o", "markersize": 3.6}
-        panel.plot(steps, [row.read.bit_accuracy for row in of], label=group, **style)
-        bounds = [row.read.low for row in of], [row.read.high for row in of]
+        accuracies = [row.read.bit_accuracy for row in own]
+        panel.plot(steps, accuracies, label=group, color=colour, marker="o")
+        bounds = [row.read.low for row in own], [row.read.high for row in own]
         panel.fill_between(steps, *bounds, color=colour, alpha=0.13, linewidth=0)
     panel.axhline(0.5, **CHANCE_LINE)
     panel.set_ylim(min(0.35, panel.get_ylim()[0]), 1.005)
     panel.set_xlim(left=0)
-    panel.set_xlabel("steps of the generator's training", fontsize=9)
-    panel.set_ylabel("bit accuracy of an image", fontsize=9)
-    panel.set_title(title, fontsize=10)
-    panel.tick_params(labelsize=8, length=2)
-    panel.grid(color="#dddddd", linewidth=0.6)
-    panel.set_axisbelow(True)
-    panel.spines[["top", "right"]].set_visible(False)
-    panel.legend(title="trained on", fontsize=8, title_fontsize=8, frameon=False)
-    picture.tight_layout()
-    return encode_figure(picture)
+    panel.set_title(title)
+    format_axes(panel, "steps of the generator's training", "bit accuracy of an image")
+    panel.legend(title="trained on")
+    return figure
 
 
 def side_by_side(groups: Sequence[Tensor]) -> Tensor:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from artfp.perturbations import PERTURBATIONS
 from artfp.perturbations.conditions import Condition, choose
+from artfp.reporting.figure import encode_figure
 from artfp.reporting.image_grid import TALLEST, image_strip
 from artfp.robustness import plots
 from artfp.robustness.plots import Contestant, plot_figure
@@ -123,10 +124,14 @@ def test_many_contestants_and_low_values(count: int) -> None:
     names = [f"contestant with a long name {number}" for number in range(count)]
     rows = [row(name, c, 0.05, 0.0) for c in conditions for name in names]
     contestants = [Contestant(name, 32, 40.0) for name in names]
-    png = plot_figure(rows, conditions, contestants, "bit_accuracy", "title", (0.4, 1.0))
+    png = encode_figure(
+        plot_figure(rows, conditions, contestants, "bit_accuracy", "title", (0.4, 1.0))
+    )
     with Image.open(io.BytesIO(png)) as image:
         assert image.width > 400
-    alone = plot_figure(rows[:count], conditions[:1], contestants, "tpr", "title", (0.0, 1.0))
+    alone = encode_figure(
+        plot_figure(rows[:count], conditions[:1], contestants, "tpr", "title", (0.0, 1.0))
+    )
     assert alone.startswith(b"\x89PNG")
 
 

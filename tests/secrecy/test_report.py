@@ -6,6 +6,7 @@ import io
 
 from PIL import Image
 
+from artfp.reporting.figure import encode_figure
 from artfp.secrecy.report import plot_secrecy, secrecy_csv, secrecy_json, secrecy_table
 from artfp.secrecy.study import Cell, Row
 from tests.golden import Golden
@@ -38,5 +39,5 @@ def test_tables(golden: Golden) -> None:
 
 
 def test_plot() -> None:
-    with Image.open(io.BytesIO(plot_secrecy(ROWS))) as picture:
+    with Image.open(io.BytesIO(encode_figure(plot_secrecy(ROWS)))) as picture:
         assert picture.format == "PNG" and min(picture.size) > 500

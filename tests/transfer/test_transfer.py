@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from artfp.core.errors import UserError
+from artfp.reporting.figure import encode_figure
 from artfp.transfer.decoded import InData, Row, Transferred, VerdictOn
 from artfp.transfer.table import read_family
 from artfp.transfer.table import to_csv as table_csv
@@ -78,7 +79,7 @@ def test_tables(golden: Golden, tmp_path: Path) -> None:
 
 
 def test_pictures() -> None:
-    with Image.open(io.BytesIO(plot_progress(ROWS, "dcgan"))) as picture:
+    with Image.open(io.BytesIO(encode_figure(plot_progress(ROWS, "dcgan")))) as picture:
         assert picture.format == "PNG" and picture.width > picture.height > 300
     blocks = [torch.zeros(16, 3, 32, 32), torch.ones(16, 3, 32, 32)]
     whole = side_by_side(blocks)
