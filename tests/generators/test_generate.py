@@ -173,7 +173,8 @@ def test_a_stopped_run_goes_on(weights: Path, tmp_path: Path) -> None:
         assert len(archive.namelist()) == 20
     for options in ({"seed": 1}, {"batch_size": 5}, {"format": "webp"}):
         with pytest.raises(UserError, match="holds a run of 'generate' with other settings"):
-            generate(weights, tmp_path / "parts", 20, **{"batch_size": 4, **options})
+            several: dict[str, Any] = {"batch_size": 4, **options}
+            generate(weights, tmp_path / "parts", 20, **several)
 
 
 def test_classes_have_folders(toys: Callable[..., Path], tmp_path: Path) -> None:
@@ -235,5 +236,6 @@ def test_what_does_not_fit(weights: Path, tmp_path: Path) -> None:
         ({"format": "gif"}, "--format is 'gif'; choose from png"),
     ):
         with pytest.raises(UserError, match=message):
-            generate(weights, tmp_path / "out", **{"count": 1, **options})
+            several: dict[str, Any] = {"count": 1, **options}
+            generate(weights, tmp_path / "out", **several)
     assert not (tmp_path / "out").exists()

@@ -80,8 +80,8 @@ def test_noise_has_the_deviation_that_was_asked_for(generator: Generator) -> Non
         assert abs(np.corrcoef(noise, weight.ravel())[0, 1]) < several
     one, two = list(before)[:2]
     size = min(before[one].size, before[two].size)
-    between = [(after[n] - before[n]).ravel()[:size] for n in (one, two)]
-    assert abs(np.corrcoef(*between)[0, 1]) < 5 / np.sqrt(size)  # each tensor has its own
+    first, second = ((after[n] - before[n]).ravel()[:size] for n in (one, two))
+    assert abs(np.corrcoef(first, second)[0, 1]) < 5 / np.sqrt(size)  # each tensor has its own
     again, other = (
         arrays(add_weight_noise(generator, 0.2, seed=1)),
         arrays(add_weight_noise(generator, 0.2, seed=2)),

@@ -44,7 +44,7 @@ def reference_ssim(a: np.ndarray, b: np.ndarray) -> float:
     """Wang et al. 2004 on one channel in float64, borders mirrored about the edge pixel."""
 
     def mean(values: np.ndarray) -> np.ndarray:
-        return gaussian_filter(values, 1.5, mode="mirror", truncate=3.5)
+        return np.asarray(gaussian_filter(values, 1.5, mode="mirror", truncate=3.5))
 
     c1, c2 = 0.01**2, 0.03**2
     ma, mb = mean(a), mean(b)

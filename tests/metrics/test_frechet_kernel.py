@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from scipy import linalg
@@ -108,7 +110,11 @@ def test_kernel_error_is_the_jackknife() -> None:
     """Each image left out in turn, the estimate made anew."""
     x, y = draw(1, 9, 4), draw(2, 12, 4, shift=0.5)
     variance = 0.0
-    for rows, of in ((x, lambda r: kernel_by_pairs(r, y)), (y, lambda r: kernel_by_pairs(x, r))):
+    sides: list[tuple[Array, Callable[[Array], float]]] = [
+        (x, lambda r: kernel_by_pairs(r, y)),
+        (y, lambda r: kernel_by_pairs(x, r)),
+    ]
+    for rows, of in sides:
         left = np.array([of(np.delete(rows, i, axis=0)) for i in range(len(rows))])
         variance += (len(rows) - 1) / len(rows) * ((left - left.mean()) ** 2).sum()
     assert kernel_distance(x, y).error == pytest.approx(np.sqrt(variance), rel=1e-9)
@@ -119,10 +125,14 @@ def test_frechet_error_is_the_derivative(width: int) -> None:
     """Close to leaving out each of many images in turn, for fewer features than images and more."""
     x, y = draw(1, 150, width), draw(2, 120, width, scale=1.5, shift=0.5)
     variance = 0.0
-    for rows, of in ((x, lambda r: frechet_distance(r, y)), (y, lambda r: frechet_distance(x, r))):
+    sides: list[tuple[Array, Callable[[Array], float]]] = [
+        (x, lambda r: frechet_distance(r, y).value),
+        (y, lambda r: frechet_distance(x, r).value),
+    ]
+    for rows, of in sides:
         step = 1 if width == 3 else 5
         kept = range(0, len(rows), step)
-        left = np.array([of(np.delete(rows, i, axis=0)).value for i in kept])
+        left = np.array([of(np.delete(rows, i, axis=0)) for i in kept])
         variance += (len(rows) - 1) * left.var(ddof=1)
     tolerance = 0.05 if width == 3 else 0.25
     assert frechet_distance(x, y).error == pytest.approx(np.sqrt(variance), rel=tolerance)

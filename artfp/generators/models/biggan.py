@@ -204,7 +204,8 @@ class BigGANGenerator(Generator):
         return torch.tanh(self.last(F.relu(self.norm(h))))
 
     def _sample(self, rng: RandomInputs, labels: Tensor | None) -> Tensor:
-        return self(rng.normal(self.latent_dim), labels)
+        assert labels is not None
+        return self.forward(rng.normal(self.latent_dim), labels)
 
 
 class BigGANDiscriminator(nn.Module):
@@ -235,8 +236,9 @@ class BigGANDiscriminator(nn.Module):
     def forward(self, y: Tensor, labels: Tensor) -> Tensor:
         """Map images (N, 3, R, R) in [-1, 1] and classes (N,) to scores (N,), high for real."""
         features = F.relu(self.blocks(y)).sum(dim=(2, 3))
-        score: Tensor = self.last(features).flatten()
-        return score + (self.embedding(labels) * features).sum(dim=1)
+        projection = (self.embedding(labels) * features).sum(dim=1)
+        score: Tensor = self.last(features).flatten() + projection
+        return score
 
 
 class BigGAN(AdversarialModel):
@@ -266,6 +268,7 @@ class BigGAN(AdversarialModel):
     generator_type = BigGANGenerator
     labelled = True
     generator: BigGANGenerator
+    discriminator: BigGANDiscriminator
 
     def __init__(self, resolution: int, config: BigGANConfig, classes: int = 0) -> None:
         super().__init__(resolution, config, classes)

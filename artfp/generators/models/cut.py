@@ -116,7 +116,7 @@ class CUTGenerator(Generator):
         return generated
 
     def _translate(self, y: Tensor, target: int) -> Tensor:
-        return self(y)
+        return self.forward(y)
 
 
 class CUT(AdversarialModel):
@@ -149,6 +149,7 @@ class CUT(AdversarialModel):
     translates = True
     domains = 2
     generator: CUTGenerator
+    discriminator: PatchDiscriminator
 
     def __init__(self, resolution: int, config: CUTConfig, classes: int = 0) -> None:
         super().__init__(resolution, config, classes)

@@ -118,7 +118,7 @@ class CycleGANGenerator(Generator):
         return generated
 
     def _translate(self, y: Tensor, target: int) -> Tensor:
-        return self(y, target)
+        return self.forward(y, target)
 
 
 class CycleGAN(AdversarialModel):

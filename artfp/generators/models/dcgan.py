@@ -78,7 +78,7 @@ class DCGANGenerator(Generator):
         return rng.uniform(self.config.latent_dim, 1, 1) * 2.0 - 1.0
 
     def _sample(self, rng: RandomInputs, labels: Tensor | None) -> Tensor:
-        return self(self.latents(rng))
+        return self.forward(self.latents(rng))
 
 
 class DCGANDiscriminator(nn.Module):
@@ -121,6 +121,7 @@ class DCGAN(AdversarialModel):
     small = DCGANConfig(batch_size=64, steps=2000, ema_decay=0.995, width=64)
     generator_type = DCGANGenerator
     generator: DCGANGenerator
+    discriminator: DCGANDiscriminator
 
     def __init__(self, resolution: int, config: DCGANConfig, classes: int = 0) -> None:
         super().__init__(resolution, config, classes)

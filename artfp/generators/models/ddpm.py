@@ -82,7 +82,7 @@ def build_u_net(side: int, config: DDPMConfig) -> nn.Module:
         ) from error
     halvings = range(len(config.width_multipliers))
     attend = [side == config.attention_side * 2**halving for halving in halvings]
-    network: Any = UNet2DModel(
+    network: nn.Module = UNet2DModel(
         sample_size=side,
         in_channels=3 * config.patch_size**2 + config.position_channels,
         out_channels=3 * config.patch_size**2,

@@ -78,7 +78,8 @@ class GlowGenerator(Generator):
         nats = log_det
         for z in parts:
             nats = nats - 0.5 * (z.square() + math.log(2.0 * math.pi)).flatten(1).sum(dim=1)
-        return math.log2(LEVELS / 2) - nats / (math.log(2.0) * y[0].numel())
+        bits: Tensor = math.log2(LEVELS / 2) - nats / (math.log(2.0) * y[0].numel())
+        return bits
 
     def _sample(self, rng: RandomInputs, labels: Tensor | None) -> Tensor:
         temperature = self.config.temperature

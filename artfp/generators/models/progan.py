@@ -199,6 +199,7 @@ class ProGAN(AdversarialModel):
     )
     generator_type = ProGANGenerator
     generator: ProGANGenerator
+    discriminator: ProGANCritic
 
     def __init__(self, resolution: int, config: ProGANConfig, classes: int = 0) -> None:
         super().__init__(resolution, config, classes)

@@ -170,7 +170,7 @@ class SNGANGenerator(Generator):
         return torch.tanh(self.last(F.relu(self.norm(h))))
 
     def _sample(self, rng: RandomInputs, labels: Tensor | None) -> Tensor:
-        return self(rng.normal(self.config.latent_dim))
+        return self.forward(rng.normal(self.config.latent_dim))
 
 
 class SNGANDiscriminator(nn.Module):
@@ -231,6 +231,7 @@ class SNGAN(AdversarialModel):
     )
     generator_type = SNGANGenerator
     generator: SNGANGenerator
+    discriminator: SNGANDiscriminator
 
     def __init__(self, resolution: int, config: SNGANConfig, classes: int = 0) -> None:
         super().__init__(resolution, config, classes)

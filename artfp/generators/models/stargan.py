@@ -68,7 +68,7 @@ class StarGANGenerator(Generator):
         return generated
 
     def _translate(self, y: Tensor, target: int) -> Tensor:
-        return self(y, torch.full((len(y),), target, device=y.device))
+        return self.forward(y, torch.full((len(y),), target, device=y.device))
 
 
 class StarGANDiscriminator(nn.Module):
@@ -123,6 +123,7 @@ class StarGAN(AdversarialModel):
     labelled = True
     translates = True
     generator: StarGANGenerator
+    discriminator: StarGANDiscriminator
 
     def __init__(self, resolution: int, config: StarGANConfig, classes: int = 0) -> None:
         super().__init__(resolution, config, classes)

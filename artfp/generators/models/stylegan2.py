@@ -98,7 +98,7 @@ class StyleGAN2Generator(Generator):
         section 3.1).
         """
         count, latent = self.synthesis.styles, self.config.latent_dim
-        w = self.mapping(rng.normal(latent))[:, None].expand(-1, count, -1)
+        w: Tensor = self.mapping(rng.normal(latent))[:, None].expand(-1, count, -1)
         if mixing == 0.0:
             return w
         other = self.mapping(rng.normal(latent))[:, None]
@@ -117,7 +117,7 @@ class StyleGAN2Generator(Generator):
         return y
 
     def _sample(self, rng: RandomInputs, labels: Tensor | None) -> Tensor:
-        return self(rng)
+        return self.forward(rng)
 
 
 class StyleGAN2(AdversarialModel):
@@ -145,6 +145,7 @@ class StyleGAN2(AdversarialModel):
     )
     generator_type = StyleGAN2Generator
     generator: StyleGAN2Generator
+    discriminator: StyleGAN2Discriminator
     path_mean: Tensor
 
     def __init__(self, resolution: int, config: StyleGAN2Config, classes: int = 0) -> None:

@@ -20,7 +20,7 @@ def stylegan2_widths(resolution: int, channel_base: int, channel_max: int) -> li
 
 def scaled_leaky_relu(x: Tensor) -> Tensor:
     """Apply a leaky ReLU that is scaled to keep the variance."""
-    return F.leaky_relu(x, 0.2) * 2.0**0.5
+    return F.leaky_relu(x, 0.2).mul(2.0**0.5)
 
 
 def blur(x: Tensor, pad: int, stride: int = 1, gain: float = 1.0) -> Tensor:

@@ -73,7 +73,7 @@ def test_attention() -> None:
     assert query.shape == key.shape == (2, 16) and value.shape == (8, 16)
 
     def pooled(maps: np.ndarray) -> np.ndarray:
-        return maps.reshape(2, -1, 3, 2, 2, 2).max(axis=(3, 5)).reshape(2, -1, 6)
+        return np.asarray(maps.reshape(2, -1, 3, 2, 2, 2).max(axis=(3, 5)).reshape(2, -1, 6))
 
     scores = np.einsum("nci,ncj->nij", query @ values, pooled(key @ values))
     weights = np.exp(scores) / np.exp(scores).sum(axis=2, keepdims=True)

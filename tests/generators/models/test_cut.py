@@ -37,7 +37,7 @@ def contrast(queries: np.ndarray, keys: np.ndarray, temperature: float) -> np.nd
             np.exp(queries[n, s] @ keys[n, t] / temperature) for t in range(keys.shape[1]) if t != s
         )
         losses[n, s] = -np.log(own / (own + others))
-    return losses.mean(axis=1)
+    return np.asarray(losses.mean(axis=1))
 
 
 def unit(x: np.ndarray) -> np.ndarray:

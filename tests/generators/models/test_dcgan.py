@@ -14,7 +14,7 @@ from artfp.nn.random_inputs import RandomInputs
 
 def test_initial_weights() -> None:
     model = build_model("dcgan", 32, seed=1)
-    seen = set()
+    seen: set[type[nn.Module]] = set()
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             close = 5 * 0.02 / (2 * layer.weight.numel()) ** 0.5

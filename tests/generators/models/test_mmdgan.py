@@ -26,7 +26,7 @@ ALPHAS = (0.1, 1.0, 10.0)
 def k(x: np.ndarray, y: np.ndarray) -> float:
     """The kernel of two vectors."""
     square = float(((x - y) ** 2).sum())
-    return float(x @ y) + sum((1.0 + square / (2.0 * a)) ** -a for a in ALPHAS)
+    return float(x @ y) + float(sum((1.0 + square / (2.0 * a)) ** -a for a in ALPHAS))
 
 
 def mmd(x: np.ndarray, y: np.ndarray) -> float:
@@ -92,7 +92,9 @@ def test_losses_of_a_linear_critic() -> None:
     def slope(h: np.ndarray, v: np.ndarray) -> np.ndarray:
         """Gradient of the kernel by its first vector."""
         square = ((h - v) ** 2).sum()
-        return v - (h - v) * sum((1.0 + square / (2.0 * al)) ** (-al - 1.0) for al in ALPHAS)
+        return np.asarray(
+            v - (h - v) * sum((1.0 + square / (2.0 * al)) ** (-al - 1.0) for al in ALPHAS)
+        )
 
     norms = []
     for h in (pixels + share * (generated - pixels)) @ a.T:

@@ -104,7 +104,8 @@ def settings(shapes: Path, tmp_path: Path) -> Callable[..., TrainGeneratorSettin
 
 
 def checkpoint(folder: Path) -> dict[str, Any]:
-    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    found: dict[str, Any] = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    return found
 
 
 def equal(one: Any, two: Any) -> bool:
@@ -473,7 +474,7 @@ def test_going_on_from_a_generator(
     settings: Callable[..., TrainGeneratorSettings], trained: Path
 ) -> None:
     file = trained / "generator.safetensors"
-    options = {"init": str(file), "changes": {}, "resolution": None, "seed": 9}
+    options: dict[str, Any] = {"init": str(file), "changes": {}, "resolution": None, "seed": 9}
     job = settings("held", max_steps=2, freeze_steps=2, **options)
     path = train(job)
     assert path is not None
