@@ -53,10 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     flat, natural = (open_source(f"{args.data_dir}/{part}") for part in ("flat", "natural"))
     found, rows = [], []
     for text in args.extractors:
-        facts, own = _measured(load_extractor(text), flat, natural)
-        console().print(facts)
+        result, own = _measured(load_extractor(text), flat, natural)
+        console().print(result)
         console().print(extras.table(own))
-        found.append(facts)
+        found.append(result)
         rows += own
     extras.write_csv(args.output, rows)
     report.write(
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _measured(
     extractor: Extractor, flat: ImageSource, natural: ImageSource
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """What a report tells, and the rows."""
+    """Return the contents of the report, and the rows."""
     units = _units(flat)
     start = time.process_time()
     prints = []
@@ -92,20 +92,20 @@ def _measured(
         raise UserError(f"{natural.location}: a photograph of none of {', '.join(units)}")
     found = extras.scores(prints, x, residuals, batch=4)
     rows = extras.rows(extractor.text, found, truth, RESAMPLES)
-    told = extras.headline(rows)
-    for each in told.values():
+    headline = extras.headline(rows)
+    for each in headline.values():
         each["interval_if_pairs_were_independent"] = auc_interval(
             each["plain"], int((~truth).sum()), int(truth.sum())
         )
-    facts = {
+    result = {
         "extractor": extractor.text,
         "size": list(x.shape[1:]),
         "cpu_s_estimate_per_image": (estimated - start) / len(flat),
         "cpu_s_residual_per_image": (extracted - decoded) / len(x),
         "cpu_s_pce_per_pair": (searched - extracted) / truth.size,
-        "auc": told,
+        "auc": headline,
     }
-    return facts, rows
+    return result, rows
 
 
 def _unit(name: str) -> str:

@@ -3,9 +3,9 @@
     python benchmarks/extractors.py --cameras cameras512 --sources SOURCES
 
 Cameras: a folder with `flat/` and `natural/`, as `cameras.py` takes it. Generators: a folder with a
-folder for each source, as `generators.py` takes it. Told of each extractor is, for the correlation of
+folder for each source, as `generators.py` takes it. For each extractor it gives, for the correlation of
 RGB residuals with mean residuals and for the same with the mean residuals less their mean over the
-sources (`less common`), the AUC over all pairs of image and source, and the share of images whose
+sources (`less common`), the AUC over all pairs of image and source, and the fraction of images whose
 own source has the highest score; with intervals from resampling whole images. Time is of one thread.
 """  # noqa: E501
 
@@ -124,11 +124,11 @@ def _measured(extractor: Extractor, sources: Sources) -> dict[str, Any]:
     references = {score: reference_patterns(prints, extras) for score, extras in SCORES.items()}
     parts: dict[str, list[torch.Tensor]] = {score: [] for score in SCORES}
     truth = []
-    for k, (_, asked) in enumerate(sources.values()):
-        truth += [k] * len(asked)
-        for first in range(0, len(asked), _BATCH):
-            batch = range(first, min(first + _BATCH, len(asked)))
-            x = torch.cat([as_batch(decode_image(asked.read(i)).pixels) for i in batch])
+    for k, (_, tested) in enumerate(sources.values()):
+        truth += [k] * len(tested)
+        for first in range(0, len(tested), _BATCH):
+            batch = range(first, min(first + _BATCH, len(tested)))
+            x = torch.cat([as_batch(decode_image(tested.read(i)).pixels) for i in batch])
             residuals = torch.cat([extractor(part) for part in x.split(8)])
             for score, extras in SCORES.items():
                 cleaned = clean_residuals(residuals, extras)
@@ -149,12 +149,12 @@ def _figures(table: NDArray[np.float64], truth: NDArray[np.int64]) -> dict[str, 
     draws = np.random.default_rng(0)
     drawn = [draws.integers(0, len(truth), len(truth)) for _ in range(RESAMPLES)]
     areas = [auc(table[i][~own[i]], table[i][own[i]]) for i in drawn]
-    shares = [right[i].mean() for i in drawn]
+    fractions = [right[i].mean() for i in drawn]
     return {
         "auc": auc(table[~own], table[own]),
         "auc_interval": np.quantile(areas, [0.025, 0.975]).tolist(),
         "own_highest": float(right.mean()),
-        "own_highest_interval": np.quantile(shares, [0.025, 0.975]).tolist(),
+        "own_highest_interval": np.quantile(fractions, [0.025, 0.975]).tolist(),
     }
 
 

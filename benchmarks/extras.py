@@ -1,6 +1,6 @@
-"""Shared by `cameras.py` and `generators.py`: what each extra of camera forensics adds to correlation.
+"""Shared by `cameras.py` and `generators.py`: gain by each option of camera forensics.
 
-Every row is one way to score images against fingerprints, as one minus or plus one extra:
+Every row is one scoring of images against fingerprints:
 
 - colour: RGB as one array, or the luminance of residuals and fingerprints.
 - estimate: the mean residual, or maximum likelihood; `times image` correlates a residual with image
@@ -9,7 +9,7 @@ Every row is one way to score images against fingerprints, as one minus or plus 
 - score: inner product; the same normalised (`correlation`); that with the fingerprints less their mean
   over the sources (`less common`); PCE at shift 0; PCE at the best shift.
 
-Told are the AUC over all pairs of image and source, and how many images have their own source's
+Columns are the AUC over all pairs of image and source, and how many images have their own source's
 score highest. Scores of one image with several sources are not independent, so intervals come from
 resampling whole images (bootstrap, percentiles), those of differences to the plain row of the same
 score by resampling both together.
@@ -55,8 +55,8 @@ COLUMNS = ("extractor", "colour", "estimate", "clean", "score", "auc", "low", "h
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way to score; without arguments the plain one of that score."""
+class Scoring:
+    """Scoring of images against fingerprints; by default the plain one of a score."""
 
     score: str
     colour: str = "rgb"
@@ -64,8 +64,8 @@ class Way:
     clean: str = "none"
 
     @property
-    def extras(self) -> PrnuSettings:
-        """The same in the library's words."""
+    def settings(self) -> PrnuSettings:
+        """Settings of the library for it."""
         return PrnuSettings(
             grey=self.colour == "grey",
             zero_mean=self.clean in ("zero mean", "both"),
@@ -77,78 +77,78 @@ class Way:
         )
 
 
-def ways() -> Iterator[Way]:
+def all_scorings() -> Iterator[Scoring]:
     """All of them, plain ones first."""
     for colour in COLOURS:
         for estimate, chosen in _OF_ESTIMATE.items():
             for clean in CLEANS:
                 for score in chosen:
-                    yield Way(score, colour, estimate, clean)
+                    yield Scoring(score, colour, estimate, clean)
 
 
 def scores(
     fingerprints: Sequence[ResidualFingerprint], images: Tensor, residuals: Tensor, batch: int
-) -> dict[Way, Array]:
-    """Scores (N, K) of images (N, 3, H, W) by their residuals, in every way."""
-    found: dict[Way, list[Tensor]] = {way: [] for way in ways()}
-    kinds = {replace(way.extras, pce=False, max_shift=0) for way in found}
+) -> dict[Scoring, Array]:
+    """Scores (N, K) of images (N, 3, H, W) by their residuals, by every scoring."""
+    found: dict[Scoring, list[Tensor]] = {scoring: [] for scoring in all_scorings()}
+    kinds = {replace(scoring.settings, pce=False, max_shift=0) for scoring in found}
     references = {kind: reference_patterns(fingerprints, kind) for kind in kinds}
     for x, noise in zip(images.split(batch), residuals.split(batch), strict=True):
         shades = {"rgb": x, "grey": grey(x)}
         cleaned: dict[tuple[str, str], Tensor] = {}
-        for way, told in found.items():
-            key = (way.colour, way.clean)
+        for scoring, result in found.items():
+            key = (scoring.colour, scoring.clean)
             if key not in cleaned:
-                cleaned[key] = clean_residuals(noise, way.extras)
-            reference = references[replace(way.extras, pce=False, max_shift=0)]
-            told.append(_scored(way, cleaned[key], reference, shades[way.colour]))
-    return {way: torch.cat(told).double().numpy() for way, told in found.items()}
+                cleaned[key] = clean_residuals(noise, scoring.settings)
+            reference = references[replace(scoring.settings, pce=False, max_shift=0)]
+            result.append(_scored(scoring, cleaned[key], reference, shades[scoring.colour]))
+    return {scoring: torch.cat(result).double().numpy() for scoring, result in found.items()}
 
 
 def rows(
-    extractor: str, found: dict[Way, Array], truth: NDArray[np.bool_], resamples: int
+    extractor: str, found: dict[Scoring, Array], truth: NDArray[np.bool_], resamples: int
 ) -> list[dict[str, Any]]:
-    """A row for each way; `truth` (N, K) tells which pairs belong together."""
+    """Return a row for each scoring; `truth` (N, K) is True for pairs that belong together."""
     count = len(truth)
     rng = np.random.default_rng(0)
     drawn = [rng.integers(0, count, count) for _ in range(resamples)]
-    plain = {score: [_area(found[Way(score)][i], truth[i]) for i in drawn] for score in SCORES}
-    told = []
-    for way, table in found.items():
+    plain = {score: [_area(found[Scoring(score)][i], truth[i]) for i in drawn] for score in SCORES}
+    result = []
+    for scoring, table in found.items():
         area = _area(table, truth)
         again = [_area(table[i], truth[i]) for i in drawn]
-        gains = np.subtract(again, plain[way.score])
+        gains = np.subtract(again, plain[scoring.score])
         right = int(truth[np.arange(count), table.argmax(1)].sum())
-        told.append(
+        result.append(
             {
                 "extractor": extractor,
-                **vars(way),
+                **vars(scoring),
                 "auc": area,
                 **dict(zip(("low", "high"), _percentiles(again), strict=True)),
-                "gain": area - _area(found[Way(way.score)], truth),
+                "gain": area - _area(found[Scoring(scoring.score)], truth),
                 **dict(zip(("gain_low", "gain_high"), _percentiles(gains), strict=True)),
                 "own_highest": right,
                 "images": count,
             }
         )
-    return told
+    return result
 
 
 def headline(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """AUC of RGB mean residuals by score, each as it is, and the best row of each score."""
-    told: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for score in SCORES:
         own = [row for row in found if row["score"] == score]
         plain = next(row for row in own if _is_plain(row))
         best = max(own, key=lambda row: row["auc"])
-        told[score] = {
+        result[score] = {
             "plain": plain["auc"],
             "plain_interval": [plain["low"], plain["high"]],
             "best": best["auc"],
             "best_interval": [best["low"], best["high"]],
             "best_way": ", ".join(best[name] for name in ("colour", "estimate", "clean")),
         }
-    return told
+    return result
 
 
 def write_csv(output: str, found: Sequence[dict[str, Any]]) -> None:
@@ -179,11 +179,11 @@ def _is_plain(row: dict[str, Any]) -> bool:
     return (row["colour"], row["estimate"], row["clean"]) == ("rgb", "mean", "none")
 
 
-def _scored(way: Way, cleaned: Tensor, references: Tensor, x: Tensor) -> Tensor:
-    if way.score == "product":
+def _scored(scoring: Scoring, cleaned: Tensor, references: Tensor, x: Tensor) -> Tensor:
+    if scoring.score == "product":
         return correlation(cleaned, references, normalised=False)
-    if "times" not in way.estimate:
-        return compare_residuals(cleaned, references, way.extras)
+    if "times" not in scoring.estimate:
+        return compare_residuals(cleaned, references, scoring.settings)
     each = [
         correlation(row[None], image * references) for row, image in zip(cleaned, x, strict=True)
     ]

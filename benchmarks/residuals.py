@@ -5,9 +5,9 @@
 PRNU_PYTHON is a checkout of prnu-python (https://github.com/polimi-ispl/prnu-python); without one
 it is left out. The images are photographs that come with scikit-image. Both do the same work: the
 noise of the three colours of an image, `noise_extract` there. They take turns, a round each, in one
-process with one thread; told are medians over the rounds, in milliseconds an image, of processor
+process with one thread; the table has medians over the rounds, in milliseconds an image, of CPU
 time and of the clock's, which differ where others use the machine. Both wavelets' distance from
-the published formula is told too, in grey levels; that is PyWavelets' and SciPy's in float64.
+the published formula is given too, in grey levels; that is PyWavelets' and SciPy's in float64.
 """
 
 from __future__ import annotations

@@ -112,7 +112,7 @@ class FittedAttributor:
     ) -> None:
         """Check that parts and models have the same sources."""
         if not parts or len({part.sources for part in parts}) != 1:
-            raise ValueError("the parts of an attributor must know the same sources")
+            raise ValueError("the parts of an attributor must have the same sources")
         self.name, self.parts, self.model, self.policy = name, tuple(parts), model, policy
         self.sources = parts[0].sources
         self.rule, self.metadata = rule or DecisionRule(), dict(metadata or {})

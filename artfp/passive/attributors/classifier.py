@@ -1,6 +1,6 @@
 """Attribution by a trained network: a part of an attributor, beside correlation and spectrum.
 
-Logits only tell the known sources apart. Whether an image has another source is seen from feature
+Logits only distinguish the known sources. Whether an image has another source is seen from feature
 statistics of the network (`SourceClassifier.logits_and_statistics`): their distances from each
 source's normal distribution are an out-of-distribution score (Lee et al. 2018, arXiv 1807.03888).
 Images of an unknown source may lie as near to one of the sources as its own do, but then seldom as

@@ -1,7 +1,7 @@
 """Model of scores: likelihoods of sources from scores of several kinds, and "none of these".
 
 All scores of an image (of a correlation, of a discriminant, K sources each) are one vector z. Held
-out images of each source say how z is distributed: normal around the source's mean, with one
+out images of each source give the distribution of z: normal around the source's mean, with one
 covariance within sources, which holds how far scores of different kinds vary together. This is the
 fusion. Log-likelihoods are calibrated by a temperature (Guo et al. 2017): one factor on all, the
 inverse temperature, at most 1, minimises the log loss of the held out images. Even so no ratio is

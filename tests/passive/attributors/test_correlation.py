@@ -149,7 +149,7 @@ def test_a_part_that_is_left_out_has_no_say() -> None:
 
 
 def test_sources_count_alike() -> None:
-    """A source of which there are more images has no more say in what noise is."""
+    """A source of which there are more images has no more weight in the noise."""
     sources = Sources()
     images = [sources.images(k, 10) for k in range(2)]
     one = _summed(sources, images).correlation(MATCHED_FILTER)

@@ -37,8 +37,8 @@ def test_as_scikit_learn(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     part = NearestNeighbour(SOURCES, known, own)
     assert isinstance(part, Attributor)
     scores = part.scores(to_unit(x)).double().numpy()
-    judge = KNeighborsClassifier(1, algorithm="brute").fit(flat(known), own.numpy())
-    assert (scores.argmax(1) == judge.predict(flat(x))).all()
+    classifier = KNeighborsClassifier(1, algorithm="brute").fit(flat(known), own.numpy())
+    assert (scores.argmax(1) == classifier.predict(flat(x))).all()
     for k in range(3):
         alone = KNeighborsClassifier(1).fit(flat(known[own == k]), own[own == k].numpy())
         distances = alone.kneighbors(flat(x))[0][:, 0] / np.sqrt(3 * 5 * 7)

@@ -97,7 +97,7 @@ def test_overconfident_scores_are_tempered() -> None:
 
 
 def test_p_values_hold_their_level_in_any_distribution() -> None:
-    """Over many calibrations with few images: a share of alpha, with heavy tails as well."""
+    """Over many calibrations with few images: a fraction alpha, with heavy tails as well."""
     rng = np.random.default_rng(0)
     labels, taken = np.repeat(np.arange(2), 30), []
     for _ in range(200):

@@ -54,7 +54,7 @@ def test_shift_leaves_room() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "window", "said"),
+    ("kind", "window", "message"),
     [
         ("centre", None, "policy 'centre': choose from aligned, shift, spectrum"),
         (None, 7, "must be 8 pixels or more"),
@@ -62,8 +62,8 @@ def test_shift_leaves_room() -> None:
         (SHIFT, 40, "a source has images of"),
     ],
 )
-def test_refused(kind: str | None, window: int | None, said: str) -> None:
-    with pytest.raises(UserError, match=said):
+def test_refused(kind: str | None, window: int | None, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         choose_policy({"a": [(32, 40)], "b": [(32, 40)]}, kind, window)
     with pytest.raises(UserError, match="8 pixels a side are needed"):
         choose_policy({"a": [(7, 40)], "b": [(32, 40)]})

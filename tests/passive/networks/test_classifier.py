@@ -1,4 +1,4 @@
-"""Networks that tell sources apart."""
+"""Classifiers of sources."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def test_seen(side: int, settings: dict[str, Any], layers: dict[int, tuple[int, 
     for number, module in enumerate(network.trunk):
         module.register_forward_hook(lambda m, i, out, n=number: maps.__setitem__(n, out))
     with torch.inference_mode():
-        logits, traits = network.logits_and_statistics(x)
+        logits, statistics = network.logits_and_statistics(x)
         assert torch.allclose(network(x), logits, atol=1e-5)
     expected = []
     for number in layers[side]:
         values = maps[number].flatten(2).double().numpy()
         expected += [values.mean(2), values.std(2, ddof=1)]
-    assert np.allclose(np.concatenate(expected, 1), traits.numpy(), atol=1e-4)
-    assert traits.shape[1] <= MAX_STATISTICS
+    assert np.allclose(np.concatenate(expected, 1), statistics.numpy(), atol=1e-4)
+    assert statistics.shape[1] <= MAX_STATISTICS
 
 
 def test_published_layers() -> None:

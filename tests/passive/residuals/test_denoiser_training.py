@@ -82,7 +82,7 @@ def test_patches_of_each_source_in_turns(photo_folder: Path, tmp_path: Path) -> 
     assert all(batch.min() > 0.35 and batch.max() < 0.63 for batch in large)
 
 
-def test_images_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+def test_images_that_cannot_be_read_are_reported(tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"no image")
     patches = Patches([open_source(tmp_path)], settings(tmp_path, tmp_path))
     with pytest.raises(UserError, match="20 images cannot be read"):
@@ -97,15 +97,15 @@ def test_numbers_out_of_range_are_refused(tmp_path: Path, option: str, value: fl
         settings(tmp_path, tmp_path / "x.safetensors", **{option: value})
 
 
-def test_the_command_trains_and_tells(
+def test_the_command_trains_and_prints(
     photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "own.safetensors"
     words = ["--data_dir", photo_folder, photo_folder, "--output", output, "--limit", 40]
     words += ["--max_steps", 2, "--batch_size", 1, "--width", 4]
     assert main(["denoiser", *map(str, words)]) == 0
-    said = capsys.readouterr().out
-    assert "noise 10" in said and "set aside" in said
+    output_text = capsys.readouterr().out
+    assert "noise 10" in output_text and "set aside" in output_text
     card = load_denoiser(output)[1]
     assert str(tmp_path) not in card["training"]["command"]
     assert len(set(card["training"]["images"])) == 1 and card["training"]["images"][0] < 40
