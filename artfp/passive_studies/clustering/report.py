@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from rich.markup import escape
-from rich.table import Table
 
 import artfp
 from artfp.core.errors import one_line
-from artfp.data.tables import csv_line
+from artfp.data.tables import csv_table, rich_table
 from artfp.passive_studies.clustering.cluster import Agreement, Clusters, Settings
 from artfp.passive_studies.clustering.fusion import Fused
-from artfp.reporting.figure import encode_figure
+from artfp.reporting.figure import encode_figure, figure_style
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 _MOST = 700
 """Rows and columns of the matrix of images in the picture, at most."""
@@ -57,21 +58,19 @@ class Report:
 
 
 def clusters_table(report: Report) -> Table:
-    """For the console: a row for each cluster."""
-    table = Table("cluster", "images", "stability")
+    """Return a table for the console: a row for each cluster."""
+    counts = report.clusters.counts()
+    columns: dict[str, Sequence[object]] = {
+        "cluster": range(len(counts)),
+        "images": counts,
+        "stability": [report.stability(cluster) for cluster in range(len(counts))],
+    }
     if report.truth is not None:
-        table.add_column("mostly")
+        found = map(report.mostly, range(len(counts)))
+        columns["mostly"] = [f"{one_line(name)} ({images})" for name, images in found]
     if report.fused is not None and report.fused.shares is not None:
-        table.add_column("share generated")
-    for cluster, count in enumerate(report.clusters.counts()):
-        cells = [str(cluster), str(count), report.stability(cluster)]
-        if report.truth is not None:
-            name, its = report.mostly(cluster)
-            cells.append(f"{escape(one_line(name))} ({its})")
-        if report.fused is not None and report.fused.shares is not None:
-            cells.append(f"{report.fused.shares[cluster]:.2f}")
-        table.add_row(*cells)
-    return table
+        columns["share generated"] = [f"{share:.2f}" for share in report.fused.shares]
+    return rich_table(list(zip(*columns.values(), strict=True)), list(columns), boxed=True)
 
 
 def said(report: Report) -> list[str]:
@@ -108,8 +107,7 @@ def clusters_csv(report: Report) -> str:
     if report.scores is not None and report.fused is not None:
         columns["score"] = report.scores.tolist()
         columns["fused"] = [round(value, 6) for value in report.fused.scores.tolist()]
-    lines = zip(*columns.values(), strict=True)
-    return csv_line(columns) + "".join(map(csv_line, lines))
+    return csv_table(zip(*columns.values(), strict=True), list(columns))
 
 
 def clusters_json(report: Report) -> dict[str, Any]:
@@ -139,13 +137,14 @@ def clusters_json(report: Report) -> dict[str, Any]:
     return told
 
 
+@figure_style
 def plot_clusters(report: Report) -> bytes:
     """The images' similarities in the order of the clusters, and what the clusters are; PNG.
 
     The right panel counts the clusters' images by their true source, if that is known, and else
     tells the mean correlation of residuals within and between clusters.
     """
-    picture = Figure(figsize=(11.0, 4.9), dpi=130)
+    picture = Figure(figsize=(11.0, 4.9))
     left, right = picture.subplots(1, 2)
     _matrix(left, report.clusters, picture)
     if report.truth is None:
@@ -178,8 +177,8 @@ def _matrix(panel: Axes, found: Clusters, picture: Figure) -> None:
     panel.set_xticks([])
     panel.set_yticks(middles, [str(k) for k in range(len(ends))], fontsize=8)
     panel.tick_params(length=0)
-    panel.set_ylabel("cluster", fontsize=9)
-    panel.set_title("similarity of images", fontsize=10)
+    panel.set_ylabel("cluster")
+    panel.set_title("similarity of images")
     bar = picture.colorbar(drawn, ax=panel, fraction=0.046, pad=0.03)
     bar.ax.tick_params(labelsize=8)
 
@@ -192,8 +191,8 @@ def _between(panel: Axes, found: Clusters) -> None:
     panel.set_xticks(range(len(values)))
     panel.set_yticks(range(len(values)))
     panel.tick_params(labelsize=8, length=0)
-    panel.set_xlabel("cluster", fontsize=9)
-    panel.set_title("mean correlation of residuals", fontsize=10)
+    panel.set_xlabel("cluster")
+    panel.set_title("mean correlation of residuals")
 
 
 def _counts(panel: Axes, report: Report) -> None:
@@ -211,7 +210,7 @@ def _counts(panel: Axes, report: Report) -> None:
     panel.set_yticks(range(len(counts)))
     panel.tick_params(labelsize=8, length=0)
     rand = "" if report.agreement is None else f", adjusted Rand index {report.agreement.rand:.3f}"
-    panel.set_title(f"images by true source{rand}", fontsize=10)
+    panel.set_title(f"images by true source{rand}")
 
 
 def _numbers(panel: Axes, values: NDArray[np.float64], form: str, most: float) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 from artfp.core.command import count_images, report_unusable
 from artfp.core.console import console
 from artfp.core.device_options import add_device_option, torch_device
-from artfp.core.errors import one_line
 from artfp.core.legacy import make_parser
 from artfp.passive.command_options import add_print_options
 
@@ -50,15 +49,13 @@ def describe(prog: str) -> Any:
 
 def act(args: Any, parser: Any, words: list[str]) -> int:
     """Run the action; the exit code."""
-    from rich.markup import escape
-    from rich.table import Table
 
     import artfp
     from artfp.data.files import write_atomic
     from artfp.data.naming import output_names
     from artfp.data.reading import Failed
     from artfp.data.sources import open_source
-    from artfp.data.tables import csv_line
+    from artfp.data.tables import csv_line, rich_table
     from artfp.passive.attributors.mean_residual import read_mean_residual
     from artfp.passive_studies.localisation.localise import localised
     from artfp.passive_studies.localisation.report import (
@@ -75,7 +72,7 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     output, failed = Path(args.output_dir), Failed()
     pictures = dict(zip(source.names, output_names(source.names, ".png"), strict=True))
     lines, told = [csv_line(COLUMNS)], []
-    table = Table("image", "correlation", "lowest window", "at row, column")
+    rows = []
     device = torch_device(args)
     for located in localised(source, fingerprint, failed, args.window, device):
         picture = heat_map(located, fingerprint.source, args.threshold)
@@ -83,8 +80,7 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
         lines.append(window_lines(located))
         told.append(image_json(located, args.threshold))
         row, column, value = located.lowest()
-        name = escape(one_line(located.name))
-        table.add_row(name, f"{located.correlation:.4f}", f"{value:.4f}", f"{row}, {column}")
+        rows.append((located.name, located.correlation, value, f"{row}, {column}"))
     found = {
         "software": f"artfp {artfp.__version__}",
         "fingerprint": {
@@ -98,7 +94,8 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
     }
     write_atomic(output / "windows.csv", "".join(lines))
     write_atomic(output / "localise.json", json.dumps(found, indent=1) + "\n")
-    console().print(table)
+    columns = ["image", "correlation", "lowest window", "at row, column"]
+    console().print(rich_table(rows, columns, floats=".4f", boxed=True))
     console().print(
         f"{count_images(len(told))}; wrote heatmaps, windows.csv, localise.json "
         f"into {args.output_dir}",

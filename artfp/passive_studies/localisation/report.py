@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from artfp.data.tables import csv_line
 from artfp.passive_studies.localisation.localise import Located
 from artfp.passive_studies.localisation.study import Detection
-from artfp.reporting.figure import CHANCE_LINE, OKABE_ITO, encode_figure
+from artfp.reporting.figure import CHANCE_LINE, OKABE_ITO, encode_figure, figure_style
 
 COLUMNS = ("file", "row", "column", "window", "correlation")
 """Of the table of windows: row and column are of the upper left pixel."""
@@ -22,6 +22,7 @@ _MAP = "RdYlBu"
 _LETTERS = 32  # of a source's name
 
 
+@figure_style
 def heat_map(located: Located, source: str, threshold: float | None = None) -> bytes:
     """The image, and beside it the correlations over it in gray, as a PNG file.
 
@@ -29,14 +30,12 @@ def heat_map(located: Located, source: str, threshold: float | None = None) -> b
     """
     height, width = located.heat.shape
     shape = min(max(width / height, 0.4), 2.5)
-    picture = Figure(
-        figsize=(_HEIGHT * 2 * shape + 1.2, _HEIGHT + 0.6), dpi=130, layout="constrained"
-    )
+    picture = Figure(figsize=(_HEIGHT * 2 * shape + 1.2, _HEIGHT + 0.6), layout="constrained")
     left, right = picture.subplots(1, 2)
-    left.imshow(located.pixels, interpolation="nearest")
+    left.imshow(located.pixels)
     gray = located.pixels.mean(2)
     # Of little contrast, so that colours mean the same in the light and in the dark.
-    right.imshow(gray, cmap="gray", vmin=-255, vmax=510, interpolation="nearest")
+    right.imshow(gray, cmap="gray", vmin=-255, vmax=510)
     low, high = np.percentile(located.heat, [0.5, 99.5])
     low, high = min(0.0, float(low)), max(float(high), 1e-6)
     drawn = right.imshow(located.heat, cmap=_MAP, vmin=low, vmax=high, alpha=0.65)
@@ -78,12 +77,13 @@ def image_json(located: Located, threshold: float | None) -> dict[str, Any]:
     return told
 
 
+@figure_style
 def plot_windows(found: Mapping[str, Mapping[int, Detection]], everything: float) -> bytes:
     """AUC and F1 of splices' pixels against the side of the windows, as a PNG file.
 
     A line for each name in `found`; the dotted lines are chance, and the F1 of marking everything.
     """
-    picture = Figure(figsize=(7.4, 3.1), dpi=130)
+    picture = Figure(figsize=(7.4, 3.1))
     panels = picture.subplots(1, 2)
     sides = sorted({side for rows in found.values() for side in rows})
     for panel, (figure, title, chance) in zip(
@@ -101,13 +101,11 @@ def plot_windows(found: Mapping[str, Mapping[int, Detection]], everything: float
                 label=name,
             )
         panel.axhline(chance, **CHANCE_LINE)
-        panel.set_title(f"{title} of pixels", fontsize=10)
-        panel.set_xlabel("pixels a side of a window", fontsize=9)
+        panel.set_title(f"{title} of pixels")
+        panel.set_xlabel("pixels a side of a window")
         panel.set_xticks(sides)
         panel.set_ylim(0.0 if figure == "f1" else 0.4, 1.02)
-        panel.grid(axis="y", color="#dddddd", linewidth=0.6)
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.tick_params(labelsize=8, length=2)
-    panels[0].legend(fontsize=8, frameon=False)
+        panel.grid(axis="y")
+    panels[0].legend()
     picture.tight_layout()
     return encode_figure(picture)

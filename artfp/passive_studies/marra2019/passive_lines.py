@@ -13,6 +13,7 @@ from artfp.passive_studies.marra2019.energy import Energy
 from artfp.reporting.figure import (
     CHANCE_LINE,
     encode_figure,
+    figure_style,
     format_axes,
     series_style,
     use_log2_axis,
@@ -22,12 +23,13 @@ _FITS = (("averaging", "-", "a + b / N"), ("halving", ":", "a + b · 2⁻ᴺ"))
 _LETTER = 0.075  # inches
 
 
+@figure_style
 def plot_energy(energies: Sequence[Energy]) -> bytes:
     """Energy of the mean of N residuals, with both fits and how far these are off, as a PNG file.
 
     Fits are those of least relative deviations.
     """
-    picture = Figure(figsize=(9.6, 5.4), dpi=130)
+    picture = Figure(figsize=(9.6, 5.4))
     grid = picture.add_gridspec(2, 2, width_ratios=(1.25, 1.0))
     left = picture.add_subplot(grid[:, 0])
     for number, each in enumerate(energies):
@@ -47,7 +49,7 @@ def plot_energy(energies: Sequence[Energy]) -> bytes:
     format_axes(left, "residuals averaged, N", "energy of their mean, grey levels² a pixel")
     left.set_title("points: measured", fontsize=9)
     handles = [Line2D([], [], color="black", ls=line, lw=0.9, label=t) for _, line, t in _FITS]
-    left.legend(handles=handles, fontsize=8, frameon=False, loc="lower left")
+    left.legend(handles=handles, loc="lower left")
     for row, (shape, _, text) in enumerate(_FITS):
         panel = picture.add_subplot(grid[row, 1])
         for number, each in enumerate(energies):
@@ -62,6 +64,7 @@ def plot_energy(energies: Sequence[Energy]) -> bytes:
     return encode_figure(picture)
 
 
+@figure_style
 def plot_accuracy(
     places: Sequence[float],
     overall: Sequence[tuple[float, float, float]],
@@ -73,7 +76,7 @@ def plot_accuracy(
 
     `overall` has values with bounds, which become a band; a thin line is a source.
     """
-    picture = Figure(figsize=(7.2, 4.2), dpi=130)
+    picture = Figure(figsize=(7.2, 4.2))
     panel = picture.subplots()
     for number, values in enumerate(by_source.values()):
         panel.plot(places, values, **{**series_style(number), "linewidth": 0.8, "markersize": 3})
@@ -100,5 +103,5 @@ def _legend(picture: Figure, names: Sequence[str]) -> None:
     across = max(1, min(len(names), int((width - 0.3) / (_LETTER * max(map(len, names)) + 0.5))))
     handles = [Line2D([], [], label=name, **series_style(i)) for i, name in enumerate(names)]
     rows = -(-len(names) // across)
-    picture.legend(handles=handles, loc="upper center", ncols=across, fontsize=8, frameon=False)
+    picture.legend(handles=handles, loc="upper center", ncols=across)
     picture.tight_layout(rect=(0.0, 0.0, 1.0, 1.0 - (0.06 + 0.17 * rows) / height))

@@ -11,13 +11,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from artfp.reporting.figure import amplify_residual, encode_figure
+from artfp.reporting.figure import amplify_residual, encode_figure, figure_style
 
 _LEAST_INCHES, _MOST_INCHES, _DPI = 1.15, 2.2, 130
 _ACROSS = 4
 _MOST_ANNOTATED = 16
 
 
+@figure_style
 def plot_fingerprints(fingerprints: Mapping[str, Mapping[int, Tensor]]) -> bytes:
     """Fingerprints (3, H, W) of each source by number of images, amplified, as a PNG file.
 
@@ -29,12 +30,12 @@ def plot_fingerprints(fingerprints: Mapping[str, Mapping[int, Tensor]]) -> bytes
     inches = min(_MOST_INCHES, max(_LEAST_INCHES, side / _DPI))
     label = 0.35 + 0.075 * max(map(len, names))
     size = (label + inches * 1.06 * len(counts), (inches + 0.2) * len(names) + 0.3)
-    picture = Figure(figsize=size, dpi=_DPI)
+    picture = Figure(figsize=size)
     panels = picture.subplots(len(names), len(counts), squeeze=False)
     for row, name in zip(panels, names, strict=True):
         for panel, count in zip(row, counts, strict=True):
             shown, factor = amplify_residual(fingerprints[name][count])
-            panel.imshow(shown, interpolation="nearest")
+            panel.imshow(shown)
             panel.set_xlabel(f"x {factor:.0f}", fontsize=7, labelpad=2)
             _bare(panel)
         row[0].set_ylabel(name, fontsize=9, rotation=0, ha="right", va="center", labelpad=6)
@@ -45,6 +46,7 @@ def plot_fingerprints(fingerprints: Mapping[str, Mapping[int, Tensor]]) -> bytes
     return encode_figure(picture)
 
 
+@figure_style
 def plot_autocorrelation(surfaces: Mapping[str, NDArray[np.float64]], apart: int) -> bytes:
     """Autocorrelations by source, shift 0 in the middle of each, as a PNG file.
 
@@ -53,9 +55,7 @@ def plot_autocorrelation(surfaces: Mapping[str, NDArray[np.float64]], apart: int
     most = max(float(np.abs(_far(each, apart)).max()) for each in surfaces.values())
     across = min(_ACROSS, len(surfaces))
     down = math.ceil(len(surfaces) / across)
-    picture = Figure(
-        figsize=(2.1 * across + 0.8, 2.2 * down + 0.35), dpi=_DPI, layout="constrained"
-    )
+    picture = Figure(figsize=(2.1 * across + 0.8, 2.2 * down + 0.35), layout="constrained")
     panels = picture.subplots(down, across, squeeze=False, sharex=True, sharey=True)
     image = None
     for panel, (name, surface) in zip(panels.flatten(), surfaces.items(), strict=False):
@@ -82,20 +82,20 @@ def _far(surface: NDArray[np.float64], apart: int) -> NDArray[np.float64]:
     return surface[np.maximum(rows[:, None], columns) >= apart]
 
 
+@figure_style
 def plot_matrix(matrix: NDArray[np.float64], sources: Sequence[str]) -> bytes:
     """Mean correlations (sources, sources), images of the rows' sources, as a PNG file."""
     count = len(sources)
     label = 0.4 + 0.07 * max(map(len, sources))
     side = max(2.6, 0.52 * count)
-    picture = Figure(figsize=(side + label + 1.2, side + label), dpi=_DPI, layout="constrained")
+    picture = Figure(figsize=(side + label + 1.2, side + label), layout="constrained")
     panel = picture.subplots()
     most = float(np.abs(matrix).max()) or 1.0
     image = panel.imshow(matrix, cmap="RdBu_r", vmin=-most, vmax=most)
     panel.set_xticks(range(count), sources, rotation=45, ha="right", rotation_mode="anchor")
     panel.set_yticks(range(count), sources)
-    panel.tick_params(labelsize=8, length=2)
-    panel.set_xlabel("fingerprint of", fontsize=9)
-    panel.set_ylabel("test images of", fontsize=9)
+    panel.set_xlabel("fingerprint of")
+    panel.set_ylabel("test images of")
     if count <= _MOST_ANNOTATED:
         for row in range(count):
             for column in range(count):

@@ -24,6 +24,7 @@ from artfp.reporting.figure import (
     OKABE_ITO,
     IntervalSeries,
     encode_figure,
+    figure_style,
     format_axes,
     intervals_height,
     plot_intervals,
@@ -35,6 +36,7 @@ _BINS = 48
 _SAME, _CROSS = OKABE_ITO[0], OKABE_ITO[1]
 
 
+@figure_style
 def plot_histograms(scores: CorrelationScores) -> bytes:
     """Correlations of test images with a fingerprint, its source's and others', as a PNG file.
 
@@ -52,7 +54,7 @@ def plot_histograms(scores: CorrelationScores) -> bytes:
     edges = np.linspace(low, high, _BINS + 1)
     across = min(_ACROSS, len(panels_of))
     down = math.ceil(len(panels_of) / across)
-    picture = Figure(figsize=(3.1 * across, 1.9 * down + 0.5), dpi=130)
+    picture = Figure(figsize=(3.1 * across, 1.9 * down + 0.5))
     panels = picture.subplots(down, across, squeeze=False, sharex=True).flatten()
     for number, (panel, (name, same, cross, found)) in enumerate(
         zip(panels, panels_of, strict=False)
@@ -79,12 +81,13 @@ def plot_histograms(scores: CorrelationScores) -> bytes:
     return encode_figure(picture)
 
 
+@figure_style
 def plot_jpeg(before: Accuracy, after: Mapping[int, Accuracy], sources: Sequence[str]) -> bytes:
     """Accuracy on test images as they are, and after JPEG of each quality, as a PNG file."""
     labels = ["all sources", *sources]
     series = [IntervalSeries("as they are", _shares(before))]
     series += [IntervalSeries(f"after JPEG {q}", _shares(found)) for q, found in after.items()]
-    picture = Figure(figsize=(6.6, intervals_height(labels, series)), dpi=130)
+    picture = Figure(figsize=(6.6, intervals_height(labels, series)))
     panel = picture.subplots()
     plot_intervals(panel, labels, series)
     panel.axvline(1.0 / len(sources), **CHANCE_LINE)
@@ -101,6 +104,7 @@ def _shares(found: Accuracy) -> list[tuple[float, float, float] | None]:
     return rows
 
 
+@figure_style
 def plot_real(found: RealAgainst) -> bytes:
     """Generated images against real ones: ROC curves, and areas by generator, as a PNG file."""
     names = [each.source for each in found.generated]
@@ -113,7 +117,7 @@ def plot_real(found: RealAgainst) -> bytes:
     ]
     if not any(unknown):
         series = series[:1]
-    picture = Figure(figsize=(9.4, max(4.1, intervals_height(labels, series))), dpi=130)
+    picture = Figure(figsize=(9.4, max(4.1, intervals_height(labels, series))))
     left, right = picture.subplots(1, 2)
     everything = np.concatenate([each.known for each in found.generated])
     for number, each in enumerate(found.generated):
@@ -125,13 +129,13 @@ def plot_real(found: RealAgainst) -> bytes:
     left.plot([0, 1], [0, 1], **CHANCE_LINE)
     left.set_aspect("equal")
     format_axes(left, "share of real images called generated", "share of generated images found")
-    left.legend(fontsize=8, frameon=False, loc="lower right")
+    left.legend(loc="lower right")
     left.set_title("largest correlation with any generator's fingerprint", fontsize=9)
     plot_intervals(right, labels, series)
     right.axvline(0.5, **CHANCE_LINE)
     right.set_xlim(right=1.01)
     format_axes(right, "AUC, real against generated (dotted: chance)", grid="x")
-    right.legend(fontsize=8, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    right.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     picture.tight_layout()
     return encode_figure(picture)
 
@@ -140,13 +144,14 @@ def _bounds(found: AucEstimate | None) -> tuple[float, float, float] | None:
     return None if found is None else (found.value, found.low, found.high)
 
 
+@figure_style
 def plot_dependence(kinds: Sequence[Kind], titles: Sequence[str]) -> bytes:
     """Mean correlations of pairs of sources, a row for what they differ in, as a PNG file.
 
     Crosses are pairs, the dot is their mean with its interval.
     """
     series = [IntervalSeries("mean", [(kind.mean, kind.low, kind.high) for kind in kinds])]
-    picture = Figure(figsize=(7.4, 0.4 + intervals_height(titles, series)), dpi=130)
+    picture = Figure(figsize=(7.4, 0.4 + intervals_height(titles, series)))
     panel = picture.subplots()
     for row, kind in enumerate(kinds):
         panel.plot(
@@ -159,7 +164,7 @@ def plot_dependence(kinds: Sequence[Kind], titles: Sequence[str]) -> bytes:
         Line2D([], [], **{**series_style(0), "linestyle": "none"}, label="mean, 95% interval"),
         Line2D([], [], ls="none", marker="x", color="#777777", ms=4, label="a pair"),
     ]
-    panel.legend(handles=handles, fontsize=8, frameon=False, ncols=2, loc="lower center",
+    panel.legend(handles=handles, ncols=2, loc="lower center",
                  bbox_to_anchor=(0.5, 1.0))  # fmt: skip
     picture.tight_layout()
     return encode_figure(picture)
@@ -167,7 +172,5 @@ def plot_dependence(kinds: Sequence[Kind], titles: Sequence[str]) -> bytes:
 
 def _above(picture: Figure, columns: int) -> None:
     """The legend of the one panel above it."""
-    picture.axes[0].legend(
-        fontsize=8, frameon=False, ncols=columns, loc="lower center", bbox_to_anchor=(0.5, 1.0)
-    )
+    picture.axes[0].legend(ncols=columns, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     picture.tight_layout()

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from artfp.data.tables import csv_line
 from artfp.passive_studies.removal.removal import Attacked
-from artfp.reporting.figure import CHANCE_LINE, OKABE_ITO, encode_figure
+from artfp.reporting.figure import CHANCE_LINE, OKABE_ITO, encode_figure, figure_style
 
 COLUMNS = ("file", "psnr", "correlation_before", "correlation_after")
 
@@ -46,10 +46,11 @@ def attacked_json(found: Sequence[tuple[float, float, float]]) -> dict[str, Any]
     }
 
 
+@figure_style
 def plot_attacked(found: Sequence[tuple[float, float, float]], source: str) -> bytes:
     """Histograms of images' correlations before and after, of (PSNR, before, after); PNG."""
     values = np.array(found)
-    picture = Figure(figsize=(5.6, 3.3), dpi=130)
+    picture = Figure(figsize=(5.6, 3.3))
     panel = picture.subplots()
     low, high = values[:, 1:].min(), values[:, 1:].max()
     room = max(0.05 * (high - low), 1e-3)
@@ -57,18 +58,17 @@ def plot_attacked(found: Sequence[tuple[float, float, float]], source: str) -> b
     for column, (name, colour) in enumerate(zip(("before", "after"), OKABE_ITO, strict=False)):
         panel.hist(values[:, column + 1], bins, color=colour, alpha=0.6, label=name)
     panel.axvline(0.0, **CHANCE_LINE)
-    panel.set_xlabel(f"correlation with {source}", fontsize=9)
-    panel.set_ylabel("images", fontsize=9)
-    panel.set_title(f"{len(values)} images, PSNR {values[:, 0].mean():.1f} dB", fontsize=10)
-    panel.legend(fontsize=8, frameon=False)
-    panel.spines[["top", "right"]].set_visible(False)
-    panel.tick_params(labelsize=8, length=2)
+    panel.set_xlabel(f"correlation with {source}")
+    panel.set_ylabel("images")
+    panel.set_title(f"{len(values)} images, PSNR {values[:, 0].mean():.1f} dB")
+    panel.legend()
     return _png(picture)
 
 
+@figure_style
 def plot_removal(lines: Mapping[str, Sequence[Point]], chance: float) -> bytes:
     """Accuracy of attribution against strength and against PSNR, a line for each attack; PNG."""
-    picture = Figure(figsize=(8.6, 3.6), dpi=130)
+    picture = Figure(figsize=(8.6, 3.6))
     panels = picture.subplots(1, 2, sharey=True)
     for panel, figure in zip(panels, ("strength", "psnr"), strict=True):
         for number, (name, points) in enumerate(lines.items()):
@@ -87,15 +87,13 @@ def plot_removal(lines: Mapping[str, Sequence[Point]], chance: float) -> bytes:
                 label=name,
             )
         panel.axhline(chance, **CHANCE_LINE)
-        panel.grid(axis="y", color="#dddddd", linewidth=0.6)
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.tick_params(labelsize=8, length=2)
+        panel.grid(axis="y")
         panel.set_ylim(-0.03, 1.03)
-    panels[0].set_xlabel("strength", fontsize=9)
-    panels[1].set_xlabel("PSNR in dB", fontsize=9)
+    panels[0].set_xlabel("strength")
+    panels[1].set_xlabel("PSNR in dB")
     panels[1].invert_xaxis()
-    panels[0].set_ylabel("accuracy of attribution", fontsize=9)
-    panels[0].legend(fontsize=8, frameon=False)
+    panels[0].set_ylabel("accuracy of attribution")
+    panels[0].legend()
     picture.tight_layout()
     return _png(picture)
 

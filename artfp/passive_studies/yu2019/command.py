@@ -119,17 +119,16 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
 
 def _tell(found: Any) -> None:
     """Accuracies, ratios and rejections, in short."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from artfp.data.tables import Column, rich_table
 
-    table = Table(box=SIMPLE_HEAD)
     names = list(dict.fromkeys(row.attributor for row in found.rows))
-    for head in ("accuracy", *names):
-        table.add_column(head, justify="left" if head == "accuracy" else "right")
-    for group in dict.fromkeys(row.perturbation for row in found.rows):
-        own = [row.accuracy.overall for row in found.rows if row.perturbation == group]
-        table.add_row(group, *(f"{share:.2%}" for share in own))
-    console().print(table)
+    groups = dict.fromkeys(row.perturbation for row in found.rows)
+    cells = [
+        [group, *(row.accuracy.overall for row in found.rows if row.perturbation == group)]
+        for group in groups
+    ]
+    columns = [Column("accuracy"), *(Column(name, form=".2%", align="right") for name in names)]
+    console().print(rich_table(cells, columns))
     for each in found.features:
         print(f"distances between over within sources, {each.name} features: {each.ratio:.4g}")
     for each in found.open_sets:

@@ -24,6 +24,7 @@ from artfp.reporting.figure import (
     CHANCE_LINE,
     IntervalSeries,
     encode_figure,
+    figure_style,
     format_axes,
     intervals_height,
     plot_intervals,
@@ -130,6 +131,7 @@ def plot_confusion(row: Row, sources: Sequence[str]) -> bytes:
     return plot_shares(shares, sources, sources, "largest logit")
 
 
+@figure_style
 def plot_perturbed(rows: Sequence[Row]) -> bytes:
     """Accuracy with its interval under each condition, each attributor beside the others; PNG."""
     labels = list(dict.fromkeys(row.perturbation for row in rows))
@@ -137,14 +139,14 @@ def plot_perturbed(rows: Sequence[Row]) -> bytes:
     for name in _attributors(rows):
         own = [row.accuracy for row in rows if row.attributor == name]
         series.append(IntervalSeries(name, [(each.overall, *each.interval()) for each in own]))
-    picture = Figure(figsize=(6.4, intervals_height(labels, series)), dpi=130, layout="constrained")
+    picture = Figure(figsize=(6.4, intervals_height(labels, series)), layout="constrained")
     panel = picture.subplots()
     shown = ["none" if each == IDENTITY else each.replace("_", " ") for each in labels]
     plot_intervals(panel, shown, series)
     panel.axvline(1.0 / len(rows[0].images), **CHANCE_LINE, label="chance")
     panel.set_xlim(-0.02, 1.02)
     format_axes(panel, "share of test images whose source has the largest logit", "")
-    picture.legend(loc="outside right upper", fontsize=8, frameon=False)
+    picture.legend(loc="outside right upper")
     return encode_figure(picture)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-from artfp.reporting.figure import encode_figure, series_style
+from artfp.reporting.figure import encode_figure, figure_style, series_style
 
 PERPLEXITY = 30.0
 """Neighbours of a point that count, or a third of the points where these are few."""
@@ -19,7 +19,6 @@ LEAST = 8
 """Images, at least."""
 
 _WIDTH = 50
-_DPI = 130
 _LONGEST = 24
 
 
@@ -43,10 +42,11 @@ def embedded(features: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
     return np.asarray(method.fit_transform(x / spread if spread > 0 else x), np.float64)
 
 
+@figure_style
 def plot_embedding(points: ArrayLike, labels: ArrayLike, sources: Sequence[str]) -> bytes:
     """Points (N, 2) of images of sources `labels` (N,), with a legend, as a PNG file."""
     places, own = np.asarray(points), np.asarray(labels)
-    picture = Figure(figsize=(6.4, 4.6), dpi=_DPI, layout="constrained")
+    picture = Figure(figsize=(6.4, 4.6), layout="constrained")
     panel = picture.subplots()
     size = float(np.clip(9000.0 / max(1, len(own)), 5.0, 26.0))
     # In an order that has nothing to do with sources, so that none hides the others.
@@ -65,7 +65,7 @@ def plot_embedding(points: ArrayLike, labels: ArrayLike, sources: Sequence[str])
         looks = series_style(k)
         short = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
         panel.scatter([], [], 26, color=looks["color"], marker=looks["marker"], label=short)
-    panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False,
+    panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5),
                  ncols=1 + (len(sources) - 1) // 20)  # fmt: skip
     panel.set_xticks([])
     panel.set_yticks([])
