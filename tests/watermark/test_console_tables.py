@@ -1,0 +1,34 @@
+"""The tables that the commands print."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from artfp.core.console import console
+from artfp.stats import calibrate
+from artfp.watermark import command_measure
+from artfp.watermark.calibration import false_alarm_table, health_table
+from tests.golden import Golden
+
+
+def test_calibration(golden: Golden, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    decoded = (rng.random((200, 16)) < np.linspace(0.3, 0.7, 16)).astype(np.uint8)
+    decoded[:, 3] = 1
+    found = calibrate(decoded, rng.integers(0, 2, (10, 16), dtype=np.uint8), "h" * 64)
+    console().print(health_table(found))
+    console().print(false_alarm_table(found))
+    golden("calibration.txt", capsys.readouterr().out)
+
+
+def test_measured(golden: Golden, capsys: pytest.CaptureFixture[str]) -> None:
+    figures = {"psnr": 40.123, "ssim": 0.98765, "bit_accuracy_mean": 0.95}
+    results = {
+        f"40x30, strength {strength:g}": {"strength": strength, **figures}
+        for strength in (0.5, 1.0)
+    }
+    command_measure._print_figures(results)
+    command_measure._print_frontier(results)
+    command_measure._print_figures({"own size": figures})
+    golden("measured.txt", capsys.readouterr().out)
