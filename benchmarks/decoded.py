@@ -24,8 +24,9 @@ from artfp.data import ImageError, decode_image, open_source, resize
 from artfp.data.bundle import find_weights
 from artfp.data.files import file_hash
 from artfp.data.pixels import to_unit
+from artfp.data.reading import batch_images
 from artfp.watermark import Decoder
-from artfp.watermark.measure import apply_condition, batches
+from artfp.watermark.measure import apply_condition
 
 UNPERTURBED = "none"
 FLAT = 50
@@ -169,7 +170,7 @@ def _flat(decoder: Decoder) -> Logits:
 
 
 def _stacks(images: Iterable[tuple[str, np.ndarray]]) -> Iterator[tuple[list[str], np.ndarray]]:
-    """`measure.batches` with the names: images of one size leave it in the order they came in."""
+    """`batch_images` with the names: images of one size leave it in the order they came in."""
     waiting: dict[tuple[int, ...], deque[str]] = defaultdict(deque)
 
     def passing() -> Iterator[np.ndarray]:
@@ -177,6 +178,6 @@ def _stacks(images: Iterable[tuple[str, np.ndarray]]) -> Iterator[tuple[list[str
             waiting[pixels.shape].append(name)
             yield pixels
 
-    for stack in batches(passing()):
-        names = waiting[stack.shape[1:]]
-        yield [names.popleft() for _ in stack], stack
+    for batch in batch_images(passing(), pixels=1 << 21):
+        names = waiting[batch[0].shape]
+        yield [names.popleft() for _ in batch], np.stack(batch)

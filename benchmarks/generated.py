@@ -38,7 +38,7 @@ from artfp.ownership.key import Key
 from artfp.stats import evaluate_source
 from artfp.transfer.decoded import bit_accuracies
 from artfp.watermark import Decoder, load_decoder
-from artfp.watermark.measure import decode_logits
+from artfp.watermark.api import decode_logits
 
 _BATCH = 100
 

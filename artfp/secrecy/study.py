@@ -43,7 +43,7 @@ from artfp.secrecy.linear import (
 from artfp.secrecy.steganalyser import train_steganalyser
 from artfp.stats.intervals import auc, auc_interval
 from artfp.watermark import Encoder
-from artfp.watermark.measure import network_input
+from artfp.watermark.api import network_input
 from artfp.watermark.networks.base import add_residual
 
 THREATS = ("same_fingerprint", "other_fingerprints", "other_encoder")

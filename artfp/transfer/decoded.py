@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from artfp.core.errors import UserError
 from artfp.data.decode import ImageError, decode_image
+from artfp.data.reading import batch_images, stack_pixels
 from artfp.data.sources import ImageSource
 from artfp.stats import bonferroni, evaluate_source
 from artfp.watermark import Decoder
-from artfp.watermark.measure import batches, decode_logits
+from artfp.watermark.api import decode_logits
 
 REGISTERED = 1_000_000
 """Fingerprints that a verdict is corrected for, unless told otherwise."""
@@ -159,10 +159,9 @@ def decode_source(
                 failed.append((source.names[index], str(error)))
 
     found = []
-    for stack in batches(pictures()):
-        pixels = torch.from_numpy(stack).permute(0, 3, 1, 2).contiguous()
-        found.append(decode_logits(decoder, pixels).numpy())
-        tick(len(stack))
+    for batch in batch_images(pictures(), pixels=1 << 21):
+        found.append(decode_logits(decoder, stack_pixels(batch)).numpy())
+        tick(len(batch))
     if not found:
         raise UserError(f"{source.location}: none of {count} images can be read ({failed[0][1]})")
     return np.concatenate(found), failed

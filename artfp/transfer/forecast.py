@@ -20,7 +20,7 @@ from artfp.data.pixels import to_unit
 from artfp.metrics.fidelity import psnr
 from artfp.transfer.decoded import bit_accuracies
 from artfp.watermark import Decoder, Encoder
-from artfp.watermark.measure import decode_logits, network_input
+from artfp.watermark.api import decode_logits, network_input
 from artfp.watermark.networks.base import add_residual
 
 LEAST = 16

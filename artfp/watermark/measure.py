@@ -1,23 +1,37 @@
-"""Figures of an encoder and a decoder on images, through 8-bit pixels and true operations."""
+"""Fidelity and bit accuracy of an encoder and its decoder, on 8-bit pixels with real operations."""
 
 from __future__ import annotations
 
+import json
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from artfp.data.decode import decode_image
-from artfp.data.geometry import resize
+from artfp.core.command import count_images
+from artfp.core.errors import UserError
+from artfp.core.progress import Progress
+from artfp.data.bundle import find_decoder, find_weights
+from artfp.data.decode import ImageError, decode_image
+from artfp.data.files import file_hash, write_atomic
+from artfp.data.geometry import Geometry, crop_to_shape
 from artfp.data.pixels import to_unit
+from artfp.data.reading import Failed, batch_images, read_images, stack_pixels
+from artfp.data.sources import open_source
+from artfp.data.train_module import split_names
 from artfp.data.writing import encode_image
 from artfp.metrics.fidelity import psnr, ssim
 from artfp.metrics.perceptual import effnet_installed, perceptual_distance
 from artfp.perturbations import PERTURBATIONS
-from artfp.watermark import Decoder, Encoder
-from artfp.watermark.networks.base import add_residual, limit_psnr
+from artfp.watermark.api import decode_batch, network_input
+from artfp.watermark.networks.base import Decoder, Encoder, add_residual, limit_psnr
+from artfp.watermark.settings import MeasureSettings
+from artfp.watermark.weights import check_same_bits, load_decoder, load_encoder
 
 CONDITIONS: dict[str, tuple[str, float | None]] = {
     "mirror": ("mirror", 1.0),
@@ -46,8 +60,131 @@ each image's own is drawn evenly from the perturbation's range."""
 MIN_SIDE = 11
 """Pixels of the shorter side below which an image cannot be measured: the window of the SSIM."""
 
-_BATCH, _PIXELS = 32, 1 << 21
+_BATCH_PIXELS = 1 << 21
 _WINDOW = 2048
+
+Figures = dict[str, float]
+"""Mean figures by name, see `measure_images`."""
+
+_log = logging.getLogger("artfp")
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """Figures of an encoder and its decoder at each size and strength.
+
+    Attributes:
+        figures: By label: the size, the strength, or both; see `measure_images`.
+        failed: Names of images that could not be used, with the reasons.
+    """
+
+    figures: dict[str, Figures]
+    failed: Failed
+
+
+def measure_folder(settings: MeasureSettings) -> Measurements:
+    """Measure an encoder and its decoder on a set of images.
+
+    Args:
+        settings: Weights, images, sizes and strengths.
+
+    Returns:
+        Mean figures at each size and strength; they are also in `settings.output`, if given.
+
+    Raises:
+        UserError: weights or images cannot be used, or the figures cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new("RGB", (32, 32), "gray").save(f"{folder}/gray.png")
+        ...     settings = MeasureSettings(encoder_path="cifar32", data_dir=folder)
+        ...     found = measure_folder(settings)
+        >>> found.figures["own size"]["images"]
+        1
+    """
+    encoder, _ = load_encoder(settings.encoder_path)
+    decoder_path = settings.decoder_path or find_decoder(settings.encoder_path)
+    decoder, _ = load_decoder(decoder_path)
+    check_same_bits(encoder, decoder, settings.encoder_path, str(decoder_path))
+    images = _Images(settings)
+    if not effnet_installed():
+        _log.info("without effnet_distance; for it: pip install 'artfp[features]'")
+    strengths: list[float | None] = [*dict.fromkeys(settings.strengths)] or [None]
+    figures: dict[str, Figures] = {}
+    runs = [(shape, strength) for shape in settings.shapes for strength in strengths]
+    with Progress("Measuring", len(images.indices) * len(runs)) as images.progress:
+        for shape, strength in runs:
+            found = measure_images(
+                encoder,
+                decoder,
+                images.at(shape),
+                strength=1.0 if strength is None else strength,
+                min_psnr=settings.min_psnr,
+            )
+            given = {} if strength is None else {"strength": strength}
+            figures[_label(shape, strength)] = {**given, **found}
+    if settings.output is not None:
+        whole = {
+            "encoder": file_hash(find_weights(settings.encoder_path, "encoder")),
+            "decoder": file_hash(find_weights(decoder_path, "decoder")),
+            "data": Path(settings.data_dir).name,
+            "image_resolution": settings.image_resolution,
+            "validation_only": settings.validation_only,
+            "min_psnr": settings.min_psnr,
+            "figures": figures,
+        }
+        write_atomic(settings.output, json.dumps(whole, indent=2) + "\n")
+    return Measurements(figures, list(images.failed.items()))
+
+
+class _Images:
+    """Images of a set at any size; those that could not be used, with the reasons."""
+
+    def __init__(self, settings: MeasureSettings) -> None:
+        self.source = open_source(settings.data_dir)
+        indices = list(range(len(self.source)))
+        if settings.validation_only:
+            indices = split_names(self.source.names)[1]
+        self.indices = indices[: settings.limit]
+        self.geometry = Geometry(settings.image_resolution)
+        self.failed: dict[str, str] = {}
+        self.progress: Progress | None = None
+
+    def at(self, shape: tuple[int, int] | None) -> Iterator[np.ndarray]:
+        """Yield the images (H, W, 3), 8-bit, at one size (H, W), or their own.
+
+        Raises UserError: none can be used.
+        """
+
+        def prepare(pixels: np.ndarray) -> np.ndarray:
+            pixels = self.geometry(pixels)
+            pixels = pixels if shape is None else crop_to_shape(pixels, shape)
+            height, width = pixels.shape[:2]
+            if min(height, width) < MIN_SIDE:
+                raise ImageError(f"{width}x{height} is too small, {MIN_SIDE} a side is least")
+            return pixels
+
+        failed: Failed = []
+        used = 0
+        for image in read_images(self.source, failed, self.indices, prepare, self.progress):
+            used += 1
+            yield image.pixels
+        self.failed.update(failed)
+        if not used:
+            reason = next(iter(self.failed.values()), "nothing there")
+            raise UserError(
+                f"{self.source.location}: none of {count_images(len(self.indices))} can be used; "
+                f"the first: {reason}"
+            )
+
+
+def _label(shape: tuple[int, int] | None, strength: float | None) -> str:
+    """Return the label of figures: the size, the strength, or both."""
+    parts = [] if shape is None else [f"{shape[1]}x{shape[0]}"]
+    parts += [] if strength is None else [f"strength {strength:g}"]
+    return ", ".join(parts) or "own size"
 
 
 @torch.inference_mode()
@@ -58,111 +195,85 @@ def measure_images(
     seed: int = 0,
     strength: float = 1.0,
     min_psnr: float = 0.0,
-) -> dict[str, float]:
-    """Mean figures over 8-bit images (H, W, 3) of any size, each with random bits of its own.
+) -> Figures:
+    """Measure an encoder and its decoder on images, each with a random message of its own.
 
     Every image keeps its size; what is decoded has been through a PNG file. The same seed and
-    images give the same bits and draws at every `strength`, a factor on the residual, and
-    `min_psnr`, what no image may fall under, in dB (see `artfp.watermark.weaken`). Networks
-    are used on the CPU, as they are: put them in evaluation mode.
+    images give the same messages and draws at every `strength` and `min_psnr`. Networks are used on
+    the CPU, as they are: put them in evaluation mode.
 
-    Returns `images`, `psnr` (dB) and that of the worst image, `ssim`, `effnet_distance` where the
-    extra `features` is installed (see `artfp.metrics.perceptual`; of the central 2048 pixels
-    of longer sides), `bit_accuracy` unperturbed and the share of images read without any error,
-    `bit_accuracy_<condition>` for each of CONDITIONS, applied at the image's size,
-    `bit_accuracy_mean` over the unperturbed and all conditions, and `bit_accuracy_unmarked` (0.5
-    is chance). Raises ValueError: no image, or one with a side under MIN_SIDE.
+    Args:
+        encoder: Encoder.
+        decoder: Decoder of the same number of bits.
+        images: 8-bit images (H, W, 3) of any size.
+        seed: Seed of messages and perturbations.
+        strength: Factor on the watermark residual.
+        min_psnr: PSNR in dB that no image falls below; 0 is no limit.
+
+    Returns:
+        `images`, `psnr` (dB) and that of the worst image, `ssim`, `effnet_distance` where the extra
+        `features` is installed (see `artfp.metrics.perceptual`; of the central 2048 pixels of
+        longer sides), `bit_accuracy` unperturbed and the fraction of images decoded without any
+        error, `bit_accuracy_<condition>` for each of CONDITIONS, applied at the image's size,
+        `bit_accuracy_mean` over the unperturbed and all conditions, and `bit_accuracy_unmarked`
+        (0.5 is chance).
+
+    Raises:
+        ValueError: there is no image, or one with a side below MIN_SIDE.
     """
-    draws = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(seed)
     found: dict[str, list[Tensor]] = defaultdict(list)
-    for originals in batches(images):
-        if min(originals.shape[1:3]) < MIN_SIDE:
+    for batch in batch_images(images, pixels=_BATCH_PIXELS):
+        pixels = stack_pixels(batch)
+        if min(pixels.shape[2:]) < MIN_SIDE:
             raise ValueError(f"an image has a side under {MIN_SIDE} pixels")
-        words = torch.randint(0, 2, (len(originals), encoder.bits), generator=draws)
-        pixels = torch.from_numpy(originals).permute(0, 3, 1, 2).contiguous()
-        received = _through_files(_mark(encoder, pixels, words, strength, min_psnr))
+        messages = torch.randint(0, 2, (len(pixels), encoder.bits), generator=rng)
+        received = _through_files(_mark(encoder, pixels, messages, strength, min_psnr))
         for name, values in _fidelity(pixels, received).items():
             found[name].append(values)
-        found["bit_accuracy"].append(_accuracy(decoder, received, words))
+        found["bit_accuracy"].append(_accuracy(decoder, received, messages))
         for name in CONDITIONS:
-            changed = apply_condition(name, received, draws)
-            found[f"bit_accuracy_{name}"].append(_accuracy(decoder, changed, words))
-        found["bit_accuracy_unmarked"].append(_accuracy(decoder, pixels, words))
+            changed = apply_condition(name, received, rng)
+            found[f"bit_accuracy_{name}"].append(_accuracy(decoder, changed, messages))
+        found["bit_accuracy_unmarked"].append(_accuracy(decoder, pixels, messages))
     if not found:
         raise ValueError("no image to measure on")
     whole = {name: torch.cat(values).double() for name, values in found.items()}
     means = {name: float(values.mean()) for name, values in whole.items()}
-    read_names = ["bit_accuracy", *(f"bit_accuracy_{name}" for name in CONDITIONS)]
-    means["bit_accuracy_mean"] = sum(means[name] for name in read_names) / len(read_names)
+    accuracies = ["bit_accuracy", *(f"bit_accuracy_{name}" for name in CONDITIONS)]
+    means["bit_accuracy_mean"] = sum(means[name] for name in accuracies) / len(accuracies)
     means["psnr_worst"] = float(whole["psnr"].min())
     means["perfect_share"] = float((whole["bit_accuracy"] == 1.0).double().mean())
     rounded = {name: round(value, 6) for name, value in means.items()}
     return {"images": len(whole["psnr"]), **rounded}
 
 
-def batches(images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """8-bit images (H, W, 3) in stacks (N, H, W, 3) of equal sizes; each comes exactly once.
-
-    N is at most 32, and 1 from two megapixels on. Images of rare sizes wait for others, until 16
-    megapixels wait.
-    """
-    waiting: dict[tuple[int, ...], list[np.ndarray]] = defaultdict(list)
-
-    def pixels(shape: tuple[int, ...]) -> int:
-        return len(waiting[shape]) * shape[0] * shape[1]
-
-    for image in images:
-        shape = image.shape
-        waiting[shape].append(image)
-        if len(waiting[shape]) == _BATCH or pixels(shape) + shape[0] * shape[1] > _PIXELS:
-            yield np.stack(waiting.pop(shape))
-        elif sum(map(pixels, waiting)) > 8 * _PIXELS:
-            yield np.stack(waiting.pop(max(waiting, key=pixels)))
-    for group in waiting.values():
-        yield np.stack(group)
-
-
-def apply_condition(name: str, pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """8-bit images (N, 3, H, W) under one of CONDITIONS, truly applied; the shape stays."""
+def apply_condition(name: str, pixels: Tensor, rng: torch.Generator) -> Tensor:
+    """Return 8-bit images (N, 3, H, W) under one of CONDITIONS; the shape stays."""
     perturbation, strength = PERTURBATIONS[CONDITIONS[name][0]], CONDITIONS[name][1]
     if strength is not None:
-        return perturbation.true(pixels, strength, generator)
-    strengths = perturbation.draw(len(pixels), generator).tolist()
+        return perturbation.true(pixels, strength, rng)
+    strengths = perturbation.draw(len(pixels), rng).tolist()
     parts = zip(pixels.split(1), strengths, strict=True)
-    return torch.cat([perturbation.true(one, own, generator) for one, own in parts])
-
-
-@torch.inference_mode()
-def decode_batch(decoder: Decoder, pixels: Tensor) -> Tensor:
-    """The bits (N, bits), int64, that 8-bit images (N, 3, H, W) of any size decode to."""
-    return (decode_logits(decoder, pixels) > 0).long()
-
-
-@torch.inference_mode()
-def decode_logits(decoder: Decoder, pixels: Tensor) -> Tensor:
-    """The logits (N, bits) of 8-bit images (N, 3, H, W) of any size."""
-    aspect = pixels.shape[-2] / pixels.shape[-1]
-    small = network_input(pixels, decoder.resolution)
-    return decoder.decode(small, torch.full((len(small),), aspect))[0]
+    return torch.cat([perturbation.true(one, own, rng) for one, own in parts])
 
 
 def _mark(
-    encoder: Encoder, pixels: Tensor, words: Tensor, strength: float, min_psnr: float
+    encoder: Encoder, pixels: Tensor, messages: Tensor, strength: float, min_psnr: float
 ) -> Tensor:
-    """Images (N, 3, H, W) with words (N, bits) in them; both 8-bit."""
-    residual = encoder.residual(network_input(pixels, encoder.resolution), words.float())
+    """Return images (N, 3, H, W) with messages (N, bits) in them; both 8-bit."""
+    residual = encoder.residual(network_input(pixels, encoder.resolution), messages.float())
     return add_residual(pixels, limit_psnr(residual * strength, min_psnr))
 
 
 def _through_files(pixels: Tensor) -> Tensor:
-    """8-bit images (N, 3, H, W) written as PNG files and read again."""
+    """Return 8-bit images (N, 3, H, W) written as PNG files and read again."""
     images = pixels.permute(0, 2, 3, 1).contiguous().numpy()
-    read_again = np.stack([decode_image(encode_image(image)).pixels for image in images])
-    return torch.from_numpy(read_again).permute(0, 3, 1, 2).contiguous()
+    return stack_pixels([decode_image(encode_image(image)).pixels for image in images])
 
 
 def _fidelity(pixels: Tensor, received: Tensor) -> dict[str, Tensor]:
-    """PSNR, SSIM and, if installed, the perceptual distance of each image (N, 3, H, W)."""
+    """Return PSNR, SSIM and, if installed, the perceptual distance of images (N, 3, H, W)."""
     x, y = to_unit(pixels), to_unit(received)
     values = {"psnr": psnr(y, x), "ssim": ssim(y, x)}
     if effnet_installed():
@@ -171,22 +282,13 @@ def _fidelity(pixels: Tensor, received: Tensor) -> dict[str, Tensor]:
 
 
 def _central(x: Tensor) -> Tensor:
-    """The middle of images (N, 3, H, W), at most 2048 pixels a side."""
+    """Return the centre of images (N, 3, H, W), at most 2048 pixels a side."""
     for axis in (2, 3):
         side = x.shape[axis]
         x = x.narrow(axis, max(0, side - _WINDOW) // 2, min(side, _WINDOW))
     return x
 
 
-def network_input(pixels: Tensor, side: int) -> Tensor:
-    """8-bit images (N, 3, H, W) as the networks get them: (N, 3, side, side) in [0, 1]."""
-    if tuple(pixels.shape[-2:]) != (side, side):
-        images = pixels.permute(0, 2, 3, 1).contiguous().numpy()
-        small = np.stack([resize(image, (side, side)) for image in images])
-        pixels = torch.from_numpy(small).permute(0, 3, 1, 2)
-    return to_unit(pixels.contiguous())
-
-
-def _accuracy(decoder: Decoder, pixels: Tensor, words: Tensor) -> Tensor:
-    """Share (N,) of the words (N, bits) that is read from 8-bit images (N, 3, H, W)."""
-    return (decode_batch(decoder, pixels) == words).double().mean(dim=1)
+def _accuracy(decoder: Decoder, pixels: Tensor, messages: Tensor) -> Tensor:
+    """Return the fraction (N,) of messages (N, bits) decoded from 8-bit images (N, 3, H, W)."""
+    return (decode_batch(decoder, pixels) == messages).double().mean(dim=1)

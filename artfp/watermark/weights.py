@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,21 +19,41 @@ import artfp
 from artfp.core.errors import UserError
 from artfp.data.bundle import Card, find_decoder, find_weights, read_card, read_state, write_bundle
 from artfp.watermark.networks.base import Decoder, Encoder
-from artfp.watermark.networks.build import DECODERS, ENCODERS
+from artfp.watermark.networks.build import known_architectures
 from artfp.watermark.networks.realigning import (
     MirroringDecoder,
     RealigningDecoder,
     with_realignment,
 )
+from artfp.watermark.networks.stegastamp import StegaStampDecoder, StegaStampEncoder
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
 def save_network(network: Encoder | Decoder, path: Path, card: Card | None = None) -> Card:
-    """Write a network with its card; returns the card as written.
+    """Write the weights of a network with a card.
 
-    `card` adds to what the network says of itself. A decoder that undoes mirroring, crops and
-    turns is written without that: `load_decoder` adds it again.
+    A decoder that undoes mirroring, crops and turns is written without that: `load_decoder` adds
+    it again.
+
+    Args:
+        network: Encoder or decoder.
+        path: File to write, `.safetensors`.
+        card: Entries beside kind, architecture, bits, resolution and version.
+
+    Returns:
+        The card as written.
+
+    Raises:
+        UserError: the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from artfp.watermark import build_pair
+        >>> encoder, _ = build_pair("residual", bits=16, resolution=32)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_network(encoder, Path(folder) / "encoder.safetensors")["bits"]
+        16
     """
     if isinstance(network, RealigningDecoder | MirroringDecoder):
         network = network.decoder
@@ -50,14 +70,27 @@ def save_network(network: Encoder | Decoder, path: Path, card: Card | None = Non
 
 
 def load_encoder(name: str | Path, resolution: int | None = None) -> tuple[Encoder, Card]:
-    """An encoder in evaluation mode, on the CPU, with its card.
+    """Load an encoder in evaluation mode on the CPU, with its card.
 
-    Args: `name`, a file or a shipped name; `resolution`, for published `.pth` encoders, whose
-    files do not say it (else read from the decoder beside it, else 128).
+    Args:
+        name: A shipped name, such as `photo128`, or a file.
+        resolution: Pixels a side, for published `.pth` encoders, whose files do not hold it; None:
+            read from the decoder beside it, else 128.
+
+    Returns:
+        The encoder, and its card: `bits`, `resolution`, `architecture`, ...
+
+    Raises:
+        UserError: there is no such encoder, or it cannot be read.
+
+    Example:
+        >>> encoder, card = load_encoder("cifar32")
+        >>> encoder.bits == card["bits"]
+        True
     """
     path = find_weights(name, "encoder")
     if path.suffix == ".safetensors":
-        return _load_bundle(path, "encoder", ENCODERS)
+        return _load_bundle(path, "encoder", _classes("encoder"))
     state = _published_state(path)
     try:
         bits = int(state["secret_dense.weight"].shape[1])
@@ -66,27 +99,62 @@ def load_encoder(name: str | Path, resolution: int | None = None) -> tuple[Encod
             f"{path} is no published encoder: secret_dense.weight is missing"
         ) from error
     resolution = resolution or _resolution_of_sibling(path) or 128
-    return _fill(ENCODERS["stegastamp"], bits, resolution, state, path, "encoder")
+    return _fill(StegaStampEncoder, bits, resolution, state, path, "encoder")
 
 
 def load_decoder(name: str | Path, realign: bool = True) -> tuple[Decoder, Card]:
-    """A decoder in evaluation mode, on the CPU, with its card.
+    """Load a decoder in evaluation mode on the CPU, with its card.
 
-    Args: `name` as in `load_encoder`; `realign`, whether it shall undo mirroring, crops and turns
-    as far as its architecture can (see `artfp.watermark.networks.realigning`).
+    Args:
+        name: A shipped name, such as `photo128`, or a file.
+        realign: True to undo mirroring, crops and turns as far as the architecture can, see
+            `artfp.watermark.networks.realigning`.
+
+    Returns:
+        The decoder, and its card: `bits`, `resolution`, `architecture`, ...
+
+    Raises:
+        UserError: there is no such decoder, or it cannot be read.
+
+    Example:
+        >>> decoder, card = load_decoder("cifar32")
+        >>> decoder.bits == card["bits"]
+        True
     """
     path = find_weights(name, "decoder")
     if path.suffix == ".safetensors":
-        decoder, card = _load_bundle(path, "decoder", DECODERS)
+        decoder, card = _load_bundle(path, "decoder", _classes("decoder"))
         return with_realignment(decoder) if realign else decoder, card
     state = _published_state(path)
     bits, resolution = _decoder_shape(state, path)
-    decoder, card = _fill(DECODERS["stegastamp"], bits, resolution, state, path, "decoder")
+    decoder, card = _fill(StegaStampDecoder, bits, resolution, state, path, "decoder")
     return with_realignment(decoder) if realign else decoder, card
+
+
+def check_fingerprint_size(asked: int | None, bits: int, weights: str) -> None:
+    """Refuse a --fingerprint_size that is not that of the weights."""
+    if asked is not None and asked != bits:
+        raise UserError(f"--fingerprint_size is {asked}, but {weights} works with {bits} bits")
+
+
+def check_same_bits(
+    encoder: Encoder, decoder: Decoder, encoder_name: str, decoder_name: str
+) -> None:
+    """Refuse an encoder and a decoder of different trainings, by their numbers of bits."""
+    if encoder.bits != decoder.bits:
+        raise UserError(
+            f"{encoder_name} embeds {encoder.bits} bits and {decoder_name} decodes {decoder.bits}; "
+            "give the two of one training"
+        )
 
 
 def _kind(network: nn.Module) -> str:
     return "encoder" if isinstance(network, Encoder) else "decoder"
+
+
+def _classes(kind: str) -> dict[str, Any]:
+    """Return the classes of the encoders or decoders by architecture."""
+    return {name: getattr(each, kind) for name, each in known_architectures().items()}
 
 
 def _load_bundle(path: Path, kind: str, classes: dict[str, type[Network]]) -> tuple[Network, Card]:
@@ -115,7 +183,7 @@ def _fill(
     path: Path,
     kind: str,
 ) -> tuple[Network, Card]:
-    """A network with these weights; the card holds what the network says of itself."""
+    """Build a network with these weights, and a card of its class, bits and resolution."""
     try:
         network = network_class(bits, resolution)
         network.load_state_dict(state)
@@ -128,7 +196,7 @@ def _fill(
 
 
 def _published_state(path: Path) -> dict[str, Tensor]:
-    """State dict of a `.pth` file; refuses whatever is more than tensors by name."""
+    """Read the state dict of a `.pth` file; refuse whatever is more than tensors by name."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -146,13 +214,13 @@ def _published_state(path: Path) -> dict[str, Tensor]:
 
 
 def _is_pickle(path: Path) -> bool:
-    """Whether a file begins like one that torch.save wrote, now (zip) or long ago (pickle)."""
+    """Return whether a file begins like one of torch.save, of today (zip) or of old (pickle)."""
     with path.open("rb") as file:
         return file.read(2) in (b"PK", b"\x80\x02")
 
 
 def _decoder_shape(state: dict[str, Tensor], path: Path) -> tuple[int, int]:
-    """(bits, resolution) of a published decoder: its dense layer sees R * R / 8 features."""
+    """Return (bits, resolution) of a published decoder: its dense layer has R * R / 8 inputs."""
     try:
         bits = int(state["dense.2.weight"].shape[0])
         features = int(state["dense.0.weight"].shape[1])
@@ -162,7 +230,7 @@ def _decoder_shape(state: dict[str, Tensor], path: Path) -> tuple[int, int]:
 
 
 def _resolution_of_sibling(path: Path) -> int | None:
-    """Resolution by the decoder that lies beside a published encoder under the same name."""
+    """Return the resolution of the decoder beside a published encoder, if there is one."""
     sibling = Path(find_decoder(path))
     if sibling == path or not sibling.is_file():
         return None

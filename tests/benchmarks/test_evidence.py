@@ -21,7 +21,7 @@ from scipy import stats
 from artfp.core.errors import UserError
 from artfp.stats import count_matches, log_p_value
 from artfp.watermark import Watermark
-from artfp.watermark.measure import decode_batch
+from artfp.watermark.api import decode_batch
 
 ROOT = Path(__file__).resolve().parents[2]
 

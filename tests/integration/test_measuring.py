@@ -62,7 +62,6 @@ def test_without_the_extra(
     call: Call, words: list[object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It says what is missing, and how to get it; the rest is there."""
-    monkeypatch.setattr("artfp.metrics.perceptual.effnet_installed", lambda: False)
     monkeypatch.setattr("artfp.watermark.measure.effnet_installed", lambda: False)
     code, out, err = call("measure", *words, "--strengths", 1)
     assert code == 0 and err == ["without effnet_distance; for it: pip install 'artfp[features]'"]
@@ -126,24 +125,24 @@ def refused(call: Call, *arguments: object) -> str:
     return err[0]
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1", "x", "1,,2", "nan", "inf", "1e400"])
+@pytest.mark.parametrize("text", ["0", "-1", "x", "nan", "inf", "1e400"])
 def test_refused_strengths(text: str, call: Call, words: list[object]) -> None:
-    assert "--strengths: found" in refused(call, *words, f"--strengths={text}")
+    assert "--strengths" in refused(call, *words, f"--strengths={text}")
 
 
-@pytest.mark.parametrize("text", ["", "12", "0x5", "axb", "3x4,"])
+@pytest.mark.parametrize("text", ["12", "0x5", "axb", "3x4,5"])
 def test_refused_sizes(text: str, call: Call, words: list[object]) -> None:
     assert "--sizes: found" in refused(call, *words, f"--sizes={text}")
 
 
 @pytest.mark.parametrize("floor", ["-1", "101"])
 def test_refused_min_psnr(floor: str, call: Call, words: list[object]) -> None:
-    assert "expected decibels from 0 to 100" in refused(call, *words, f"--min_psnr={floor}")
+    assert "it must be 0 or more and at most 100" in refused(call, *words, f"--min_psnr={floor}")
 
 
 @pytest.mark.parametrize("limit", [0, -3])
 def test_refused_limit(limit: int, call: Call, words: list[object]) -> None:
-    assert f"--limit: found {limit}, expected 1 or more" in refused(call, *words, "--limit", limit)
+    assert f"--limit is {limit}; it must be 1 or more" in refused(call, *words, "--limit", limit)
 
 
 def test_sizes_too_small_to_measure(call: Call, words: list[object]) -> None:
@@ -154,4 +153,4 @@ def test_sizes_too_small_to_measure(call: Call, words: list[object]) -> None:
 def test_networks_of_two_trainings(call: Call, words: list[object], tmp_path: Path) -> None:
     save_network(build_pair("residual", 24, 32)[1], tmp_path / "other.safetensors")
     line = refused(call, *words, "--decoder_path", tmp_path / "other.safetensors")
-    assert "writes 16 bits" in line and "reads 24" in line
+    assert "embeds 16 bits" in line and "decodes 24" in line

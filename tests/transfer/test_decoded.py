@@ -15,7 +15,7 @@ from artfp.core.errors import UserError
 from artfp.data import open_source
 from artfp.transfer.decoded import bit_accuracies, decode_source, transferred
 from artfp.watermark import Watermark
-from artfp.watermark.measure import decode_batch
+from artfp.watermark.api import decode_batch
 
 BITS = 32
 

@@ -63,31 +63,31 @@ def test_min_psnr_holds_at_the_image_s_size(pair: Watermark) -> None:
         assert (psnr >= 44.9) == (limit == 45.0)
 
 
-def test_pair_from_pillow_to_reading_and_back(pair: Watermark) -> None:
+def test_watermark_from_pillow_to_detection_and_back(pair: Watermark) -> None:
     word = Key.from_seed(1).fingerprint(BITS)
     image = Image.fromarray(_photograph())
     marked = pair.embed(image, word)
     assert marked.size == image.size and marked.mode == "RGB"
-    reading = pair.detect(marked, word)
-    assert np.array_equal(reading.word, decode_pixels(pair.decoder, np.asarray(marked)))
-    assert reading.matches == int((reading.word == word).sum()) >= 14
-    tail = sum(math.comb(BITS, k) for k in range(reading.matches, BITS + 1)) / 2**BITS
-    assert reading.log_p == pytest.approx(math.log(tail))
-    assert f"{reading.matches} of {BITS}" in str(reading)
+    detection = pair.detect(marked, word)
+    assert np.array_equal(detection.decoded, decode_pixels(pair.decoder, np.asarray(marked)))
+    assert detection.matches == int((detection.decoded == word).sum()) >= 14
+    tail = sum(math.comb(BITS, k) for k in range(detection.matches, BITS + 1)) / 2**BITS
+    assert detection.log_p == pytest.approx(math.log(tail))
+    assert f"{detection.matches} of {BITS}" in str(detection)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK"])
-def test_pair_takes_any_mode(pair: Watermark, mode: str) -> None:
+def test_watermark_takes_any_mode(pair: Watermark, mode: str) -> None:
     image = Image.fromarray(_photograph()).convert(mode)
     assert pair.embed(image, np.ones(BITS, np.uint8)).mode == "RGB"
 
 
-def test_pair_refuses_floating_point(pair: Watermark) -> None:
+def test_watermark_refuses_floating_point(pair: Watermark) -> None:
     with pytest.raises(ImageError, match="floating-point"):
         pair.embed(Image.new("F", (64, 64)), np.ones(BITS, np.uint8))
 
 
-def test_reading_tells_the_shape_of_the_image() -> None:
+def test_detection_tells_the_shape_of_the_image() -> None:
     """Height over width, of the image before it became a square; bits by the sign."""
     seen: list[torch.Tensor] = []
 

@@ -7,8 +7,8 @@ import pytest
 
 from artfp.core.console import console
 from artfp.stats import calibrate
-from artfp.watermark import command_measure
 from artfp.watermark.calibration import false_alarm_table, health_table
+from artfp.watermark.command_measure import figures_table, trade_off_table
 from tests.golden import Golden
 
 
@@ -28,7 +28,7 @@ def test_measured(golden: Golden, capsys: pytest.CaptureFixture[str]) -> None:
         f"40x30, strength {strength:g}": {"strength": strength, **figures}
         for strength in (0.5, 1.0)
     }
-    command_measure._print_figures(results)
-    command_measure._print_frontier(results)
-    command_measure._print_figures({"own size": figures})
+    console().print(figures_table(results))
+    console().print(trade_off_table(results))
+    console().print(figures_table({"own size": figures}))
     golden("measured.txt", capsys.readouterr().out)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,19 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from artfp.data import decode_image, encode_image
+from artfp.data.reading import batch_images
 from artfp.metrics.fidelity import psnr, ssim
 from artfp.metrics.perceptual import effnet_installed, perceptual_distance
 from artfp.perturbations import PERTURBATIONS
 from artfp.watermark import build_pair
 from artfp.watermark import measure as module
-from artfp.watermark.api import decode_pixels, fingerprint_image
-from artfp.watermark.measure import (
-    CONDITIONS,
-    apply_condition,
-    batches,
-    decode_batch,
-    measure_images,
-)
+from artfp.watermark.api import decode_batch, decode_pixels, fingerprint_image
+from artfp.watermark.measure import CONDITIONS, apply_condition, measure_images
 from artfp.watermark.networks.base import Decoder, Encoder
 
 BITS = 16
@@ -129,7 +124,7 @@ def test_against_one_image_at_a_time(images: list[np.ndarray]) -> None:
     figures = measure_images(encoder, decoder, images, seed=7, strength=1.5)  # type: ignore[arg-type]
     draws = torch.Generator().manual_seed(7)
     rows = []
-    for stack in batches(images):
+    for stack in batch_images(images, pixels=1 << 21):
         words = torch.randint(0, 2, (len(stack), BITS), generator=draws).numpy().astype(np.uint8)
         received = []
         for original, word in zip(stack, words, strict=True):
@@ -183,32 +178,6 @@ def test_min_psnr(images: list[np.ndarray]) -> None:
 def test_without_the_extra(images: list[np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "effnet_installed", lambda: False)
     assert "effnet_distance" not in measure_images(Nothing(), AllOnes(), images[:1])
-
-
-def test_batches() -> None:
-    """Each image once, with its equals, in their order; big images alone; little is held."""
-    rng = np.random.default_rng(0)
-    sizes = [(8, 9), (9, 8), (8, 9), (16, 16)]
-    images = [np.full((*sizes[rng.integers(4)], 3), i, np.uint8) for i in range(150)]
-    stacks = list(batches(images))
-    assert sorted(int(image[0, 0, 0]) for stack in stacks for image in stack) == list(range(150))
-    assert max(map(len, stacks)) == 32
-    by_size: dict[tuple[int, ...], list[int]] = {}
-    for stack in stacks:
-        by_size.setdefault(stack.shape[1:], []).extend(stack[:, 0, 0, 0].tolist())
-    assert all(numbers == sorted(numbers) for numbers in by_size.values())
-    assert [len(stack) for stack in batches([np.zeros((1500, 1400, 3), np.uint8)] * 2)] == [1, 1]
-
-    taken = 0
-
-    def many_sizes() -> Iterator[np.ndarray]:
-        nonlocal taken
-        for side in range(1000, 1030):
-            taken += 1
-            yield np.zeros((side, side, 3), np.uint8)
-
-    next(batches(many_sizes()))
-    assert taken == 17  # megapixels, of the 16.8 that may wait
 
 
 @pytest.mark.parametrize("name", CONDITIONS)

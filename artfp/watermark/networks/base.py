@@ -1,8 +1,8 @@
-"""What every encoder and decoder has in common, and how a residual meets an image.
+"""Base classes of encoders and decoders, and the addition of a residual to an image.
 
-An encoder turns an image and a fingerprint into a *residual*; the fingerprinted image is the
-image plus the residual. The residual may be coarser than the image: `spread` brings it to any
-size, so one set of weights serves images of every size and shape.
+An encoder turns an image and a message into a *watermark residual*; the fingerprinted image is the
+image plus the residual. The residual may be coarser than the image: `resize_residual` brings it to
+any size, so one set of weights serves images of every size and shape.
 """
 
 from __future__ import annotations
@@ -16,10 +16,7 @@ MIN_BITS, MAX_BITS = 8, 256
 
 
 def check_shape(bits: int, resolution: int) -> None:
-    """Refuse bit counts outside 8..256 and resolutions that are no power of two in 32..512.
-
-    Raises ValueError.
-    """
+    """Refuse bit counts outside 8..256 and resolutions that are no power of two in 32..512."""
     if not MIN_BITS <= bits <= MAX_BITS:
         raise ValueError(f"bits is {bits}; a fingerprint has {MIN_BITS} to {MAX_BITS} bits")
     power_of_two = resolution > 0 and resolution & (resolution - 1) == 0
@@ -31,7 +28,7 @@ def check_shape(bits: int, resolution: int) -> None:
 
 
 def resize_residual(residual: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bring a residual (N, 3, h, w) to `size` = (H, W): smooth (bicubic) where it grows."""
+    """Resize a residual (N, 3, h, w) to `size` = (H, W) by bicubic interpolation."""
     if tuple(residual.shape[-2:]) == tuple(size):
         return residual
     shrinks = residual.shape[-2] > size[0] or residual.shape[-1] > size[1]
@@ -45,14 +42,14 @@ def add_residual(pixels: Tensor, residual: Tensor) -> Tensor:
 
     Returns 8-bit pixels (N, 3, H, W).
     """
-    grown = resize_residual(residual, (pixels.shape[-2], pixels.shape[-1]))
-    return grown.mul(255.0).add_(pixels).round_().clamp_(0.0, 255.0).to(torch.uint8)
+    resized = resize_residual(residual, (pixels.shape[-2], pixels.shape[-1]))
+    return resized.mul(255.0).add_(pixels).round_().clamp_(0.0, 255.0).to(torch.uint8)
 
 
 def limit_psnr(residual: Tensor, min_psnr: float) -> Tensor:
-    """Residuals (N, 3, h, w) in units of the full range, none stronger than `min_psnr` dB.
+    """Weaken residuals (N, 3, h, w), in units of the full range, to `min_psnr` dB or more.
 
-    An image keeps about that PSNR or more when its residual is added: spreading and clipping make
+    An image keeps about that PSNR or more when its residual is added: resizing and clipping make
     it weaker, rounding to 8 bits adds noise of 59 dB. At 0 dB nothing is weakened.
     """
     rms = residual.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
@@ -60,10 +57,21 @@ def limit_psnr(residual: Tensor, min_psnr: float) -> Tensor:
 
 
 class Encoder(nn.Module):
-    """Base of the encoders: `residual` is what a subclass provides.
+    """Base class of encoders; a subclass provides `residual`.
 
-    Attributes: `bits` (length of the fingerprint), `resolution` (pixels a side that the network
-    sees), `architecture` (name), `adjustable` (whether `rescale` sets the residual's strength).
+    Args:
+        bits: Number of bits of the message, 8 to 256.
+        resolution: Pixels a side that the network sees, a power of two from 32 to 512.
+
+    Attributes:
+        architecture: Name of the architecture.
+        adjustable: True if `rescale` sets the strength of the residuals.
+
+    Example:
+        >>> from artfp.watermark import build_pair
+        >>> encoder, _ = build_pair("residual", bits=16, resolution=32)
+        >>> encoder(torch.rand(4, 3, 32, 32), torch.ones(4, 16)).shape
+        torch.Size([4, 3, 32, 32])
     """
 
     architecture = ""
@@ -74,10 +82,15 @@ class Encoder(nn.Module):
         check_shape(bits, resolution)
         self.bits, self.resolution = bits, resolution
 
-    def residual(self, x: Tensor, bits: Tensor) -> Tensor:
-        """Residual (N, 3, h, w) for images `x` (N, 3, R, R) in [0, 1] and bits (N, bits) in {0, 1}.
+    def residual(self, x: Tensor, messages: Tensor) -> Tensor:
+        """Return the residuals (N, 3, h, w) that carry messages in images.
 
-        h and w divide R or equal it; see `spread`.
+        Args:
+            x: Images (N, 3, R, R) in [0, 1].
+            messages: (N, bits), float, in {0, 1}.
+
+        Returns:
+            In units of the full range; h and w divide R or equal it, see `resize_residual`.
         """
         raise NotImplementedError
 
@@ -85,14 +98,28 @@ class Encoder(nn.Module):
         """Multiply the strength of all future residuals by `factor`."""
         raise NotImplementedError(f"{type(self).__name__} has no adjustable strength")
 
-    def forward(self, x: Tensor, bits: Tensor) -> Tensor:
-        """Fingerprinted images (N, 3, R, R) in [0, 1]."""
-        grown = resize_residual(self.residual(x, bits), (x.shape[-2], x.shape[-1]))
-        return (x + grown).clamp(0.0, 1.0)
+    def forward(self, x: Tensor, messages: Tensor) -> Tensor:
+        """Return fingerprinted images (N, 3, R, R) in [0, 1]."""
+        resized = resize_residual(self.residual(x, messages), (x.shape[-2], x.shape[-1]))
+        return (x + resized).clamp(0.0, 1.0)
 
 
 class Decoder(nn.Module):
-    """Base of the decoders: images (N, 3, R, R) in [0, 1] to logits (N, bits), > 0 for 1."""
+    """Base class of decoders: images (N, 3, R, R) in [0, 1] to logits (N, bits), > 0 for 1.
+
+    Args:
+        bits: Number of bits of the message, 8 to 256.
+        resolution: Pixels a side that the network sees, a power of two from 32 to 512.
+
+    Attributes:
+        architecture: Name of the architecture.
+
+    Example:
+        >>> from artfp.watermark import build_pair
+        >>> _, decoder = build_pair("residual", bits=16, resolution=32)
+        >>> (decoder(torch.rand(4, 3, 32, 32)) > 0).shape
+        torch.Size([4, 16])
+    """
 
     architecture = ""
 
@@ -102,9 +129,14 @@ class Decoder(nn.Module):
         self.bits, self.resolution = bits, resolution
 
     def decode(self, x: Tensor, aspects: Tensor) -> tuple[Tensor, list[str]]:
-        """Logits (N, bits) of images (N, 3, R, R), and how each was realigned, in words or "".
+        """Decode images, undoing crops, turns and mirroring where the class can.
 
-        `aspects` (N,) are the heights over the widths of the images before they became squares.
+        Args:
+            x: Images (N, 3, R, R) in [0, 1].
+            aspects: (N,) heights over widths of the images before they were resized to squares.
+
+        Returns:
+            Logits (N, bits), and what was undone in each image, in words, or "".
         """
         logits: Tensor = self(x)
         return logits, [""] * len(x)
