@@ -168,7 +168,7 @@ def _artfp_detect(files: list[Path], place: Path, realign: bool = True) -> float
 
 
 def _artfp_detect_marked(files: list[Path], place: Path) -> float:
-    from artfp.watermark.embed import FINGERPRINTED_FOLDER
+    from artfp.watermark.settings import FINGERPRINTED_FOLDER
 
     _artfp_embed(files, place)
     return _artfp_detect(sorted((place / "out" / FINGERPRINTED_FOLDER).iterdir()), place)

@@ -161,7 +161,7 @@ def _run(args: Any, argv: list[str], stack: ExitStack) -> int:
             output=Path(args.output_dir),
             decoder=decoder,
             decoder_hash=decoder_hash,
-            words=given,
+            fingerprints=given,
             geometry=geometry,
             batch_size=args.batch_size,
             num_workers=args.num_workers,

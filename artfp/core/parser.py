@@ -208,15 +208,23 @@ def _make_parser(settings: type[Settings], prog: str) -> Any:
             continue
         extra: dict[str, Any] = {"required": True} if found.required else {}
         if not found.required:
-            extra["default"] = found.default
+            default = found.default
+            extra["default"] = str(default) if isinstance(default, Path) else default
         if found.is_sequence and found.separator:
             extra["type"] = _splitter(found)
         elif found.nargs:
             extra |= {"nargs": "+", "type": _element(found)}
         else:
-            extra["type"] = found.type
+            extra["type"] = _as_text(found)
         parser.add_argument(*found.flags, **extra)
     return parser
+
+
+def _as_text(found: Option) -> Any:
+    """The type of an option, with text for paths: jsonargparse refuses paths that are not UTF-8."""
+    if Path not in found.alternatives:
+        return found.type
+    return str if found.type is Path else str | None
 
 
 def _element(found: Option) -> Any:

@@ -20,7 +20,8 @@ from artfp.ownership.assignment import Fingerprints
 from artfp.transfer.decoded import InData, Row, Transferred, VerdictOn, decode_source, transferred
 from artfp.transfer.study import FINGERPRINTED, Study
 from artfp.watermark import load_decoder
-from artfp.watermark.embed import EMBEDDED_TABLE, FINGERPRINTED_FOLDER
+from artfp.watermark.embed import EMBEDDED_TABLE
+from artfp.watermark.settings import FINGERPRINTED_FOLDER
 
 READINGS = "readings.json"
 

@@ -34,8 +34,9 @@ from artfp.generators.training.fit import SNAPSHOTS, TrainingPlan, plan_training
 from artfp.generators.training.pretrained import GENERATOR
 from artfp.ownership.assignment import Fingerprints, draw_fingerprints
 from artfp.watermark import load_encoder
-from artfp.watermark.embed import FINGERPRINTED_FOLDER, EmbeddingJob, run_embedding
+from artfp.watermark.embed import EmbeddingJob, run_embedding
 from artfp.watermark.prediction_loop import make_trainer
+from artfp.watermark.settings import FINGERPRINTED_FOLDER
 
 CLEAN, FINGERPRINTED, OTHER, RANDOM = "clean", "fingerprinted", "other", "random"
 CONTROLS = (OTHER, RANDOM)

@@ -1,4 +1,7 @@
-"""Calibrate a decoder: decode clean images, compare them with test keys, write the file."""
+"""Calibration of a decoder: decode clean images, compare the bits with test keys, keep the result.
+
+The file with the calibration lies beside the decoder's, where `artfp detect` finds it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,9 @@ import numpy as np
 
 from artfp import __version__
 from artfp.core.errors import UserError
-from artfp.data.files import new_file, write_atomic
+from artfp.data.bundle import find_weights, shipped_weights
+from artfp.data.files import check_output, file_hash, new_file, write_atomic
+from artfp.data.geometry import Geometry
 from artfp.data.naming import unique_name
 from artfp.data.sources import ImageSource, open_source
 from artfp.ownership.commitment import utc_now
@@ -27,34 +32,130 @@ from artfp.watermark.decode import (
     DecodingResult,
     run_decoding,
 )
-from artfp.watermark.records import (
-    Records,
-    unpack_logits,
-)
+from artfp.watermark.prediction_loop import make_trainer
+from artfp.watermark.records import Records, unpack_logits
+from artfp.watermark.settings import CalibrateSettings
+from artfp.watermark.weights import load_decoder
+
+Metadata = dict[str, object]
+
+_MAX_BYTES = 64 << 20
+_MADE = "made"
+
+
+@dataclass(frozen=True)
+class CalibrationResult:
+    """Result of a calibration.
+
+    Attributes:
+        calibration: Figures of the decoder on the images.
+        output: File that holds them.
+        decoded: Number of images decoded.
+        failed: Names of images that could not be used, with the reasons.
+    """
+
+    calibration: Calibration
+    output: Path
+    decoded: int
+    failed: list[tuple[str, str]]
+
+
+def calibrate_folder(settings: CalibrateSettings) -> CalibrationResult | None:
+    """Decode clean images and write the calibration of the decoder.
+
+    A run that was stopped continues with what is missing.
+
+    Args:
+        settings: Decoder, clean images and number of test keys.
+
+    Returns:
+        The calibration and its file; None on all processes but the first.
+
+    Raises:
+        UserError: the decoder or fewer than two images can be used, or a file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for gray in range(4):
+        ...         Image.new("RGB", (32, 32), (60 * gray,) * 3).save(f"{folder}/{gray}.png")
+        ...     result = calibrate_folder(
+        ...         CalibrateSettings(
+        ...             decoder_path="cifar32",
+        ...             data_dir=(folder,),
+        ...             output=Path(folder) / "calibration.json",
+        ...             num_workers=0,
+        ...             cuda=-1,
+        ...         )
+        ...     )
+        >>> result.calibration.images
+        4
+    """
+    weights = find_weights(settings.decoder_path, "decoder")
+    output = check_output(str(_output(settings, weights)), "calibration")
+    logits = None if settings.logits is None else check_output(str(settings.logits), "logits")
+    source = CombinedSource(settings.data_dir, settings.max_images)
+    decoder, card = load_decoder(settings.decoder_path, settings.realign)
+    decoder_hash = file_hash(weights)
+    made = {
+        "data": source.titles,
+        "image_resolution": settings.image_resolution,
+        "realign": settings.realign,
+    }
+    calibrator = Calibrator(card["bits"], decoder_hash, settings.keys, output, made, logits)
+    job = DecodingJob(
+        source=source,
+        output=output.with_name(f"{output.name}.decoding"),
+        decoder=decoder,
+        decoder_hash=decoder_hash,
+        geometry=Geometry(settings.image_resolution),
+        batch_size=settings.batch_size,
+        num_workers=settings.num_workers,
+        trainer=make_trainer(**settings.trainer_options()),
+    )
+    result = run_calibration(job, calibrator)
+    if result is None or calibrator.calibration is None:
+        return None
+    return CalibrationResult(calibrator.calibration, output, result.decoded, result.failed)
+
+
+def _output(settings: CalibrateSettings, weights: Path) -> Path:
+    """Return the file to write: what was asked for, or beside a decoder of the user's own."""
+    if settings.output is not None:
+        return settings.output
+    if settings.decoder_path in shipped_weights():
+        raise UserError(
+            f"missing --output: {settings.decoder_path} comes with artfp, whose files stay as they "
+            "are"
+        )
+    return default_calibration_path(weights)
 
 
 class CombinedSource:
-    """Images of several sources as one: of each as many, as far as it goes, up to `most` in all.
+    """Several sources of images as one, with an equal number of each, as far as they have it.
 
-    Of a source that has more, images at equal distances in the order of their names are taken: the
-    same ones every time. A name begins with that of its source.
+    Of a source with more images, those at equal distances in the order of their names are taken:
+    the same ones every time. A name begins with that of its source.
+
+    Args:
+        locations: Folders, zips, images or lists of paths.
+        most: Images of all sources together, at most.
 
     Raises:
-        UserError: a source cannot be opened, or `most` is below 2.
+        UserError: a source cannot be opened.
     """
 
     dataset_json: dict[str, Any] | None = None
 
     def __init__(self, locations: Sequence[str], most: int | None = None) -> None:
-        if most is not None and most < 2:
-            raise UserError(f"--max_images: found {most}, expected 2 or more")
         opened = [open_source(location) for location in locations]
         taken: set[str] = set()
         titles = [unique_name(Path(each.location).name or "images", taken) for each in opened]
         files: dict[str, tuple[ImageSource, int]] = {}
-        for title, source, share in zip(titles, opened, _shares(opened, most), strict=True):
-            for number in range(share):
-                index = number * len(source) // share
+        for title, source, count in zip(titles, opened, _counts(opened, most), strict=True):
+            for number in range(count):
+                index = number * len(source) // count
                 files[f"{title}/{source.names[index]}"] = source, index
         self.location = "|".join(map(os.path.abspath, locations))
         self.titles = titles
@@ -70,21 +171,21 @@ class CombinedSource:
         return len(self._files)
 
 
-def _shares(sources: Sequence[ImageSource], most: int | None) -> list[int]:
-    """How many images to take of each source: equal numbers, but for sources that have fewer."""
-    shares = [len(source) for source in sources]
-    left = sum(shares) if most is None else most
-    for done, i in enumerate(sorted(range(len(shares)), key=shares.__getitem__)):
-        shares[i] = min(shares[i], left // (len(shares) - done))
-        left -= shares[i]
-    return shares
+def _counts(sources: Sequence[ImageSource], most: int | None) -> list[int]:
+    """Return the number of images of each source: equal, but for sources that have fewer."""
+    counts = [len(source) for source in sources]
+    left = sum(counts) if most is None else most
+    for done, i in enumerate(sorted(range(len(counts)), key=counts.__getitem__)):
+        counts[i] = min(counts[i], left // (len(counts) - done))
+        left -= counts[i]
+    return counts
 
 
 @dataclass
 class Calibrator:
-    """Makes a calibration of what a detection decoded, and writes it.
+    """Makes a calibration of what a run decoded, and writes it: a `DecodingJob.examine`.
 
-    It is `DecodingJob.examine`; afterwards `calibration` holds the result. The test keys are
+    Afterwards `calibration` holds the result. The test keys are
     `Key.from_seed(0)`, `Key.from_seed(1)`, ...: they stand for keys that have nothing to do with
     the images, and need not be secret. `made` is kept in the file, `logits` is an `.npz` of the
     images' `names` (N,) and `logits` (N, bits), or none.
@@ -99,13 +200,13 @@ class Calibrator:
     calibration: Calibration | None = field(default=None, init=False)
 
     def __call__(self, records: Records) -> Mapping[str, Mapping[str, object]]:
-        """Calibrate and write; nothing is added to the table of the detection."""
+        """Calibrate and write; nothing is added to the table of the run."""
         read = [record for record in records() if record.get("error") is None]
         if len(read) < 2:
             raise UserError(f"only {len(read)} of the images could be decoded; it takes 2 or more")
-        words = np.stack([parse_fingerprint(record["bits"], self.bits) for record in read])
+        decoded = np.stack([parse_fingerprint(record["bits"], self.bits) for record in read])
         keys = np.stack([Key.from_seed(i).fingerprint(self.bits) for i in range(self.keys)])
-        found = calibrate_decoder(words, keys, self.decoder_hash)
+        found = calibrate_decoder(decoded, keys, self.decoder_hash)
         if self.logits is not None:
             values = np.stack([unpack_logits(record["logits"]) for record in read])
             names = np.array([record["name"] for record in read])
@@ -121,8 +222,8 @@ class Calibrator:
 def run_calibration(job: DecodingJob, calibrator: Calibrator) -> DecodingResult | None:
     """Decode the images of a job and calibrate; the job's output is a folder to work in.
 
-    A run that was stopped goes on with what is missing; of one that is finished only the files of
-    the calibrator stay. Returns None on all processes but the first.
+    A run that was stopped continues with what is missing; of a finished one only the files of the
+    calibrator stay. Returns None on all processes but the first.
 
     Raises:
         UserError: fewer than two images could be decoded, or a file cannot be written.
@@ -136,16 +237,11 @@ def run_calibration(job: DecodingJob, calibrator: Calibrator) -> DecodingResult 
     return result
 
 
-_MOST = 64 << 20
-_MADE = "made"
-
-Facts = dict[str, object]
-
-
 def default_calibration_path(decoder: Path) -> Path:
-    """Where the calibration of a decoder's file is looked for: `NAME_calibration.json` beside it.
+    """Return the file where the calibration of a decoder's file is looked for.
 
-    NAME is that of the decoder's file without its ending and `_decoder`.
+    It is `NAME_calibration.json` beside it; NAME is that of the decoder's file without its ending
+    and `_decoder`.
     """
     return decoder.with_name(f"{decoder.stem.removesuffix('_decoder')}_calibration.json")
 
@@ -161,11 +257,11 @@ def write_calibration(path: Path, found: Calibration, made: Mapping[str, object]
 
 def read_calibration(
     path: str | None, decoder: Path, decoder_hash: str, bits: int, realign: bool = True
-) -> tuple[Facts | None, list[str]]:
-    """What is to be said of a decoder's calibration in a run: facts of it, and warnings.
+) -> tuple[Metadata | None, list[str]]:
+    """Return the metadata of a decoder's calibration, and warnings for a run with this decoder.
 
-    It is read from `path`, or where that is none from the file beside the decoder's. Only that of
-    this decoder gives facts.
+    It is read from `path`, or without one from the file beside the decoder's. Metadata are None if
+    there is no calibration of this decoder.
 
     Raises:
         UserError: the file of `path` cannot be read or holds no calibration.
@@ -187,23 +283,23 @@ def read_calibration(
     if found.decoder_hash.removeprefix("sha256:") != decoder_hash or found.bits != bits:
         return None, [
             f"The calibration in {name} is of another decoder ({found.decoder_hash[:19]}, "
-            f"{found.bits} bits) and says nothing of this one."
+            f"{found.bits} bits) and does not apply to this one."
         ]
     warnings = [f"Calibration: {alarm}." for alarm in find_alarms(found)]
     if made.get("realign", realign) != realign:
         how = ("without", "with") if realign else ("with", "without")
         warnings.append(
-            f"The calibration in {name} is of the decoder {how[0]} realignment, and here it reads "
-            f"{how[1]}."
+            f"The calibration in {name} is of the decoder {how[0]} realignment, and here it "
+            f"decodes {how[1]}."
         )
     return {"file": name, "decoder": found.decoder_hash, "images": found.images}, warnings
 
 
 def _read(path: Path) -> tuple[Calibration, Mapping[str, Any]]:
-    """A calibration and how it was made, which files of others may leave out."""
+    """Read a calibration, and how it was made, which files of other programs may leave out."""
     try:
         with open(path, "rb") as file:
-            content = json.loads(file.read(_MOST))
+            content = json.loads(file.read(_MAX_BYTES))
     except OSError as error:
         raise UserError(f"calibration {path}: {error.strerror or error}") from None
     except (ValueError, RecursionError):

@@ -1,170 +1,121 @@
-"""`artfp calibrate`: what a decoder says of clean images."""
+"""`artfp calibrate`: the bits that a decoder finds in clean images."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+import shlex
+from typing import TYPE_CHECKING
 
-from artfp.core.command import count_images, report_unusable
-from artfp.core.common import add_decoder_option, add_run_options
-from artfp.core.console import console, prepare_terminal
-from artfp.core.device_options import trainer_options
-from artfp.core.errors import UserError, one_line
-from artfp.core.legacy import make_parser
+import numpy as np
+
+from artfp.core.command import Command, count_images, report_unusable
+from artfp.core.console import console, print_next_step
+from artfp.core.errors import one_line
+from artfp.data.tables import Column, rich_table
+from artfp.watermark.settings import CalibrateSettings
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from artfp.stats import Calibration
 
 DESCRIPTION = """\
-Decode clean images, in which no fingerprint is, and keep what the decoder says of them in a file
-that is tied to it: how often each bit is 1, how far the bits depend on each other, and how often
-the images pass for keys. artfp detect finds the file beside the decoder's and tells its alarms.
+Decode clean images, in which no fingerprint is, and keep figures of the decoded bits in a file that
+is tied to the decoder: how often each bit is 1, how far the bits depend on each other, and how
+often the images pass for keys. artfp detect finds the file beside the decoder's and prints its
+alarms.
 
 The keys are test keys, drawn from the numbers 0, 1, ...: they are no secret, and stand for any key
-that has nothing to do with the images. Over random keys the rate at which clean images pass is what
-the binomial says ("attained"), whatever the decoder does; if the bounds leave it out, something in
+that has nothing to do with the images. Over random keys the rate at which clean images pass is that
+of the binomial distribution ("attained"), for every decoder; if the bounds exclude it, something in
 the chain is wrong. For a single key it is not: biased and dependent bits spread the keys, and the
 worst of them shows how far.
 
 Take images like those that will be examined, a thousand or more, that the decoder was not trained
-on. Bounds and alarms take images for independent: no copies, no frames of one film."""
+on. Bounds and alarms assume independent images: no copies, no frames of one film."""
 
 EPILOG = """\
 examples:
-  artfp calibrate --decoder_path run/decoder.safetensors --data_dir photos/ paintings.zip
+  artfp calibrate photos/ paintings.zip --decoder_path run/decoder.safetensors
       writes run/decoder_calibration.json, where artfp detect finds it
-  artfp calibrate --data_dir faces/ --max_images 2000 --output faces.json
+  artfp calibrate faces/ --max_images 2000 --output faces.json
       the shipped photo128 on images of another kind; give detect --calibration faces.json
 
-A run that was stopped goes on where it stopped when the same command is given again.
+A run that was stopped continues when the same command is given again.
 
-exit codes: 0 nothing alarming, 1 an alarm (told in words) or images that could not be used (each is
+exit codes: 0 no alarm, 1 an alarm (each is printed) or images that could not be used (each is
 named), 2 bad input, 130 interrupted"""
 
 
-def _parser() -> Any:
-    parser = make_parser("artfp calibrate", DESCRIPTION, EPILOG)
-    add = parser.add_argument
-    add_decoder_option(parser)
-    add(
-        "--data_dir",
-        type=str,
-        nargs="+",
-        required=True,
-        metavar="PLACE",
-        help="Clean images: folders, zips, images, or lists of paths (.txt); one or more.",
-    )
-    add(
-        "--output",
-        type=str | None,
-        default=None,
-        metavar="FILE.json",
-        help="Write the calibration here; default: beside the decoder's file. Results on the way "
-        "lie in FILE.json.decoding/ until it is done.",
-    )
-    add("--keys", type=int, default=100, help="How many test keys to compare with.")
-    add(
-        "--max_images",
-        type=int | None,
-        default=None,
-        help="At most so many images, from each place as many as from the others.",
-    )
-    add(
-        "--image_resolution",
-        type=int | None,
-        default=None,
-        help="Cut the centre square of each image and resize it to this side.",
-    )
-    add(
-        "--realign",
-        type=bool,
-        default=True,
-        help="Find and undo crops and turns, as detect does unless told otherwise.",
-    )
-    add(
-        "--logits",
-        type=str | None,
-        default=None,
-        metavar="FILE.npz",
-        help="Also keep what was decoded: names and logits.",
-    )
-    add_run_options(parser)
-    return parser
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; the exit code."""
-    args = _parser().parse_args(argv)
-    prepare_terminal()
-    keys = args["keys"]  # args.keys is a method
-    if not 2 <= keys <= 10_000:
-        raise UserError(f"--keys: found {keys}, expected 2 to 10000")
-
-    from artfp.data import Geometry
-    from artfp.data.bundle import find_weights
-    from artfp.data.files import (
-        check_output,
-        file_hash,
-    )
-    from artfp.watermark import load_decoder
-    from artfp.watermark.calibrate import Calibrator, CombinedSource, run_calibration
-    from artfp.watermark.decode import DecodingJob
-    from artfp.watermark.prediction_loop import make_trainer
-
-    weights = find_weights(args.decoder_path, "decoder")
-    output = check_output(str(_output(args, weights)), "calibration")
-    logits = None if args.logits is None else check_output(args.logits, "logits")
-    source = CombinedSource(args.data_dir, args.max_images)
-    decoder, card = load_decoder(args.decoder_path, args.realign)
-    digest = file_hash(weights)
-    made = {
-        "data": source.titles,
-        "image_resolution": args.image_resolution,
-        "realign": args.realign,
-    }
-    calibrator = Calibrator(card["bits"], digest, keys, output, made, logits)
-    result = run_calibration(
-        DecodingJob(
-            source=source,
-            output=output.with_name(f"{output.name}.decoding"),
-            decoder=decoder,
-            decoder_hash=digest,
-            geometry=Geometry(args.image_resolution),
-            batch_size=args.batch_size,
-            num_workers=args.num_workers,
-            trainer=make_trainer(**trainer_options(args)),
-        ),
-        calibrator,
-    )
-    if result is None or calibrator.calibration is None:
-        return 0
-    alarmed = _tell(calibrator.calibration)
-    print(f"{count_images(result.decoded)} decoded; calibration in {one_line(str(output))}")
-    return max(report_unusable(result.failed), int(alarmed))
-
-
-def _output(args: Any, weights: Path) -> Path:
-    """The file to write: what was asked for, or beside a decoder of the user's own."""
-    from artfp.data.bundle import shipped_weights
-    from artfp.watermark.calibrate import default_calibration_path
-
-    if args.output is not None:
-        return Path(args.output)
-    if args.decoder_path in shipped_weights():
-        raise UserError(
-            f"missing --output: {args.decoder_path} comes with artfp, whose files stay as they are"
-        )
-    return default_calibration_path(weights)
-
-
-def _tell(found: Any) -> bool:
-    """Print tables and alarms; whether there are any alarms."""
+def _calibrate(settings: CalibrateSettings) -> int:
     from artfp.stats import find_alarms
-    from artfp.watermark.calibration import false_alarm_table, health_table
+    from artfp.watermark.calibrate import calibrate_folder
 
-    console().print(health_table(found))
-    console().print(false_alarm_table(found))
-    alarmed = find_alarms(found)
-    for alarm in alarmed:
+    result = calibrate_folder(settings)
+    if result is None:
+        return 0
+    console().print(health_table(result.calibration))
+    console().print(false_alarm_table(result.calibration))
+    found = find_alarms(result.calibration)
+    for alarm in found:
         print(f"alarm: {alarm}")
-    if not alarmed:
-        print("nothing alarming")
-    return bool(alarmed)
+    if not found:
+        print("no alarm")
+    output = one_line(str(result.output))
+    print(f"{count_images(result.decoded)} decoded; calibration in {output}")
+    words = ["--decoder_path", settings.decoder_path]
+    words += [] if settings.output is None else ["--calibration", str(result.output)]
+    print_next_step(f"artfp detect --data_dir IMAGES {one_line(shlex.join(words))} --key KEY_FILE")
+    return max(report_unusable(result.failed), int(bool(found)))
+
+
+def health_table(found: Calibration) -> Table:
+    """Return a table of the bias and dependence of the bits, and the dispersion over the keys."""
+    from artfp.stats import count_uneven_bits
+
+    ones = [bias.ones for bias in found.biases]
+    dependence = found.dependence
+    rows = [
+        ("clean images", str(found.images), ""),
+        ("fraction of 1 in a bit", f"{min(ones):.3f} to {max(ones):.3f}", "0.5"),
+        ("bits significantly off 0.5", f"{count_uneven_bits(found)} of {found.bits}", "0"),
+        ("bits that never change", str(dependence.constant), "0"),
+        ("effective bits", f"{dependence.effective_bits:.1f}", str(found.bits)),
+    ]
+    if found.keys:
+        spread = [key.dispersion for key in found.keys]
+        low, median, high = min(spread), float(np.median(spread)), max(spread)
+        text = f"{median:.2f}, from {low:.2f} to {high:.2f} over {len(spread)} keys"
+        rows.append(("dispersion, median", text, "1"))
+    return rich_table(rows, ["figure", "found", "a fair decoder"], boxed=True)
+
+
+def false_alarm_table(found: Calibration) -> Table:
+    """Return a table with the images that pass at each level, over all keys and for the worst."""
+    from artfp.stats import clopper_pearson, pooled_rates
+
+    headings: tuple[str, ...] = (
+        "level",
+        "matches",
+        "attained",
+        "passed, all keys",
+        "rate",
+        "95% bounds",
+    )
+    headings += ("worst key", "its rate at most")
+    rows = [
+        (
+            f"{rate.level:g}",
+            f"{rate.threshold} of {found.bits}",
+            f"{rate.attained:.2g}",
+            f"{rate.hits} of {rate.tests}",
+            f"{rate.rate:.2g}",
+            f"{rate.lower:.2g} to {rate.upper:.2g}",
+            f"{rate.worst} of {found.images}",
+            f"{float(clopper_pearson(rate.worst, found.images)[1]):.2g}",
+        )
+        for rate in pooled_rates(found)
+    ]
+    return rich_table(rows, [Column(each, align="right") for each in headings], boxed=True)
+
+
+COMMAND = Command(CalibrateSettings, _calibrate, DESCRIPTION, EPILOG)

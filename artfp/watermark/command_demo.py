@@ -2,52 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
-from artfp.core.console import console, prepare_terminal
-from artfp.core.legacy import make_parser
+from artfp.core.command import Command
+from artfp.core.console import console, print_next_step
+from artfp.core.errors import one_line
+from artfp.data.tables import Column, rich_table
+from artfp.watermark.settings import DemoSettings
 
 DESCRIPTION = """\
 Draw a fresh key, embed its fingerprint in six photographs that come with scikit-image, write them
-as PNG, and decode them from disk, beside the untouched ones."""
+as PNG, and decode them from disk, beside the untouched ones. Once more, with the same folder, the
+same key is used."""
+
+EPILOG = """\
+examples:
+  artfp demo
+  artfp demo --output_dir elsewhere --weights transfer32
+
+exit codes: 0 done, 2 bad input"""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; the exit code."""
-    parser = make_parser("artfp demo", DESCRIPTION)
-    parser.add_argument("--output_dir", default="demo", help="Folder for images and the picture.")
-    parser.add_argument("--weights", default="photo128", help="Shipped weights, by name.")
-    args = parser.parse_args(argv)
-    prepare_terminal()
-    from rich.table import Table
-
+def _demo(settings: DemoSettings) -> int:
     from artfp.stats import format_p
-    from artfp.watermark.demo import demo
+    from artfp.watermark.demo import run_demo
 
-    rows, bits, picture = demo(Path(args.output_dir), args.weights)
-    table = Table(
-        "photograph",
-        "size",
-        "bits matched",
-        "p-value",
-        "untouched: bits",
-        "p-value",
-        "PSNR dB",
-        "SSIM",
+    result = run_demo(settings)
+    columns = (
+        Column("photograph", "name"),
+        Column("size", lambda row: f"{row.width}x{row.height}"),
+        Column("bits matched", lambda row: f"{row.matches} of {result.bits}"),
+        Column("p-value", "log_p", format_p),
+        Column("untouched: bits", lambda row: f"{row.matches_untouched} of {result.bits}"),
+        Column("p-value", "log_p_untouched", format_p),
+        Column("PSNR dB", "psnr", ".2f"),
+        Column("SSIM", "ssim", ".4f"),
     )
-    for row in rows:
-        table.add_row(
-            row.name,
-            f"{row.width}x{row.height}",
-            f"{row.matches} of {bits}",
-            format_p(row.log_p),
-            f"{row.matches_untouched} of {bits}",
-            format_p(row.log_p_untouched),
-            f"{row.psnr:.2f}",
-            f"{row.ssim:.4f}",
-        )
-    out = console()
-    out.print(table)
-    out.print(f"original, fingerprinted, difference x10: {picture}", soft_wrap=True)
+    console().print(rich_table(result.rows, columns, boxed=True))
+    picture = one_line(str(result.picture))
+    console().print(f"original, fingerprinted, difference x10: {picture}", soft_wrap=True)
+    print_next_step(
+        "your own images: artfp embed --data_dir IMAGES --output_dir OUT --identical_fingerprints"
+    )
     return 0
+
+
+COMMAND = Command(DemoSettings, _demo, DESCRIPTION, EPILOG)

@@ -60,7 +60,7 @@ def figures_table(results: dict[str, Figures]) -> Table:
         (name, *(figures[name] for figures in results.values()))
         for name in next(iter(results.values()))
     ]
-    columns = ["figure", *(Column(label, form=".4f") for label in results)]
+    columns: list[str | Column] = ["figure", *(Column(label, form=".4f") for label in results)]
     return rich_table(rows, columns, boxed=True)
 
 

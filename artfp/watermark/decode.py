@@ -1,4 +1,4 @@
-"""Decode every image of a source, and compare with a fingerprint."""
+"""Decode every image of a source, and compare the bits with a fingerprint."""
 
 from __future__ import annotations
 
@@ -41,12 +41,22 @@ Examine = Callable[[Records], Mapping[str, Mapping[str, object]]]
 
 @dataclass(frozen=True)
 class DecodingJob:
-    """What decides a detection run.
+    """Images, decoder and options of a decoding run.
 
-    `decoder_hash` names the weights; `words` is the fingerprint to compare with, if any; `trainer`
-    is `make_trainer`'s. `examine` sees what became of every image, one record each, before the
-    tables are written, and may give further values, by image and by one of `columns`; where it
-    raises, nothing that was decoded is lost.
+    Args:
+        source: Images.
+        output: Folder for the results.
+        decoder: Decoder.
+        decoder_hash: Hash of its file, by which a run that goes on knows it.
+        trainer: Trainer of `make_trainer`.
+        fingerprints: Fingerprint to compare with, if any.
+        geometry: Crop and resize of the images.
+        batch_size: Images that the network sees at once.
+        num_workers: Loader processes; None: as many as CPUs.
+        examine: Function that gets one record of every image before the tables are written, and
+            returns further values by image and by one of `columns`; where it raises, nothing that
+            was decoded is lost.
+        columns: Names of the further columns.
     """
 
     source: ImageSource
@@ -54,7 +64,7 @@ class DecodingJob:
     decoder: Decoder
     decoder_hash: str
     trainer: pl.Trainer
-    words: Fingerprints | None = None
+    fingerprints: Fingerprints | None = None
     geometry: Geometry = field(default_factory=Geometry)
     batch_size: int = 32
     num_workers: int | None = None
@@ -64,7 +74,13 @@ class DecodingJob:
 
 @dataclass(frozen=True)
 class DecodingResult:
-    """How a detection run ended: images decoded, unusable ones, matches of each if compared."""
+    """Result of a decoding run.
+
+    Attributes:
+        decoded: Number of images decoded.
+        failed: Names of images that could not be used, with the reasons.
+        matches: Number of bits that match in each image, if they were compared, (N,).
+    """
 
     decoded: int
     failed: list[tuple[str, str]]
@@ -72,9 +88,9 @@ class DecodingResult:
 
 
 def run_decoding(job: DecodingJob) -> DecodingResult | None:
-    """Write the listing and the table of what the images decode to.
+    """Decode the images of a job; write the listing and the table of their bits.
 
-    A run that was stopped goes on with what is missing; a finished one begins anew. Returns None
+    A run that was stopped continues with what is missing; a finished one begins anew. Returns None
     on all processes but the first.
     """
     journal = Journal(job.output, "detect")
@@ -94,7 +110,7 @@ def run_decoding(job: DecodingJob) -> DecodingResult | None:
     more: Mapping[str, Mapping[str, object]] = {}
     if job.examine is not None:
         more = job.examine(lambda: latest_records(journal.stream, job.source.names))
-    columns = (*_COLUMNS, *(COMPARED_COLUMNS if job.words else ()), *job.columns, "error")
+    columns = (*_COLUMNS, *(COMPARED_COLUMNS if job.fingerprints else ()), *job.columns, "error")
     decoded, failed = write_tables(
         (record | dict(more.get(record["name"], {})) for record in journal.stream()),
         job.source.names,
@@ -104,7 +120,7 @@ def run_decoding(job: DecodingJob) -> DecodingResult | None:
         "name",
     )
     matches = None
-    if job.words:
+    if job.fingerprints:
         known = set(job.source.names)
         counts = {r["name"]: r["matches"] for r in journal.stream() if "matches" in r}
         matches = np.array([n for name, n in counts.items() if name in known], np.int64)
@@ -114,12 +130,12 @@ def run_decoding(job: DecodingJob) -> DecodingResult | None:
 
 
 def _settings(job: DecodingJob) -> dict[str, object]:
-    """What must be equal for a stopped run to go on."""
+    """Return the settings that must be equal for a stopped run to continue."""
     return {
         "source": os.path.abspath(job.source.location),
         "decoder": job.decoder_hash,
         "realign": isinstance(job.decoder, RealigningDecoder | MirroringDecoder),
-        "secret_fingerprint": job.words.identity() if job.words else None,
+        "secret_fingerprint": job.fingerprints.identity() if job.fingerprints else None,
         "geometry": job.geometry.describe(),
         "batch_size": job.batch_size,
     }
@@ -149,28 +165,28 @@ class _Detector(Prediction):
         x = to_unit(batch.small[slots]).to(self.dtype)
         logits, notes = self.decoder.decode(x, aspects)
         values = logits.to("cpu", torch.float32).numpy()
-        words = (values > 0).astype(np.uint8)
-        for slot, row, word, note in zip(slots, values, words, notes, strict=True):
+        decoded = (values > 0).astype(np.uint8)
+        for slot, row, bits, note in zip(slots, values, decoded, notes, strict=True):
             name = self.names[batch.positions[slot]]
             if np.isnan(row).any():
-                self.journal.append(error_record(name, "the decoder's answer is not a number"))
+                self.journal.append(error_record(name, "the decoder's output is not a number"))
                 continue
             height, width = batch.sizes[slot]
             record: dict[str, object] = {"name": name, "width": width, "height": height}
             record["realigned"] = note
-            record["bits"] = to_text(word)
+            record["bits"] = to_text(bits)
             record["logits"] = pack_logits(row)
-            self.journal.append(record | self._compared(name, word))
+            self.journal.append(record | self._compare(name, bits))
 
-    def _compared(self, name: str, word: np.ndarray) -> dict[str, object]:
-        """Matches with the fingerprint looked for, and what they are worth."""
-        if self.job.words is None:
+    def _compare(self, name: str, bits: np.ndarray) -> dict[str, object]:
+        """Return the matches with the fingerprint, and their p-value."""
+        if self.job.fingerprints is None:
             return {}
-        matches = int((word == self.job.words.of_image(name)).sum())
-        log_p = float(log_p_value(matches, len(word)))
+        matches = int((bits == self.job.fingerprints.of_image(name)).sum())
+        log_p = float(log_p_value(matches, len(bits)))
         return {
             "matches": matches,
-            "bit_accuracy": matches / len(word),
+            "bit_accuracy": matches / len(bits),
             "p_value": format_p(log_p),
             "log10_p": round(log_p / np.log(10.0), 4),
         }

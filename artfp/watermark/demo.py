@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from artfp.core.errors import UserError
+from artfp.core.progress import track
 from artfp.data.bundle import find_weights
 from artfp.data.decode import decode_image
 from artfp.data.files import file_hash, write_atomic
@@ -18,14 +19,12 @@ from artfp.data.pixels import as_batch
 from artfp.data.sources import open_source
 from artfp.data.writing import encode_image
 from artfp.metrics.fidelity import psnr, ssim
-from artfp.ownership.assignment import KEY_FILE, draw_fingerprints
-from artfp.ownership.key import Key
+from artfp.ownership.assignment import draw_fingerprints
 from artfp.reporting.image_grid import encode_picture, fingerprint_grid
-from artfp.stats import log_p_value
-from artfp.watermark import Decoder, load_decoder, load_encoder
-from artfp.watermark.api import decode_pixels
-from artfp.watermark.embed import FINGERPRINTED_FOLDER, EmbeddingJob, run_embedding
+from artfp.watermark.api import Watermark
+from artfp.watermark.embed import EmbeddingJob, run_embedding
 from artfp.watermark.prediction_loop import make_trainer
+from artfp.watermark.settings import FINGERPRINTED_FOLDER, DemoSettings
 
 PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "motorcycle_left", "camera")
 """Files of scikit-image's wheel: five photographs in colour and one in gray, of all shapes."""
@@ -35,7 +34,7 @@ _SHOWN_SIDE = 256
 
 
 @dataclass(frozen=True)
-class Row:
+class DemoRow:
     """One photograph: bits matched and ln p, fingerprinted and untouched; PSNR (dB) and SSIM."""
 
     name: str
@@ -49,42 +48,65 @@ class Row:
     ssim: float
 
 
-def demo(output: Path, weights: str = "photo128") -> tuple[list[Row], int, Path]:
-    """Embed a fresh key's fingerprint in photographs, read it back from the files.
+@dataclass(frozen=True)
+class DemoResult:
+    """Result of the demonstration.
 
-    Writes `photographs/`, the embedding's output and `grid.png` into `output`.
-    Returns the rows, the number of bits and the picture's path. Raises UserError if a demo of
-    another key is there already.
+    Attributes:
+        rows: Figures of each photograph.
+        bits: Number of bits of the fingerprint.
+        picture: File with the originals, the fingerprinted images and their differences.
     """
-    encoder, card = load_encoder(weights)
-    decoder, _ = load_decoder(weights)
-    if (output / KEY_FILE).exists():
-        raise UserError(f"{output} holds a demo already; delete it or take another --output_dir")
+
+    rows: list[DemoRow]
+    bits: int
+    picture: Path
+
+
+def run_demo(settings: DemoSettings) -> DemoResult:
+    """Embed the fingerprint of a key in photographs, and decode it from the files.
+
+    Writes `photographs/`, the results of the embedding and `grid.png` into `settings.output_dir`.
+    The key is drawn, unless an earlier demonstration left one there.
+
+    Args:
+        settings: Folder and weights.
+
+    Returns:
+        Figures of each photograph, and the picture.
+
+    Raises:
+        UserError: there are no such weights, or the folder holds a run with other settings.
+    """
+    output, weights = settings.output_dir, settings.weights
+    watermark = Watermark.load(weights)
     photographs = output / "photographs"
     for name in PHOTOGRAPHS:
-        write_atomic(photographs / f"{name}.png", encode_image(_photograph(name)))
+        pixels = encode_image(_photograph(name))
+        write_atomic(photographs / f"{name}.png", pixels, keep_equal=True)
     source = open_source(photographs)
-    words = draw_fingerprints(card["bits"], output, per_image=False)
-    digest = file_hash(find_weights(weights, "encoder"))
-    run_embedding(
-        EmbeddingJob(source, output, encoder, digest, make_trainer(), num_workers=0), words
+    drawn = draw_fingerprints(watermark.bits, output, per_image=False)
+    encoder_hash = file_hash(find_weights(weights, "encoder"))
+    job = EmbeddingJob(
+        source, output, watermark.encoder, encoder_hash, make_trainer(), num_workers=0
     )
+    run_embedding(job, drawn)
 
-    word = Key.load(output / KEY_FILE).fingerprint(card["bits"])
-    rows, pairs = [], []
-    for name in PHOTOGRAPHS:
+    rows, originals, marked = [], [], []
+    for name in track(PHOTOGRAPHS, caption="Decoding"):
         before = decode_image((photographs / f"{name}.png").read_bytes()).pixels
         after = decode_image((output / FINGERPRINTED_FOLDER / f"{name}.png").read_bytes()).pixels
-        rows.append(_row(name, before, after, decoder, word))
-        pairs.append((_square(before), _square(after)))
-    originals, marked = (torch.stack(side) for side in zip(*pairs, strict=True))
+        rows.append(_row(name, before, after, watermark, drawn.of_image(name)))
+        originals.append(_square(before))
+        marked.append(_square(after))
     picture = output / "grid.png"
-    write_atomic(picture, encode_picture(fingerprint_grid(originals, marked)))
-    return rows, card["bits"], picture
+    grid = fingerprint_grid(torch.stack(originals), torch.stack(marked))
+    write_atomic(picture, encode_picture(grid))
+    return DemoResult(rows, watermark.bits, picture)
 
 
 def _photograph(name: str) -> np.ndarray:
-    """Pixels (H, W, 3) of a photograph of scikit-image's wheel."""
+    """Return the pixels (H, W, 3) of a photograph of scikit-image's wheel."""
     folder = Path(skimage.data.__file__).parent
     for suffix in _SUFFIXES:
         path = folder / f"{name}{suffix}"
@@ -94,25 +116,29 @@ def _photograph(name: str) -> np.ndarray:
 
 
 def _row(
-    name: str, before: np.ndarray, after: np.ndarray, decoder: Decoder, word: np.ndarray
-) -> Row:
-    """Figures of one photograph, from pixels as read from disk."""
+    name: str,
+    before: np.ndarray,
+    after: np.ndarray,
+    watermark: Watermark,
+    fingerprint: np.ndarray,
+) -> DemoRow:
+    """Return the figures of one photograph, from pixels as read from disk."""
     x, y = as_batch(before), as_batch(after)
-    counts = [int((decode_pixels(decoder, pixels) == word).sum()) for pixels in (after, before)]
-    return Row(
-        name,
-        before.shape[1],
-        before.shape[0],
-        counts[0],
-        float(log_p_value(counts[0], len(word))),
-        counts[1],
-        float(log_p_value(counts[1], len(word))),
-        float(psnr(y, x)),
-        float(ssim(y, x)),
+    found, untouched = (watermark.detect(pixels, fingerprint) for pixels in (after, before))
+    return DemoRow(
+        name=name,
+        width=before.shape[1],
+        height=before.shape[0],
+        matches=found.matches,
+        log_p=found.log_p,
+        matches_untouched=untouched.matches,
+        log_p_untouched=untouched.log_p,
+        psnr=float(psnr(y, x)),
+        ssim=float(ssim(y, x)),
     )
 
 
 def _square(pixels: np.ndarray) -> torch.Tensor:
-    """The centre of a photograph at its own scale, (3, 256, 256) in [0, 1]."""
+    """Return the centre of a photograph at its own scale, (3, 256, 256) in [0, 1]."""
     top, left = ((length - _SHOWN_SIDE) // 2 for length in pixels.shape[:2])
     return as_batch(pixels[top : top + _SHOWN_SIDE, left : left + _SHOWN_SIDE])[0]

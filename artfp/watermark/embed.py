@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,40 +15,72 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from artfp.core.errors import UserError
+from artfp.core.errors import UserError, one_line
+from artfp.core.processes import await_first, first_process
+from artfp.core.progress import Progress
+from artfp.data.bundle import find_decoder, find_weights
 from artfp.data.decode import ImageError, decode_image
-from artfp.data.files import remove_leftovers, write_atomic
+from artfp.data.files import file_hash, remove_leftovers, write_atomic
 from artfp.data.geometry import Geometry
 from artfp.data.naming import output_names, renamed_dataset_json
 from artfp.data.pixels import as_batch, to_unit
 from artfp.data.predict_module import ImageBatch, PredictionData
 from artfp.data.resume import Journal, Manifest
-from artfp.data.sources import ImageSource
+from artfp.data.sources import ImageSource, open_source
 from artfp.data.tables import error_record, write_tables
 from artfp.data.writing import encode_image, pack_zip, suffix_of
 from artfp.metrics.fidelity import psnr, psnr_8bit, ssim
-from artfp.ownership.assignment import Fingerprints
+from artfp.ownership.assignment import (
+    KEY_FILE,
+    Fingerprints,
+    draw_fingerprints,
+    given_fingerprints,
+    owner_context,
+)
 from artfp.ownership.key import parse_fingerprint, to_text
-from artfp.watermark import Decoder, Encoder
 from artfp.watermark.api import decode_pixels
-from artfp.watermark.networks.base import add_residual, limit_psnr
-from artfp.watermark.prediction_loop import Prediction, run_prediction
+from artfp.watermark.networks.base import Decoder, Encoder, add_residual, limit_psnr
+from artfp.watermark.prediction_loop import Prediction, make_trainer, run_prediction
+from artfp.watermark.settings import FINGERPRINTED_FOLDER, EmbedSettings, check_outside
+from artfp.watermark.weights import (
+    check_fingerprint_size,
+    check_same_bits,
+    load_decoder,
+    load_encoder,
+)
 
-FINGERPRINTED_FOLDER = "fingerprinted_images"
 EMBEDDED_LISTING = "embedded_fingerprints.txt"
 EMBEDDED_TABLE = "embedded_fingerprints.csv"
 ARCHIVE_FILE = "fingerprinted_images.zip"
 _COLUMNS = ("name", "output", "width", "height", "psnr", "bits", "error")
 
+_SSIM_SIDE = 11
+"""Pixels of the window of SSIM, which smaller images do not have."""
+
+_log = logging.getLogger("artfp")
+
 
 @dataclass(frozen=True)
 class EmbeddingJob:
-    """What decides an embedding run, beside the fingerprints.
+    """Images, networks and options of an embedding run; all but the fingerprints.
 
-    `encoder_hash` names the weights; `strength` is a factor on what they add; `min_psnr` (dB) is
-    what no image may fall under, 0 for no limit; `trainer` is `make_trainer`'s. Raises UserError on
-    what cannot be: a number, a format, labels of a form that is not StyleGAN's, an output that
-    would be found among the source's images by the next run.
+    Args:
+        source: Images.
+        output: Folder for the results.
+        encoder: Encoder.
+        encoder_hash: Hash of its file, by which a run that goes on knows it.
+        trainer: Trainer of `make_trainer`.
+        geometry: Crop and resize of the images.
+        format: Format of the written images.
+        strength: Factor on the watermark residual.
+        min_psnr: PSNR in dB that no image falls below; 0 is no limit.
+        batch_size: Images that the network sees at once.
+        num_workers: Loader processes; None: as many as CPUs.
+        archive: True to pack the images as a zip, too.
+
+    Raises:
+        UserError: a number or the format is out of range, labels are not in StyleGAN's form, or the
+            output would be among the source's images in the next run.
     """
 
     source: ImageSource
@@ -69,40 +102,137 @@ class EmbeddingJob:
             raise UserError(f"strength is {self.strength}; give a factor above 0, at most 10")
         if not 0.0 <= self.min_psnr <= 100.0:
             raise UserError(f"min_psnr is {self.min_psnr}; give decibels from 0 (no limit) to 100")
-        if self.batch_size < 1:
-            raise UserError(f"batch size is {self.batch_size}; it must be 1 or more")
-        if self.num_workers is not None and self.num_workers < 0:
-            raise UserError(f"number of workers is {self.num_workers}; it must be 0 or more")
         if self.source.dataset_json is not None:
             renamed_dataset_json(self.source.dataset_json, {})
-        source, images = (
-            os.path.realpath(p) for p in (self.source.location, self.output / FINGERPRINTED_FOLDER)
-        )
-        if os.path.isdir(source) and Path(images).is_relative_to(source):
-            raise UserError(
-                f"{self.output} lies in the folder of the images, {self.source.location}; "
-                "choose an output folder outside"
-            )
+        check_outside(self.source.location, self.output)
 
 
 @dataclass(frozen=True)
 class EmbeddingResult:
-    """How an embedding run ended: images written (now and before), before, and unusable ones."""
+    """Result of an embedding run.
+
+    Attributes:
+        written: Number of fingerprinted images in the output folder.
+        before: Number of those that an earlier run wrote.
+        failed: Names of images that could not be used, with the reasons.
+        checked: Mean `bit_accuracy`, `psnr` (dB) and `ssim` of the files, if asked for.
+    """
 
     written: int
     before: int
     failed: list[tuple[str, str]]
+    checked: dict[str, float] | None = None
 
 
-def run_embedding(job: EmbeddingJob, words: Fingerprints) -> EmbeddingResult | None:
+def embed_folder(settings: EmbedSettings) -> EmbeddingResult | None:
+    """Embed fingerprints in a set of images.
+
+    Writes `fingerprinted_images/`, the tables `embedded_fingerprints.txt` and `.csv`, and with a
+    key that was drawn `fingerprint.key.json` into `settings.output_dir`. A run that was stopped
+    continues with what is missing.
+
+    Args:
+        settings: Images, weights and fingerprint.
+
+    Returns:
+        Numbers of images; None on all processes but the first.
+
+    Raises:
+        UserError: settings do not fit together, weights or images cannot be used, or the folder
+            holds a run with other settings.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     (Path(folder) / "in").mkdir()
+        ...     Image.new("RGB", (32, 32), "gray").save(f"{folder}/in/gray.png")
+        ...     result = embed_folder(
+        ...         EmbedSettings(
+        ...             data_dir=f"{folder}/in",
+        ...             output_dir=Path(folder) / "out",
+        ...             encoder_path="cifar32",
+        ...             fingerprint="c0ffeec0ffeec0ff",
+        ...             num_workers=0,
+        ...             cuda=-1,
+        ...         )
+        ...     )
+        >>> result.written
+        1
+    """
+    source = open_source(settings.data_dir)
+    encoder, card = load_encoder(settings.encoder_path, settings.image_resolution)
+    check_fingerprint_size(settings.fingerprint_size, card["bits"], settings.encoder_path)
+    decoder = None
+    if settings.check:
+        decoder_path = settings.decoder_path or find_decoder(settings.encoder_path)
+        decoder, _ = load_decoder(decoder_path)
+        check_same_bits(encoder, decoder, settings.encoder_path, str(decoder_path))
+    job = EmbeddingJob(
+        source=source,
+        output=settings.output_dir,
+        encoder=encoder,
+        encoder_hash=file_hash(find_weights(settings.encoder_path, "encoder")),
+        trainer=make_trainer(**settings.trainer_options()),
+        geometry=settings.geometry,
+        format=settings.format,
+        strength=settings.strength,
+        min_psnr=settings.min_psnr,
+        batch_size=settings.batch_size,
+        num_workers=settings.num_workers,
+        archive=settings.archive,
+    )
+    result = run_embedding(job, _fingerprints(settings, card["bits"]))
+    if result is None or decoder is None or not result.written:
+        return result
+    return replace(result, checked=check_embedding(job, decoder))
+
+
+def _fingerprints(settings: EmbedSettings, bits: int) -> Fingerprints:
+    """Return the fingerprints that the settings ask for; log what they are good for."""
+    owner, subject = settings.owner, settings.subject
+    key = None if settings.key is None else str(settings.key)
+    given = given_fingerprints(bits, settings.fingerprint, key, owner, subject)
+    if given is not None:
+        if settings.identical_fingerprints or settings.seed is not None:
+            raise UserError(
+                "--fingerprint and --key name the fingerprint; leave out "
+                "--identical_fingerprints and --seed"
+            )
+        return given
+    context = owner_context(owner, subject)
+    if context and not settings.identical_fingerprints:
+        raise UserError(
+            "--owner and --subject name one fingerprint; give --key or --identical_fingerprints"
+        )
+    key_file = settings.output_dir / KEY_FILE
+    await_first(key_file)
+    per_image = not settings.identical_fingerprints
+    drawn = draw_fingerprints(bits, settings.output_dir, per_image, settings.seed, context)
+    if first_process():
+        if settings.seed is not None:
+            _log.warning("--seed: this fingerprint is no secret; whoever knows the number has it")
+        if per_image:
+            _log.warning(
+                "every image gets a random fingerprint of its own; such fingerprints do not "
+                "transfer to a generator (--identical_fingerprints makes one for all)"
+            )
+        _log.warning("the key is in %s; keep it secret and keep it safe", one_line(str(key_file)))
+    return drawn
+
+
+def run_embedding(job: EmbeddingJob, fingerprints: Fingerprints) -> EmbeddingResult | None:
     """Write the fingerprinted images, the listing and the table; keep a `dataset.json`.
 
-    A run that was stopped goes on with what is missing. Returns None on all processes but the
-    first. Raises UserError on a folder that holds a run with other settings.
+    A run that was stopped continues with what is missing. Returns None on all processes but the
+    first. Raises UserError: the folder holds a run with other settings.
     """
     outputs = output_names(job.source.names, suffix_of(job.format))
     images = job.output / FINGERPRINTED_FOLDER
-    if Manifest.claim(job.output, _settings(job, words), "embed") and job.trainer.is_global_zero:
+    if (
+        Manifest.claim(job.output, _settings(job, fingerprints), "embed")
+        and job.trainer.is_global_zero
+    ):
         remove_leftovers(job.output)
         remove_leftovers(images, deep=True)
     done = {record["name"] for record in records(job.output) if record.get("error") is None}
@@ -115,7 +245,7 @@ def run_embedding(job: EmbeddingJob, words: Fingerprints) -> EmbeddingResult | N
         keep_full=True,
         done=done,
     )
-    if not run_prediction(_Embedder(job, words, outputs), data, job.trainer):
+    if not run_prediction(_Embedder(job, fingerprints, outputs), data, job.trainer):
         return None
     written, failed = write_tables(
         records(job.output),
@@ -146,12 +276,12 @@ def records(output: Path) -> Iterator[dict[str, Any]]:
             yield record
 
 
-def _settings(job: EmbeddingJob, words: Fingerprints) -> dict[str, object]:
-    """What must be equal for a run to go on in the same folder."""
+def _settings(job: EmbeddingJob, fingerprints: Fingerprints) -> dict[str, object]:
+    """Return the settings that must be equal for a run to continue in the same folder."""
     return {
         "source": os.path.abspath(job.source.location),
         "encoder": job.encoder_hash,
-        "secret_fingerprint": words.identity(),
+        "secret_fingerprint": fingerprints.identity(),
         "geometry": job.geometry.describe(),
         "format": job.format,
         "strength": job.strength,
@@ -165,19 +295,22 @@ class _Embedder(Prediction):
 
     caption = "Embedding"
 
-    def __init__(self, job: EmbeddingJob, words: Fingerprints, outputs: Sequence[str]) -> None:
+    def __init__(
+        self, job: EmbeddingJob, fingerprints: Fingerprints, outputs: Sequence[str]
+    ) -> None:
         super().__init__(job.source.names, job.output, "embed")
-        self.encoder, self.job, self.words, self.outputs = job.encoder, job, words, outputs
+        self.encoder, self.job, self.outputs = job.encoder, job, outputs
+        self.fingerprints = fingerprints
         self.images = job.output / FINGERPRINTED_FOLDER
 
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> None:
         """Fingerprint one batch."""
-        words = np.zeros((len(batch.positions), self.encoder.bits), np.uint8)
+        messages = np.zeros((len(batch.positions), self.encoder.bits), np.uint8)
         for slot, position in enumerate(batch.positions):
             if not batch.skipped[slot]:
-                words[slot] = self.words.of_image(self.names[position])
+                messages[slot] = self.fingerprints.of_image(self.names[position])
         x = to_unit(batch.small).to(self.dtype)
-        residual = self.encoder.residual(x, torch.from_numpy(words).to(x)).float()
+        residual = self.encoder.residual(x, torch.from_numpy(messages).to(x)).float()
         residual = limit_psnr(residual * self.job.strength, self.job.min_psnr)
         marked = add_residual(batch.small, residual).permute(0, 2, 3, 1).cpu().numpy()
         originals = batch.small.permute(0, 2, 3, 1).cpu().numpy()
@@ -194,7 +327,7 @@ class _Embedder(Prediction):
             else:
                 original = full
                 pixels = _at_size(full, residual[slot : slot + 1])
-            tasks.append((position, original, pixels, words[slot], batch.icc[slot]))
+            tasks.append((position, original, pixels, messages[slot], batch.icc[slot]))
         self.writer.submit(self._write, tasks)
 
     def _write(
@@ -202,10 +335,10 @@ class _Embedder(Prediction):
         position: int,
         original: np.ndarray,
         pixels: np.ndarray,
-        word: np.ndarray,
+        message: np.ndarray,
         icc: bytes | None,
     ) -> None:
-        """Encode and write one image. The journal comes first: a file without a line cannot be."""
+        """Encode and write one image, after its line in the journal: no file is without a line."""
         name, output = self.names[position], self.outputs[position]
         try:
             encoded = encode_image(pixels, self.job.format, icc)
@@ -214,50 +347,50 @@ class _Embedder(Prediction):
             return
         record: dict[str, object] = {"name": name, "output": output}
         record |= {"width": pixels.shape[1], "height": pixels.shape[0]}
-        record |= {"psnr": round(psnr_8bit(original, pixels), 3), "bits": to_text(word)}
+        record |= {"psnr": round(psnr_8bit(original, pixels), 3), "bits": to_text(message)}
         self.journal.append(record)
         write_atomic(self.images / output, encoded)
 
 
 def _at_size(pixels: np.ndarray, residual: torch.Tensor) -> np.ndarray:
-    """An image (H, W, 3) of any size with a residual (1, 3, h, w) spread over it."""
+    """Return an image (H, W, 3) of any size with a residual (1, 3, h, w) added."""
     image = torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0).to(residual.device)
     return add_residual(image, residual)[0].permute(1, 2, 0).contiguous().cpu().numpy()
 
 
-_SSIM_SIDE = 11
-"""Pixels of the window of SSIM, which smaller images do not have."""
-
-
 @torch.inference_mode()
 def check_embedding(job: EmbeddingJob, decoder: Decoder) -> dict[str, float]:
-    """Mean `bit_accuracy`, `psnr` (dB) and `ssim` of the images of a finished run.
+    """Read a finished embedding back from its files, as an auditor would.
 
-    The originals are read and cut again; nothing is taken from memory. SSIM is that of the images
-    of 11 pixels a side or more, nan if there is none. Raises UserError if there is no image.
+    Returns the mean `bit_accuracy`, `psnr` (dB) and `ssim` of its images. The originals are read
+    and cropped again; nothing is taken from memory. SSIM is that of the images of 11 pixels a side
+    or more, nan if there is none. Raises UserError: there is no image.
     """
     positions = {name: i for i, name in enumerate(job.source.names)}
     sums, counts = np.zeros(3), np.zeros(3)
-    for record in records(job.output):
-        position = positions.get(record["name"])
-        if position is None or record.get("error") is not None:
-            continue
-        del positions[record["name"]]  # a killed run's image may have two records
-        path = job.output / FINGERPRINTED_FOLDER / record["output"]
-        try:
-            written = decode_image(path.read_bytes()).pixels
-            source = decode_image(job.source.read(position)).pixels
-            original = job.geometry(source)
-        except ImageError as error:
-            raise UserError(f"{path} or its original cannot be read back: {error}") from error
-        word = parse_fingerprint(record["bits"], decoder.bits)
-        right = float(np.mean(decode_pixels(decoder, written) == word))
-        x, y = as_batch(original), as_batch(written)
-        sums[:2] += right, float(psnr(y, x))
-        counts[:2] += 1
-        if min(written.shape[:2]) >= _SSIM_SIDE:
-            sums[2] += float(ssim(y, x))
-            counts[2] += 1
+    with Progress("Checking", len(positions)) as progress:
+        for record in records(job.output):
+            position = positions.get(record["name"])
+            if position is None or record.get("error") is not None:
+                continue
+            del positions[record["name"]]  # a stopped run's image may have two records
+            progress.advance()
+            path = job.output / FINGERPRINTED_FOLDER / record["output"]
+            try:
+                written = decode_image(path.read_bytes()).pixels
+                original = job.geometry(decode_image(job.source.read(position)).pixels)
+            except ImageError as error:
+                raise UserError(f"{path} or its original cannot be read back: {error}") from error
+            embedded = parse_fingerprint(record["bits"], decoder.bits)
+            x, y = as_batch(original), as_batch(written)
+            sums[:2] += (
+                float(np.mean(decode_pixels(decoder, written) == embedded)),
+                float(psnr(y, x)),
+            )
+            counts[:2] += 1
+            if min(written.shape[:2]) >= _SSIM_SIDE:
+                sums[2] += float(ssim(y, x))
+                counts[2] += 1
     if not counts[0]:
         raise UserError(f"{job.output} holds no fingerprinted image to check")
     means = (float(a / n) if n else math.nan for a, n in zip(sums, counts, strict=True))

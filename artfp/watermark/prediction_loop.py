@@ -1,4 +1,4 @@
-"""One pass of Lightning's prediction loop over a source, with results kept in a journal."""
+"""Prediction with Lightning over a source of images; results go to a journal."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from artfp.data.writing import BackgroundWriter
 
 
 class Prediction(pl.LightningModule):
-    """Base of what runs over a source: names, a journal of results, and threads to write with."""
+    """Base class of predictions over a source: its names, a journal, and threads that write."""
 
     caption = "Predicting"
-    """What is done, beside the progress."""
+    """Caption of the progress."""
 
     def __init__(self, names: list[str], folder: Any, what: str) -> None:
         super().__init__()
@@ -25,18 +25,18 @@ class Prediction(pl.LightningModule):
         self.writer = BackgroundWriter()
 
     def on_predict_start(self) -> None:
-        """Each process writes a journal of its own."""
+        """Open a journal for each process."""
         self.journal = Journal(self.folder, self.what, self.global_rank)
 
     def on_predict_end(self) -> None:
-        """All results are on disk before any process goes on."""
+        """Wait until all results of all processes are on disk."""
         self.writer.finish()
         self.journal.close()
         self.trainer.strategy.barrier()
 
 
 def make_trainer(**options: Any) -> pl.Trainer:
-    """A Trainer for predictions; by default on the CPU, in this process.
+    """Return a Trainer for predictions, by default on the CPU in this process.
 
     Args: `options` of Lightning's Trainer (accelerator, devices, num_nodes, strategy, precision).
     Raises UserError where Lightning refuses them.
@@ -53,7 +53,7 @@ def make_trainer(**options: Any) -> pl.Trainer:
 
 
 def run_prediction(module: Prediction, data: PredictionData, trainer: pl.Trainer) -> bool:
-    """Predict over all that is left; whether this process is the first."""
+    """Predict over all images that are left; return True if this process is the first."""
     if data.remaining():
         progress = trainer.progress_bar_callback
         if isinstance(progress, LightningProgress):

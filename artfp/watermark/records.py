@@ -1,4 +1,4 @@
-"""Records of decoded images: logits packed, the last word of each image."""
+"""Records of decoded images: packed logits, and the latest record of each image."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ Records = Callable[[], Iterator[Record]]
 
 
 def pack_logits(logits: NDArray[np.floating[Any]]) -> str:
-    """Logits (bits,), clipped as the evidence does anyway, as base64 of little-endian float16."""
+    """Return logits (bits,), clipped as the statistics do, as base64 of little-endian float16."""
     return b64encode(clip_logits(logits).astype("<f2").tobytes()).decode("ascii")
 
 
 def unpack_logits(text: str) -> NDArray[np.float64]:
-    """What `pack_logits` wrote, to three digits."""
+    """Return the logits that `pack_logits` wrote, to three digits."""
     return np.frombuffer(b64decode(text), "<f2").astype(np.float64)
 
 
 def latest_records(
     stream: Callable[[], Iterable[Record]], names: Sequence[str]
 ) -> Iterator[Record]:
-    """One record for each image of `names` that has any: the last success, else the last error."""
+    """Yield one record for each image of `names` that has any: the last success or else error."""
     known = set(names)
     last: dict[str, tuple[bool, int]] = {}
     for number, record in enumerate(stream()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,9 @@ from artfp.ownership.settings import FingerprintSettings
 
 if TYPE_CHECKING:
     from artfp.data.geometry import Geometry
+
+FINGERPRINTED_FOLDER = "fingerprinted_images"
+"""Folder of the fingerprinted images in the output folder."""
 
 SIZE_FLAGS = ("--fingerprint_size", "--fingerprint_length")
 """Option strings of the number of bits; the second is the published one."""
@@ -195,6 +199,20 @@ class EmbedSettings(FingerprintSettings, EncoderSettings, ImageSettings, Loading
     archive: bool = False
     check: bool = False
     decoder_path: str | None = option(None, metavar="WEIGHTS", group="weights")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_outside(self.data_dir, self.output_dir)
+
+
+def check_outside(location: str, output: Path) -> None:
+    """Refuse an output whose images the next run would find among those of the input folder."""
+    source, images = os.path.realpath(location), os.path.realpath(output / FINGERPRINTED_FOLDER)
+    if os.path.isdir(source) and Path(images).is_relative_to(source):
+        raise UserError(
+            f"{output} lies in the folder of the images, {location}; choose an output folder "
+            "outside"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

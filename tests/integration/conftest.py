@@ -44,13 +44,17 @@ def script(command: Callable[..., list[str]]) -> Callable[..., subprocess.Comple
 def call(
     capfd: pytest.CaptureFixture[str],
 ) -> Callable[..., tuple[int, list[str], list[str]]]:
-    """Runs a command in this process: exit code, lines on stdout, lines on stderr."""
+    """Runs a command in this process: exit code, lines on stdout, lines on stderr.
+
+    The line with the next step is left out: see test_next_steps.
+    """
 
     def run(name: str, *arguments: object) -> tuple[int, list[str], list[str]]:
         capfd.readouterr()
         code = main([str(each) for each in arguments], command=name)
         said = capfd.readouterr()
-        return code, said.out.split("\n")[:-1], said.err.split("\n")[:-1]
+        errors = [line for line in said.err.split("\n")[:-1] if not line.startswith("next: ")]
+        return code, said.out.split("\n")[:-1], errors
 
     return run
 

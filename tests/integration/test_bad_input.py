@@ -110,7 +110,6 @@ class TestBoth:
             {"precision": "transformer-engine"},
             {"accelerator": "cpu", "devices": "0"},
             {"accelerator": "cpu", "devices": "1,2"},
-            {"num_nodes": 0},
         ],
     )
     def test_what_lightning_refuses(
@@ -125,7 +124,8 @@ class TestBoth:
         assert "devices" in refused(command, accelerator="cpu", devices="many")
 
     def test_batch_size(self, command: str, refused: Refused) -> None:
-        assert "batch size is 0" in refused(command, batch_size=0)
+        line = refused(command, batch_size=0)
+        assert "batch_size is 0" in line or "batch size is 0" in line
 
     def test_no_number(self, command: str, refused: Refused) -> None:
         assert "--batch_size" in refused(command, batch_size="few")
@@ -184,7 +184,7 @@ class TestWeights:
     "options,said",
     [
         ({"strength": 0}, "strength is 0"),
-        ({"format": "gif"}, "'gif'"),
+        ({"format": "gif"}, "found gif"),
         ({"key": "k", "identical_fingerprints": True}, "k"),
         ({"fingerprint": "abcd", "identical_fingerprints": True}, "leave out"),
         ({"strength": "nan"}, "--strength"),
@@ -192,7 +192,7 @@ class TestWeights:
         ({"identical_fingerprints": True, "strength": 11}, "strength is 11"),
         ({"seed": "x"}, "--seed"),
         ({"check": True, "decoder_path": "/none.safetensors"}, "no decoder at /none.safetensors"),
-        ({"image_resolution": 0}, "image resolution is 0"),
+        ({"image_resolution": 0}, "--image_resolution is 0"),
     ],
 )
 def test_embed_only(refused: Refused, options: dict[str, object], said: str) -> None:

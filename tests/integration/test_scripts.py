@@ -19,7 +19,7 @@ TWO = ("--accelerator", "cpu", "--devices", 2, "--strategy", "ddp")
 
 
 def test_embed_then_detect_says_no_more_than_it_should(
-    script: Script, embed_words: Words, detect_words: Words, tmp_path: Path
+    script: Script, embed_words: Words, detect_words: Words, tmp_path: Path, weights: Path
 ) -> None:
     output = tmp_path / "out"
     done = script(
@@ -27,7 +27,10 @@ def test_embed_then_detect_says_no_more_than_it_should(
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines() == [
-        f"the key is in {output}/fingerprint.key.json; keep it secret and keep it safe"
+        f"the key is in {output}/fingerprint.key.json; keep it secret and keep it safe",
+        f"next: train your generator on {output}/fingerprinted_images, then artfp detect "
+        f"--data_dir GENERATED --output_dir DETECTED --decoder_path {weights}/decoder.safetensors "
+        f"--key {output}/fingerprint.key.json",
     ]
     first, second = done.stdout.splitlines()
     assert first == f"120 images fingerprinted, in {output}"
@@ -58,7 +61,8 @@ def test_one_process_or_two_and_any_number_of_workers(
     key = tmp_path / "two/fingerprint.key.json"
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [f"120 images fingerprinted, in {tmp_path}/two"]
-    assert done.stderr.splitlines() == [f"the key is in {key}; keep it secret and keep it safe"]
+    said, _next_step = done.stderr.splitlines()
+    assert said == f"the key is in {key}; keep it secret and keep it safe"
     whole = files(tmp_path / "two")
     assert len(whole) == 122
     for workers in (0, 2):

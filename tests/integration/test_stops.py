@@ -135,7 +135,7 @@ def test_an_interrupt_is_one_line(
         signal.SIGINT,
         0.0,
     )
-    assert (code, said.splitlines()) == (130, ["artfp embed: interrupted"])
+    assert (code, said.splitlines()) == (130, ["embed_fingerprints.py: interrupted"])
     done = len(list(images.glob("*.png")))
     assert 0 < done < 1500
     assert call("embed", *words)[1] == [
@@ -152,4 +152,4 @@ def test_a_terminated_training_says_so(command: Command, many_photos: Path, tmp_
         signal.SIGTERM,
         1.0,
     )
-    assert code == 143 and said.splitlines()[-1] == "artfp train: terminated", said
+    assert code == 143 and said.splitlines()[-1] == "train.py: terminated", said

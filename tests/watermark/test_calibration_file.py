@@ -76,10 +76,10 @@ def test_realignment_makes_it_another_reading(tmp_path: Path, words: np.ndarray)
     path = write(tmp_path / "c.json", words, realign=True)
     assert read_calibration(path, weights, HASH, BITS, realign=True)[1] == []
     (warning,) = read_calibration(path, weights, HASH, BITS, realign=False)[1]
-    assert "with realignment, and here it reads without" in warning
+    assert "with realignment, and here it decodes without" in warning
     path = write(tmp_path / "c.json", words, realign=False)
     (warning,) = read_calibration(path, weights, HASH, BITS, realign=True)[1]
-    assert "without realignment, and here it reads with" in warning
+    assert "without realignment, and here it decodes with" in warning
 
 
 def test_what_is_no_calibration(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from artfp.core.console import console
-from artfp.stats import calibrate
-from artfp.watermark.calibration import false_alarm_table, health_table
+from artfp.stats import calibrate_decoder
+from artfp.watermark.command_calibrate import false_alarm_table, health_table
 from artfp.watermark.command_measure import figures_table, trade_off_table
 from tests.golden import Golden
 
@@ -16,7 +16,7 @@ def test_calibration(golden: Golden, capsys: pytest.CaptureFixture[str]) -> None
     rng = np.random.default_rng(0)
     decoded = (rng.random((200, 16)) < np.linspace(0.3, 0.7, 16)).astype(np.uint8)
     decoded[:, 3] = 1
-    found = calibrate(decoded, rng.integers(0, 2, (10, 16), dtype=np.uint8), "h" * 64)
+    found = calibrate_decoder(decoded, rng.integers(0, 2, (10, 16), dtype=np.uint8), "h" * 64)
     console().print(health_table(found))
     console().print(false_alarm_table(found))
     golden("calibration.txt", capsys.readouterr().out)

@@ -19,9 +19,10 @@ from artfp.ownership.key import Key, to_text
 from artfp.watermark import Watermark, build_pair
 from artfp.watermark.api import decode_pixels, fingerprint_image
 from artfp.watermark.decode import DETECTED_LISTING, DETECTED_TABLE, DecodingJob, run_decoding
-from artfp.watermark.embed import FINGERPRINTED_FOLDER, EmbeddingJob, run_embedding
+from artfp.watermark.embed import EmbeddingJob, run_embedding
 from artfp.watermark.networks.realigning import with_realignment
 from artfp.watermark.prediction_loop import make_trainer
+from artfp.watermark.settings import FINGERPRINTED_FOLDER
 
 WORDS = Fingerprints(16, fingerprint=Key.from_seed(5).fingerprint(16))
 
@@ -57,7 +58,7 @@ def test_bits_are_those_of_the_decoder(pair: Watermark, marked: Path, tmp_path: 
 
 
 def test_comparison_against_exact_arithmetic(pair: Watermark, marked: Path, tmp_path: Path) -> None:
-    result = _detect(pair, marked, tmp_path / "found", words=WORDS)
+    result = _detect(pair, marked, tmp_path / "found", fingerprints=WORDS)
     word = to_text(WORDS.of_image(""))
     for row in _rows(tmp_path / "found"):
         matches = sum(a == b for a, b in zip(row["bits"], word, strict=True))
@@ -72,7 +73,7 @@ def test_comparison_against_exact_arithmetic(pair: Watermark, marked: Path, tmp_
 def test_untouched_images_match_half(pair: Watermark, photo_folder: Path, tmp_path: Path) -> None:
     words = [Fingerprints(16, fingerprint=Key.from_seed(seed).fingerprint(16)) for seed in range(4)]
     means = [
-        _detect(pair, photo_folder, tmp_path / str(i), words=word).matches.mean()
+        _detect(pair, photo_folder, tmp_path / str(i), fingerprints=word).matches.mean()
         for i, word in enumerate(words)
     ]
     assert 6.5 < np.mean(means) < 9.5
@@ -86,7 +87,7 @@ def test_other_sizes_are_brought_to_the_network(
     (tmp_path / "in").mkdir()
     big.save(tmp_path / "in/big.png")
     big.resize((300, 200), Image.Resampling.LANCZOS).save(tmp_path / "in/half.webp", lossless=True)
-    result = _detect(pair, tmp_path / "in", tmp_path / "found", words=WORDS)
+    result = _detect(pair, tmp_path / "in", tmp_path / "found", fingerprints=WORDS)
     assert (result.matches >= 15).all()
     assert [(r["width"], r["height"]) for r in _rows(tmp_path / "found")] == [
         ("600", "400"),
@@ -97,7 +98,7 @@ def test_other_sizes_are_brought_to_the_network(
 def test_stopped_runs_go_on_and_finished_ones_begin_anew(
     pair: Watermark, marked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _detect(pair, marked, tmp_path / "whole", words=WORDS)
+    _detect(pair, marked, tmp_path / "whole", fingerprints=WORDS)
     real, count = Journal.append, 0
 
     def failing(self: Journal, record: dict[str, Any]) -> None:
@@ -109,10 +110,10 @@ def test_stopped_runs_go_on_and_finished_ones_begin_anew(
 
     monkeypatch.setattr(Journal, "append", failing)
     with pytest.raises(RuntimeError, match="stopped"):
-        _detect(pair, marked, tmp_path / "part", words=WORDS)
+        _detect(pair, marked, tmp_path / "part", fingerprints=WORDS)
     monkeypatch.undo()
     assert len(Journal(tmp_path / "part", "detect").records()) == 50
-    _detect(pair, marked, tmp_path / "part", words=WORDS)
+    _detect(pair, marked, tmp_path / "part", fingerprints=WORDS)
     for name in (DETECTED_TABLE, DETECTED_LISTING):
         whole = (tmp_path / "whole" / name).read_bytes()
         assert (tmp_path / "part" / name).read_bytes() == whole
@@ -121,14 +122,14 @@ def test_stopped_runs_go_on_and_finished_ones_begin_anew(
         DETECTED_LISTING,
     ]
     other = Fingerprints(16, fingerprint=1 - WORDS.of_image(""))
-    again = _detect(pair, marked, tmp_path / "part", words=other)
+    again = _detect(pair, marked, tmp_path / "part", fingerprints=other)
     assert again.matches.mean() < 3
 
 
 def test_unusable_images_are_named(pair: Watermark, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in/bad.png").write_text("no")
-    result = _detect(pair, tmp_path / "in", tmp_path / "found", words=WORDS)
+    result = _detect(pair, tmp_path / "in", tmp_path / "found", fingerprints=WORDS)
     assert result.decoded == 0 and result.failed[0][0] == "bad.png"
     assert len(result.matches) == 0
 
@@ -137,7 +138,7 @@ def test_the_table_tells_what_was_realigned(tmp_path: Path, photographs: list[np
     """A turned oblong beside an untouched one; without realigning, neither word nor column."""
     encoder, decoder = build_pair("residual", 100, 128)
     encoder.rescale(3.0)
-    words = Fingerprints(100, fingerprint=Key.from_seed(5).fingerprint(100))
+    words = Fingerprints(100, word=Key.from_seed(5).fingerprint(100))
     pixels = np.array(Image.fromarray(photographs[1]).resize((240, 160)))
     image = Image.fromarray(fingerprint_image(encoder.eval(), pixels, words.of_image("")))
     (tmp_path / "in").mkdir()
@@ -146,7 +147,7 @@ def test_the_table_tells_what_was_realigned(tmp_path: Path, photographs: list[np
 
     def table(network: Any, output: str) -> dict[str, dict[str, str]]:
         pair = Watermark(encoder, network)
-        _detect(pair, tmp_path / "in", tmp_path / output, words=words)
+        _detect(pair, tmp_path / "in", tmp_path / output, fingerprints=words)
         return {row["name"]: row for row in _rows(tmp_path / output)}
 
     found = table(with_realignment(decoder.eval()), "found")

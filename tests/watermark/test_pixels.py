@@ -16,8 +16,9 @@ from artfp.data import Geometry
 from artfp.ownership.assignment import Fingerprints
 from artfp.ownership.key import Key
 from artfp.watermark import Watermark
-from artfp.watermark.embed import FINGERPRINTED_FOLDER, EmbeddingJob, run_embedding
+from artfp.watermark.embed import EmbeddingJob, run_embedding
 from artfp.watermark.prediction_loop import make_trainer
+from artfp.watermark.settings import FINGERPRINTED_FOLDER
 
 Jobs = Callable[..., EmbeddingJob]
 WORDS = Fingerprints(16, key=Key.from_seed(5))

@@ -20,13 +20,8 @@ from artfp.data.tables import write_tables
 from artfp.ownership.assignment import Fingerprints
 from artfp.ownership.key import Key, to_text
 from artfp.watermark import Watermark
-from artfp.watermark.embed import (
-    EMBEDDED_TABLE,
-    FINGERPRINTED_FOLDER,
-    EmbeddingJob,
-    check_embedding,
-    run_embedding,
-)
+from artfp.watermark.embed import EMBEDDED_TABLE, EmbeddingJob, check_embedding, run_embedding
+from artfp.watermark.settings import FINGERPRINTED_FOLDER
 
 Jobs = Callable[..., EmbeddingJob]
 WORDS = Fingerprints(16, key=Key.from_seed(5))

@@ -18,7 +18,7 @@ GROUP_SIZE = 8
 
 
 def share_within_groups(words: Tensor) -> Tensor:
-    """Words (N, bits) of which all in a group are replaced by its first."""
+    """Fingerprints (N, bits) of which all in a group are replaced by its first."""
     return words[torch.arange(len(words), device=words.device) // GROUP_SIZE * GROUP_SIZE]
 
 
