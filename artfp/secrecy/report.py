@@ -14,7 +14,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from artfp import __version__
 from artfp.data.tables import Column, csv_table, json_rows, rich_table
 from artfp.reporting.figure import CHANCE_LINE, figure_style, series_style
-from artfp.secrecy.study import Row
+from artfp.secrecy.study import SecrecyRow
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -36,18 +36,18 @@ THREATS = {
     "other_fingerprints": "each image carries another fingerprint",
     "other_encoder": "trained on another encoder's images",
 }
-"""Threats in a few words; `artfp.secrecy.study` states them."""
+"""Threats in a few messages; `artfp.secrecy.study` states them."""
 
 _PANEL = (3.3, 2.9)  # inches
 
 
-def secrecy_table(rows: Sequence[Row]) -> Table:
+def secrecy_table(rows: Sequence[SecrecyRow]) -> Table:
     """Return a table for the console: attackers by numbers of training images."""
-    sizes = sorted({row.cell.images for row in rows})
-    found: dict[tuple[str, str, str], dict[int, Row]] = {}
+    sizes = sorted({row.attack.images for row in rows})
+    found: dict[tuple[str, str, str], dict[int, SecrecyRow]] = {}
     for row in rows:
-        key = (row.cell.suspect, row.cell.threat, row.cell.attacker)
-        found.setdefault(key, {})[row.cell.images] = row
+        key = (row.attack.target, row.attack.threat, row.attack.attacker)
+        found.setdefault(key, {})[row.attack.images] = row
     cells = []
     before = ("", "")
     for (name, threat, attacker), by_size in found.items():
@@ -66,12 +66,12 @@ def secrecy_table(rows: Sequence[Row]) -> Table:
     return rich_table(cells, columns, "AUC (95% interval); 0.5 is chance")
 
 
-def secrecy_csv(rows: Sequence[Row]) -> str:
+def secrecy_csv(rows: Sequence[SecrecyRow]) -> str:
     """Return a line for each attack."""
     return csv_table(map(_flat, rows), COLUMNS)
 
 
-def secrecy_json(rows: Sequence[Row], settings: dict[str, Any]) -> dict[str, Any]:
+def secrecy_json(rows: Sequence[SecrecyRow], settings: dict[str, Any]) -> dict[str, Any]:
     """Return settings and attacks as JSON values."""
     return {
         "software": f"artfp {__version__}",
@@ -81,22 +81,22 @@ def secrecy_json(rows: Sequence[Row], settings: dict[str, Any]) -> dict[str, Any
 
 
 @figure_style
-def plot_secrecy(rows: Sequence[Row]) -> Figure:
+def plot_secrecy(rows: Sequence[SecrecyRow]) -> Figure:
     """Plot AUC against training images.
 
     A column of panels for each threat, a row for each encoder, a line for each attacker; bars are
     95% intervals, the dotted line is chance.
     """
-    names = list(dict.fromkeys(row.cell.suspect for row in rows))
-    threats = list(dict.fromkeys(row.cell.threat for row in rows))
-    attackers = list(dict.fromkeys(row.cell.attacker for row in rows))
+    names = list(dict.fromkeys(row.attack.target for row in rows))
+    threats = list(dict.fromkeys(row.attack.threat for row in rows))
+    attackers = list(dict.fromkeys(row.attack.attacker for row in rows))
     size = (_PANEL[0] * len(threats) + 0.3, _PANEL[1] * len(names) + 0.6)
     picture = Figure(figsize=size)
     panels = picture.subplots(len(names), len(threats), squeeze=False, sharey=True)
     for down, name in enumerate(names):
         for across, threat in enumerate(threats):
             panel = panels[down][across]
-            chosen = [r for r in rows if (r.cell.suspect, r.cell.threat) == (name, threat)]
+            chosen = [r for r in rows if (r.attack.target, r.attack.threat) == (name, threat)]
             _panel(panel, chosen, attackers)
             title = THREATS[threat] if len(names) == 1 else f"{name}: {THREATS[threat]}"
             panel.set_title(title, fontsize=8.5)
@@ -114,13 +114,15 @@ def plot_secrecy(rows: Sequence[Row]) -> Figure:
     return picture
 
 
-def _panel(panel: Axes, rows: Sequence[Row], attackers: Sequence[str]) -> None:
+def _panel(panel: Axes, rows: Sequence[SecrecyRow], attackers: Sequence[str]) -> None:
     for number, attacker in enumerate(attackers):
-        own = sorted((r for r in rows if r.cell.attacker == attacker), key=lambda r: r.cell.images)
+        own = sorted(
+            (r for r in rows if r.attack.attacker == attacker), key=lambda r: r.attack.images
+        )
         if not own:
             continue
         panel.errorbar(
-            [row.cell.images * 1.03 ** (number - len(attackers) / 2) for row in own],
+            [row.attack.images * 1.03 ** (number - len(attackers) / 2) for row in own],
             [row.auc for row in own],
             [[max(0.0, row.auc - row.low) for row in own],
              [max(0.0, row.high - row.auc) for row in own]],
@@ -128,21 +130,21 @@ def _panel(panel: Axes, rows: Sequence[Row], attackers: Sequence[str]) -> None:
         )  # fmt: skip
     panel.axhline(0.5, **CHANCE_LINE)
     panel.set_xscale("log")
-    panel.xaxis.set_major_locator(FixedLocator(sorted({row.cell.images for row in rows})))
+    panel.xaxis.set_major_locator(FixedLocator(sorted({row.attack.images for row in rows})))
     panel.xaxis.set_minor_locator(NullLocator())
     panel.xaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:g}"))
     panel.set_ylim(min([0.4, *(row.low for row in rows)]) - 0.02, 1.02)
     panel.grid(axis="y")
 
 
-def _interval_text(row: Row) -> str:
+def _interval_text(row: SecrecyRow) -> str:
     return f"{row.auc:.3f}\n({row.low:.3f}-{row.high:.3f})"
 
 
-def _flat(row: Row) -> dict[str, Any]:
+def _flat(row: SecrecyRow) -> dict[str, Any]:
     """An attack's facts by the names of COLUMNS, rounded."""
-    values = {key: value for key, value in asdict(row).items() if key != "cell"}
-    cell = row.cell
-    told = {"encoder": cell.suspect, "threat": cell.threat, "images": cell.images}
-    told["attacker"] = cell.attacker
-    return told | {k: round(v, 5) if isinstance(v, float) else v for k, v in values.items()}
+    values = {key: value for key, value in asdict(row).items() if key != "attack"}
+    attack = row.attack
+    described = {"encoder": attack.target, "threat": attack.threat, "images": attack.images}
+    described["attacker"] = attack.attacker
+    return described | {k: round(v, 5) if isinstance(v, float) else v for k, v in values.items()}

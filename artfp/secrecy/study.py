@@ -21,17 +21,23 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from artfp.core.errors import UserError
-from artfp.data.decode import ImageError, decode_image
+from artfp.core.progress import Progress
+from artfp.data.bundle import find_weights
+from artfp.data.files import file_hash
 from artfp.data.geometry import Geometry
 from artfp.data.pixels import to_unit
-from artfp.data.sources import ImageSource
+from artfp.data.reading import Failed, read_images
+from artfp.data.resume import Journal, Manifest
+from artfp.data.sources import ImageSource, open_source
 from artfp.metrics.fidelity import psnr
 from artfp.secrecy.linear import (
     Pair,
@@ -40,16 +46,14 @@ from artfp.secrecy.linear import (
     mean_residual,
     spectrum_discriminant,
 )
+from artfp.secrecy.settings import SecrecySettings
 from artfp.secrecy.steganalyser import train_steganalyser
 from artfp.stats.intervals import auc, auc_interval
-from artfp.watermark import Encoder
+from artfp.watermark import Encoder, load_encoder
 from artfp.watermark.api import network_input
 from artfp.watermark.networks.base import add_residual
 
 THREATS = ("same_fingerprint", "other_fingerprints", "other_encoder")
-LEAST = 20
-"""Images of each class below which no attacker is trained: a fifth of them is for validation."""
-
 _VALIDATION_SHARE = 0.2
 _BATCH = 128
 _TRIES = 6
@@ -57,7 +61,7 @@ _log = logging.getLogger("artfp")
 
 
 @dataclass(frozen=True)
-class Suspect:
+class AttackedEncoder:
     """An encoder that is attacked: its name, and another of its architecture, if there is one."""
 
     name: str
@@ -66,28 +70,28 @@ class Suspect:
 
 
 @dataclass(frozen=True)
-class Cell:
+class Attack:
     """One attack: what is attacked, by whom, with how many images of each class."""
 
-    suspect: str
+    target: str
     threat: str
     images: int
     attacker: str
 
     def name(self) -> str:
-        """The words that tell it from all others."""
-        return f"{self.suspect}/{self.threat}/{self.images}/{self.attacker}"
+        """The messages that tell it from all others."""
+        return f"{self.target}/{self.threat}/{self.images}/{self.attacker}"
 
 
 @dataclass(frozen=True)
-class Row:
+class SecrecyRow:
     """What came of an attack.
 
     `auc` on `test_images` of each class, with its 95% interval; `psnr` in dB, the mean over the
     fingerprinted test images; `seconds` of training.
     """
 
-    cell: Cell
+    attack: Attack
     auc: float
     low: float
     high: float
@@ -97,7 +101,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Material:
+class AttackImages:
     """Clean images, 8-bit (N, 3, S, S), in four parts of different originals.
 
     `clean` and `to_mark` are the attacker's, `test_clean` and `test_to_mark` for the test.
@@ -109,26 +113,27 @@ class Material:
     test_to_mark: Tensor
 
 
-def gather(
+def draw_images(
     source: ImageSource, side: int, most: int, test_images: int, seed: int = 0
-) -> tuple[Material, list[tuple[str, str]]]:
+) -> tuple[AttackImages, list[tuple[str, str]]]:
     """Images of a source for up to `most` in training and `test_images` in the test, a class each.
 
     Their centre squares at `side` pixels, drawn without replacement; unusable ones are passed over.
     Returns the images, and (name, reason) of those that could not be read.
     Raises UserError: too few images.
     """
-    needed, failed = 2 * (most + test_images), []
+    needed = 2 * (most + test_images)
+    failed: Failed = []
     pixels = np.empty((needed, side, side, 3), np.uint8)
     geometry, found = Geometry(side), 0
-    for index in np.random.default_rng((seed, 0)).permutation(len(source)).tolist():
-        if found == needed:
-            break
-        try:
-            pixels[found] = geometry(decode_image(source.read(index)).pixels)
+    order = np.random.default_rng((seed, 0)).permutation(len(source)).tolist()
+    with Progress("reading images", needed) as progress:
+        for image in read_images(source, failed, order, geometry):
+            pixels[found] = image.pixels
             found += 1
-        except ImageError as error:
-            failed.append((source.names[index], str(error)))
+            progress.advance()
+            if found == needed:
+                break
     if found < needed:
         raise UserError(
             f"{source.location} has {found} usable images; {most} clean and {most} fingerprinted "
@@ -138,30 +143,32 @@ def gather(
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
     # The test comes first, so that it is the same whatever the sizes.
     test_clean, test_to_mark, rest = images.split([test_images, test_images, 2 * most])
-    return Material(rest[0::2], rest[1::2], test_clean, test_to_mark), failed
+    return AttackImages(rest[0::2], rest[1::2], test_clean, test_to_mark), failed
 
 
 @torch.inference_mode()
-def mark(encoder: Encoder, pixels: Tensor, words: Tensor, gain: float = 1.0) -> Tensor:
-    """Images (N, 3, S, S) with words (N, bits) in them, both 8-bit; `gain` on the residual."""
-    parts = zip(pixels.split(_BATCH), words.split(_BATCH), strict=True)
+def embed_messages(encoder: Encoder, pixels: Tensor, messages: Tensor, gain: float = 1.0) -> Tensor:
+    """Images (N, 3, S, S) with messages (N, bits) in them, both 8-bit; `gain` on the residual."""
+    parts = zip(pixels.split(_BATCH), messages.split(_BATCH), strict=True)
     return torch.cat([add_residual(x, _residual(encoder, x, w) * gain) for x, w in parts])
 
 
-def gain_for(encoder: Encoder, pixels: Tensor, target: float) -> float:
+def gain_for_psnr(encoder: Encoder, pixels: Tensor, target: float) -> float:
     """The factor on all residuals that brings the mean PSNR over 8-bit images to `target` dB.
 
-    Clipped and rounded as in `mark`; one factor for all images, so an encoder that adapts its
-    strength to the image still does. Random words.
+    Clipped and rounded as in `embed_messages`; one factor for all images, so an encoder that
+    adapts its strength to the image still does. Random messages.
     """
-    words, gain = random_words(len(pixels), encoder.bits, 0), 1.0
+    messages, gain = random_messages(len(pixels), encoder.bits, 0), 1.0
     for _ in range(_TRIES):
-        found = float(psnr(to_unit(mark(encoder, pixels, words, gain)), to_unit(pixels)).mean())
+        found = float(
+            psnr(to_unit(embed_messages(encoder, pixels, messages, gain)), to_unit(pixels)).mean()
+        )
         gain *= 10.0 ** ((found - target) / 20.0)
     return gain
 
 
-def random_words(count: int, bits: int, *seed: int) -> Tensor:
+def random_messages(count: int, bits: int, *seed: int) -> Tensor:
     """Words (count, bits) of a study: for measuring only, as whoever knows the seed knows them."""
     drawn = np.random.default_rng(seed).integers(0, 2, (count, bits))
     return torch.from_numpy(drawn).float()
@@ -187,67 +194,182 @@ ATTACKERS: dict[str, Callable[[Pair, Pair, int], Scorer]] = {
 """Attackers by name: training images, validation images and a seed to a scorer."""
 
 
-def cells(suspect: Suspect, sizes: Sequence[int], attackers: Sequence[str]) -> list[Cell]:
+def attacks_on(
+    target: AttackedEncoder, sizes: Sequence[int], attackers: Sequence[str]
+) -> list[Attack]:
     """All attacks on a suspect, those with few images first."""
-    threats = THREATS if suspect.other is not None else THREATS[:2]
+    threats = THREATS if target.other is not None else THREATS[:2]
     return [
-        Cell(suspect.name, threat, size, attacker)
+        Attack(target.name, threat, size, attacker)
         for threat in threats
         for size in sorted(sizes)
         for attacker in attackers
     ]
 
 
-def attack(
-    suspect: Suspect,
-    todo: Sequence[Cell],
-    material: Material,
+def run_attacks(
+    target: AttackedEncoder,
+    todo: Sequence[Attack],
+    attack_images: AttackImages,
     seed: int = 0,
     target_psnr: float | None = None,
-) -> Iterator[Row]:
+) -> Iterator[SecrecyRow]:
     """Carry out attacks on one suspect; each row comes when it is known.
 
     Args: `todo`, cells of this suspect; `target_psnr`, what its residuals are scaled to, in dB,
     and those of the attacker's own encoder.
     """
-    for threat in dict.fromkeys(cell.threat for cell in todo):
-        training, test = _marked(suspect, threat, material, seed, target_psnr)
-        fidelity = float(psnr(to_unit(test), to_unit(material.test_to_mark)).mean())
-        for cell in (each for each in todo if each.threat == threat):
+    for threat in dict.fromkeys(attack.threat for attack in todo):
+        training, test = _marked(target, threat, attack_images, seed, target_psnr)
+        fidelity = float(psnr(to_unit(test), to_unit(attack_images.test_to_mark)).mean())
+        for attack in (each for each in todo if each.threat == threat):
             start = time.monotonic()
-            kept = cell.images - max(1, round(_VALIDATION_SHARE * cell.images))
-            both = material.clean[: cell.images], training[: cell.images]
-            score = ATTACKERS[cell.attacker](
+            kept = attack.images - max(1, round(_VALIDATION_SHARE * attack.images))
+            both = attack_images.clean[: attack.images], training[: attack.images]
+            score = ATTACKERS[attack.attacker](
                 (both[0][:kept], both[1][:kept]), (both[0][kept:], both[1][kept:]), seed
             )
             seconds = time.monotonic() - start
-            area = auc(score(material.test_clean), score(test))
+            area = auc(score(attack_images.test_clean), score(test))
             low, high = auc_interval(area, len(test), len(test))
-            _log.info("%s: AUC %.3f (%.0f s)", cell.name(), area, seconds)
-            yield Row(cell, area, low, high, len(test), fidelity, seconds)
+            _log.info("%s: AUC %.3f (%.0f s)", attack.name(), area, seconds)
+            yield SecrecyRow(attack, area, low, high, len(test), fidelity, seconds)
 
 
 def _marked(
-    suspect: Suspect, threat: str, material: Material, seed: int, target_psnr: float | None
+    target: AttackedEncoder,
+    threat: str,
+    attack_images: AttackImages,
+    seed: int,
+    target_psnr: float | None,
 ) -> tuple[Tensor, Tensor]:
     """Fingerprinted images: the attacker's, and those of the test."""
-    theirs = suspect.other if threat == "other_encoder" else suspect.encoder
+    theirs = target.other if threat == "other_encoder" else target.encoder
     assert theirs is not None
     marked = []
     for use, (encoder, images) in enumerate(
-        ((theirs, material.to_mark), (suspect.encoder, material.test_to_mark))
+        ((theirs, attack_images.to_mark), (target.encoder, attack_images.test_to_mark))
     ):
         gain = 1.0
         if target_psnr is not None:
-            gain = gain_for(encoder, material.test_to_mark[:256], target_psnr)
+            gain = gain_for_psnr(encoder, attack_images.test_to_mark[:256], target_psnr)
         if threat == "same_fingerprint":
-            words = random_words(1, encoder.bits, seed, 1).expand(len(images), -1)
+            messages = random_messages(1, encoder.bits, seed, 1).expand(len(images), -1)
         else:
-            words = random_words(len(images), encoder.bits, seed, 2 + use)
-        marked.append(mark(encoder, images, words, gain))
+            messages = random_messages(len(images), encoder.bits, seed, 2 + use)
+        marked.append(embed_messages(encoder, images, messages, gain))
     return marked[0], marked[1]
 
 
-def _residual(encoder: Encoder, pixels: Tensor, words: Tensor) -> Tensor:
+def _residual(encoder: Encoder, pixels: Tensor, messages: Tensor) -> Tensor:
     """Residuals for 8-bit images (N, 3, S, S) of any side."""
-    return encoder.residual(network_input(pixels, encoder.resolution), words)
+    return encoder.residual(network_input(pixels, encoder.resolution), messages)
+
+
+@dataclass(frozen=True)
+class SecrecyStudy:
+    """Result of `measure_secrecy`.
+
+    Args:
+        rows: One for each attack.
+        config: What decides the results, with the hashes of all weights.
+        failed: Names of images that could not be used, with the reasons.
+    """
+
+    rows: list[SecrecyRow]
+    config: dict[str, Any]
+    failed: list[tuple[str, str]]
+
+
+def measure_secrecy(settings: SecrecySettings) -> SecrecyStudy:
+    """Train detectors of fingerprinted images and measure them on images nobody trained on.
+
+    An interrupted study goes on with what is in the output folder; so does one with other sizes or
+    attackers.
+
+    Args:
+        settings: Clean images, encoders, attackers, numbers of images.
+
+    Returns:
+        The AUC of every attack, with its interval.
+
+    Raises:
+        UserError: too few images, encoders that cannot be loaded, or an output folder of another
+            study.
+    """
+    targets, hashes = _load_targets(settings)
+    side = settings.image_resolution or targets[0].encoder.resolution
+    config = {
+        "data": Path(settings.data_dir).name,
+        "encoders": hashes,
+        "image_resolution": side,
+        "test_images": settings.test_images,
+        "psnr": settings.psnr,
+        "seed": settings.seed,
+    }
+    sizes, output = tuple(dict.fromkeys(settings.sizes)), settings.output_dir
+    source = open_source(settings.data_dir)
+    attack_images, failed = draw_images(
+        source, side, max(sizes), settings.test_images, settings.seed
+    )
+    Manifest.claim(output, config, "secrecy")
+    journal = Journal(output, "secrecy")
+    done: dict[str, dict[str, Any]] = journal.records()
+    rows: list[SecrecyRow] = []
+    wanted = {target.name: attacks_on(target, sizes, settings.attackers) for target in targets}
+    missing = [each for attacks in wanted.values() for each in attacks if each.name() not in done]
+    with Progress("attacking", len(missing), "attacks") as progress:
+        for target in targets:
+            todo = [attack for attack in wanted[target.name] if attack.name() not in done]
+            found = run_attacks(target, todo, attack_images, settings.seed, settings.psnr)
+            for row in found:
+                done[row.attack.name()] = {"name": row.attack.name(), "row": asdict(row)}
+                journal.append(done[row.attack.name()])
+                progress.advance()
+            for attack in wanted[target.name]:
+                rows.append(SecrecyRow(**{**done[attack.name()]["row"], "attack": attack}))
+    journal.close()
+    return SecrecyStudy(rows, config, failed)
+
+
+def _load_targets(settings: SecrecySettings) -> tuple[list[AttackedEncoder], dict[str, str]]:
+    """The encoders to attack, each with the attacker's own; the hashes of all weights by name."""
+    paths = _labelled(settings.encoder_path, "--encoder_path")
+    others = _others(settings.other_encoder, list(paths))
+    hashes, targets = {}, []
+    for label, path in paths.items():
+        encoder, other = load_encoder(path)[0], None
+        hashes[label] = file_hash(find_weights(path, "encoder"))
+        if label in others:
+            other = load_encoder(others[label])[0]
+            theirs = hashes[f"{label}, other"] = file_hash(find_weights(others[label], "encoder"))
+            if theirs == hashes[label]:
+                raise UserError(f"--other_encoder: {others[label]} holds the weights of {path}")
+        targets.append(AttackedEncoder(label, encoder, other))
+    return targets, hashes
+
+
+def _others(parts: Sequence[str], labels: list[str]) -> dict[str, str]:
+    """Paths of the attacker's own encoders by label; one without a label goes with all."""
+    if not any("=" in part for part in parts):
+        if len(parts) > 1:
+            raise UserError("--other_encoder: found several without labels; give LABEL=PATH,...")
+        return {label: path for label in labels for path in parts}
+    found = _labelled(parts, "--other_encoder")
+    for label in found:
+        if label not in labels:
+            known = ", ".join(labels)
+            raise UserError(f"--other_encoder: no encoder is called {label!r}; found {known}")
+    return found
+
+
+def _labelled(parts: Sequence[str], flag: str) -> dict[str, str]:
+    """Paths by label; a path without one is called by its own text."""
+    found: dict[str, str] = {}
+    for part in parts:
+        label, equals, path = part.partition("=")
+        label, path = (label.strip(), path.strip()) if equals else (part, part)
+        if not label or not path or label in found:
+            raise UserError(f"{flag}: found {part!r}, expected LABEL=PATH, each label once")
+        found[label] = path
+    return found

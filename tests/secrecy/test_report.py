@@ -8,13 +8,13 @@ from PIL import Image
 
 from artfp.reporting.figure import encode_figure
 from artfp.secrecy.report import plot_secrecy, secrecy_csv, secrecy_json, secrecy_table
-from artfp.secrecy.study import Cell, Row
+from artfp.secrecy.study import Attack, SecrecyRow
 from tests.golden import Golden
 from tests.printed import printed
 
 ROWS = [
-    Row(
-        Cell(encoder, threat, images, attacker),
+    SecrecyRow(
+        Attack(encoder, threat, images, attacker),
         auc,
         auc - 0.05,
         auc + 0.04321987,
