@@ -32,7 +32,7 @@ COMMANDS = {
         "Measure image fidelity, bit accuracy and robustness",
     ),
     "distance": Entry(
-        "artfp.metrics.command:COMMAND", "Tell how far sets of images are apart, in features"
+        "artfp.metrics.command:COMMAND", "Measure how far sets of images are apart, in features"
     ),
     "robustness": Entry(
         "artfp.robustness.command:COMMAND",

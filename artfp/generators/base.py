@@ -79,7 +79,7 @@ class DataBatch:
         return len(self.images[0])
 
     def __getitem__(self, rows: slice) -> DataBatch:
-        """Some of the images."""
+        """Images of these rows, with their labels."""
         labels = None if self.labels is None else self.labels[rows]
         return DataBatch(tuple(images[rows] for images in self.images), labels)
 

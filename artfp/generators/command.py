@@ -53,7 +53,7 @@ def _alter(settings: AlterSettings) -> int:
     return 0
 
 
-LIST = Command(
+LIST_MODELS = Command(
     ListGeneratorsSettings,
     _list,
     "List the generative models, with their papers and numbers of parameters.",
@@ -107,7 +107,7 @@ exit codes: 0 done, 2 bad input""",
 COMMAND = CommandGroup(
     "Train generative models on images, fingerprinted or not, and generate with them.",
     {
-        "list": Entry("artfp.generators.command:LIST", "List the models with their papers"),
+        "list": Entry("artfp.generators.command:LIST_MODELS", "List the models with their papers"),
         "train": Entry("artfp.generators.command:TRAIN", "Train one of them on a folder of images"),
         "generate": Entry(
             "artfp.generators.command:GENERATE", "Generate images with a trained generator"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from artfp.core.command import Command, count_images, report_unusable
 from artfp.core.console import console
-from artfp.metrics.settings import STDOUT, DistanceSettings
+from artfp.metrics.settings import DistanceSettings
 
 DESCRIPTION = """\
 Measure how far the images in B are from those in A, as sets: the Frechet distance and the kernel
@@ -56,14 +56,14 @@ def _distance(settings: DistanceSettings) -> int:
         (settings.json, json.dumps(distance_json(found.rows, question), indent=1) + "\n"),
         (settings.csv, distance_csv(found.rows)),
     )
-    shown = console(stderr=STDOUT in (settings.json, settings.csv))
+    shown = console(stderr=settings.prints_data)
     for letter, place, count in zip(found.letters, found.places, found.images, strict=True):
         line = f"{letter}: {one_line(place)}: {count_images(count)}"
         shown.print(line, markup=False, soft_wrap=True)
     shown.print(distance_table(found.rows, settings.confidence))
     shown.print(found.explanation, soft_wrap=True)
     for path, content in files:
-        if path == STDOUT:
+        if path == "-":
             print(content, end="")
         elif path is not None:
             write_atomic(Path(path), content)

@@ -51,7 +51,7 @@ class MeasuredDistance:
 
     @property
     def letters(self) -> str:
-        """A letter for each set."""
+        """Letters of the sets."""
         return "ABC"[: len(self.places)]
 
 

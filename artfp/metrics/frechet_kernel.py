@@ -31,7 +31,7 @@ from scipy import linalg, stats
 MIN_IMAGES_PER_FEATURE = 4
 """Least number of images of the smaller set for each feature in `frechet_distance_limit`."""
 
-Array = NDArray[np.float64]
+_Array = NDArray[np.float64]
 
 _LEVELS = ((1, 2.0), (2, -1.0))
 """Number of parts that the sets are cut into, and the weight of the mean over the parts."""
@@ -90,7 +90,7 @@ class DistanceComparison:
     limit: DistanceContrast | None
 
 
-def frechet_distance(x: Array, y: Array, confidence: float = 0.95) -> DistanceEstimate:
+def frechet_distance(x: _Array, y: _Array, confidence: float = 0.95) -> DistanceEstimate:
     """Return the squared Frechet distance of two sets of features.
 
     The interval is for the mean of what N and M images give, bias and all. Where N or M is at most
@@ -116,7 +116,7 @@ def frechet_distance(x: Array, y: Array, confidence: float = 0.95) -> DistanceEs
 
 
 def frechet_distance_limit(
-    x: Array, y: Array, confidence: float = 0.95, seed: int = 0
+    x: _Array, y: _Array, confidence: float = 0.95, seed: int = 0
 ) -> DistanceEstimate:
     """Return the Frechet distance of two sets of features as if they were infinite.
 
@@ -146,7 +146,7 @@ def frechet_distance_limit(
     return _estimate(_limit(*_checked(x, y, MIN_IMAGES_PER_FEATURE * x.shape[1]), seed), confidence)
 
 
-def kernel_distance(x: Array, y: Array, confidence: float = 0.95) -> DistanceEstimate:
+def kernel_distance(x: _Array, y: _Array, confidence: float = 0.95) -> DistanceEstimate:
     """Return the kernel distance of two sets of features; 0 on average for one distribution.
 
     Args:
@@ -169,7 +169,7 @@ def kernel_distance(x: Array, y: Array, confidence: float = 0.95) -> DistanceEst
 
 
 def compare_distances(
-    real: Array, a: Array, b: Array, confidence: float = 0.95, seed: int = 0
+    real: _Array, a: _Array, b: _Array, confidence: float = 0.95, seed: int = 0
 ) -> DistanceComparison:
     """Compare the distances of two sets of features to a real one.
 
@@ -201,7 +201,7 @@ def compare_distances(
     fewer = tuple(rows[np.arange(count) * len(rows) // count] for rows in (a, b))
 
     def contrast(
-        statistic: Callable[[Array, Array], _Linear], pair: Sequence[Array]
+        statistic: Callable[[_Array, _Array], _Linear], pair: Sequence[_Array]
     ) -> DistanceContrast:
         return _contrast(statistic(real, pair[0]), statistic(real, pair[1]), confidence)
 
@@ -218,7 +218,7 @@ class _Linear:
     """Statistic of some sets: its value and the influence of each image of each set."""
 
     value: float
-    influences: tuple[Array, ...]
+    influences: tuple[_Array, ...]
 
     def error(self) -> float:
         """Return the standard error."""
@@ -273,7 +273,7 @@ def _ratio(
     )
 
 
-def _frechet(x: Array, y: Array) -> _Linear:
+def _frechet(x: _Array, y: _Array) -> _Linear:
     """Frechet distance, and its derivative by each image's weight in its set.
 
     With centred features X = P L sqrt(N - 1), P's columns orthonormal, the covariance is L'L, and
@@ -287,7 +287,7 @@ def _frechet(x: Array, y: Array) -> _Linear:
     traces = float((left**2).sum() + (right**2).sum())  # of both covariances
     value = float(shift @ shift) + traces - 2.0 * float(s.sum())
 
-    def influence(rows: Array, p: Array | None, u: Array, direction: Array) -> Array:
+    def influence(rows: _Array, p: _Array | None, u: _Array, direction: _Array) -> _Array:
         rotated = u if p is None else p @ u
         own = 2.0 * (rows @ direction) + (rows**2).sum(axis=1)
         return np.asarray(own - len(rows) * (rotated**2 @ s))
@@ -296,7 +296,7 @@ def _frechet(x: Array, y: Array) -> _Linear:
     return _Linear(max(value, 0.0), (of_x, influence(y - mean_y, q, vt.T, -shift)))
 
 
-def _factors(x: Array) -> tuple[Array, Array | None, Array]:
+def _factors(x: _Array) -> tuple[_Array, _Array | None, _Array]:
     """Mean (D,), P (N, R) or None for the identity, and L (R, D); see `_frechet`."""
     mean = x.mean(axis=0)
     rows = (x - mean) / np.sqrt(len(x) - 1)
@@ -306,7 +306,7 @@ def _factors(x: Array) -> tuple[Array, Array | None, Array]:
     return mean, p, root
 
 
-def _limit(x: Array, y: Array, seed: int) -> _Linear:
+def _limit(x: _Array, y: _Array, seed: int) -> _Linear:
     """Weighted sum over the levels of the mean distance of the parts.
 
     An image of N, in one of k parts, has N/k images beside it there, and the part has weight 1/k in
@@ -325,7 +325,7 @@ def _limit(x: Array, y: Array, seed: int) -> _Linear:
     return _Linear(value, influences)
 
 
-def _kernel(x: Array, y: Array) -> _Linear:
+def _kernel(x: _Array, y: _Array) -> _Linear:
     """Unbiased estimate over all pairs; each image's influence is that of leaving it out."""
     n, m = len(x), len(y)
     xx, yy = _row_sums(x, x) - _cubic(x, x), _row_sums(y, y) - _cubic(y, y)
@@ -333,7 +333,7 @@ def _kernel(x: Array, y: Array) -> _Linear:
     within_x, within_y, between = xx.sum(), yy.sum(), xy.sum()
     value = within_x / (n * (n - 1)) + within_y / (m * (m - 1)) - 2.0 * between / (n * m)
 
-    def influence(within: float, own: Array, across: Array, other: int) -> Array:
+    def influence(within: float, own: _Array, across: _Array, other: int) -> _Array:
         count = len(own)
         if count < 3:  # one image is left, and no pair
             return np.full(count, np.nan)
@@ -345,7 +345,7 @@ def _kernel(x: Array, y: Array) -> _Linear:
     return _Linear(float(value), (of_x, of_y))
 
 
-def _row_sums(x: Array, y: Array) -> Array:
+def _row_sums(x: _Array, y: _Array) -> _Array:
     """Sum (N,) over the rows of y (M, D) of their kernel with each row of x (N, D)."""
     step = max(1, _BLOCK // len(y))
     parts = [
@@ -355,12 +355,12 @@ def _row_sums(x: Array, y: Array) -> Array:
     return np.concatenate(parts)
 
 
-def _cubic(x: Array, y: Array) -> Array:
+def _cubic(x: _Array, y: _Array) -> _Array:
     """Kernel (N,) of the rows of x (N, D) with those of y at the same place."""
     return np.asarray(((x * y).sum(axis=1) / x.shape[1] + 1.0) ** 3)
 
 
-def _checked(x: Array, y: Array, least: int = 2) -> tuple[Array, Array]:
+def _checked(x: _Array, y: _Array, least: int = 2) -> tuple[_Array, _Array]:
     """Return both as float64, or raise ValueError."""
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:

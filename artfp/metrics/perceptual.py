@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from artfp.core.errors import UserError
 
-MIN_SIDE = 128
+EFFNET_MIN_SIDE = 128
 """Shorter side in pixels to which smaller images are enlarged, bilinearly."""
 
 _STAGES = ((0, 1), (1, 3), (3, 5), (5, 11), (11, 16))
@@ -91,8 +91,8 @@ class EffnetDistance(nn.Module):
         that it has 128; larger images keep their size.
         """
         shorter = min(x.shape[-2:])
-        if shorter < MIN_SIDE:
-            size = [round(side * MIN_SIDE / shorter) for side in x.shape[-2:]]
+        if shorter < EFFNET_MIN_SIDE:
+            size = [round(side * EFFNET_MIN_SIDE / shorter) for side in x.shape[-2:]]
             x = F.interpolate(x, size, mode="bilinear", align_corners=False)
         h = normalise_for_effnet(x)
         found = []

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DistanceRow:
-    """A number: `of` is "B", "C", "B - C" or "B / C"; errors are None where images are few."""
+    """Number of a comparison: `of` is "B", "C", "B - C" or "B / C"; None where images are few."""
 
     figure: str
     of: str
@@ -32,11 +32,11 @@ class DistanceRow:
 
     @property
     def interval(self) -> str | None:
-        """The interval, from its low to its high end."""
+        """Text of the interval, from its low to its high end."""
         return None if self.low is None else f"{self.low:.5g} to {self.high:.5g}"
 
 
-COLUMNS = ("figure", "of", "value", "standard_error", "low", "high")
+_COLUMNS = ("figure", "of", "value", "standard_error", "low", "high")
 
 
 def single_rows(found: Mapping[str, DistanceEstimate]) -> list[DistanceRow]:
@@ -103,7 +103,7 @@ def distance_table(rows: Sequence[DistanceRow], confidence: float) -> Table:
 
 def distance_csv(rows: Sequence[DistanceRow]) -> str:
     """Return a line for each row."""
-    return csv_table(rows, COLUMNS)
+    return csv_table(rows, _COLUMNS)
 
 
 def distance_json(rows: Sequence[DistanceRow], question: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,5 +111,5 @@ def distance_json(rows: Sequence[DistanceRow], question: Mapping[str, Any]) -> d
     return {
         "software": f"artfp {__version__}",
         "question": dict(question),
-        "rows": json_rows(rows, COLUMNS),
+        "rows": json_rows(rows, _COLUMNS),
     }

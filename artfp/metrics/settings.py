@@ -9,8 +9,7 @@ from artfp.core.device import DeviceSettings
 from artfp.core.errors import UserError
 from artfp.core.settings import Bounds, NonNegativeInt, PositiveInt, Probability, option
 
-STDOUT = "-"
-"""File name that stands for standard output."""
+_STDOUT = "-"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +48,15 @@ class DistanceSettings(DeviceSettings):
         super().__post_init__()
         if len(self.data_dir) != 2:
             raise UserError(f"expected two sets of images, A and B; found {len(self.data_dir)}")
-        if self.json == self.csv == STDOUT:
+        if self.json == self.csv == _STDOUT:
             raise UserError("--json and --csv: only one of them can go to standard output")
 
     @property
+    def prints_data(self) -> bool:
+        """True if JSON or CSV go to standard output."""
+        return _STDOUT in (self.json, self.csv)
+
+    @property
     def places(self) -> tuple[str, ...]:
-        """All sets: A, B, and C if there is one."""
+        """Sets A, B, and C if there is one."""
         return self.data_dir if self.versus is None else (*self.data_dir, self.versus)

@@ -43,7 +43,7 @@ def test_files_and_cards(source: Path, tmp_path: Path) -> None:
         assert described == card
         expected = alteration.apply(whole).state_dict()
         assert all(torch.equal(value, expected[n]) for n, value in generator.state_dict().items())
-    # An altered generator can be altered again, and tells the whole way.
+    # An altered generator can be altered again, and lists all alterations.
     (twice,) = write_altered(files[2], tmp_path / "twice", [Alteration("quantise", 8)])
     entries = load_generator(twice.path)[1]["altered"]
     assert [entry["by"] for entry in entries] == ["prune", "quantise"]

@@ -1,4 +1,4 @@
-"""Players' learning rates, batches, and what a generator promises."""
+"""Networks' learning rates, batches, and what a generator promises."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from artfp.nn.random_inputs import ImageRandomInputs, RandomInputs
 
 
 class Noise(Generator):
-    """A generator that returns what it draws, far beyond [-1, 1], through batch statistics."""
+    """A generator that returns random inputs, far beyond [-1, 1], through batch statistics."""
 
     def __init__(self, classes: int = 0) -> None:
         super().__init__(4, ModelConfig(), classes)

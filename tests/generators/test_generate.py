@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from artfp import generators as gans
+from artfp import generators
 from artfp.core.errors import UserError
 from artfp.data.pixels import to_8bit
 from artfp.generators import GenerativeModel, Generator, ModelConfig, TrainedNetwork, build_model
@@ -74,7 +74,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """Save a class-conditional generator or a translator."""
     for model in (ToyLabelled, ToyTranslator):
-        monkeypatch.setitem(gans.generative_models(), model.name, model)
+        monkeypatch.setitem(generators.generative_models(), model.name, model)
 
     def save(name: str, classes: int = 0, **card: Any) -> Path:
         path = tmp_path / f"{name}.safetensors"

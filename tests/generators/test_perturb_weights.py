@@ -109,13 +109,15 @@ def test_a_tensor_of_zeros_can_be_quantised(generator: Generator) -> None:
     assert not arrays(quantise_weights(empty, 4))[name].any()
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-def test_pruned_weights_are_the_smallest_of_each_tensor(share: float, generator: Generator) -> None:
-    after = arrays(prune_weights(generator, share))
+@pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9])
+def test_pruned_weights_are_the_smallest_of_each_tensor(
+    fraction: float, generator: Generator
+) -> None:
+    after = arrays(prune_weights(generator, fraction))
     for name, weight in arrays(generator).items():
         flat, kept = weight.ravel(), after[name].ravel()
         gone = kept == 0.0
-        assert gone.sum() == round(share * flat.size)
+        assert gone.sum() == round(fraction * flat.size)
         assert np.abs(flat[gone]).max() <= np.abs(flat[~gone]).min()
         assert np.array_equal(kept[~gone], flat[~gone])
 

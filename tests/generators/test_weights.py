@@ -1,4 +1,4 @@
-"""Files that hold no generator, or not the one that they claim to."""
+"""Files that hold no generator, or not the one that their card describes."""
 
 from __future__ import annotations
 

@@ -62,8 +62,8 @@ def test_figures_on_screen_and_in_the_files(
                 continue
             row = rows.pop((name, of))
             found = [row[key] for key in ("value", "standard_error", "low", "high")]
-            told = [estimate.value, estimate.error, estimate.low, estimate.high]
-            assert found == pytest.approx(told, rel=1e-3, abs=1e-5)
+            known = [estimate.value, estimate.error, estimate.low, estimate.high]
+            assert found == pytest.approx(known, rel=1e-3, abs=1e-5)
     assert not rows
     lines = list(csv.DictReader(files[1].read_text().splitlines()))
     assert [float(line["value"]) for line in lines] == [r["value"] for r in written["rows"]]

@@ -64,7 +64,7 @@ def means(folder: Path, names: list[str]) -> np.ndarray:
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 32])
 def test_sizes_and_failures(mixed: Path, batch_size: int) -> None:
-    """Images stand in the order of their names; what cannot be read is told and left out."""
+    """Images stand in the order of their names; what cannot be read is named and left out."""
     done: list[int] = []
     found = extract_features(mixed, Means(), batch_size=batch_size, num_workers=0, tick=done.append)
     assert found.names == ["0.png", "1.png", "2.png", "3.png", "4.png"]

@@ -258,8 +258,8 @@ def test_intervals_hold_the_truth(studies: list[DistanceComparison], which: str,
     true_a, true_b = (each[which == "kernel"] for each in (TRUE_A, TRUE_B))
     true = {"a": true_a, "b": true_b, "difference": true_a - true_b, "ratio": true_a / true_b}[what]
     found = [getattr(getattr(study, which), what) for study in studies]
-    share = np.mean([each is None or covers(each, true) for each in found])
-    assert 0.84 < share < 0.98
+    fraction = np.mean([each is None or covers(each, true) for each in found])
+    assert 0.84 < fraction < 0.98
 
 
 @pytest.mark.parametrize("what", ["a", "difference"])

@@ -53,9 +53,9 @@ def test_hinge(scores: tuple[torch.Tensor, torch.Tensor]) -> None:
 def test_between_lies_on_each_line() -> None:
     a, b = torch.rand(50, 3, 4, 4), torch.rand(50, 3, 4, 4)
     x = interpolate_pairs(a, b, RandomInputs(torch.Generator().manual_seed(0), 50))
-    shares = (x - a) / (b - a)
-    one = shares.flatten(1).median(dim=1).values
-    assert (shares.flatten(1) - one[:, None]).abs().median() < 1e-4
+    fractions = (x - a) / (b - a)
+    one = fractions.flatten(1).median(dim=1).values
+    assert (fractions.flatten(1) - one[:, None]).abs().median() < 1e-4
     assert one.min() > 0 and one.max() < 1 and one.std() > 0.2
 
 

@@ -25,8 +25,8 @@ class Mixed(Generator):
         self.norm = nn.BatchNorm2d(3)
         self.register_buffer("stage", torch.zeros(()))
 
-    def _sample(self, draws: RandomInputs, labels: Tensor | None) -> Tensor:
-        y: Tensor = self.norm(self.conv(draws.normal(3, 4, 4)))
+    def _sample(self, rng: RandomInputs, labels: Tensor | None) -> Tensor:
+        y: Tensor = self.norm(self.conv(rng.normal(3, 4, 4)))
         return y
 
 

@@ -18,7 +18,7 @@ def test_equal_linear_is_a_scaled_linear_layer() -> None:
     x = torch.randn(500, 400)
     expected = x.double().numpy() @ weight.T + 1.0
     np.testing.assert_allclose(layer(x).detach().numpy(), expected, atol=1e-4)
-    # Whatever the rate, the outputs begin with the variance gain^2.
+    # Whatever the learning rate, the outputs begin with the variance gain^2.
     assert (layer(x) - 1.0).std().item() == pytest.approx(1.5, rel=0.05)
 
 

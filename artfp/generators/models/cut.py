@@ -185,9 +185,9 @@ class CUT(AdversarialModel):
         return loss, scalars
 
     def contrastive_loss(self, generated: Tensor, maps: list[Tensor], rng: RandomInputs) -> Tensor:
-        """Mean contrast (N,) over all maps of images `made` (N, 3, R, R) of images with `maps`.
+        """Return the mean PatchNCE (N,) of `generated` images (N, 3, R, R) over `maps` of inputs.
 
-        The places are drawn for each row of `draws`, without repetition; where N is a multiple of
+        The places are drawn for each row of `rng`, without repetition; where N is a multiple of
         the rows, in turn.
         """
         times = len(generated) // len(rng)

@@ -1,4 +1,4 @@
-"""The networks of StyleGAN2: mapping, synthesis, discriminator."""
+"""Networks of StyleGAN2: mapping, synthesis, discriminator."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from artfp.generators.training.module import GenerativeModule
 from artfp.generators.weights import save_generator
 from artfp.nn.random_inputs import ImageRandomInputs
 
-SHOWN = 64
+PICTURE_IMAGES = 64
 """Images in a picture."""
 
 _A_ROW = 8
@@ -46,8 +46,8 @@ def sample_grid(
     else:
         labels = None
         if generator.classes:
-            labels = torch.arange(SHOWN, device=device) % generator.classes
-        shown = generator.sample(ImageRandomInputs(seed, range(SHOWN), device), labels)
+            labels = torch.arange(PICTURE_IMAGES, device=device) % generator.classes
+        shown = generator.sample(ImageRandomInputs(seed, range(PICTURE_IMAGES), device), labels)
     row = min(_A_ROW, len(shown) if inputs is None else len(inputs))
     grid: Tensor = make_grid(shown.cpu(), nrow=row, padding=2, pad_value=1.0)
     return grid

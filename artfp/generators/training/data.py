@@ -17,7 +17,7 @@ from artfp.data.sources import ImageSource
 from artfp.data.train_module import TrainingData
 from artfp.generators.base import DataBatch
 
-MEMORY = 2**29
+MAX_MEMORY = 2**29
 """Bytes of decoded 8-bit images of each set that a training keeps in memory, at most."""
 
 _HASHED = 64
@@ -69,7 +69,7 @@ class GenerativeData(pl.LightningDataModule):
                 mirror=mirror,
                 hold_out=False,
                 labels=labels,
-                memory=MEMORY,
+                memory=MAX_MEMORY,
             )
             for domain, source in enumerate(sources)
         ]

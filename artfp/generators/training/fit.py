@@ -28,7 +28,7 @@ from artfp.data.subset import limit_images
 from artfp.generators.base import DataBatch, GenerativeModel, ModelConfig
 from artfp.generators.registry import build_model, configure_model, find_model
 from artfp.generators.settings import GeneratorTrainingSettings, TrainGeneratorSettings
-from artfp.generators.training.callbacks import SHOWN, SampleCallback, sample_grid
+from artfp.generators.training.callbacks import PICTURE_IMAGES, SampleCallback, sample_grid
 from artfp.generators.training.data import GenerativeData, labels_of
 from artfp.generators.training.module import GenerativeModule
 from artfp.generators.training.pretrained import GENERATOR, Pretrained, load_pretrained
@@ -173,7 +173,7 @@ def train_generator(settings: GeneratorTrainingSettings) -> TrainedGenerator | N
         "class_names": class_names,
         "training": {"command": command, "images": len(data), **described},
     }
-    shown = data.first(SHOWN) if model.translates else None
+    shown = data.first(PICTURE_IMAGES) if model.translates else None
     samples = SampleCallback(
         settings.sample_every, shown, settings.keep_every, output / SNAPSHOTS, card
     )

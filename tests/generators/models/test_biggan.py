@@ -128,7 +128,7 @@ def test_scores_are_projections_and_losses_are_hinges() -> None:
 
 
 def drawn_latents(model: BigGAN) -> torch.Tensor:
-    """The latents of `draws`, which come after the classes."""
+    """The latents of `rng`, which come after the classes."""
     drawn = rng()
     drawn.integers(3)
     return drawn.normal(model.generator.latent_dim)

@@ -75,7 +75,7 @@ def test_losses_of_a_linear_critic() -> None:
     with torch.no_grad():
         z = torch.cat([model.generator.latents(again) for _ in range(2)]).double()
         generated = model.generator(z).flatten(1).numpy()
-    share = again.uniform(1).double().numpy()
+    fraction = again.uniform(1).double().numpy()
     real = x.flatten(1).numpy() * 2.0 - 1.0
     fake, other = generated[:5], generated[5:]
     assert abs(fake - other).max() > 0.01
@@ -84,7 +84,7 @@ def test_losses_of_a_linear_critic() -> None:
         return critic(v @ a.T, other @ a.T)
 
     squares = []
-    for point in real + share * (fake - real):
+    for point in real + fraction * (fake - real):
         h = a @ point
         away = h - other @ a.T
         unit = (away / np.linalg.norm(away, axis=1)[:, None]).mean(axis=0)
@@ -109,7 +109,7 @@ def _as_doubles(model: CramerGAN) -> None:
     model.generator.latents = lambda rng: latents(rng).double()  # type: ignore[method-assign]
 
 
-def test_turns_and_sizes() -> None:
+def test_updates_and_sizes() -> None:
     paper, small = build_model("cramergan", 32, "paper"), build_model("cramergan", 32)
     assert [p.updates_per_step for p in paper.trained_networks()] == [5, 1]
     assert [p.updates_per_step for p in small.trained_networks()] == [1, 1]

@@ -103,8 +103,8 @@ def test_losses_of_translators_that_are_known() -> None:
 
     def scores(domain: int, y: np.ndarray) -> np.ndarray:
         with torch.no_grad():
-            judged: np.ndarray = model.discriminator[domain](torch.from_numpy(y).float()).numpy()
-        return judged
+            scored: np.ndarray = model.discriminator[domain](torch.from_numpy(y).float()).numpy()
+        return scored
 
     adversarial = ((scores(1, made_b) - 1) ** 2).mean() + ((scores(0, made_a) - 1) ** 2).mean()
     assert float(scalars["cycle"].detach()) == pytest.approx(cycle, rel=1e-5)
@@ -150,15 +150,15 @@ def test_the_networks_of_the_paper() -> None:
         with torch.device("meta"):
             model = build_model("cyclegan", side, "paper")
             assert isinstance(model, CycleGAN)
-            network, judge = model.generator.translators[1], model.discriminator[1]
+            network, discriminator = model.generator.translators[1], model.discriminator[1]
             assert isinstance(network, ResNetTranslator) and len(network.blocks) == blocks
             generated = [m.out_channels for m in network.modules() if isinstance(m, nn.Conv2d)]
             assert generated == [64, 128, 256] + [256] * 2 * blocks + [3]
-            judged = [m.out_channels for m in judge.modules() if isinstance(m, nn.Conv2d)]
-            assert judged == [64, 128, 256, 512, 1]
+            scored = [m.out_channels for m in discriminator.modules() if isinstance(m, nn.Conv2d)]
+            assert scored == [64, 128, 256, 512, 1]
             y = torch.empty(1, 3, side, side)
             assert network(y).shape == y.shape
-            assert judge(y).shape == (1, (side // 8 - 2) ** 2)
+            assert discriminator(y).shape == (1, (side // 8 - 2) ** 2)
     rates = [
         network.lr_at(TrainingStep(step, 100), model.config.lr_decay_start)
         for network in model.trained_networks()
@@ -171,13 +171,13 @@ def test_the_networks_of_the_paper() -> None:
 
 def test_a_score_sees_seventy_pixels() -> None:
     """So a middle score of 64 pixels depends on all of them but a line."""
-    judge = PatchDiscriminator(4)
-    for module in judge.modules():  # norms let every score see everything
+    discriminator = PatchDiscriminator(4)
+    for module in discriminator.modules():  # norms let every score see everything
         if isinstance(module, nn.InstanceNorm2d):
             module.forward = nn.Identity().forward  # type: ignore[method-assign]
     for side, seen in ((128, 70), (64, 63)):
         y = torch.rand(1, 3, side, side, requires_grad=True)
-        scores = judge(y)
+        scores = discriminator(y)
         row = int(scores.shape[1] ** 0.5)
         scores[0, (row // 2) * row + row // 2].backward()
         assert y.grad is not None

@@ -32,8 +32,8 @@ def test_initial_weights() -> None:
 def test_the_widths_of_the_paper() -> None:
     model = build_model("dcgan", 64, "paper")
     generated = [m.out_channels for m in model.modules() if isinstance(m, nn.ConvTranspose2d)]
-    judged = [m.out_channels for m in model.modules() if isinstance(m, nn.Conv2d)]
-    assert generated == [1024, 512, 256, 128, 3] and judged == [128, 256, 512, 1024, 1]
+    scored = [m.out_channels for m in model.modules() if isinstance(m, nn.Conv2d)]
+    assert generated == [1024, 512, 256, 128, 3] and scored == [128, 256, 512, 1024, 1]
 
 
 def test_latents_are_uniform() -> None:

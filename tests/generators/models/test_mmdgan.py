@@ -85,7 +85,7 @@ def test_losses_of_a_linear_critic() -> None:
     again = rng()
     with torch.no_grad():
         generated = model.generator(model.generator.latents(again)).flatten(1).numpy()
-    share = again.uniform(1).double().numpy()
+    fraction = again.uniform(1).double().numpy()
     pixels = x.flatten(1).numpy() * 2.0 - 1.0
     real, fake = pixels @ a.T, generated @ a.T
 
@@ -97,7 +97,7 @@ def test_losses_of_a_linear_critic() -> None:
         )
 
     norms = []
-    for h in (pixels + share * (generated - pixels)) @ a.T:
+    for h in (pixels + fraction * (generated - pixels)) @ a.T:
         slopes = np.mean([slope(h, v) for v in real], axis=0)
         slopes -= np.mean([slope(h, v) for v in fake], axis=0)
         norms.append(np.linalg.norm(slopes @ a))
@@ -113,7 +113,7 @@ def test_losses_of_a_linear_critic() -> None:
     assert float(loss.detach()) == pytest.approx(mmd(real, fake), rel=1e-5)
 
 
-def test_turns_and_sizes() -> None:
+def test_updates_and_sizes() -> None:
     paper, small = build_model("mmdgan", 32, "paper"), build_model("mmdgan", 32)
     assert [p.updates_per_step for p in paper.trained_networks()] == [5, 1]
     assert [p.updates_per_step for p in small.trained_networks()] == [1, 1]

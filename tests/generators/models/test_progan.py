@@ -111,9 +111,9 @@ def test_networks_that_have_grown_are_plain_chains() -> None:
             images.append(image(h))
     for stage, y in enumerate(images):
         torch.testing.assert_close(grown(generator, z, stage), y, atol=1e-5, rtol=1e-5)
-    for share in (0.25, 0.7):
-        expected = (1 - share) * doubled(images[1]) + share * images[2]
-        found = grown(generator, z, 1 + share)
+    for fraction in (0.25, 0.7):
+        expected = (1 - fraction) * doubled(images[1]) + fraction * images[2]
+        found = grown(generator, z, 1 + fraction)
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
     with torch.no_grad():
         x = torch.rand(4, 3, 32, 32, dtype=torch.float64)

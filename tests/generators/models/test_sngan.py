@@ -1,4 +1,4 @@
-"""SNGAN: Lipschitz layers, blocks in the order of the paper, turns."""
+"""SNGAN: Lipschitz layers, blocks in the order of the paper, updates."""
 
 from __future__ import annotations
 

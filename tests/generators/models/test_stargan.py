@@ -45,18 +45,18 @@ class Linear(nn.Module):
 @pytest.mark.parametrize("norm", [0.25, 1.0, 3.0])
 def test_the_penalty_of_a_known_gradient(norm: float) -> None:
     model = new()
-    judge = model.discriminator = Linear(norm)  # type: ignore[assignment]
+    discriminator = model.discriminator = Linear(norm)  # type: ignore[assignment]
     real, fake = 2 * images(4, 0) - 1, 2 * images(4, 1) - 1
     value = model.penalty(real, fake, rng(4))
     assert float(value.detach()) == pytest.approx((norm - 1.0) ** 2, abs=1e-5)
     if norm != 1.0:  # d/dw (|w| - 1)^2 = 2 (|w| - 1) w / |w|
         value.backward()
-        expected = 2 * (norm - 1.0) * judge.weights.detach() / norm
-        torch.testing.assert_close(judge.weights.grad, expected, rtol=1e-3, atol=1e-6)
+        expected = 2 * (norm - 1.0) * discriminator.weights.detach() / norm
+        torch.testing.assert_close(discriminator.weights.grad, expected, rtol=1e-3, atol=1e-6)
 
 
 class Square(Linear):
-    """Scores |y|^2 / 2, whose gradient is y; it remembers where it was asked."""
+    """Scores |y|^2 / 2, whose gradient is y; it remembers at which images."""
 
     def forward(self, y: Tensor) -> tuple[Tensor, Tensor]:
         self.at = y.detach()
@@ -65,14 +65,14 @@ class Square(Linear):
 
 def test_the_penalty_is_taken_between_real_and_fake() -> None:
     model = new()
-    judge = model.discriminator = Square(1.0)  # type: ignore[assignment]
+    discriminator = model.discriminator = Square(1.0)  # type: ignore[assignment]
     real, fake = 2 * images(4, 0) - 1, 2 * images(4, 1) - 1
     value = model.penalty(real, fake, rng(4))
-    at = judge.at.double().numpy().reshape(4, -1)
+    at = discriminator.at.double().numpy().reshape(4, -1)
     a, b = (x.double().numpy().reshape(4, -1) for x in (real, fake))
-    shares = ((at - a) * (b - a)).sum(axis=1) / ((b - a) ** 2).sum(axis=1)
-    np.testing.assert_allclose(at, a + shares[:, None] * (b - a), atol=1e-6)
-    assert (shares > 0).all() and (shares < 1).all() and len(set(shares.round(4))) == 4
+    fractions = ((at - a) * (b - a)).sum(axis=1) / ((b - a) ** 2).sum(axis=1)
+    np.testing.assert_allclose(at, a + fractions[:, None] * (b - a), atol=1e-6)
+    assert (fractions > 0).all() and (fractions < 1).all() and len(set(fractions.round(4))) == 4
     expected = ((np.linalg.norm(at, axis=1) - 1) ** 2).mean()
     assert float(value.detach()) == pytest.approx(expected, rel=1e-4)
 
@@ -98,13 +98,13 @@ def test_losses_are_those_of_the_paper() -> None:
     wanted = rng(4).integers(3).numpy()
     generated = 0.5 * y + 0.1 * wanted[:, None, None, None]
 
-    def judged(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def scored(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         with torch.no_grad():
             scores, logits = model.discriminator(torch.from_numpy(images).float())
         return scores.double().numpy(), logits.double().numpy()
 
     tell_apart, deceive = (network.loss for network in model.trained_networks())
-    (real, logits), (fake, logits_made) = judged(y), judged(generated)
+    (real, logits), (fake, fake_logits) = scored(y), scored(generated)
     loss, scalars = tell_apart(batch, rng(4), TrainingStep(0, 1))
     expected = fake.mean() - real.mean() + 2 * cross_entropy(logits, labels.numpy())
     expected += 10 * float(scalars["penalty"].detach())
@@ -114,7 +114,7 @@ def test_losses_are_those_of_the_paper() -> None:
     back = 0.5 * generated + 0.1 * labels.numpy()[:, None, None, None]
     cycle = np.abs(back - y).mean()
     assert float(scalars["cycle"].detach()) == pytest.approx(cycle, rel=1e-5)
-    expected = -fake.mean() + 2 * cross_entropy(logits_made, wanted) + 10 * cycle
+    expected = -fake.mean() + 2 * cross_entropy(fake_logits, wanted) + 10 * cycle
     assert float(loss.detach()) == pytest.approx(expected, rel=1e-5)
 
 
@@ -141,8 +141,13 @@ def test_the_networks_of_the_paper() -> None:
     assert scores.shape == (2,) and logits.shape == (2, 5)
     generated = [m.out_channels for m in model.generator.modules() if isinstance(m, nn.Conv2d)]
     assert generated == [64, 128, 256] + [256] * 12 + [3]
-    judge, maker = model.trained_networks()
-    assert (judge.updates_per_step, maker.updates_per_step, judge.lr, judge.betas) == (
+    discriminator, generator = model.trained_networks()
+    assert (
+        discriminator.updates_per_step,
+        generator.updates_per_step,
+        discriminator.lr,
+        discriminator.betas,
+    ) == (
         5,
         1,
         1e-4,
@@ -152,7 +157,7 @@ def test_the_networks_of_the_paper() -> None:
 
 @pytest.mark.parametrize(("network", "figure"), [(0, "classes"), (1, "cycle")])
 def test_steps_lower_the_class_and_the_cycle_loss(network: int, figure: str) -> None:
-    """Each player by itself: together they begin with a fight."""
+    """Each network by itself: together they begin with a fight."""
     model = new(classes=2, width=8, discriminator_width=8, lr=2e-3, penalty_weight=0.1)
     labels = torch.arange(4) % 2
     smooth = F.interpolate(images(4, 0)[..., :4, :4], 32, mode="bilinear")

@@ -87,7 +87,7 @@ def test_halving_filters_first(side: int) -> None:
     torch.manual_seed(0)
     layer = BlurredDownConv(1, 1, side).double()
     x = torch.randn(1, 1, 8, 8, dtype=torch.float64)
-    smooth = convolve2d(x[0, 0].numpy(), FILTER)  # 11 x 11, of which 9 or 7 are looked at
+    smooth = convolve2d(x[0, 0].numpy(), FILTER)  # 11 x 11, of which 9 or 7 are used
     smooth = smooth[1:-1, 1:-1] if side == 3 else smooth[2:-2, 2:-2]
     weight = layer.weight.detach().numpy()[0, 0] * layer.scale
     expected = convolve2d(smooth, weight[::-1, ::-1], "valid")[::2, ::2]
@@ -187,8 +187,8 @@ def test_styles_meet_where_they_are_mixed() -> None:
     other = torch.where(same[:, :, None], torch.nan, mixed)
     spread = np.nanmax(other.numpy(), axis=1) - np.nanmin(other.numpy(), axis=1)
     assert spread.max() == 0.0  # the second style is one
-    share = (half == plain).all(dim=2).all(dim=1).float().mean()
-    assert 0.35 < float(share) < 0.65
+    fraction = (half == plain).all(dim=2).all(dim=1).float().mean()
+    assert 0.35 < float(fraction) < 0.65
 
 
 def test_noise_enters_by_learned_strengths() -> None:

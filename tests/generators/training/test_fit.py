@@ -20,7 +20,7 @@ from scipy.linalg import sqrtm
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
-from artfp import generators as gans
+from artfp import generators
 from artfp.core.errors import UserError
 from artfp.data.files import file_hash
 from artfp.generators import (
@@ -264,7 +264,7 @@ def test_output_files(settings: Callable[..., TrainGeneratorSettings]) -> None:
     assert training["data"] == [Path(job.data_dirs[0]).name] and len(training["data_sha256"]) == 64
     described = json.loads((output / "card.json").read_text())
     assert described.pop("sha256") == file_hash(path) and described == card
-    assert job.data_dirs[0] not in (output / "card.json").read_text()  # nobody's folders are told
+    assert job.data_dirs[0] not in (output / "card.json").read_text()  # it names nobody's folders
     settings_read = yaml.safe_load((output / "config.yaml").read_text())
     assert TrainGeneratorSettings.from_mapping(settings_read) == job
     # What is saved is the average, not the last weights.
@@ -359,7 +359,7 @@ class ToyConditional(Generator):
 
 
 class ToyLabelled(GenerativeModel):
-    """One player, which follows the mean of each class."""
+    """One network, which follows the mean of each class."""
 
     name, reference, departures, labelled = "toy-labelled", "arXiv", "none", True
     resolutions = (16,)
@@ -394,7 +394,7 @@ class ToyShift(Generator):
 
 
 class ToyTranslator(GenerativeModel):
-    """One player, which follows the difference of the domains' means."""
+    """One network, which follows the difference of the domains' means."""
 
     name, reference, departures, translates, domains = "toy-translator", "arXiv", "none", True, 2
     resolutions = (16,)
@@ -417,7 +417,7 @@ class ToyTranslator(GenerativeModel):
 def test_class_conditional_models(
     settings: Callable[..., TrainGeneratorSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(gans.generative_models(), "toy-labelled", ToyLabelled)
+    monkeypatch.setitem(generators.generative_models(), "toy-labelled", ToyLabelled)
     path = train(settings(name="toy-labelled", max_steps=100))
     assert path is not None
     generator, card = load_generator(path)
@@ -429,7 +429,7 @@ def test_class_conditional_models(
 def test_translators_between_two_domains(
     settings: Callable[..., TrainGeneratorSettings], monkeypatch: pytest.MonkeyPatch, shapes: Path
 ) -> None:
-    monkeypatch.setitem(gans.generative_models(), "toy-translator", ToyTranslator)
+    monkeypatch.setitem(generators.generative_models(), "toy-translator", ToyTranslator)
     with pytest.raises(UserError, match="toy-translator is trained on 2 sets of images; 1 given"):
         plan_training(settings(name="toy-translator"))
     folders = [str(shapes / "cold"), str(shapes / "warm")]
@@ -466,11 +466,11 @@ def differences(one: dict[str, Tensor], two: dict[str, Tensor], start: str) -> f
     return max(float((one[name] - two[name]).abs().max()) for name in names)
 
 
-RATE = 2e-4
+LR = 2e-4
 """Adam moves no weight by much more in its first step."""
 
 
-def test_going_on_from_a_generator(
+def test_continuing_a_generator(
     settings: Callable[..., TrainGeneratorSettings], trained: Path
 ) -> None:
     file = trained / "generator.safetensors"
@@ -479,7 +479,7 @@ def test_going_on_from_a_generator(
     path = train(job)
     assert path is not None
     generator, card = load_generator(path)
-    # Its configuration is the other's, and its weights are until it has a turn.
+    # Its configuration is the other's, and its weights are until it is updated.
     assert card["config"] == load_generator(file)[1]["config"] and generator.resolution == 16
     assert card["training"]["init"] == {"steps": 8, "generator_sha256": file_hash(file)}
     assert card["training"]["freeze_steps"] == 2 and card["step"] == 2
@@ -493,12 +493,12 @@ def test_going_on_from_a_generator(
     assert differences(own, held, "model.generator.") == 0
     new = build_model("dcgan", 16, seed=9, changes={"width": 8, "latent_dim": 8}).state_dict()
     new = {f"model.{name}": value for name, value in new.items()}
-    assert 0 < differences(new, held, "model.discriminator.") < 5 * RATE
+    assert 0 < differences(new, held, "model.discriminator.") < 5 * LR
     # Then it moves, and its average follows as after 8 steps: it keeps (1 + 8) / (10 + 8).
     free = settings("free", max_steps=1, freeze_steps=0, **options)
     train(free)
     state = checkpoint(free.output_dir)["state_dict"]
-    assert 0 < differences(own, state, "model.generator.") < 5 * RATE
+    assert 0 < differences(own, state, "model.generator.") < 5 * LR
     for name, value in own.items():
         if "running" not in name and value.ndim:
             mean = 0.5 * value + 0.5 * state[name]
@@ -507,7 +507,7 @@ def test_going_on_from_a_generator(
             )
 
 
-def test_going_on_from_a_training(
+def test_continuing_a_training(
     settings: Callable[..., TrainGeneratorSettings], trained: Path
 ) -> None:
     pretrained = load_pretrained(trained)
@@ -524,11 +524,11 @@ def test_going_on_from_a_training(
     }
     before, after = (checkpoint(folder)["state_dict"] for folder in (trained, job.output_dir))
     for start in ("model.generator.", "model.discriminator.", "ema_generator."):
-        assert 0 < differences(before, after, start) < 5 * RATE
+        assert 0 < differences(before, after, start) < 5 * LR
 
 
 @pytest.mark.parametrize("stop", [1, 3])
-def test_a_training_that_goes_on_can_be_resumed(
+def test_a_continued_training_can_be_resumed(
     stop: int,
     settings: Callable[..., TrainGeneratorSettings],
     trained: Path,
@@ -587,7 +587,7 @@ def test_a_grown_generator_stays_grown(settings: Callable[..., TrainGeneratorSet
 def test_a_lone_player_does_not_wait(
     settings: Callable[..., TrainGeneratorSettings], monkeypatch: pytest.MonkeyPatch, shapes: Path
 ) -> None:
-    monkeypatch.setitem(gans.generative_models(), "toy-labelled", ToyLabelled)
+    monkeypatch.setitem(generators.generative_models(), "toy-labelled", ToyLabelled)
     path = train(settings(name="toy-labelled", max_steps=2))
     assert path is not None
     pretrained = str(path)
@@ -606,7 +606,7 @@ def test_a_lone_player_does_not_wait(
         (shapes / "third").rmdir()
 
 
-def test_what_cannot_be_gone_on_from(
+def test_what_cannot_be_continued(
     settings: Callable[..., TrainGeneratorSettings], trained: Path, tmp_path: Path
 ) -> None:
     pretrained = str(trained / "generator.safetensors")

@@ -1,4 +1,4 @@
-"""The loop over players, on models small enough to follow by hand."""
+"""The loop over networks, on models small enough to follow by hand."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class ToyGenerator(Generator):
 
 
 class Toy(GenerativeModel):
-    """A critic that follows the images' mean in three turns, a generator that follows it in one."""
+    """A critic that follows the images' mean in three updates, a generator in one."""
 
     name, reference, departures = "toy", "arXiv", "none"
     resolutions = (8,)
@@ -145,8 +145,10 @@ def test_every_turn_has_images_and_draws_of_its_own(run: Callable[..., Generativ
     for step in range(5):
         begun, *discriminator_steps = described[5 * step : 5 * step + 5]
         assert begun[1] == TrainingStep(step, 5)
-        for turn, (_, levels, _) in enumerate(discriminator_steps):
-            first = 12 * step + 4 * (turn % 3)  # the generator's only turn sees the first images
+        for update, (_, levels, _) in enumerate(discriminator_steps):
+            first = 12 * step + 4 * (
+                update % 3
+            )  # the generator's only update sees the first images
             expected = (torch.arange(4) + first) / 255.0
             torch.testing.assert_close(levels, expected)
     rng = [what[2].numpy().tobytes() for what in described if what[0] != "step"]
@@ -187,8 +189,8 @@ def test_weights_and_average_against_a_computation_by_hand(
 
     for step in range(10):
         falling = min(1.0, (1 - step / 10) / 0.5)
-        for turn in range(3):
-            levels = (12 * step + 4 * turn + np.arange(4)) / 255.0
+        for update in range(3):
+            levels = (12 * step + 4 * update + np.arange(4)) / 255.0
             gradient = 2 * (mean - (2 * levels - 1).mean())
             lr = 0.1 * min(1.0, (step + 1) / 4) * falling
             mean = mean - adam(states["critic"], gradient, lr)
@@ -204,7 +206,9 @@ def test_weights_and_average_against_a_computation_by_hand(
     assert abs(colour).min() > 0.05
 
 
-def test_figures_are_logged_by_player(run: Callable[..., GenerativeModule], tmp_path: Path) -> None:
+def test_figures_are_logged_by_network(
+    run: Callable[..., GenerativeModule], tmp_path: Path
+) -> None:
     run(Toy(), 3)
     (path,) = tmp_path.rglob("metrics.csv")
     header, *rows = path.read_text().split()
@@ -223,7 +227,7 @@ def test_a_loss_that_is_no_number_ends_the_training(run: Callable[..., Generativ
         run(Broken(), 5)
 
 
-def test_a_sequel_holds_the_generator_and_tells_of_the_end(
+def test_fine_tuning_freezes_the_generator_and_shows_the_end(
     run: Callable[..., GenerativeModule],
 ) -> None:
     class Prepared(Toy):
@@ -248,6 +252,6 @@ def test_a_sequel_holds_the_generator_and_tells_of_the_end(
     assert [what[0] for what in free.described][-2:] == ["critic", "generator"]
     assert len([what for what in free.described if what[0] == "generator"]) == 1
     assert free.generator.colour.abs().min() > 0.0
-    # The rate has fallen to 1 / 3 of a half as in any training of three steps.
+    # The learning rate has fallen to 1 / 3 of a half as in any training of three steps.
     lr = 0.05 * (1 - 2 / 3) / 0.5
     torch.testing.assert_close(free.generator.colour.abs(), torch.full((3,), lr))
