@@ -69,7 +69,7 @@ def _denoiser(settings: DenoiserSettings) -> int:
             for noise, values in measured.items()
             if noise != "images"
         ]
-        title = f"{name}: {count_images(measured['images'])} that were set aside"
+        title = f"{name}: measured on {count_images(measured['images'])}, set aside before training"
         console().print(rich_table(rows, title=title, floats=".2f", boxed=True))
     print(f"wrote {one_line(str(settings.output))}")
     print_next_step(

@@ -7,17 +7,14 @@ from dataclasses import dataclass
 from artfp.core.errors import UserError
 from artfp.core.progress import Progress
 from artfp.data.files import write_atomic
-from artfp.data.pixels import to_unit
-from artfp.data.reading import Failed, UpperLeft, batch_images, read_images, stack_pixels
+from artfp.data.pixels import as_batch
+from artfp.data.reading import Failed, UpperLeft, read_images
 from artfp.data.sources import open_source
 from artfp.data.tables import csv_table
 from artfp.passive.residuals.extractor import load_extractor
 from artfp.passive.residuals.prnu import clean_residuals, compare_residuals, reference_patterns
 from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint
 from artfp.passive.residuals.settings import CorrelateSettings
-
-_BATCH_PIXELS = 1 << 18
-"""Pixels of a batch of several images, at most."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +72,8 @@ def correlate_images(settings: CorrelateSettings) -> CorrelationTable:
         >>> folder = tempfile.mkdtemp()
         >>> pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
         >>> Image.fromarray(pixels).save(f"{folder}/noise.png")
-        >>> x = to_unit(stack_pixels([pixels]))
         >>> known = ResidualFingerprint.empty((3, 32, 32), "gaussian", "camera")
-        >>> known.add(load_extractor("gaussian")(x))
+        >>> known.add(load_extractor("gaussian")(as_batch(pixels)))
         >>> known.save(f"{folder}/camera.safetensors")
         >>> files = (f"{folder}/camera.safetensors",)
         >>> found = correlate_images(
@@ -99,12 +95,10 @@ def correlate_images(settings: CorrelateSettings) -> CorrelationTable:
     with Progress("Correlating", len(source)) as progress:
         crop = UpperLeft(known[0].shape[1:])
         images = read_images(source, table.failed, prepare=crop, progress=progress)
-        for batch in batch_images(images, pixels=_BATCH_PIXELS):
-            x = to_unit(stack_pixels([image.pixels for image in batch]).to(device))
-            cleaned = clean_residuals(extractor(x), settings)
-            scores = compare_residuals(cleaned, references, settings).tolist()
-            for image, row in zip(batch, scores, strict=True):
-                table.scores[image.name] = tuple(row)
+        for image in images:  # one by one, so that no score depends on the other images
+            cleaned = clean_residuals(extractor(as_batch(image.pixels).to(device)), settings)
+            scores = compare_residuals(cleaned, references, settings)[0]
+            table.scores[image.name] = tuple(scores.tolist())
     if not table.scores:
         name, reason = table.failed[0]
         raise UserError(f"{source.location}: no image can be used ({name}: {reason})")
