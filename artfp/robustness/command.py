@@ -243,10 +243,7 @@ def _taken(source: Any, args: Any, refuses: Any, what: str) -> Any:
     indices = indices[: args.limit]
     more = {} if refuses is None else {"refuses": refuses}
     geometry = Geometry(args.image_resolution)
-    with stages(len(indices)) as tick:
-        return Images(
-            source, indices, geometry, Path(args.output_dir), tick=lambda: tick(what, 1), **more
-        )
+    return Images(source, indices, geometry, Path(args.output_dir), caption=what, **more)
 
 
 def _listed(text: str) -> list[str]:

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 import artfp
 from artfp.core.errors import UserError
-from artfp.data.decode import ImageError, decode_image
+from artfp.core.progress import Progress
+from artfp.data.decode import ImageError
 from artfp.data.geometry import Geometry
-from artfp.data.reading import Spool
+from artfp.data.reading import Failed, Spool, read_images
 from artfp.data.resume import Journal, Manifest
 from artfp.data.sources import ImageSource
 from artfp.ownership.key import Key
@@ -55,27 +56,27 @@ class Images:
         geometry: Geometry,
         folder: Path | None = None,
         refuses: Refuses = lambda height, width: None,
-        tick: Callable[[], None] = lambda: None,
+        caption: str = "Reading",
     ) -> None:
         """Read images `indices` of a source. Raises UserError: none of them can be used."""
         self.names: list[str] = []
-        self.failed: dict[str, str] = {}
         self.spool = Spool(folder)
         digest = hashlib.sha256(geometry.describe().encode())
-        for index in indices:
-            name = source.names[index]
-            try:
-                raw = source.read(index)
-                pixels = geometry(decode_image(raw).pixels)
-                _check_size(pixels, refuses)
-            except ImageError as error:
-                self.failed[name] = str(error)
-            else:
-                self.names.append(name)
-                self.spool.append(pixels)
-                label = name.encode("utf-8", "surrogateescape") + b"\0"
-                digest.update(hashlib.sha256(label + hashlib.sha256(raw).digest()).digest())
-            tick()
+
+        def prepare(whole: np.ndarray) -> np.ndarray:
+            pixels = geometry(whole)
+            _check_size(pixels, refuses)
+            return pixels
+
+        failed: Failed = []
+        with Progress(caption, len(indices)) as progress:
+            for image in read_images(source, failed, indices, prepare, progress):
+                self.names.append(image.name)
+                self.spool.append(image.pixels)
+                label = image.name.encode("utf-8", "surrogateescape") + b"\0"
+                content = hashlib.sha256(image.data).digest()
+                digest.update(hashlib.sha256(label + content).digest())
+        self.failed = dict(failed)
         self.digest = digest.hexdigest()
         if not self.names:
             reason = next(iter(self.failed.values()), "nothing there")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from artfp.core.errors import UserError
-from artfp.data.decode import ImageError, decode_image
-from artfp.data.reading import batch_images, stack_pixels
+from artfp.core.progress import Progress
+from artfp.data.reading import Failed, batch_images, read_images, stack_pixels
 from artfp.data.sources import ImageSource
 from artfp.stats import bonferroni, evaluate_source
 from artfp.watermark import Decoder
@@ -142,26 +142,20 @@ def _verdict(
 
 
 def decode_source(
-    decoder: Decoder, source: ImageSource, limit: int | None = None, tick: Tick = lambda count: None
-) -> tuple[Logits, list[tuple[str, str]]]:
+    decoder: Decoder, source: ImageSource, limit: int | None = None
+) -> tuple[Logits, Failed]:
     """Logits (N, bits) of the first images of a source, and those that were unusable, with why.
 
     Images of equal sizes stand together. Raises UserError: no image could be used.
     """
-    failed: list[tuple[str, str]] = []
+    failed: Failed = []
     count = len(source) if limit is None else min(limit, len(source))
-
-    def pictures() -> Iterator[np.ndarray]:
-        for index in range(count):
-            try:
-                yield decode_image(source.read(index)).pixels
-            except ImageError as error:
-                failed.append((source.names[index], str(error)))
-
     found = []
-    for batch in batch_images(pictures(), pixels=1 << 21):
-        found.append(decode_logits(decoder, stack_pixels(batch)).numpy())
-        tick(len(batch))
+    with Progress("Decoding", count) as progress:
+        images = read_images(source, failed, range(count), progress=progress)
+        for batch in batch_images(images, pixels=1 << 21):
+            pixels = stack_pixels([image.pixels for image in batch])
+            found.append(decode_logits(decoder, pixels).numpy())
     if not found:
         raise UserError(f"{source.location}: none of {count} images can be read ({failed[0][1]})")
     return np.concatenate(found), failed
