@@ -21,7 +21,7 @@ from torch import Tensor
 
 from artfp.passive.networks.classifier import ClassifierDesign, SourceClassifier
 
-MIN_IMAGES = 10
+MIN_FITTED = 10
 """Images of a source, at least, that a normal distribution is fitted to."""
 
 _GAUSSIANS = "traits."
@@ -47,7 +47,7 @@ class FeatureGaussians:
         """Fit to statistics (N, T) of images of sources `labels` (N,), 0 to K - 1.
 
         Raises:
-            ValueError: a source with fewer than MIN_IMAGES, or values that are not finite.
+            ValueError: a source with fewer than MIN_FITTED, or values that are not finite.
         """
         values = statistics.double().cpu().numpy()
         if not np.isfinite(values).all():
@@ -55,8 +55,8 @@ class FeatureGaussians:
         means, precision = [], []
         for k in range(int(labels.max()) + 1):
             own = values[labels == k]
-            if len(own) < MIN_IMAGES:
-                raise ValueError(f"{len(own)} images of a source, expected {MIN_IMAGES} or more")
+            if len(own) < MIN_FITTED:
+                raise ValueError(f"{len(own)} images of a source, expected {MIN_FITTED} or more")
             covariance = ledoit_wolf(own)[0] + 1e-9 * np.eye(own.shape[1])
             means.append(own.mean(0))
             precision.append(np.linalg.inv(covariance))

@@ -33,7 +33,7 @@ from sklearn.covariance import ledoit_wolf
 
 Values = NDArray[np.float64]
 
-MIN_HELD_OUT = 3
+MIN_CALIBRATED = 3
 """Held out images of a source, at least. A p-value is at least 1 / (images + 1)."""
 
 _MIN_INVERSE, _MAX_INVERSE = 1e-3, 1.0  # of the temperature
@@ -76,8 +76,8 @@ class ScoreModel:
             states: States (N,) of the images, 0 to S - 1; by default all 0.
 
         Raises:
-            ValueError: scores that are not finite, or a source with fewer than MIN_HELD_OUT images
-                in a state.
+            ValueError: scores that are not finite, or fewer than MIN_CALIBRATED images of
+                a source in a state.
         """
         z, own = np.asarray(scores, np.float64), np.asarray(labels)
         if z.ndim != 2 or len(z) != len(own) or not np.isfinite(z).all():
@@ -198,8 +198,8 @@ def _fit(
 ) -> tuple[Values, Values, float, tuple[Values, ...]]:
     """Fit means, precision, inverse temperature and sorted distances to scores in one state."""
     counts = np.bincount(own, minlength=count)
-    if count < 2 or counts.min() < MIN_HELD_OUT:
-        raise ValueError(f"held out images of sources: {counts}; each takes {MIN_HELD_OUT}")
+    if count < 2 or counts.min() < MIN_CALIBRATED:
+        raise ValueError(f"held out images of sources: {counts}; each takes {MIN_CALIBRATED}")
     means = np.stack([z[own == k].mean(0) for k in range(count)])
     precision = _precision(z - means[own], len(z) - count)
     squared = _distances(z, means, precision)

@@ -37,7 +37,11 @@ from artfp.passive.fitting.baselines import stack_windows
 from artfp.passive.fitting.cross_validation import make_trial, validate
 from artfp.passive.fitting.image_set import AS_IS, FOLDS, ImageSet, Tick
 from artfp.passive.fitting.select import FitResult
-from artfp.passive.networks.classifier import MAX_RESOLUTION, MIN_RESOLUTION, SourceClassifier
+from artfp.passive.networks.classifier import (
+    MAX_CLASSIFIER_SIDE,
+    MIN_CLASSIFIER_SIDE,
+    SourceClassifier,
+)
 from artfp.passive.training.classifier import Immunisation
 from artfp.passive.training.classifier_fit import AttributorTraining, train_network
 from artfp.passive.training.labelled import LabelledImages
@@ -58,12 +62,12 @@ def network_side(policy: WindowPolicy) -> int:
     Raises UserError: it is too small for any.
     """
     least = min(policy.window)
-    if least < MIN_RESOLUTION:
+    if least < MIN_CLASSIFIER_SIDE:
         raise UserError(
             f"images of {policy.window[1]}x{policy.window[0]} are too small: networks take "
-            f"{MIN_RESOLUTION} pixels a side or more; artfp attribute fit takes smaller ones"
+            f"{MIN_CLASSIFIER_SIDE} pixels a side or more; artfp attribute fit takes smaller ones"
         )
-    return int(min(MAX_RESOLUTION, 2 ** (least.bit_length() - 1)))
+    return int(min(MAX_CLASSIFIER_SIDE, 2 ** (least.bit_length() - 1)))
 
 
 def choose_held_out(image_set: ImageSet, share: float = HELD_OUT_FRACTION) -> NDArray[np.bool_]:

@@ -26,7 +26,7 @@ from artfp.nn.blocks import (
 )
 from artfp.nn.equalised import EqualisedConv2d, EqualisedLinear
 
-MIN_RESOLUTION, MAX_RESOLUTION = 32, 256
+MIN_CLASSIFIER_SIDE, MAX_CLASSIFIER_SIDE = 32, 256
 """Least and largest side of images in pixels."""
 
 FINAL_SIDE = 4
@@ -68,10 +68,10 @@ class ClassifierDesign:
     def __post_init__(self) -> None:
         if self.network not in NETWORKS:
             raise UserError(f"network {self.network!r}: choose from {', '.join(NETWORKS)}")
-        if self.resolution not in _powers(MIN_RESOLUTION, MAX_RESOLUTION):
+        if self.resolution not in _powers(MIN_CLASSIFIER_SIDE, MAX_CLASSIFIER_SIDE):
             raise UserError(
-                f"resolution is {self.resolution}; take a power of two from {MIN_RESOLUTION} "
-                f"to {MAX_RESOLUTION}"
+                f"resolution is {self.resolution}; take a power of two from {MIN_CLASSIFIER_SIDE} "
+                f"to {MAX_CLASSIFIER_SIDE}"
             )
         if self.low_pass not in LOW_PASS_FACTORS:
             raise UserError(f"low_pass is {self.low_pass}; choose from {_listed(LOW_PASS_FACTORS)}")

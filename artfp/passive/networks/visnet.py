@@ -18,7 +18,7 @@ from torch import Tensor, nn
 LATENT_SIDE = 4
 """Side of the latent in pixels."""
 
-VISNET_MIN_RESOLUTION = 16
+MIN_VISNET_SIDE = 16
 """Least side of images in pixels."""
 
 _SLOPE = 0.2
@@ -42,9 +42,9 @@ class VisNet(nn.Module):
 
     def __init__(self, sources: int, resolution: int, width: int = 16) -> None:
         super().__init__()
-        if resolution < VISNET_MIN_RESOLUTION or resolution & (resolution - 1):
+        if resolution < MIN_VISNET_SIDE or resolution & (resolution - 1):
             raise ValueError(
-                f"resolution {resolution}: take a power of two from {VISNET_MIN_RESOLUTION} on"
+                f"resolution {resolution}: take a power of two from {MIN_VISNET_SIDE} on"
             )
         if sources < 2 or width < 1:
             raise ValueError(f"{sources} sources and a width of {width}; take 2 and 1 or more")

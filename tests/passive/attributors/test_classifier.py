@@ -25,7 +25,11 @@ from artfp.passive.attributors.bundle import (
     load_attributor,
     save_attributor,
 )
-from artfp.passive.attributors.classifier import MIN_IMAGES, FeatureGaussians, NetworkAttributor
+from artfp.passive.attributors.classifier import (
+    MIN_FITTED,
+    FeatureGaussians,
+    NetworkAttributor,
+)
 from artfp.passive.attributors.score_model import ScoreModel
 from artfp.passive.attributors.window import ALIGNED, WindowPolicy
 from artfp.passive.networks.classifier import ClassifierDesign
@@ -141,18 +145,18 @@ def test_what_never_varies_is_no_obstacle() -> None:
     known[:, 3] = 7.0
     gaussians = FeatureGaussians.fit(known, labels)
     assert torch.isfinite(gaussians.scores(known)).all()
-    same = torch.ones(2 * MIN_IMAGES, 4)
-    assert torch.isfinite(FeatureGaussians.fit(same, labels[: 2 * MIN_IMAGES]).scores(same)).all()
+    same = torch.ones(2 * MIN_FITTED, 4)
+    assert torch.isfinite(FeatureGaussians.fit(same, labels[: 2 * MIN_FITTED]).scores(same)).all()
 
 
 def test_what_cannot_be_fitted_or_read() -> None:
-    known, labels = drawn(MIN_IMAGES, 3)
-    with pytest.raises(ValueError, match=f"{MIN_IMAGES - 1} images of a source"):
+    known, labels = drawn(MIN_FITTED, 3)
+    with pytest.raises(ValueError, match=f"{MIN_FITTED - 1} images of a source"):
         FeatureGaussians.fit(known[1:], labels[1:])
     known[3, 2] = torch.nan
     with pytest.raises(ValueError, match="not finite"):
         FeatureGaussians.fit(known, labels)
-    good = FeatureGaussians.fit(*drawn(MIN_IMAGES, 4)).tensors()
+    good = FeatureGaussians.fit(*drawn(MIN_FITTED, 4)).tensors()
     with pytest.raises(ValueError, match="for 3 sources"):
         FeatureGaussians.from_tensors(good, 3)
     with pytest.raises(ValueError, match="for 2 sources"):

@@ -10,7 +10,7 @@ from sklearn.covariance import LedoitWolf
 
 from artfp.core.errors import UserError
 from artfp.passive.attributors.score_model import (
-    MIN_HELD_OUT,
+    MIN_CALIBRATED,
     ScoreModel,
     likelihood_ratios,
     log_loss,
@@ -232,7 +232,7 @@ def test_tensors_and_back() -> None:
 
 
 def test_refused() -> None:
-    z, labels = Scores().draw((40, MIN_HELD_OUT - 1, 50))
+    z, labels = Scores().draw((40, MIN_CALIBRATED - 1, 50))
     with pytest.raises(ValueError, match="each takes 3"):
         ScoreModel.fit(z, labels)
     with pytest.raises(ValueError, match="finite"):
