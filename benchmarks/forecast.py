@@ -31,7 +31,7 @@ from artfp.data.reading import load_images
 from artfp.data.sources import open_source
 from artfp.data.subset import limit_images
 from artfp.transfer.forecast import forecast
-from artfp.transfer.table import FACTS, read_family
+from artfp.transfer.table import STUDY_FILE, read_family
 from artfp.watermark import load_decoder, load_encoder
 
 
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _row(study: str, name: str, args: argparse.Namespace) -> dict[str, object]:
     family = read_family(study)
-    facts = json.loads((Path(study) / FACTS).read_text())
+    facts = json.loads((Path(study) / STUDY_FILE).read_text())
     digest = file_hash(find_weights(name, "encoder"))
     if digest != facts["encoder"]:
         raise UserError(f"{study} was not made with {name}: its encoder's hash is another")

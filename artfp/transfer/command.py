@@ -209,7 +209,7 @@ def _predict_parser(prog: str) -> Any:
 
 
 def _predict(args: Any) -> int:
-    from artfp.transfer.transfer_forecast import predict
+    from artfp.transfer.forecast import predict
 
     lines, failed = predict(
         args.data_dir,
@@ -245,9 +245,9 @@ def _table(args: Any) -> int:
 
     families = [transfer_table.read_family(study) for study in args.studies]
     forms = {
-        ".md": transfer_table.to_markdown,
-        ".csv": transfer_table.to_csv,
-        ".json": transfer_table.to_json,
+        ".md": transfer_table.studies_markdown,
+        ".csv": transfer_table.studies_csv,
+        ".json": transfer_table.studies_json,
     }
     if args.output is not None:
         from artfp.data.files import write_atomic
@@ -256,7 +256,7 @@ def _table(args: Any) -> int:
         if form is None:
             raise UserError(f"--output {args.output}: end it with {', '.join(forms)}")
         write_atomic(Path(args.output), form(families))
-    console().print(transfer_table.to_table(families))
+    console().print(transfer_table.studies_table(families))
     return 0
 
 

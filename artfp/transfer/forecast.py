@@ -1,4 +1,4 @@
-"""Will weights transfer to a generator? A forecast that trains none.
+"""Forecast of whether weights transfer to a generator, without training one.
 
 A generator that is trained on fingerprinted images never sees an original, and learns first what
 the fingerprint does to all of them: the mean residual. So the forecast is the bit accuracy of
@@ -9,21 +9,31 @@ The part of a residual that depends on its image is lost in this, as at first in
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from artfp import __version__
+from artfp.core.errors import UserError
+from artfp.data.bundle import find_decoder, find_weights
+from artfp.data.files import file_hash, write_atomic
+from artfp.data.geometry import Geometry
 from artfp.data.pixels import to_unit
+from artfp.data.reading import Failed, load_images
+from artfp.data.sources import open_source
+from artfp.data.subset import limit_images
 from artfp.metrics.fidelity import psnr
 from artfp.transfer.decoded import bit_accuracies
-from artfp.watermark import Decoder, Encoder
+from artfp.watermark import Decoder, Encoder, load_decoder, load_encoder
 from artfp.watermark.api import decode_logits, network_input
 from artfp.watermark.networks.base import add_residual
 
-LEAST = 16
+MIN_FORECAST_IMAGES = 16
 """Images that a forecast needs."""
 
 EARLY = 0.25
@@ -34,7 +44,7 @@ _BATCH = 128
 
 @dataclass(frozen=True)
 class Forecast:
-    """What transplants of `words` random fingerprints say.
+    """Figures of transplants of `words` random fingerprints.
 
     `psnr` in dB and `bit_accuracy` of images that are fingerprinted as usual; `transplanted`, the
     forecast of what a generator can come to; `early`, the same with a quarter of the mean residual,
@@ -61,13 +71,13 @@ def forecast(
     seed: int = 0,
     strength: float = 1.0,
 ) -> Forecast:
-    """The forecast on 8-bit images (N, 3, H, W): one half lends its residuals to the other.
+    """Return the forecast on 8-bit images (N, 3, H, W): one half lends its residuals to the other.
 
     Networks are used on the CPU, as they are: put them in evaluation mode. `seed` draws the words.
-    Raises ValueError: fewer than LEAST images.
+    Raises ValueError: fewer than MIN_FORECAST_IMAGES images.
     """
-    if len(images) < LEAST:
-        raise ValueError(f"{len(images)} images; a forecast needs {LEAST}")
+    if len(images) < MIN_FORECAST_IMAGES:
+        raise ValueError(f"{len(images)} images; a forecast needs {MIN_FORECAST_IMAGES}")
     givers, takers = images[: len(images) // 2], images[len(images) // 2 :]
     draws = torch.Generator().manual_seed(seed)
     found: dict[str, list[float]] = {
@@ -109,3 +119,51 @@ def forecast(
 def _accuracy(decoder: Decoder, pixels: Tensor, word: NDArray[np.uint8]) -> float:
     logits = torch.cat([decode_logits(decoder, part) for part in pixels.split(_BATCH)])
     return float(bit_accuracies(logits.numpy(), word).mean())
+
+
+def predict(
+    images: str,
+    encoder_path: str,
+    decoder_path: str | None = None,
+    resolution: int | None = None,
+    count: int = 1024,
+    words: int = 8,
+    seed: int = 0,
+    strength: float = 1.0,
+    output: str | None = None,
+) -> tuple[list[str], Failed]:
+    """Return the forecast of weights on images, in lines; write the figures to a JSON file.
+
+    Args: `resolution` of the generator, None: the encoder's. Raises UserError: too few images.
+    """
+    encoder, _ = load_encoder(encoder_path)
+    name = decoder_path or find_decoder(encoder_path)
+    decoder, _ = load_decoder(name)
+    if count < MIN_FORECAST_IMAGES or words < 1:
+        raise UserError(
+            f"a forecast needs {MIN_FORECAST_IMAGES} images and 1 word; found {count} and {words}"
+        )
+    source = limit_images(open_source(images), count)
+    pixels, failed = load_images(source, Geometry(resolution or encoder.resolution), count)
+    if len(pixels) < MIN_FORECAST_IMAGES:
+        raise UserError(
+            f"{images} has {len(pixels)} usable images; a forecast needs {MIN_FORECAST_IMAGES}"
+        )
+    told = forecast(encoder, decoder, pixels, words, seed, strength)
+    if output is not None:
+        facts = {
+            "artfp": "transfer predict",
+            "software": f"artfp {__version__}",
+            "encoder": file_hash(find_weights(encoder_path, "encoder")),
+            "decoder": file_hash(find_weights(name, "decoder")),
+            **asdict(told),
+        }
+        write_atomic(Path(output), json.dumps(facts, indent=2) + "\n")
+    return [
+        f"fingerprinted: bit accuracy {told.bit_accuracy:.4f} at {told.psnr:.2f} dB",
+        f"forecast after transfer: bit accuracy {told.transplanted:.4f} (worst of {told.words} "
+        f"fingerprints {told.worst:.4f})",
+        f"with a quarter of the mean residual {told.early:.4f}: compare weights by it, those with "
+        "more come through sooner",
+        f"{told.constant:.0%} of the residual is the same in all images",
+    ], failed

@@ -1,15 +1,20 @@
-"""The reports of a transfer study, and of images from elsewhere."""
+"""Reports of a transfer study, and of images from elsewhere: tables, JSON and pictures."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+from matplotlib.figure import Figure
 from rich.table import Table
 from torch import Tensor
+from torchvision.utils import make_grid
 
 from artfp import __version__
 from artfp.data.bundle import find_decoder, find_weights, read_card
@@ -19,22 +24,39 @@ from artfp.data.pixels import to_unit
 from artfp.data.reading import Failed, load_images
 from artfp.data.sources import open_source
 from artfp.data.subset import limit_images
+from artfp.data.tables import Column, csv_table, markdown_table, rich_table
 from artfp.ownership.assignment import Fingerprints
-from artfp.reporting.figure import save_figure
+from artfp.reporting.figure import CHANCE_LINE, OKABE_ITO, figure_style, format_axes, save_figure
 from artfp.reporting.image_grid import encode_picture
-from artfp.transfer import transfer as pages
-from artfp.transfer.decoded import REGISTERED, InData, Row, decode_source, transferred
+from artfp.transfer.decoded import COUNTS, REGISTERED, InData, Row, decode_source, transferred
 from artfp.transfer.distances import Distances, distances_of, study_distances
 from artfp.transfer.results import read_all
 from artfp.transfer.study import CLEAN, FINGERPRINTED, Study, claim
 from artfp.watermark import load_decoder
 
-_SHOWN = 32
+_SAMPLES = 32
+"""Images of each generator in the picture of samples."""
+
+TRANSFER_COLUMNS = (
+    "group",
+    "steps",
+    "images",
+    "bit_accuracy",
+    "error",
+    "low",
+    "high",
+    "majority",
+    *(f"log10_p_{count}" for count in COUNTS),
+    *(f"log10_p_{count}_corrected" for count in COUNTS),
+    *(f"found_{count}" for count in COUNTS),
+)
+_SIZE = (7.2, 3.6)  # inches
+_A_ROW = 8
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What goes to the console: a table, and lines after it."""
+    """Output for the console: a table, and lines after it."""
 
     table: Table
     lines: tuple[str, ...] = ()
@@ -55,15 +77,15 @@ def report(study: Study, decoder: str | None = None, distances: bool = True) -> 
         f"images of {Path(study.training.data_dirs[-1]).name}, fingerprinted with "
         f"{Path(study.encoder).name} at strength {study.strength:g}."
     )
-    write_atomic(output / "transfer.csv", pages.to_csv(rows))
-    write_atomic(output / "transfer.md", pages.to_markdown(data, rows, about, lines))
-    save_figure(pages.plot_progress(rows, title), output / "progress.png")
+    write_atomic(output / "transfer.csv", transfer_csv(rows))
+    write_atomic(output / "transfer.md", transfer_markdown(data, rows, about, lines))
+    save_figure(plot_progress(rows, title), output / "progress.png")
     write_atomic(output / "samples.png", encode_picture(_samples(study)))
     write_atomic(
         output / "transfer.json",
         json.dumps(_facts(study, decoder, data, rows, apart), indent=2) + "\n",
     )
-    return Shown(pages.to_table(pages.last_rows(rows)), (*lines, f"all of it in {output}"))
+    return Shown(transfer_table(last_rows(rows)), (*lines, f"all of it in {output}"))
 
 
 def _facts(
@@ -95,8 +117,8 @@ def _facts(
 
 
 def _lines(data: InData, rows: Sequence[Row], apart: Distances | None) -> list[str]:
-    """What the table does not say."""
-    (last,) = [row for row in pages.last_rows(rows) if row.group == FINGERPRINTED]
+    """Return the figures that are not in the table."""
+    (last,) = [row for row in last_rows(rows) if row.group == FINGERPRINTED]
     verdict = last.read.verdicts[-1]
     lines = [
         f"In the data: bit accuracy {data.read.bit_accuracy:.4f} at {data.psnr:.2f} dB.",
@@ -108,14 +130,14 @@ def _lines(data: InData, rows: Sequence[Row], apart: Distances | None) -> list[s
 
 
 def _samples(study: Study) -> Tensor:
-    """What the clean and the fingerprinted generator make of the same draws."""
+    """Return images that the clean and the fingerprinted generator make of the same draws."""
     groups = [group for group in (CLEAN, FINGERPRINTED) if group in study.groups]
     blocks = []
     for group in groups:
         folder = study.made(group, max(study.snapshots(group)))
-        pixels, _ = load_images(open_source(folder), Geometry(), _SHOWN)
+        pixels, _ = load_images(open_source(folder), Geometry(), _SAMPLES)
         blocks.append(to_unit(pixels))
-    return pages.side_by_side(blocks)
+    return side_by_side(blocks)
 
 
 def read_elsewhere(
@@ -145,4 +167,107 @@ def read_elsewhere(
             "distances": apart and asdict(apart),
         }
         write_atomic(Path(output), json.dumps(facts, indent=2) + "\n")
-    return Shown(pages.to_table([row]), tuple(apart.lines() if apart else ())), failed
+    return Shown(transfer_table([row]), tuple(apart.lines() if apart else ())), failed
+
+
+def flat_row(row: Row) -> dict[str, Any]:
+    """Return a row by TRANSFER_COLUMNS; numbers of images that were not reached are None."""
+    read = row.read
+    cells: dict[str, Any] = {"group": row.group, "steps": row.steps, "images": read.images}
+    for name in ("bit_accuracy", "error", "low", "high", "majority"):
+        cells[name] = round(getattr(read, name), 6)
+    for count in COUNTS:
+        verdict = read.on(count)
+        cells[f"log10_p_{count}"] = verdict and round(verdict.log10_p, 3)
+        cells[f"log10_p_{count}_corrected"] = verdict and round(verdict.log10_p_corrected, 3)
+        cells[f"found_{count}"] = verdict and round(verdict.found, 4)
+    return {name: cells[name] for name in TRANSFER_COLUMNS}
+
+
+def transfer_csv(rows: Sequence[Row]) -> str:
+    """Return a line for each row."""
+    return csv_table(map(flat_row, rows), TRANSFER_COLUMNS)
+
+
+def last_rows(rows: Sequence[Row]) -> list[Row]:
+    """Return the row of the most steps of each group, in the order of the groups."""
+    found: dict[str, Row] = {}
+    for row in rows:
+        if row.group not in found or row.steps > found[row.group].steps:
+            found[row.group] = row
+    return list(found.values())
+
+
+def _log10_p(row: Row, count: int) -> float | None:
+    verdict = row.read.on(count)
+    return None if verdict is None else verdict.log10_p
+
+
+_CONSOLE = (
+    Column("training images", "group"),
+    Column("steps"),
+    Column("bit accuracy", "read.bit_accuracy", ".4f"),
+    Column("5% to 95%", lambda row: f"{row.read.low:.3f} to {row.read.high:.3f}"),
+    Column(
+        "majority", lambda row: f"{round(row.read.majority * row.read.bits)} of {row.read.bits}"
+    ),
+    *(Column(f"log10 p, {count}", partial(_log10_p, count=count), ".1f") for count in COUNTS),
+)
+
+
+def transfer_table(rows: Sequence[Row]) -> Table:
+    """Return the table for the console."""
+    return rich_table(rows, _CONSOLE, boxed=True)
+
+
+def transfer_markdown(
+    data: InData, rows: Sequence[Row], about: str, more: Sequence[str] = ()
+) -> str:
+    """Return the last row of each group as a Markdown table with an explanation.
+
+    `about` says what was studied; `more` are further paragraphs.
+    """
+    paragraphs = [
+        about,
+        f"The fingerprinted images read {data.read.bit_accuracy:.4f} at {data.psnr:.2f} dB. Of the "
+        "generators' images: mean bit accuracy, what 5% and 95% of the images fall under, right "
+        "bits of the mean logits, and the median log10 p-value of the one fingerprint over groups "
+        f"of {', '.join(map(str, COUNTS))} images (not corrected).",
+    ]
+    return "\n\n".join([*paragraphs, markdown_table(last_rows(rows), _CONSOLE), *more]) + "\n"
+
+
+@figure_style
+def plot_progress(rows: Sequence[Row], title: str) -> Figure:
+    """Plot bit accuracy against steps of training, a line for each group.
+
+    The band holds the middle 90% of the images.
+    """
+    figure = Figure(figsize=_SIZE, layout="constrained")
+    panel = figure.subplots()
+    for number, group in enumerate(dict.fromkeys(row.group for row in rows)):
+        own = sorted((row for row in rows if row.group == group), key=lambda row: row.steps)
+        steps = [row.steps for row in own]
+        colour = OKABE_ITO[number % len(OKABE_ITO)]
+        accuracies = [row.read.bit_accuracy for row in own]
+        panel.plot(steps, accuracies, label=group, color=colour, marker="o")
+        bounds = [row.read.low for row in own], [row.read.high for row in own]
+        panel.fill_between(steps, *bounds, color=colour, alpha=0.13, linewidth=0)
+    panel.axhline(0.5, **CHANCE_LINE)
+    panel.set_ylim(min(0.35, panel.get_ylim()[0]), 1.005)
+    panel.set_xlim(left=0)
+    panel.set_title(title)
+    format_axes(panel, "steps of the generator's training", "bit accuracy of an image")
+    panel.legend(title="trained on")
+    return figure
+
+
+def side_by_side(groups: Sequence[Tensor]) -> Tensor:
+    """Return images (N, 3, R, R) in [0, 1] of groups as a picture (3, h, w), a block for each."""
+    blocks = [
+        make_grid(images, nrow=min(_A_ROW, math.ceil(len(images) / 2)), padding=2, pad_value=1.0)
+        for images in groups
+    ]
+    gap = torch.ones(3, blocks[0].shape[1], 12)
+    parts = [part for block in blocks for part in (gap, block)]
+    return torch.cat(parts[1:], dim=2)

@@ -14,8 +14,8 @@ from artfp.data.tables import Column, csv_table, markdown_table, rich_table
 if TYPE_CHECKING:
     from rich.table import Table
 
-FACTS = "transfer.json"
-"""What a study writes."""
+STUDY_FILE = "transfer.json"
+"""File of a study's figures."""
 
 Interval = tuple[float, float, float]
 """A value with the ends of its interval."""
@@ -50,7 +50,7 @@ class Family:
     kernel_ratio: Interval | None
 
 
-COLUMNS = tuple(Family.__dataclass_fields__)
+STUDY_COLUMNS = tuple(Family.__dataclass_fields__)
 
 
 def read_family(study: str) -> Family:
@@ -59,7 +59,7 @@ def read_family(study: str) -> Family:
     Raises UserError: there is none, or it is damaged.
     """
     path = Path(study)
-    path = path / FACTS if path.is_dir() else path
+    path = path / STUDY_FILE if path.is_dir() else path
     if not path.is_file():
         raise UserError(f"{path}: no such file; run artfp transfer study, stage report, first")
     try:
@@ -137,12 +137,12 @@ _SHOWN = (
 )
 
 
-def to_table(families: Sequence[Family]) -> Table:
+def studies_table(families: Sequence[Family]) -> Table:
     """Return the table for the console."""
     return rich_table(families, _SHOWN, boxed=True)
 
 
-def to_markdown(families: Sequence[Family]) -> str:
+def studies_markdown(families: Sequence[Family]) -> str:
     """Return the table in Markdown with an explanation of its columns."""
     about = (
         "PSNR of the fingerprinted training images; mean bit accuracy of a generated image, and "
@@ -157,15 +157,15 @@ def to_markdown(families: Sequence[Family]) -> str:
     return f"{markdown_table(families, _SHOWN)}\n\n{about}\n"
 
 
-def to_csv(families: Sequence[Family]) -> str:
+def studies_csv(families: Sequence[Family]) -> str:
     """Return a line for each generator; of intervals the value."""
-    return csv_table(families, [Column(name, form=_value) for name in COLUMNS])
+    return csv_table(families, [Column(name, form=_value) for name in STUDY_COLUMNS])
 
 
 def _value(cell: Any) -> Any:
     return cell[0] if isinstance(cell, tuple) else cell
 
 
-def to_json(families: Sequence[Family]) -> str:
-    """A list of objects."""
+def studies_json(families: Sequence[Family]) -> str:
+    """Return a list of objects."""
     return json.dumps([asdict(family) for family in families], indent=2) + "\n"

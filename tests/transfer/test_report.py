@@ -15,20 +15,22 @@ from PIL import Image
 from artfp.core.errors import UserError
 from artfp.reporting.figure import encode_figure
 from artfp.transfer.decoded import InData, Row, Transferred, VerdictOn
-from artfp.transfer.table import read_family
-from artfp.transfer.table import to_csv as table_csv
-from artfp.transfer.table import to_json as table_json
-from artfp.transfer.table import to_markdown as table_markdown
-from artfp.transfer.table import to_table as table_table
-from artfp.transfer.transfer import (
-    COLUMNS,
-    flat,
+from artfp.transfer.report import (
+    TRANSFER_COLUMNS,
+    flat_row,
     last_rows,
     plot_progress,
     side_by_side,
-    to_csv,
-    to_markdown,
-    to_table,
+    transfer_csv,
+    transfer_markdown,
+    transfer_table,
+)
+from artfp.transfer.table import (
+    read_family,
+    studies_csv,
+    studies_json,
+    studies_markdown,
+    studies_table,
 )
 from tests.golden import Golden
 from tests.printed import printed
@@ -48,34 +50,34 @@ ROWS = [row("fingerprinted", s, a) for s, a in ((10, 0.7), (20, 0.9))] + [row("c
 
 
 def test_a_row_has_all_columns() -> None:
-    cells = flat(ROWS[1])
-    assert tuple(cells) == COLUMNS
+    cells = flat_row(ROWS[1])
+    assert tuple(cells) == TRANSFER_COLUMNS
     assert (
         cells["bit_accuracy"] == 0.9 and cells["log10_p_100"] == -20.0 and cells["found_1"] == 0.5
     )
-    assert flat(ROWS[2])["log10_p_10"] is None
-    read = list(csv.DictReader(io.StringIO(to_csv(ROWS))))
+    assert flat_row(ROWS[2])["log10_p_10"] is None
+    read = list(csv.DictReader(io.StringIO(transfer_csv(ROWS))))
     assert [r["group"] for r in read] == ["fingerprinted", "fingerprinted", "clean"]
     assert read[2]["log10_p_10"] == "" and float(read[0]["low"]) == pytest.approx(0.6)
 
 
 def test_the_last_row_of_each_group_stands_in_the_page() -> None:
     assert last_rows([ROWS[1], ROWS[0], ROWS[2]]) == [ROWS[1], ROWS[2]]
-    page = to_markdown(InData(36.5, ROWS[0].read), ROWS, "About.", ["More."])
+    page = transfer_markdown(InData(36.5, ROWS[0].read), ROWS, "About.", ["More."])
     assert "| fingerprinted | 20 | 0.9000 | 0.800 to 1.000 | 58 of 64 |" in page
     assert page.count("| fingerprinted |") == 1 and "36.50 dB" in page and page.endswith("More.\n")
 
 
 def test_tables(golden: Golden, tmp_path: Path) -> None:
-    golden("transfer.csv", to_csv(ROWS))
-    golden("transfer.md", to_markdown(InData(36.5, ROWS[0].read), ROWS, "About.", ["More."]))
-    golden("transfer.txt", printed(to_table(ROWS), width=160))
+    golden("transfer.csv", transfer_csv(ROWS))
+    golden("transfer.md", transfer_markdown(InData(36.5, ROWS[0].read), ROWS, "About.", ["More."]))
+    golden("transfer.txt", printed(transfer_table(ROWS), width=160))
     (tmp_path / "transfer.json").write_text(json.dumps(facts()))
     (tmp_path / "bare.json").write_text(json.dumps(facts(distances=None)))
     families = [read_family(str(tmp_path / name)) for name in ("transfer.json", "bare.json")]
-    golden("studies.csv", table_csv(families))
-    golden("studies.md", table_markdown(families))
-    golden("studies.txt", printed(table_table(families), width=200))
+    golden("studies.csv", studies_csv(families))
+    golden("studies.md", studies_markdown(families))
+    golden("studies.txt", printed(studies_table(families), width=200))
 
 
 def test_pictures() -> None:
@@ -126,15 +128,15 @@ def test_a_table_of_studies(tmp_path: Path) -> None:
     (tmp_path / "bare.json").write_text(json.dumps(facts(distances=None)))
     bare = read_family(str(tmp_path / "bare.json"))
     assert bare.ratio is None and bare.frechet is None
-    lines = table_markdown([family, bare]).splitlines()
+    lines = studies_markdown([family, bare]).splitlines()
     expected = (
         "| dcgan | 32 | 20 | 36.2 | 0.9900 | 0.900 | -12.5 | 0.750 | 0.500 |  |  | 4, 4 | "
         "2.000 (1.900 to 2.100) |"
     )
     assert lines[2] == expected and len({line.count("|") for line in lines[:4]}) == 1
-    read = list(csv.DictReader(io.StringIO(table_csv([family, bare]))))
+    read = list(csv.DictReader(io.StringIO(studies_csv([family, bare]))))
     assert read[0]["ratio"] == "1.0" and read[1]["ratio"] == ""
-    assert json.loads(table_json([bare]))[0]["model"] == "dcgan"
+    assert json.loads(studies_json([bare]))[0]["model"] == "dcgan"
 
 
 def test_what_is_no_study_is_refused(tmp_path: Path) -> None:
