@@ -241,7 +241,8 @@ def _splitter(found: Option) -> Callable[[Any], tuple[Any, ...]]:
         parts = value.split(found.separator) if isinstance(value, str) else value
         if not isinstance(parts, list | tuple):
             parts = [parts]
-        return tuple(element(p.strip() if isinstance(p, str) else p) for p in parts if p != "")
+        stripped = [part.strip() if isinstance(part, str) else part for part in parts]
+        return tuple(element(part) for part in stripped if part != "")
 
     split.__name__ = f"{element.__name__}{found.separator}..."
     return split

@@ -53,15 +53,21 @@ _LIMITS = {"bit_accuracy": (0.4, 1.0), "tpr": (0.0, 1.0), "source_accuracy": (0.
 
 @dataclass(frozen=True)
 class Report:
-    """A sweep with all that is told of it.
+    """A sweep with its figures.
 
-    `settings` holds nothing secret; `unusable` has the name and the reason of each image left out.
+    Args:
+        sweep: Rows of figures, and the fidelity of each method.
+        conditions: Perturbations with their strengths.
+        settings: Configuration of the sweep, without secrets.
+        unusable: Names of images that could not be used, with the reasons.
+        example: An image (H, W, 3), 8-bit, to show the perturbations on.
     """
 
     sweep: Sweep
     conditions: list[Condition]
     settings: dict[str, Any]
     unusable: list[tuple[str, str]]
+    example: np.ndarray | None = None
 
     def contestants(self) -> list[Contestant]:
         """Who took part, in the order of the sweep, with what is known of each."""

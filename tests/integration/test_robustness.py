@@ -71,7 +71,7 @@ def test_what_a_run_leaves(call: Call, words: Words, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     assert {path.name for path in folder.iterdir() if path.name[0] != "."} == {
         "robustness.csv", "robustness.json", "robustness.run.json", "working_range.md",
-        "bit_accuracy.png", "tpr.png", "examples",
+        "artfp.log", "bit_accuracy.png", "tpr.png", "examples",
     }  # fmt: skip
     assert {path.name for path in (folder / "examples").iterdir()} == {
         "jpeg.png", "noise.png", "mirror.png",
@@ -231,7 +231,7 @@ def test_images_that_are_marked(
         ({"fpr": 1}, "--fpr"),
         ({"strength": 0}, "--strength"),
         ({"strength": "nan"}, "--strength"),
-        ({"image_resolution": 0}, "image resolution is 0"),
+        ({"image_resolution": 0}, "--image_resolution is 0"),
         ({"key": "k.json"}, "--key belongs to --marked_dir"),
         ({"owner": "Ada", "subject": "cats"}, "--owner belongs to --marked_dir"),
         ({"marked_dir": "m"}, "--methods"),

@@ -1,0 +1,153 @@
+"""A whole robustness sweep, from images and methods to figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from artfp.core.errors import UserError
+from artfp.core.progress import stages
+from artfp.data.files import file_hash
+from artfp.data.geometry import Geometry
+from artfp.data.sources import ImageSource, open_source, open_sources
+from artfp.data.train_module import split_names
+from artfp.ownership.assignment import given_fingerprints
+from artfp.passive.attributors.base import Attributor
+from artfp.passive.attributors.bundle import ATTRIBUTOR_FILE, load_attributor
+from artfp.perturbations.conditions import Condition, choose, parse_strengths
+from artfp.robustness.evaluation_robustness_labelled import joined, labelled
+from artfp.robustness.methods import load_method, load_reader
+from artfp.robustness.report import Report
+from artfp.robustness.settings import RobustnessSettings
+from artfp.robustness.study import (
+    Images,
+    Options,
+    Refuses,
+    Study,
+    already_marked,
+    least_of,
+    marked_by,
+    option_settings,
+    run_study,
+)
+from artfp.robustness.sweep import work
+
+Failed = list[tuple[str, str]]
+
+
+def robustness_sweep(settings: RobustnessSettings) -> Report:
+    """Measure watermark methods and attributors under perturbations of growing strength.
+
+    An interrupted sweep goes on with what is in the output folder.
+
+    Args:
+        settings: Images, methods, perturbations, and the false positive rate of the test.
+
+    Returns:
+        A row for each method, perturbation and strength, with fidelity and working ranges.
+
+    Raises:
+        UserError: an unknown method or perturbation, images that cannot be used, or an output
+            folder of another sweep.
+    """
+    conditions = _conditions(settings)
+    study, failed = _study(settings)
+    options = Options(
+        conditions, settings.fpr, settings.seed, settings.batch_size, settings.output_dir
+    )
+    with stages(work(study.sets, conditions)) as tick:
+        found = run_study(study, options, tick)
+    config = {**study.open_settings(), **option_settings(options)}
+    example = next(iter(study.sets[0].samples())).pixels
+    return Report(found, conditions, config, failed, example)
+
+
+def _conditions(settings: RobustnessSettings) -> list[Condition]:
+    names = settings.perturbations
+    try:
+        strengths = parse_strengths(settings.strengths) if settings.strengths else {}
+    except UserError as error:
+        raise UserError(f"--strengths: {error}") from error
+    return choose(None if names == ("all",) else names, strengths)
+
+
+def _study(settings: RobustnessSettings) -> tuple[Study, Failed]:
+    """All that is swept, and the images that cannot be used."""
+    found = []
+    if settings.marked_dir is not None:
+        found.append(_decoded_only(settings, settings.marked_dir))
+    elif settings.data_dir is not None:
+        found.append(_marked_by_all(settings, settings.data_dir))
+    if settings.attributor is not None and settings.labelled_dir is not None:
+        found.append(_attributed(settings, settings.attributor, settings.labelled_dir))
+    return joined([study for study, _ in found]), [each for _, failed in found for each in failed]
+
+
+def _marked_by_all(settings: RobustnessSettings, data_dir: str) -> tuple[Study, Failed]:
+    """Originals that every method marks."""
+    methods = [load_method(name, settings.strength) for name in settings.methods or ("photo128",)]
+    source = open_source(data_dir)
+    originals = _read(settings, source, least_of(methods), "reading originals")
+    return marked_by(methods, originals, settings.seed), list(originals.failed.items())
+
+
+def _decoded_only(settings: RobustnessSettings, marked_dir: str) -> tuple[Study, Failed]:
+    """Images that are marked already, and perhaps others without the fingerprint."""
+    reader = load_reader(settings.decoder_path or "photo128")
+    given = given_fingerprints(
+        reader.bits,
+        settings.fingerprint,
+        None if settings.key is None else str(settings.key),
+        settings.owner,
+        settings.subject,
+    )
+    assert given is not None  # the settings refuse --marked_dir without one
+    marked = _read(settings, open_source(marked_dir), None, "reading marked images")
+    unmarked = None
+    if settings.data_dir is not None:
+        source = open_source(settings.data_dir)
+        unmarked = _read(settings, source, None, "reading unmarked images")
+    study = already_marked(reader, given.of_image(""), given.identity(), marked, unmarked)
+    failed = [*marked.failed.items(), *(unmarked.failed.items() if unmarked else ())]
+    return study, failed
+
+
+def _attributed(
+    settings: RobustnessSettings, places: tuple[str, ...], labelled_dir: Path
+) -> tuple[Study, Failed]:
+    """Labelled images whose source attributors predict."""
+    attributors: dict[str, Attributor] = {}
+    for part in places:
+        label, equals, place = part.partition("=")
+        if not equals or Path(part).exists():
+            label, place = "", part
+        attributor = load_attributor(place.strip(), label.strip() or None)
+        path = Path(place.strip())
+        attributors[file_hash(path / ATTRIBUTOR_FILE if path.is_dir() else path)] = attributor
+
+    def refuses(height: int, width: int) -> str | None:
+        policies = (getattr(attributor, "policy", None) for attributor in attributors.values())
+        reasons = (policy.refuses(height, width) for policy in policies if policy is not None)
+        return next((reason for reason in reasons if reason), None)
+
+    images = {
+        name: _read(settings, source, refuses, f"reading images of {name}")
+        for name, source in open_sources(labelled_dir).items()
+    }
+    failed = [
+        (f"{name}/{image}", reason)
+        for name, each in images.items()
+        for image, reason in each.failed.items()
+    ]
+    return labelled(attributors, images), failed
+
+
+def _read(
+    settings: RobustnessSettings, source: ImageSource, refuses: Refuses | None, caption: str
+) -> Images:
+    """The images of a source that the settings choose."""
+    every = list(range(len(source)))
+    indices = split_names(source.names)[1] if settings.validation_only else every
+    indices = indices[: settings.limit]
+    geometry = Geometry(settings.image_resolution)
+    more = {} if refuses is None else {"refuses": refuses}
+    return Images(source, indices, geometry, settings.output_dir, caption=caption, **more)
