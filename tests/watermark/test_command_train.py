@@ -57,11 +57,12 @@ def test_files_config_and_resume(
         "sample.png",
         "checkpoints",
         "tensorboard",
+        "artfp.log",
     }
     config = yaml.safe_load((trained / "config.yaml").read_text())
     assert config["fingerprint_size"] == 8 and config["max_steps"] == 3
     assert json.loads((trained / "card.json").read_text())["training"]["command"].startswith(
-        "train.py --data_dir "
+        "artfp train --data_dir "
     )
 
     # Once more: refused, and nothing is touched.
@@ -105,16 +106,16 @@ BAD = [
     (["--data_dir", "{one}", "--output_dir", "{out}"], "holds 1 image; training needs two"),
     (["--data_dir", "{broken}", "--output_dir", "{out}"], "could not be read"),
     (["--data_dir", "{photos}", "--output_dir", "{file}"], "file"),
-    (["--fingerprint_size", "5"], "bits is 5; a fingerprint has 8 to 256 bits"),
-    (["--fingerprint_size", "many"], "--fingerprint_length: "),
+    (["--fingerprint_size", "5"], "--fingerprint_size is 5; it must be 8 or more and at most 256"),
+    (["--fingerprint_size", "many"], "--fingerprint_size: "),
     (["--image_resolution", "100"], "resolution is 100; take a power of two"),
-    (["--schedule", "other"], "unknown schedule 'other'; take feedback or published"),
+    (["--schedule", "other"], "--schedule: expected one of "),
     (["--architecture", "other"], "unknown architecture 'other'; known: residual, stegastamp"),
     (["--architecture", "stegastamp", "--schedule", "feedback"], "take --schedule published"),
-    (["--batch_size", "0"], "batch_size is 0; it must be above 0"),
-    (["--max_steps", "0"], "max_steps is 0; it must be above 0"),
-    (["--lr", "-1"], "lr is -1.0; it must be above 0"),
-    (["--seed", "-1"], "seed is -1; it must be 0 or more"),
+    (["--batch_size", "0"], "--batch_size is 0; it must be 1 or more"),
+    (["--max_steps", "0"], "--max_steps is 0; it must be 1 or more"),
+    (["--lr", "-1"], "--lr is -1.0; it must be above 0"),
+    (["--seed", "-1"], "--seed is -1; it must be 0 or more"),
     (["--config", "{bad.yaml}"], "bad.yaml"),
     (["--config", "{unknown.yaml}"], "no_such_option"),
     (["--config", "{out}/none.yaml"], "none.yaml"),

@@ -138,7 +138,7 @@ def test_the_table_tells_what_was_realigned(tmp_path: Path, photographs: list[np
     """A turned oblong beside an untouched one; without realigning, neither word nor column."""
     encoder, decoder = build_pair("residual", 100, 128)
     encoder.rescale(3.0)
-    words = Fingerprints(100, word=Key.from_seed(5).fingerprint(100))
+    words = Fingerprints(100, fingerprint=Key.from_seed(5).fingerprint(100))
     pixels = np.array(Image.fromarray(photographs[1]).resize((240, 160)))
     image = Image.fromarray(fingerprint_image(encoder.eval(), pixels, words.of_image("")))
     (tmp_path / "in").mkdir()

@@ -1,37 +1,29 @@
-"""One whole training: from settings to bundles, a card and a picture."""
+"""A whole training: from settings to weights, a card and a sample picture."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 
+from artfp.core.device import TrainingDeviceSettings
 from artfp.core.errors import UserError
-from artfp.core.lightning import (
-    check_above,
-    check_not_below,
-    last_checkpoint,
-    lightning_options,
-    new_trainer,
-    resumed,
-)
+from artfp.core.lightning import last_checkpoint, new_trainer, resume_from, trainer_arguments
 from artfp.data.bundle import Card, find_decoder, find_weights
 from artfp.data.files import file_hash, write_atomic
-from artfp.data.geometry import Geometry
 from artfp.data.sources import open_source
 from artfp.data.train_module import TrainingData
 from artfp.reporting.image_grid import encode_picture
-from artfp.watermark import load_decoder, load_encoder, save_network
 from artfp.watermark.measure import measure_images
 from artfp.watermark.networks.realigning import with_realignment
+from artfp.watermark.settings import TrainSettings
 from artfp.watermark.training.callbacks import (
     ImageGrids,
     Milestones,
@@ -39,81 +31,23 @@ from artfp.watermark.training.callbacks import (
     fingerprinted_sample,
 )
 from artfp.watermark.training.module import FingerprintAutoencoder
+from artfp.watermark.weights import load_decoder, load_encoder, save_network
 
-BEST = "best.ckpt"
+BEST_CHECKPOINT = "best.ckpt"
 
 _log = logging.getLogger("artfp")
 
 
-@dataclass
-class Training:
-    """What decides a training; see `train.py --help` for each.
-
-    `trainer` holds further arguments of Lightning's Trainer (devices, strategy, precision, ...).
-    """
-
-    data_dir: str
-    output_dir: Path
-    architecture: str = "residual"
-    schedule: str | None = None
-    init: str | None = None
-    transplant: float = 0.0
-    bits: int = 100
-    resolution: int = 128
-    geometry: Geometry = field(default_factory=Geometry)
-    target_psnr: float = 40.0
-    batch_size: int | None = None
-    num_workers: int | None = None
-    num_epochs: int | None = None
-    max_steps: int | None = None
-    lr: float | None = None
-    l2_loss_await: int = 1000
-    l2_loss_weight: float = 10.0
-    l2_loss_ramp: int = 3000
-    bce_loss_weight: float = 1.0
-    seed: int = 0
-    validate_every: int = 500
-    checkpoint_minutes: float = 10.0
-    guard: bool | None = None
-    resume: bool = False
-    trainer: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Fill in what depends on the architecture; refuse numbers that cannot work."""
-        if self.schedule is None:
-            self.schedule = "published" if self.architecture == "stegastamp" else "feedback"
-        published = self.schedule == "published"
-        if self.lr is None:
-            self.lr = 1e-4 if published else 2e-3
-        if self.batch_size is None:
-            self.batch_size = 64 if published else 32
-        if self.guard is None:
-            self.guard = not published
-        self._check_numbers()
-
-    def _check_numbers(self) -> None:
-        """Raises UserError: a number that is not finite or too small."""
-        above = ("lr", "batch_size", "num_epochs", "max_steps", "validate_every")
-        check_above(vars(self), *above, "checkpoint_minutes", "target_psnr")
-        if not 0.0 <= self.transplant < 1.0:
-            raise UserError(f"transplant is {self.transplant}; it is a share from 0 to below 1")
-        if self.transplant and self.schedule == "published":
-            raise UserError("transplant is no part of the published recipe")
-        weights = ("l2_loss_await", "l2_loss_weight", "l2_loss_ramp", "bce_loss_weight")
-        check_not_below(vars(self), *weights, "seed", "num_workers")
-
-    def steps(self, per_epoch: int) -> int:
-        """Steps of the whole training: `max_steps`, or the epochs, 20 as published, or 4,000."""
-        if self.max_steps is not None:
-            return self.max_steps
-        if self.num_epochs is not None or self.schedule == "published":
-            return per_epoch * (self.num_epochs or 20)
-        return 4000
-
-
 @dataclass(frozen=True)
-class Result:
-    """What a training left behind. `reached`: (step, seconds) of bit accuracy 0.99, or None."""
+class TrainingResult:
+    """Result of a training.
+
+    Attributes:
+        encoder: File of the encoder.
+        decoder: File of the decoder.
+        measured: Mean figures on the validation images, see `artfp.watermark.measure`.
+        reached: Step and seconds at which the bit accuracy first reached 0.99, or None.
+    """
 
     encoder: Path
     decoder: Path
@@ -121,65 +55,78 @@ class Result:
     reached: tuple[int, float] | None
 
 
-def train(settings: Training, command: str = "", config: str = "") -> Result | None:
-    """Train, keep checkpoints, measure the best one, write bundles, card and picture.
+def train(settings: TrainSettings, callbacks: Sequence[Callback] = ()) -> TrainingResult | None:
+    """Train an encoder and a decoder on a folder of images.
 
-    `command` goes into the card; `config`, text, into `<output_dir>/config.yaml`, once the
-    settings have proved to work.
-    Goes on from `<output_dir>/checkpoints/last.ckpt` when `resume` is set and there is one.
-    Returns None on all processes but the first. Raises UserError on settings that cannot work.
+    Writes into `settings.output_dir`: `encoder.safetensors` and `decoder.safetensors` of the best
+    checkpoint, `card.json` (settings and measured figures), `config.yaml`, `sample.png`,
+    `checkpoints/` and `tensorboard/`.
+
+    Args:
+        settings: Images, networks, schedule and folder of the training.
+        callbacks: Further callbacks of Lightning's Trainer.
+
+    Returns:
+        The weights, and what was measured; None on all processes but the first.
+
+    Raises:
+        UserError: the settings cannot work, or the folder holds a training and
+            `settings.resume` is False.
+
+    Example:
+        >>> settings = TrainSettings(data_dir="photos", output_dir=Path("run"), max_steps=2000)
+        >>> result = train(settings)  # doctest: +SKIP
     """
-    output, resume = settings.output_dir, resumed(settings)
+    output, checkpoint = settings.output_dir, resume_from(settings)
     last = last_checkpoint(output)
     data = _data(settings)
     data.check()
     module = _module(settings, data)
-    trainer, milestones = _trainer(settings, module.total_steps)
+    trainer, milestones = _trainer(settings, module.total_steps, callbacks)
     if trainer.is_global_zero:
-        if config:
-            write_atomic(output / "config.yaml", config)
-        _say_hyperparameters(settings, data, module)
-    trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=resume is not None)
+        write_atomic(output / "config.yaml", settings.to_yaml())
+        _log_sizes(settings, data, module)
+    trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=checkpoint is not None)
     if trainer.interrupted:
         raise KeyboardInterrupt
     trainer.save_checkpoint(last, weights_only=False)
     if not trainer.is_global_zero:
         return None
-    # The published schedule trades accuracy for looks until its end: its last weights are meant.
-    best = output / "checkpoints" / BEST
-    chosen = best if settings.schedule == "feedback" and best.is_file() else last
-    state = torch.load(chosen, map_location="cpu", weights_only=True)
+    # The published schedule trades accuracy for fidelity until its end: its last weights are meant.
+    best = output / "checkpoints" / BEST_CHECKPOINT
+    feedback = settings.recipe.schedule == "feedback"
+    state = torch.load(
+        best if feedback and best.is_file() else last, map_location="cpu", weights_only=True
+    )
     module.load_state_dict(state["state_dict"])
-    return _finish(settings, module.cpu().eval(), data, milestones, command)
+    return _finish(settings, module.cpu().eval(), data, milestones)
 
 
-def _data(settings: Training) -> TrainingData:
-    source = open_source(settings.data_dir)
-    assert settings.batch_size is not None
+def _data(settings: TrainSettings) -> TrainingData:
     return TrainingData(
-        source,
+        open_source(settings.data_dir),
         settings.resolution,
         settings.geometry,
-        settings.batch_size,
+        settings.recipe.batch_size,
         settings.num_workers,
         settings.seed,
     )
 
 
-def _module(settings: Training, data: TrainingData) -> FingerprintAutoencoder:
-    assert settings.schedule is not None and settings.lr is not None
-    begun = {} if settings.init is None else {"headstart": 0.0}
+def _module(settings: TrainSettings, data: TrainingData) -> FingerprintAutoencoder:
+    recipe = settings.recipe
+    started = {} if settings.init is None else {"headstart": 0.0}
     try:
         module = FingerprintAutoencoder(
-            **begun,
+            **started,
             architecture=settings.architecture,
             bits=settings.bits,
             resolution=settings.resolution,
-            schedule=settings.schedule,
+            schedule=recipe.schedule,
             target_psnr=settings.target_psnr,
-            total_steps=settings.steps(data.steps_per_epoch),
-            lr=settings.lr,
-            perturb=settings.schedule != "published",
+            total_steps=settings.total_steps(data.steps_per_epoch),
+            lr=recipe.lr,
+            perturb=recipe.schedule != "published",
             transplanted=settings.transplant,
             l2_loss_weight=settings.l2_loss_weight,
             l2_loss_await=settings.l2_loss_await,
@@ -190,14 +137,14 @@ def _module(settings: Training, data: TrainingData) -> FingerprintAutoencoder:
     except ValueError as error:
         raise UserError(str(error)) from error
     if settings.init is not None:
-        _begin_with(module, settings, settings.init)
+        _load_initial(module, settings, settings.init)
     return module
 
 
-def _begin_with(module: FingerprintAutoencoder, settings: Training, weights: str) -> None:
-    """Put trained weights in the place of the initial ones.
+def _load_initial(module: FingerprintAutoencoder, settings: TrainSettings, weights: str) -> None:
+    """Load trained weights in place of random ones.
 
-    Raises UserError: they are of other networks than those that are to be trained.
+    Raises UserError: they are of networks of another shape.
     """
     encoder, _ = load_encoder(weights)
     decoder, _ = load_decoder(find_decoder(weights), realign=False)
@@ -206,35 +153,36 @@ def _begin_with(module: FingerprintAutoencoder, settings: Training, weights: str
         found = (network.architecture, network.bits, network.resolution)
         if found != wanted:
             raise UserError(
-                f"init {weights}: {found[0]}, {found[1]} bits at {found[2]} px; the training is of "
-                f"{wanted[0]}, {wanted[1]} bits at {wanted[2]} px"
+                f"--init {weights}: {found[0]}, {found[1]} bits at {found[2]} px; the training "
+                f"is of {wanted[0]}, {wanted[1]} bits at {wanted[2]} px"
             )
     module.encoder.load_state_dict(encoder.state_dict())
     module.decoder.load_state_dict(decoder.state_dict())
 
 
-def _trainer(settings: Training, steps: int) -> tuple[pl.Trainer, Milestones]:
+def _trainer(
+    settings: TrainSettings, steps: int, callbacks: Sequence[Callback]
+) -> tuple[pl.Trainer, Milestones]:
     milestones = Milestones()
-    callbacks: list[Callback] = [
+    own: list[Callback] = [
         ModelCheckpoint(
             settings.output_dir / "checkpoints",
-            filename=BEST.removesuffix(".ckpt"),
+            filename=BEST_CHECKPOINT.removesuffix(".ckpt"),
             monitor="val/score",
             mode="max",
             enable_version_counter=False,
         ),
         LearningRateMonitor("step"),
         ImageGrids(),
-        StallRecovery(act=bool(settings.guard)),
+        StallRecovery(act=settings.recipe.stall_recovery),
         milestones,
+        *callbacks,
     ]
-    options = lightning_options(settings, steps, callbacks, settings.validate_every)
+    options = trainer_arguments(settings, steps, own, settings.validate_every)
     return new_trainer(**options), milestones
 
 
-def _say_hyperparameters(
-    settings: Training, data: TrainingData, module: FingerprintAutoencoder
-) -> None:
+def _log_sizes(settings: TrainSettings, data: TrainingData, module: FingerprintAutoencoder) -> None:
     parameters = sum(p.numel() for p in module.encoder.parameters())
     _log.info(
         "%d images to train on, %d to validate; %s, %d bits at %d px, encoder of %d parameters, "
@@ -251,28 +199,23 @@ def _say_hyperparameters(
 
 
 def _finish(
-    settings: Training,
+    settings: TrainSettings,
     module: FingerprintAutoencoder,
     data: TrainingData,
     milestones: Milestones,
-    command: str,
-) -> Result:
-    """Write bundles, card and picture; measure what was written on the validation images."""
+) -> TrainingResult:
+    """Measure the networks on the validation images; write weights, card and picture."""
     output = settings.output_dir
     reached = None
     if milestones.step is not None and milestones.seconds is not None:
         reached = (milestones.step, round(milestones.seconds, 1))
     card: Card = {
         "training": {
-            "command": command,
+            "command": settings.command_line("artfp train", names_only=True),
             "data": Path(settings.data_dir).name,
             "images": len(data.training_indices),
             **_origin(settings.init),
-            "settings": {
-                key: value
-                for key, value in asdict(settings).items()
-                if key not in ("data_dir", "output_dir", "trainer", "resume")
-            },
+            "settings": _settings_of_card(settings),
         },
     }
     loader = data.val_dataloader()
@@ -288,11 +231,19 @@ def _finish(
     write_atomic(
         output / "sample.png", encode_picture(fingerprinted_sample(module, next(iter(loader))))
     )
-    return Result(encoder, decoder, card["measured"], reached)
+    return TrainingResult(encoder, decoder, card["measured"], reached)
+
+
+def _settings_of_card(settings: TrainSettings) -> Card:
+    """Return the settings that decide the weights, with the defaults of the recipe filled in."""
+    device = {field.name for field in fields(TrainingDeviceSettings)}
+    left_out = device | {"data_dir", "output_dir", "resume"}
+    own = {name: value for name, value in asdict(settings).items() if name not in left_out}
+    return {**own, **asdict(settings.recipe)}
 
 
 def _origin(init: str | None) -> Card:
-    """What the card says of the weights that a training began with."""
+    """Return what the card holds of the weights that a training started with."""
     if init is None:
         return {}
     before = load_encoder(init)[1].get("training")
@@ -300,6 +251,6 @@ def _origin(init: str | None) -> Card:
 
 
 def _images(loader: Iterable[torch.Tensor]) -> Iterator[np.ndarray]:
-    """The images (R, R, 3) of batches (N, 3, R, R), one by one."""
+    """Yield the images (R, R, 3) of batches (N, 3, R, R)."""
     for batch in loader:
         yield from batch.permute(0, 2, 3, 1).contiguous().numpy()

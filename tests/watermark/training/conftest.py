@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from artfp.watermark.training.fit import Training
+from artfp.watermark.settings import TrainSettings
 
 
 @pytest.fixture
-def settings(photo_folder: Path, tmp_path: Path) -> Callable[..., Training]:
+def settings(photo_folder: Path, tmp_path: Path) -> Callable[..., TrainSettings]:
     """Make the settings of a training of 12 steps at 32 px; options override."""
 
-    def make(output: str = "out", **options: Any) -> Training:
+    def make(output: str = "out", **options: Any) -> TrainSettings:
         defaults: dict[str, Any] = {
             "bits": 16,
             "resolution": 32,
@@ -23,8 +23,9 @@ def settings(photo_folder: Path, tmp_path: Path) -> Callable[..., Training]:
             "num_workers": 0,
             "max_steps": 12,
             "seed": 4,
-            "trainer": {"accelerator": "cpu", "devices": 1},
+            "cuda": -1,
         }
-        return Training(str(photo_folder), tmp_path / output, **{**defaults, **options})
+        fields: dict[str, Any] = {"data_dir": str(photo_folder), "output_dir": tmp_path / output}
+        return TrainSettings(**fields, **{**defaults, **options})
 
     return make

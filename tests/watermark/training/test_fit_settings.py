@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from artfp.core.errors import UserError
-from artfp.watermark.training.fit import Training, train
+from artfp.watermark.settings import TrainSettings
+from artfp.watermark.training.fit import train
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*GPU available but not used.*"),
@@ -17,17 +19,20 @@ pytestmark = [
 ]
 
 
-def test_settings_by_architecture(settings: Callable[..., Training]) -> None:
+def test_settings_by_architecture(settings: Callable[..., TrainSettings]) -> None:
     def of(**options: Any) -> tuple[Any, ...]:
-        s = Training("x", Path("y"), **options)
-        return s.schedule, s.lr, s.batch_size, s.guard, s.steps(50)
+        s = TrainSettings(data_dir="x", output_dir=Path("y"), **options)
+        r = s.recipe
+        return r.schedule, r.lr, r.batch_size, r.stall_recovery, s.total_steps(50)
 
     assert of() == ("feedback", 2e-3, 32, True, 4000)
     assert of(architecture="stegastamp") == ("published", 1e-4, 64, False, 20 * 50)
     assert of(schedule="published") == ("published", 1e-4, 64, False, 1000)
     assert of(num_epochs=3)[-1] == 150
     assert of(num_epochs=3, max_steps=7)[-1] == 7
-    assert of(architecture="stegastamp", lr=1.0, batch_size=2, guard=True, max_steps=1) == (
+    assert of(
+        architecture="stegastamp", lr=1.0, batch_size=2, stall_recovery=True, max_steps=1
+    ) == (
         "published",
         1.0,
         2,
@@ -40,18 +45,15 @@ def test_settings_by_architecture(settings: Callable[..., Training]) -> None:
     ("options", "message"),
     [
         ({"architecture": "stegastamp", "schedule": "feedback"}, "take --schedule published"),
-        ({"schedule": "other"}, "unknown schedule 'other'; take feedback or published"),
+        ({"schedule": "other"}, "--schedule is 'other'; choose from feedback, published"),
         ({"architecture": "other"}, "unknown architecture 'other'"),
-        ({"bits": 5}, "bits is 5"),
+        ({"bits": 5}, "--fingerprint_size is 5"),
         ({"resolution": 100}, "resolution is 100"),
-        (
-            {"trainer": {"accelerator": "cpu", "devices": 1, "precision": "7-bit"}},
-            "Trainer refused its settings",
-        ),
+        ({"precision": "7-bit"}, "Trainer refused its settings"),
     ],
 )
 def test_settings_that_cannot_work(
-    options: dict[str, Any], message: str, settings: Callable[..., Training]
+    options: dict[str, Any], message: str, settings: Callable[..., TrainSettings]
 ) -> None:
     with pytest.raises(UserError, match=message) as caught:
         train(settings(**options))
@@ -62,27 +64,28 @@ def test_settings_that_cannot_work(
 @pytest.mark.parametrize(
     "name", ["lr", "batch_size", "num_epochs", "max_steps", "validate_every", "target_psnr"]
 )
-def test_numbers_above_zero(name: str, settings: Callable[..., Training]) -> None:
+def test_numbers_above_zero(name: str, settings: Callable[..., TrainSettings]) -> None:
     for value in (0, -1, float("nan")):
-        with pytest.raises(UserError, match=f"{name} is {value}; it must be above 0"):
+        with pytest.raises(
+            UserError, match=rf"--{name} is {value}(\.0)?; it must be (above 0|1 or more)"
+        ):
             settings(**{name: value})
 
 
-def test_numbers_from_zero(settings: Callable[..., Training]) -> None:
+def test_numbers_from_zero(settings: Callable[..., TrainSettings]) -> None:
     for name in ("seed", "num_workers", "l2_loss_weight"):
         settings(**{name: 0})
-        with pytest.raises(UserError, match=f"{name} is -1; it must be 0 or more"):
+        with pytest.raises(UserError, match=f"--{name} is -1(.0)?; it must be 0 or more"):
             settings(**{name: -1})
 
 
 def test_broken_images_are_told_before_anything_is_written(
-    tmp_path: Path, settings: Callable[..., Training]
+    tmp_path: Path, settings: Callable[..., TrainSettings]
 ) -> None:
     (tmp_path / "bad").mkdir()
     for number in range(4):
         (tmp_path / "bad" / f"{number}.png").write_bytes(b"no image")
-    bad = settings(num_workers=2)
-    bad.data_dir = str(tmp_path / "bad")
+    bad = replace(settings(num_workers=2), data_dir=str(tmp_path / "bad"))
     with pytest.raises(UserError, match="could not be read"):
         train(bad)
     assert not bad.output_dir.exists()
