@@ -1,13 +1,13 @@
-"""Decode the images of trained generators: does the fingerprint transfer?
+"""What a decoder reads in the images of trained generators: does the fingerprint transfer?
 
     artfp embed --data_dir cifar10/train --output_dir marked --encoder_path cifar32 --key a.key.json
     artfp gan train dcgan --data_dir marked/fingerprinted_images --output_dir gan --keep_every 250
     python benchmarks/generated.py --generators gan/snapshots --weights cifar32 --key a.key.json
 
 For each generator: bit accuracy of an image (mean, and what 5% of the images fall under), and the
-p-value of the test of `artfp detect --same_source`, for the first 1, 10 and 100 images and for all;
-as log10, of one key, not corrected. Images are rounded to 8 bits before they are decoded. The table
-names the alterations of a generator after its training (artfp gan alter, and train --init).
+p-value of the test by which `artfp detect --same_source` goes, for the first 1, 10 and 100 images
+and for all; as log10, of one key, not corrected. Images are rounded to 8 bits before they are read.
+The table names what was done to a generator after its training (artfp gan alter, and train --init).
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--weights", default="cifar32", help="a shipped name or a decoder's file")
     parser.add_argument("--key", required=True, help="key file of the fingerprint")
     parser.add_argument("--images", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0, help="of the generators' random inputs")
+    parser.add_argument("--seed", type=int, default=0, help="of the generators' draws")
     parser.add_argument("--output", help="file for the figures, JSON")
     args = parser.parse_args(argv)
     if args.images < 1:
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def files(places: Sequence[str]) -> list[Path]:
-    """Return the generators' files, those of a folder in the order of their names."""
+    """Generators' files, those of a folder in the order of their names."""
     found: list[Path] = []
     for place in map(Path, places):
         found += sorted(place.glob("*.safetensors")) if place.is_dir() else [place]
@@ -83,27 +83,27 @@ def files(places: Sequence[str]) -> list[Path]:
 
 
 def origin(path: Path, card: dict[str, Any]) -> dict[str, object]:
-    """Return the model, the steps and the alterations of a generator, from its card.
+    """What a generator is, after how many steps, and what was done to it then, as its card tells.
 
-    Steps of a training that continues another are written as `1500 + 300`.
+    Steps of a training that went on from another are told as `1500 + 300`.
     """
     training = card.get("training", {})
     steps, init = card.get("step", path.stem), training.get("init")
-    done = [_alteration(entry) for entry in card.get("altered", [])]
+    done = [_told(entry) for entry in card.get("altered", [])]
     if init is not None:
         steps = f"{init['steps']} + {steps}"
-        before = [_alteration(entry) for entry in init.get("altered", [])]
+        before = [_told(entry) for entry in init.get("altered", [])]
         done = [*before, f"tuned on {', '.join(training['data'])}", *done]
     return {"model": card.get("model"), "steps": steps, "altered": ", ".join(done) or "no"}
 
 
-def _alteration(entry: dict[str, Any]) -> str:
+def _told(entry: dict[str, Any]) -> str:
     return f"{entry['by']} {entry['strength']:g}"
 
 
 @torch.inference_mode()
 def decode(decoder: Decoder, generator: Generator, images: int, seed: int) -> NDArray[np.float32]:
-    """Decode the images of a generator and a seed to logits (images, bits)."""
+    """Logits (images, bits) of what a generator makes from a seed."""
     return np.concatenate(list(_decoded(decoder, generator, images, seed)))
 
 
@@ -111,14 +111,14 @@ def _decoded(
     decoder: Decoder, generator: Generator, images: int, seed: int
 ) -> Iterator[NDArray[np.float32]]:
     for start in range(0, images, _BATCH):
-        rng = ImageRandomInputs(seed, range(start, min(start + _BATCH, images)))
-        yield decode_logits(decoder, to_8bit(generator.sample(rng))).numpy()
+        draws = ImageRandomInputs(seed, range(start, min(start + _BATCH, images)))
+        yield decode_logits(decoder, to_8bit(generator.sample(draws))).numpy()
 
 
 def figures(logits: NDArray[np.float32], key: NDArray[np.uint8]) -> dict[str, float]:
-    """Return the row of a generator from logits (N, bits) and the fingerprint (bits,)."""
-    accuracies = bit_accuracies(logits, key)
-    found = {"bit accuracy": float(accuracies.mean()), "5%": float(np.quantile(accuracies, 0.05))}
+    """The figures of a generator by its images' logits (N, bits) and the fingerprint (bits,)."""
+    right = bit_accuracies(logits, key)
+    found = {"bit accuracy": float(right.mean()), "5%": float(np.quantile(right, 0.05))}
     for count in sorted({1, 10, 100, len(logits)}):
         if count <= len(logits):
             log_p = evaluate_source(logits[:count], key[None]).log_p[0]

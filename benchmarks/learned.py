@@ -53,15 +53,13 @@ from artfp.passive.attributors.score_model import log_loss
 from artfp.passive.attributors.verdicts import NONE, predict_images
 from artfp.passive.attributors.visnet import VISNET, VisNetAttributor
 from artfp.passive.fitting.baselines import BASELINES, fit_baseline, stack_windows
-from artfp.passive.fitting.classifier import network_side, train_classifier
+from artfp.passive.fitting.classifier import train_classifier
 from artfp.passive.fitting.image_set import ImageSet
 from artfp.passive.fitting.leakage import find_leakage
 from artfp.passive.fitting.visnet import fit_visnet
-from artfp.passive.networks.classifier import ClassifierDesign
 from artfp.passive.roc import Accuracy
+from artfp.passive.settings import ClassifierSettings, VisNetSettings
 from artfp.passive.training.classifier import ClassifierModule
-from artfp.passive.training.classifier_fit import AttributorTraining
-from artfp.passive.training.visnet import VisNetRecipe, VisNetTraining
 from artfp.perturbations import PERTURBATIONS
 
 CURVE, FIGURES = "curve.json", "figures.json"
@@ -180,39 +178,35 @@ def network(
 ) -> FittedAttributor:
     """A trained network; it goes on where it stopped."""
     pairs = [part.split("=") for part in parts if "=" in part]
-    settings = AttributorTraining(
-        folder,
-        ClassifierDesign(
-            name, network_side(known.policy), **{key: int(value) for key, value in pairs}
-        ),
+    settings = ClassifierSettings(
+        output_dir=folder,
+        network=name,  # type: ignore[arg-type]
+        **{key: int(value) for key, value in pairs},  # type: ignore[arg-type]
         max_steps=args.max_steps or sys.maxsize,
         immunise=tuple(part for part in parts if "=" not in part),
         seed=args.seed,
-        look_every=args.look_every,
+        validate_every=args.look_every,
         checkpoint_minutes=2.0,
         resume=(folder / "checkpoints" / "last.ckpt").is_file(),
-        trainer={
-            "accelerator": "cpu",
-            "devices": 1,
-            "precision": args.precision,
-            "callbacks": [Clock(60.0 * args.minutes, folder / CURVE)],
-        },
+        cuda=-1,
+        precision=args.precision,
     )
-    found = train_classifier(known, settings, name=folder.name)
+    clock = Clock(60.0 * args.minutes, folder / CURVE)
+    found = train_classifier(known, settings, name=folder.name, callbacks=[clock])
     assert found is not None
     return found.attributor
 
 
 def visnet(folder: Path, known: ImageSet, args: argparse.Namespace) -> FittedAttributor:
     """A trained visNet, likewise."""
-    settings = VisNetTraining(
-        folder,
-        VisNetRecipe(),
+    settings = VisNetSettings(
+        output_dir=folder,
         max_steps=args.max_steps or VISNET_STEPS,
         seed=args.seed,
-        look_every=args.look_every,
+        validate_every=args.look_every,
         resume=(folder / "checkpoints" / "last.ckpt").is_file(),
-        trainer={"accelerator": "cpu", "devices": 1, "precision": args.precision},
+        cuda=-1,
+        precision=args.precision,
     )
     return fit_visnet(known, settings, name=folder.name)[0].attributor
 
@@ -242,7 +236,7 @@ def tests(
             "largest": accuracy.overall,
             "low": low,
             "high": high,
-            "by_source": {name: accuracy.share(k) for k, name in enumerate(test.sources)},
+            "by_source": {name: accuracy.fraction(k) for k, name in enumerate(test.sources)},
             "likeliest": float((logs.argmax(1) == labels).mean()),
             "log_loss": log_loss(logs, labels),
             "rejected": float(np.mean([verdict == NONE for verdict in verdicts])),

@@ -145,7 +145,7 @@ Images = dict[str, ImageSource]
 
 def image_set(images: Images, seed: int, least: int = MIN_IMAGES) -> ImageSet:
     """The images read, `least` of each source. Raises UserError: not all of one size."""
-    found = ImageSet(images, seed=seed, least=least)
+    found = ImageSet(images, seed=seed, min_images=least)
     if found.policy.kind != ALIGNED:
         raise UserError("the images of all sources must have one size; cut them, do not resize")
     return found
@@ -156,10 +156,10 @@ def all_ways(train: ImageSet, test: ImageSet, extractors: Sequence[str]) -> dict
     ways = {}
     for name, how in CORRELATIONS.items():
         trials = _extractors(train, how, extractors)
-        part, held = cross_validate_correlation(train, how, trials[0].what, "cpu", _tick)
+        part, held = cross_validate_correlation(train, how, trials[0].what, "cpu")
         ways[name] = Way((part,), held, score((part,), test), tuple(trials))
     for name, what in SPECTRA.items():
-        spectra, held = cross_validate_spectrum(train, what, "cpu", _tick)
+        spectra, held = cross_validate_spectrum(train, what, "cpu")
         ways[name] = Way(spectra, held, score(spectra, test))
     ways[FUSION_NAME] = _fused(ways[MATCHED_NAME], ways[SPECTRUM_NAME])
     return ways
@@ -191,7 +191,7 @@ def row(name: str, way: Way, train: ImageSet, test: ImageSet, alpha: float) -> R
         "largest": found.overall,
         "low": low,
         "high": high,
-        "by_source": {name: found.share(k) for k, name in enumerate(test.sources)},
+        "by_source": {name: found.fraction(k) for k, name in enumerate(test.sources)},
         "pair_auc": float(np.mean(pairs)),
         "worst_pair_auc": float(np.min(pairs)),
         "own_auc": float(np.mean(own)),
@@ -217,11 +217,9 @@ def add_unknown(
         kept = {name: source for name, source in fitted.items() if name != left}
         train = image_set(kept, args.seed)
         test = image_set({left: tested[left]}, args.seed, 1)
-        correlation, held = cross_validate_correlation(
-            train, MATCHED_FILTER, extractor, "cpu", _tick
-        )
+        correlation, held = cross_validate_correlation(train, MATCHED_FILTER, extractor, "cpu")
         matched = Way((correlation,), held, score((correlation,), test))
-        found, held = cross_validate_spectrum(train, SPECTRA[SPECTRUM_NAME], "cpu", _tick)
+        found, held = cross_validate_spectrum(train, SPECTRA[SPECTRUM_NAME], "cpu")
         spectra = Way(found, held, score(found, test))
         for name, way in (
             (MATCHED_NAME, matched),
@@ -250,10 +248,10 @@ def score(parts: Sequence[AttributorPart], image_set: ImageSet) -> Values:
 
 def _extractors(train: ImageSet, how: CorrelationOptions, extractors: Sequence[str]) -> list[Trial]:
     """Extractors, the best first, by accuracy of the largest held out score."""
-    rows = train.few(SELECTION)
+    rows = train.subset_rows(SELECTION)
     found = []
     for what in extractors:
-        _, scores = cross_validate_correlation(train, how, what, "cpu", _tick, rows)
+        _, scores = cross_validate_correlation(train, how, what, "cpu", rows)
         logs, _ = held_out_likelihoods(scores, train, rows)
         found.append(make_trial(what, scores, logs, train.labels[rows]))
     return sorted(found, key=lambda trial: -(trial.largest or 0.0))
@@ -265,10 +263,6 @@ def _fused(one: Way, other: Way) -> Way:
         np.concatenate([one.held, other.held], 1),
         np.concatenate([one.test, other.test], 1),
     )
-
-
-def _tick(what: str, images: int) -> None:
-    """Nobody watches."""
 
 
 def _table(rows: Sequence[Row]) -> Table:

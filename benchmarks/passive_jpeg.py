@@ -177,7 +177,7 @@ def _robust_ways(train: ImageSet, extractor: str) -> dict[str, Fitted]:
     """The ways that `artfp attribute fit` compares."""
     one = _correlation(train, MATCHED_FILTER, extractor)
     started = time.process_time()
-    spectra, held = cross_validate_spectrum(train, TAPER, "cpu", _tick)
+    spectra, held = cross_validate_spectrum(train, TAPER, "cpu")
     other = Fitted(spectra, held, time.process_time() - started)
     both = np.concatenate([one.held, other.held], 1)
     fusion = Fitted(one.parts + other.parts, both, one.seconds + other.seconds)
@@ -186,12 +186,12 @@ def _robust_ways(train: ImageSet, extractor: str) -> dict[str, Fitted]:
 
 def _correlation(train: ImageSet, how: CorrelationOptions, extractor: str) -> Fitted:
     started = time.process_time()
-    part, held = cross_validate_correlation(train, how, extractor, "cpu", _tick)
+    part, held = cross_validate_correlation(train, how, extractor, "cpu")
     return Fitted((part,), held, time.process_time() - started)
 
 
 def _material(images: Images, seed: int, least: int, copies: bool = False) -> ImageSet:
-    found = ImageSet(images, seed=seed, least=least, recompress=copies)
+    found = ImageSet(images, seed=seed, min_images=least, recompress=copies)
     if found.policy.kind != ALIGNED:
         raise UserError("the images of all sources must have one size; cut them, do not resize")
     return found
@@ -214,10 +214,6 @@ def _scores(parts: Sequence[AttributorPart], batches: Batches) -> Values:
     for rows, pixels in batches:
         found[rows] = score_vectors(parts, to_unit(pixels))
     return found
-
-
-def _tick(what: str, images: int) -> None:
-    """Nobody watches."""
 
 
 def _table(rows: Sequence[Row]) -> Table:

@@ -31,7 +31,7 @@ ACTIONS = {
         "Learn sources from a folder with one subfolder of images for each",
     ),
     "train": Entry(
-        "artfp.passive.command_train:COMMAND",
+        "artfp.passive.command_fit:TRAIN",
         "Train a network to distinguish them (Yu et al. 2019), also against perturbations",
     ),
     "predict": Entry(
@@ -39,7 +39,7 @@ ACTIONS = {
         "Attribute images, each by itself or all of one source together",
     ),
     "report": Entry(
-        "artfp.passive.attribute_report:COMMAND",
+        "artfp.passive.command_predict:REPORT",
         "Measure an attributor on labelled images; also of sources that it does not know",
     ),
     "study": Entry(
@@ -67,7 +67,7 @@ ACTIONS = {
         "Subtract a residual fingerprint from images, to measure how robust attribution is",
     ),
     "baseline": Entry(
-        "artfp.passive.attribute_baseline:COMMAND",
+        "artfp.passive.command_fit:BASELINE",
         "Learn sources by nearest neighbour or Eigenfaces, to compare with fit",
     ),
     "learned": Entry(
@@ -75,7 +75,7 @@ ACTIONS = {
         "Study sources with such networks: perturbed, features, unknown sources (Yu et al.)",
     ),
     "visnet": Entry(
-        "artfp.passive.attribute_visnet:COMMAND",
+        "artfp.passive.command_fit:VISNET",
         "Train a network whose evidence can be looked at, with pictures (Yu et al. 2019)",
     ),
 }

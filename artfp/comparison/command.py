@@ -13,8 +13,6 @@ from artfp.core.console import console, prepare_terminal
 from artfp.core.device_options import add_device_option
 from artfp.core.errors import UserError, one_line
 from artfp.core.legacy import make_parser
-from artfp.core.progress import stages
-from artfp.passive.attribute_fitting import examined
 from artfp.passive.command_options import (
     NETWORK_OPTIONS,
     add_network_options,
@@ -99,6 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         open_sources,
     )
     from artfp.data.tables import Column, rich_table
+    from artfp.passive.fitting.leakage import warn_of_leakage
     from artfp.perturbations.conditions import choose, parse_strengths
     from artfp.robustness.methods import PLAIN
     from artfp.watermark import load_decoder
@@ -116,28 +115,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         "realign": path == args.decoder_path,
         **{name: getattr(args, name) for name in NETWORK_OPTIONS},
     }
-    examined(sources)
-    with stages() as tick:
-        found = compare(
-            sources,
-            words,
-            decoder,
-            conditions,
-            output,
-            ways=names,
-            fit=args.fit,
-            test=args.test,
-            settings=settings,
-            decides={
-                "decoder": told["decoder"],
-                "realign": told["realign"],
-                "secret_fingerprints": {
-                    name: None if word is None else word.tolist() for name, word in words.items()
-                },
+    warn_of_leakage(sources)
+    found = compare(
+        sources,
+        words,
+        decoder,
+        conditions,
+        output,
+        ways=names,
+        fit=args.fit,
+        test=args.test,
+        settings=settings,
+        decides={
+            "decoder": told["decoder"],
+            "realign": told["realign"],
+            "secret_fingerprints": {
+                name: None if word is None else word.tolist() for name, word in words.items()
             },
-            say=lambda text: print(text, file=sys.stderr),
-            tick=tick,
-        )
+        },
+        say=lambda text: print(text, file=sys.stderr),
+    )
     files = report.write_comparison(found, conditions, told, output)
     columns = [
         Column(head, align="left" if head == report.CLOSING[0] else "right")

@@ -10,7 +10,7 @@ from artfp.passive.attributors.eigenface import EIGENFACE
 from artfp.passive.attributors.nearest_neighbour import NEAREST
 from artfp.passive.fitting.baselines import fit_baseline
 from artfp.passive.fitting.cache import CacheSettings, cached_network
-from artfp.passive.fitting.image_set import ImageSet, Tick
+from artfp.passive.fitting.image_set import ImageSet
 from artfp.passive.fitting.select import PLAIN_METHOD, FitOptions, fit_methods
 from artfp.passive.training.classifier import IMMUNITIES
 
@@ -22,38 +22,30 @@ ORIGIN = {IMMUNISED: LEARNED}
 """Contestants that go on from another one."""
 
 
-Maker = Callable[[ImageSet, CacheSettings, str, Tick], FittedAttributor]
+Maker = Callable[[ImageSet, CacheSettings, str], FittedAttributor]
 
 
-def _plain(image_set: ImageSet, settings: CacheSettings, name: str, tick: Tick) -> FittedAttributor:
-    options = FitOptions(way=PLAIN_METHOD, extractor=MARRA, device=settings.device)
-    return fit_methods(image_set, options, name, tick).attributor
+def _plain(image_set: ImageSet, settings: CacheSettings, name: str) -> FittedAttributor:
+    options = FitOptions(method=PLAIN_METHOD, extractor=MARRA, device=settings.device)
+    return fit_methods(image_set, options, name).attributor
 
 
-def _best(image_set: ImageSet, settings: CacheSettings, name: str, tick: Tick) -> FittedAttributor:
-    return fit_methods(image_set, FitOptions(device=settings.device), name, tick).attributor
+def _best(image_set: ImageSet, settings: CacheSettings, name: str) -> FittedAttributor:
+    return fit_methods(image_set, FitOptions(device=settings.device), name).attributor
 
 
 def _baseline(kind: str) -> Maker:
-    def make(
-        image_set: ImageSet, settings: CacheSettings, name: str, tick: Tick
-    ) -> FittedAttributor:
-        return fit_baseline(
-            image_set, kind, name=name, device=settings.device, tick=tick
-        ).attributor
+    def make(image_set: ImageSet, settings: CacheSettings, name: str) -> FittedAttributor:
+        return fit_baseline(image_set, kind, name=name, device=settings.device).attributor
 
     return make
 
 
-def _learned(
-    image_set: ImageSet, settings: CacheSettings, name: str, tick: Tick
-) -> FittedAttributor:
+def _learned(image_set: ImageSet, settings: CacheSettings, name: str) -> FittedAttributor:
     return cached_network(image_set, settings, name)
 
 
-def _immunised(
-    image_set: ImageSet, settings: CacheSettings, name: str, tick: Tick
-) -> FittedAttributor:
+def _immunised(image_set: ImageSet, settings: CacheSettings, name: str) -> FittedAttributor:
     return cached_network(image_set, settings, name, tuple(IMMUNITIES), ORIGIN[IMMUNISED])
 
 

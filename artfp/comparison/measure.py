@@ -12,7 +12,7 @@ from artfp.comparison.contestants import Contestant
 from artfp.comparison.scores import Contest, contest, thresholds
 from artfp.data.resume import Journal
 from artfp.passive.attributors.score_model import Values
-from artfp.passive.fitting.image_set import ImageSet, Tick
+from artfp.passive.fitting.image_set import ImageSet
 from artfp.passive.scoring import score_condition
 from artfp.perturbations.conditions import Condition
 
@@ -34,7 +34,6 @@ def measure(
     journal: Journal,
     seed: int,
     say: Callable[[str], None],
-    tick: Tick,
 ) -> tuple[list[Row], dict[str, float]]:
     """Rows of all contestants under all conditions, and milliseconds that each takes an image.
 
@@ -48,7 +47,7 @@ def measure(
         missing = [one for one in contestants if keys[one.name] not in known]
         if missing:
             say(f"testing: {condition.name}")
-            seen, truth, paces = score_condition(missing, image_set, condition, seed, tick)
+            seen, truth, paces = score_condition(missing, image_set, condition, seed)
             for one in missing:
                 vectors = seen[one.name]
                 scores = one.scores(vectors)

@@ -33,7 +33,7 @@ from artfp.data.subset import split_sources
 from artfp.passive.attributors.bundle import FittedAttributor
 from artfp.passive.attributors.window import ALIGNED
 from artfp.passive.fitting.cache import ATTRIBUTORS, CacheSettings, cached_attributor
-from artfp.passive.fitting.image_set import MIN_IMAGES, ImageSet, Tick
+from artfp.passive.fitting.image_set import MIN_IMAGES, ImageSet
 from artfp.perturbations.conditions import Condition
 from artfp.watermark import Decoder
 
@@ -81,7 +81,6 @@ def compare(
     settings: CacheSettings | None = None,
     decides: Mapping[str, Any] | None = None,
     say: Callable[[str], None] = lambda text: None,
-    tick: Tick = lambda what, images: None,
 ) -> Comparison:
     """Fit the passive `ways`, then put all contestants to the test.
 
@@ -100,10 +99,9 @@ def compare(
             both[part],
             policy=ALIGNED,
             recompress=recompress,
-            least=least,
+            min_images=least,
             seed=settings.seed,
             folder=output,
-            tick=tick,
         )
 
     fitted, tested = read(0), read(1, least=1)
@@ -131,12 +129,12 @@ def compare(
     ]
     for name in [way for way in WAYS if way in ways]:
         say(f"fitting: {name}")
-        made, seconds = _fitted(name, fitted, partial(read, 0, recompress=True), settings, tick)
+        made, seconds = _fitted(name, fitted, partial(read, 0, recompress=True), settings)
         entrants.append((made, WAYS[name].about, WAYS[name].needs, seconds))
     contestants = [entrant[0] for entrant in entrants]
     same_sources(contestants)
     journal = Journal(output, RUN)
-    rows, paces = measure(contestants, tested, conditions, journal, settings.seed, say, tick)
+    rows, paces = measure(contestants, tested, conditions, journal, settings.seed, say)
     journal.close()
     unmarked = next((name for name, word in fingerprints.items() if word is None), None)
     found = Comparison(
@@ -185,7 +183,6 @@ def _fitted(
     image_set: ImageSet,
     recompressed: Callable[[], ImageSet],
     settings: CacheSettings,
-    tick: Tick,
 ) -> tuple[PassiveContestant, float]:
     """A contestant, fitted or from its folder, and the seconds that it took.
 
@@ -194,9 +191,9 @@ def _fitted(
 
     def make() -> FittedAttributor:
         if not WAYS[name].recompress:
-            return WAYS[name].make(image_set, settings, name, tick)
+            return WAYS[name].make(image_set, settings, name)
         with closing(recompressed()) as copies:
-            return WAYS[name].make(copies, settings, name, tick)
+            return WAYS[name].make(copies, settings, name)
 
     origin = settings.folder / ORIGIN[name] if name in ORIGIN else None
     found, seconds = cached_attributor(settings.folder / name, make, origin)

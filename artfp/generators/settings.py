@@ -106,8 +106,8 @@ class TrainGeneratorSettings(GeneratorTrainingSettings):
             networks train; by default 100 if these are new, else 0.
     """
 
-    init: str | None = option(None, metavar="FILE|FOLDER", group="fine-tuning")
-    freeze_steps: NonNegativeInt | None = option(None, group="fine-tuning")
+    init: str | None = option(None, metavar="FILE|FOLDER")
+    freeze_steps: NonNegativeInt | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

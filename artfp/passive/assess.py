@@ -1,8 +1,9 @@
-"""How well an attributor does on labelled images, some of sources that it does not know.
+"""Assessment of an attributor on labelled images: closed-set accuracy and open-set recognition.
 
-Of images of known sources: accuracy of the likeliest source, confusions, verdicts, AUC of every
-pair of sources and of each against all others, and what groups of images add. Of images of other
-folders: how often they are called "none of these", and how often a source by mistake.
+For images of known sources: accuracy of the likeliest source, confusions, verdicts, AUC of every
+pair of sources and of each against all others, and the gain by groups of images. For images of
+unknown sources: how often they are rejected ("none of these"), and how often attributed to a source
+by mistake.
 """
 
 from __future__ import annotations
@@ -21,17 +22,24 @@ from artfp.passive.predict import AttributedImages, attribute_group
 from artfp.passive.roc import Accuracy, AucEstimate, estimate_auc, roc_curve
 
 GROUP_SIZES = (1, 3, 10, 30)
-"""Images of a group, of those numbers that a folder has enough images for."""
+"""Numbers of images in a group; those that a folder has enough images for are assessed."""
 
-_MOST_GROUPS = 200
+_MAX_GROUPS = 200
 
 
 @dataclass(frozen=True)
 class FolderAssessment:
-    """Of one labelled folder: images, and shares of them by verdict.
+    """Verdicts for the images of one labelled folder.
 
-    `right` and `wrong`: verdict "source", of the true one and of another; `likeliest`, how many
-    images have each known source as their likeliest one, in the attributor's order.
+    Attributes:
+        name: Name of the folder.
+        known: Whether the attributor knows a source of that name.
+        images: Number of images.
+        right: Fraction attributed to the true source.
+        wrong: Fraction attributed to another source.
+        undecided: Fraction with the verdict undecided.
+        rejected: Fraction with the verdict none of these.
+        likeliest: Images by their likeliest source, in the attributor's order.
     """
 
     name: str
@@ -46,7 +54,7 @@ class FolderAssessment:
 
 @dataclass(frozen=True)
 class GroupAssessment:
-    """Of groups of so many images of one known source: shares by the group's verdict."""
+    """Verdicts for groups of `images` images of one known source, as fractions of the groups."""
 
     images: int
     groups: int
@@ -59,7 +67,17 @@ class GroupAssessment:
 
 @dataclass(frozen=True)
 class Assessment:
-    """All figures. `pairs`: AUC of known sources i < j; `curves`: ROC of each known source."""
+    """Assessment of an attributor.
+
+    Attributes:
+        sources: Known sources, in the attributor's order.
+        folders: Labelled folders, those of known sources first.
+        accuracy: Images of known sources whose likeliest source is the true one.
+        pairs: AUC of known sources i < j.
+        against_all: AUC of each known source against all other images.
+        curves: ROC curve of each, false and true positive rates.
+        groups: Verdicts for groups of images.
+    """
 
     sources: tuple[str, ...]
     folders: list[FolderAssessment]
@@ -81,17 +99,24 @@ class Assessment:
 
     @property
     def mean_accuracy(self) -> float:
-        """Mean over the known sources of the share of images whose likeliest source is theirs."""
-        shares = [self.accuracy.share(i) for i in range(len(self.accuracy.images))]
-        return float(np.mean(shares))
+        """Mean over known sources of the fraction of images whose likeliest source is theirs."""
+        fractions = [self.accuracy.fraction(i) for i in range(len(self.accuracy.images))]
+        return float(np.mean(fractions))
 
 
 def assess(
     attributor: FittedAttributor, found: Mapping[str, AttributedImages], seed: int = 0
 ) -> Assessment:
-    """Figures of folders by name; those that the attributor knows by that name are known.
+    """Assess an attributor by the attributed images of folders.
 
-    `seed` deals images into groups. Raises UserError: no folder has the name of a known source.
+    Args:
+        attributor: The attributor.
+        found: Attributed images of each folder by its name; a folder with the name of a source that
+            the attributor knows holds images of that source, another one of an unknown source.
+        seed: Seed of the assignment of images to groups.
+
+    Raises:
+        UserError: no folder has the name of a known source.
     """
     names = [name for name in attributor.sources if name in found]
     if not names:
@@ -133,21 +158,21 @@ def assess(
 def _folder(
     attributor: FittedAttributor, name: str, found: AttributedImages, ratios: Values
 ) -> FolderAssessment:
-    verdicts = np.array([each.verdict for each in found.judgements])
-    named = np.array([each.source for each in found.judgements])
+    verdicts = np.array([each.verdict for each in found.predictions])
+    named = np.array([each.source for each in found.predictions])
     likeliest = np.bincount(ratios.argmax(1), minlength=len(attributor.sources))
 
-    def share(chosen: NDArray[np.bool_]) -> float:
+    def fraction(chosen: NDArray[np.bool_]) -> float:
         return float(chosen.mean())
 
     return FolderAssessment(
         name=name,
         known=name in attributor.sources,
         images=len(verdicts),
-        right=share((verdicts == SOURCE) & (named == name)),
-        wrong=share((verdicts == SOURCE) & (named != name)),
-        undecided=share(verdicts == UNDECIDED),
-        rejected=share(verdicts == NONE),
+        right=fraction((verdicts == SOURCE) & (named == name)),
+        wrong=fraction((verdicts == SOURCE) & (named != name)),
+        undecided=fraction(verdicts == UNDECIDED),
+        rejected=fraction(verdicts == NONE),
         likeliest=tuple(likeliest.tolist()),
     )
 
@@ -161,23 +186,23 @@ def _groups(
         verdicts: list[tuple[bool, str]] = []
         for name, own in vectors.items():
             order = rng.permutation(len(own))
-            for start in range(0, min(len(own), size * _MOST_GROUPS) - size + 1, size):
+            for start in range(0, min(len(own), size * _MAX_GROUPS) - size + 1, size):
                 group = attribute_group(attributor, own[order[start : start + size]])
                 verdicts.append((group.source == name, group.verdict))
         if verdicts:
-            found.append(_group_figures(size, verdicts))
+            found.append(_assess_group(size, verdicts))
     return found
 
 
-def _group_figures(size: int, verdicts: Sequence[tuple[bool, str]]) -> GroupAssessment:
+def _assess_group(size: int, verdicts: Sequence[tuple[bool, str]]) -> GroupAssessment:
     hits = np.array([hit for hit, _ in verdicts])
-    said = np.array([verdict for _, verdict in verdicts])
+    given = np.array([verdict for _, verdict in verdicts])
     return GroupAssessment(
         images=size,
         groups=len(verdicts),
         likeliest=float(hits.mean()),
-        right=float((hits & (said == SOURCE)).mean()),
-        wrong=float((~hits & (said == SOURCE)).mean()),
-        undecided=float((said == UNDECIDED).mean()),
-        rejected=float((said == NONE).mean()),
+        right=float((hits & (given == SOURCE)).mean()),
+        wrong=float((~hits & (given == SOURCE)).mean()),
+        undecided=float((given == UNDECIDED).mean()),
+        rejected=float((given == NONE).mean()),
     )

@@ -1,110 +1,86 @@
-"""`artfp attribute predict`."""
+"""`artfp attribute predict` and `artfp attribute report`."""
 
 from __future__ import annotations
 
-import json
-import sys
-from pathlib import Path
-from typing import Any
-
-from artfp.core.command import count_images, report_unusable
+from artfp.core.command import Command, count_images, report_unusable
 from artfp.core.console import console
-from artfp.core.device_options import add_device_option, torch_device
-from artfp.core.errors import UserError, one_line
-from artfp.core.legacy import make_parser
-from artfp.core.progress import stages
+from artfp.core.errors import one_line
+from artfp.passive.settings import STDOUT, AssessAttributorSettings, PredictSourcesSettings
 
-DESCRIPTION = """\
+_PREDICT = """\
 Attribute images to the sources of an attributor. IMAGES is a folder, a zip, an image, or a list of
 paths (.txt).
 
-For each image: its likeliest source; the natural logarithm of the likelihood ratio of that source
-against the mean of the others, as far as the held out images can show it; the posterior
-probability, were one of the known sources the true one and all as likely; and a p-value, the share
-of that source's own images that fit it as badly. The verdict is "none of these" where the p-value
-is at most the attributor's alpha, else the source where the posterior is at least its confidence,
-else "undecided".
+Each image gets its likeliest source; the natural logarithm of the likelihood ratio of that source
+against the mean of the others, limited to what the held-out images can show; the posterior
+probability, if one of the known sources is the true one and all are equally likely beforehand; and
+a p-value, the fraction of that source's own images that fit it as badly. The verdict is "none of
+these" where the p-value is at most the attributor's alpha, else the source where the posterior is
+at least its confidence, else "undecided".
 
-With --same_source all images are the work of one suspect, and are judged together as well."""
+With --same_source all images come from one source, and are attributed together as well."""
 
-EPILOG = """\
+_PREDICT_EPILOG = """\
 examples:
-  artfp attribute predict suspects/
+  artfp attribute predict photo.jpg
   artfp attribute predict suspects.zip --attributor runs/dumps --same_source
   artfp attribute predict fake.png --json -
 
 exit codes: 0 done, 1 some images could not be used (each is named), 2 bad input, 130 interrupted"""
 
-_STDOUT = "-"
+_REPORT = """\
+Assess an attributor on labelled images. FOLDER has one subfolder for each source. Those that have
+the name of a source of the attributor hold its images: how often that is the likeliest source, how
+often a verdict names it or another, and AUCs of every pair of sources and of each source against
+all other images. Other subfolders hold images of unknown sources, such as real images or another
+generator's: how often they are rejected ("none of these").
+
+Images that the attributor was fitted to give better results than others: take other images, best
+without content that the fitted ones had."""
+
+_REPORT_EPILOG = """\
+examples:
+  artfp attribute report labelled/
+  artfp attribute report labelled/ --attributor runs/dumps --output_dir runs/dumps_report
+
+writes into --output_dir: report.md, report.json, confusion.png, roc.png
+
+exit codes: 0 done, 1 some images could not be used (each is named), 2 bad input, 130 interrupted"""
 
 
-def describe(prog: str) -> Any:
-    """The options."""
-    parser = make_parser(prog, DESCRIPTION, EPILOG)
-    add = parser.add_argument
-    add("images", type=str, help="The images.")
-    add("--attributor", default="attributor", metavar="FOLDER",
-        help="What artfp attribute fit wrote.")  # fmt: skip
-    add("--same_source", action="store_true", help="Judge all images together as well.")
-    add(
-        "--json",
-        type=str | None,
-        default=None,
-        metavar="FILE",
-        help='Write all as JSON; "-" for standard output, the rest then goes to stderr.',
-    )
-    add("--csv", type=str | None, default=None, metavar="FILE", help="The images as CSV; also -.")
-    add_device_option(parser)
-    return parser
-
-
-def act(args: Any, parser: Any, words: list[str]) -> int:
-    """Run the action; the exit code."""
-    if args.json == args.csv == _STDOUT:
-        raise UserError("--json and --csv: only one of them can go to standard output")
-
-    from rich.console import Console
-
-    from artfp.data.files import write_atomic
-    from artfp.data.sources import open_source
+def _predict(settings: PredictSourcesSettings) -> int:
     from artfp.passive import prediction_table as report
-    from artfp.passive.attributors.bundle import load_attributor
-    from artfp.passive.predict import attribute_group, attribute_images
+    from artfp.passive.predict import predict_sources
 
-    attributor = load_attributor(args.attributor)
-    source = open_source(args.images)
-    with stages() as tick:
-        found = attribute_images(
-            attributor, source, torch_device(args), lambda count: tick("attributing", count)
-        )
-    group = attribute_group(attributor, found.vectors) if args.same_source else None
-    about = {
-        "images_of": Path(args.images).name,
-        "attributor": attributor.name,
-        "sources": list(attributor.sources),
-        "policy": attributor.policy.describe(),
-        "alpha": attributor.rule.alpha,
-        "confidence": attributor.rule.confidence,
-    }
-    out = sys.stderr if _STDOUT in (args.json, args.csv) else sys.stdout
-    shown = Console(file=out, width=console().width, highlight=False, soft_wrap=True)
-    shown.print(report.predictions_table(found))
-    if len(found.names) > report.SHOWN:
-        shown.print(f"... and {len(found.names) - report.SHOWN} more (--csv has all)")
-    votes = ", ".join(f"{one_line(v)} {n}" for v, n in report.count_verdicts(found).items())
-    shown.print(f"{count_images(len(found.names))}: {votes}", markup=False)
-    if group is not None:
-        shown.print(one_line(report.describe_group(group, attributor.rule)), markup=False)
-    content = {
-        args.json: lambda: (
-            json.dumps(report.predictions_json(found, group, about), indent=1) + "\n"
-        ),
-        args.csv: lambda: report.predictions_csv(found),
-    }
-    for path, make in content.items():
-        if path == _STDOUT:
-            print(make(), end="")
-        elif path is not None:
-            write_atomic(Path(path), make())
-            shown.print(f"wrote {one_line(path)}", markup=False)
+    found = predict_sources(settings)
+    images, files = found.images, (settings.json, settings.csv)
+    shown = console(stderr=STDOUT in files)
+    shown.print(report.predictions_table(images), soft_wrap=True)
+    if len(images.names) > report.SHOWN:
+        shown.print(f"... and {len(images.names) - report.SHOWN} more (--csv has all)")
+    verdicts = report.count_verdicts(images).items()
+    counts = ", ".join(f"{one_line(verdict)} {number}" for verdict, number in verdicts)
+    lines = [f"{count_images(len(images.names))}: {counts}"]
+    if found.group is not None:
+        lines.append(one_line(report.describe_group(found.group, found.attributor.rule)))
+    lines += [f"wrote {one_line(path)}" for path in files if path not in (None, STDOUT)]
+    for line in lines:
+        shown.print(line, soft_wrap=True, markup=False)
+    for path, text in ((settings.json, found.to_json), (settings.csv, found.to_csv)):
+        if path == STDOUT:
+            print(text(), end="")
+    return report_unusable(images.failed)
+
+
+def _report(settings: AssessAttributorSettings) -> int:
+    from artfp.passive.report import assess_attributor, assessment_table
+
+    found = assess_attributor(settings)
+    console().print(assessment_table(found.assessment))
+    print(f"accuracy of the likeliest source: {found.assessment.mean_accuracy:.2%}")
+    print(f"wrote {', '.join(found.files)} into {one_line(str(settings.output_dir))}")
     return report_unusable(found.failed)
+
+
+COMMAND = Command(PredictSourcesSettings, _predict, _PREDICT, _PREDICT_EPILOG)
+REPORT = Command(AssessAttributorSettings, _report, _REPORT, _REPORT_EPILOG)

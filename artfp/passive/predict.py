@@ -1,20 +1,21 @@
-"""Who made the images of a source: judgements of each, and of all together."""
+"""Attribution of images to the sources that an attributor knows: of each, and of all together."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from artfp.core.errors import UserError
-from artfp.data.decode import ImageError, decode_image
+from artfp.core.progress import Progress
+from artfp.data.decode import ImageError
+from artfp.data.files import write_atomic
 from artfp.data.pixels import to_unit
-from artfp.data.reading import Failed
-from artfp.data.sources import ImageSource
-from artfp.passive.attributors.bundle import FittedAttributor
+from artfp.data.reading import Failed, batch_images, read_images, stack_pixels
+from artfp.data.sources import ImageSource, open_source
+from artfp.passive.attributors.bundle import FittedAttributor, load_attributor
 from artfp.passive.attributors.score_model import Values
 from artfp.passive.attributors.verdicts import (
     GroupPrediction,
@@ -23,91 +24,131 @@ from artfp.passive.attributors.verdicts import (
     predict_images,
 )
 from artfp.passive.attributors.window import central_window
+from artfp.passive.settings import STDOUT, PredictSourcesSettings
 
 _BATCH_PIXELS = 1 << 18
-_MOST = 256
+_MAX_BATCH = 256
 
 
 @dataclass(frozen=True)
 class AttributedImages:
-    """What became of the images of a source.
+    """Predictions for the images of a source.
 
-    `names` and `sizes`, (height, width), of the N images that could be used; `vectors` (N, D), what
-    the parts score; `judgements` of each image; `failed`, the other images with the reasons.
+    Attributes:
+        names: Names of the N images that can be used.
+        sizes: Their (height, width).
+        vectors: (N, D) score vectors.
+        predictions: Prediction for each.
+        failed: Other images, with the reasons.
     """
 
     names: list[str]
     sizes: list[tuple[int, int]]
     vectors: Values
-    judgements: list[SourcePrediction]
+    predictions: list[SourcePrediction]
     failed: Failed
 
 
-def attribute_images(
-    attributor: FittedAttributor,
-    source: ImageSource,
-    device: torch.device | str = "cpu",
-    tick: Callable[[int], None] = lambda images: None,
-) -> AttributedImages:
-    """Judge every image by itself. Images that the attributor's policy refuses fail.
+@dataclass(frozen=True)
+class AttributionResult:
+    """Attribution of a set of images.
 
-    `tick` is called with numbers of images done. Raises UserError: no image can be used.
+    Attributes:
+        attributor: The attributor that was used.
+        images_of: Name of the set of images.
+        images: Prediction for each image.
+        group: Prediction for all images together, if that was asked for.
     """
+
+    attributor: FittedAttributor
+    images_of: str
+    images: AttributedImages
+    group: GroupPrediction | None
+
+    def to_csv(self) -> str:
+        """Return a line of CSV for each image, under a line of headings."""
+        from artfp.passive.prediction_table import predictions_csv
+
+        return predictions_csv(self.images)
+
+    def to_json(self) -> str:
+        """Return attributor, images and predictions as JSON text."""
+        import json
+
+        from artfp.passive.prediction_table import predictions_json
+
+        attributor = self.attributor
+        about = {
+            "images_of": self.images_of,
+            "attributor": attributor.name,
+            "sources": list(attributor.sources),
+            "policy": attributor.policy.describe(),
+            "alpha": attributor.rule.alpha,
+            "confidence": attributor.rule.confidence,
+        }
+        return json.dumps(predictions_json(self.images, self.group, about), indent=1) + "\n"
+
+
+def predict_sources(settings: PredictSourcesSettings) -> AttributionResult:
+    """Attribute images to the sources of an attributor.
+
+    Args:
+        settings: Images, attributor, device, and files to write.
+
+    Returns:
+        Predictions; those that settings name a file for are also written there.
+
+    Raises:
+        UserError: no attributor, or no image that can be used.
+    """
+    attributor = load_attributor(settings.attributor)
+    source = open_source(settings.data_dir)
+    images = attribute_images(attributor, source, settings.torch_device())
+    group = attribute_group(attributor, images.vectors) if settings.same_source else None
+    found = AttributionResult(attributor, Path(settings.data_dir).name, images, group)
+    for path, text in ((settings.json, found.to_json), (settings.csv, found.to_csv)):
+        if path is not None and path != STDOUT:
+            write_atomic(Path(path), text())
+    return found
+
+
+def attribute_images(
+    attributor: FittedAttributor, source: ImageSource, device: torch.device | str = "cpu"
+) -> AttributedImages:
+    """Attribute every image by itself. Images that the attributor's policy refuses fail.
+
+    Raises UserError: no image can be used.
+    """
+    window = attributor.policy.window
+
+    def crop(pixels: np.ndarray) -> np.ndarray:
+        if reason := attributor.policy.refuses(*pixels.shape[:2]):
+            raise ImageError(reason)
+        return central_window(pixels, window, (0, 1))
+
     failed: Failed = []
     names: list[str] = []
     sizes: list[tuple[int, int]] = []
-    found = []
-    for batch, about in _batches(attributor, source, failed, tick):
-        found.append(attributor.score_vectors(batch.to(device)))
-        for name, size in about:
-            names.append(name)
-            sizes.append(size)
+    vectors = []
+    with Progress("Attributing", len(source)) as progress:
+        images = read_images(source, failed, prepare=crop, progress=progress)
+        for batch in batch_images(images, _MAX_BATCH, _BATCH_PIXELS):
+            x = to_unit(stack_pixels([image.pixels for image in batch]))
+            vectors.append(attributor.score_vectors(x.to(device)))
+            names += [image.name for image in batch]
+            sizes += [image.size for image in batch]
     if not names:
         reason = f"; the first: {failed[0][0]}: {failed[0][1]}" if failed else ""
         raise UserError(f"{source.location}: none of {len(source)} images can be used{reason}")
-    vectors = np.concatenate(found)
-    logs, fits = attributor.log_likelihoods(vectors), attributor.p_values(vectors)
-    judgements = predict_images(logs, fits, attributor.sources, attributor.rule)
-    return AttributedImages(names, sizes, vectors, judgements, failed)
+    scores = np.concatenate(vectors)
+    log_likelihoods, p_values = attributor.log_likelihoods(scores), attributor.p_values(scores)
+    predictions = predict_images(log_likelihoods, p_values, attributor.sources, attributor.rule)
+    return AttributedImages(names, sizes, scores, predictions, failed)
 
 
 def attribute_group(attributor: FittedAttributor, vectors: Values) -> GroupPrediction:
-    """The judgement of images (N, D) that have one source."""
-    logs, fits = attributor.log_likelihoods(vectors), attributor.p_values(vectors)
-    return predict_group(logs, fits, attributor.sources, attributor.rule, attributor.model.images)
-
-
-def _batches(
-    attributor: FittedAttributor,
-    source: ImageSource,
-    failed: Failed,
-    tick: Callable[[int], None],
-) -> Iterator[tuple[Tensor, list[tuple[str, tuple[int, int]]]]]:
-    """Windows (n, 3, h, w) in [0, 1] with the names and sizes of their images."""
-    window = attributor.policy.window
-    step = max(1, min(_MOST, _BATCH_PIXELS // (window[0] * window[1])))
-    batch: list[np.ndarray] = []
-    about: list[tuple[str, tuple[int, int]]] = []
-    for index, name in enumerate(source.names):
-        try:
-            pixels = decode_image(source.read(index)).pixels
-            height, width = pixels.shape[:2]
-            if reason := attributor.policy.refuses(height, width):
-                raise ImageError(reason)
-        except ImageError as error:
-            failed.append((name, str(error)))
-            tick(1)
-            continue
-        batch.append(central_window(pixels, window, (0, 1)))
-        about.append((name, (height, width)))
-        if len(batch) == step:
-            yield _stacked(batch), about
-            tick(len(batch))
-            batch, about = [], []
-    if batch:
-        yield _stacked(batch), about
-        tick(len(batch))
-
-
-def _stacked(batch: list[np.ndarray]) -> Tensor:
-    return to_unit(torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).contiguous())
+    """Attribute images with score vectors (N, D) together, as images of one source."""
+    log_likelihoods, p_values = attributor.log_likelihoods(vectors), attributor.p_values(vectors)
+    return predict_group(
+        log_likelihoods, p_values, attributor.sources, attributor.rule, attributor.model.images
+    )

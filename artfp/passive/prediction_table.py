@@ -1,18 +1,16 @@
-"""Judgements of images as a table, CSV and JSON."""
+"""Predictions for images as a table, CSV and JSON."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
-from rich.text import Text
 
 from artfp import __version__
-from artfp.core.errors import one_line
-from artfp.data.tables import csv_line, round_significant
+from artfp.data.tables import Column, csv_table, rich_table, round_significant
 from artfp.passive.attributors.verdicts import (
     NONE,
     SOURCE,
@@ -33,17 +31,17 @@ COLUMNS = (
     "verdict",
     "error",
 )
-"""Columns of the CSV: see `artfp.passive.attributors.verdicts.Judgement`."""
+"""Columns of the CSV: see `artfp.passive.attributors.verdicts.SourcePrediction`."""
 
 SHOWN = 20
 """Images in the table on the console, at most."""
 
 
 def prediction_rows(found: AttributedImages) -> list[dict[str, Any]]:
-    """Images by name with their judgements, or with the reason why there is none."""
+    """Return a row for each image, by name: its prediction, or the reason why there is none."""
     rows: list[dict[str, Any]] = [
-        {"name": name, "width": size[1], "height": size[0], **asdict(judgement), "error": None}
-        for name, size, judgement in zip(found.names, found.sizes, found.judgements, strict=True)
+        {"name": name, "width": size[1], "height": size[0], **asdict(prediction), "error": None}
+        for name, size, prediction in zip(found.names, found.sizes, found.predictions, strict=True)
     ]
     empty = dict.fromkeys(COLUMNS)
     rows += [{**empty, "name": name, "error": reason} for name, reason in found.failed]
@@ -54,15 +52,14 @@ def prediction_rows(found: AttributedImages) -> list[dict[str, Any]]:
 
 
 def predictions_csv(found: AttributedImages) -> str:
-    """A line for each image."""
-    lines = [csv_line(row[column] for column in COLUMNS) for row in prediction_rows(found)]
-    return csv_line(COLUMNS) + "".join(lines)
+    """Return a line for each image, by name."""
+    return csv_table(prediction_rows(found), COLUMNS)
 
 
 def predictions_json(
     found: AttributedImages, group: GroupPrediction | None, about: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What was asked, each image, and the judgement of all together, as JSON values."""
+    """Return the predictions for each image and for all together as JSON values."""
     return {
         "software": f"artfp {__version__}",
         **about,
@@ -73,48 +70,44 @@ def predictions_json(
 
 
 def count_verdicts(found: AttributedImages) -> dict[str, int]:
-    """How many images have which source or other verdict, the most first."""
-    counts: dict[str, int] = {}
-    for each in found.judgements:
-        vote = each.source if each.verdict == SOURCE else each.verdict
-        counts[vote] = counts.get(vote, 0) + 1
-    return dict(sorted(counts.items(), key=lambda item: -item[1]))
+    """Return numbers of images by attributed source or other verdict, the largest first."""
+    return dict(Counter(map(_verdict, found.predictions)).most_common())
 
 
 def predictions_table(found: AttributedImages) -> Table:
-    """The first images for the console."""
-    table = Table(box=SIMPLE_HEAD)
-    table.add_column("image", overflow="fold")
-    table.add_column("verdict", overflow="fold")
-    for head in ("likeliest source", "log ratio", "posterior", "p-value"):
-        table.add_column(head, justify="left" if head == "likeliest source" else "right")
-    for name, each in list(zip(found.names, found.judgements, strict=True))[:SHOWN]:
-        verdict = each.source if each.verdict == SOURCE else each.verdict
-        words = (Text(one_line(word)) for word in (name, verdict, each.source))
-        table.add_row(*words, *_figures(each))
-    return table
+    """Return the first images for the console."""
+    columns = (
+        Column("image", lambda row: row[0], wrap="fold"),
+        Column("verdict", lambda row: _verdict(row[1]), wrap="fold"),
+        Column("likeliest source", lambda row: row[1].source),
+        Column("log ratio", lambda row: row[1].log_ratio, ".1f", "right"),
+        Column("posterior", lambda row: row[1].posterior, ".3f", "right"),
+        Column("p-value", lambda row: row[1].p_value, ".3f", "right"),
+    )
+    rows = list(zip(found.names, found.predictions, strict=True))
+    return rich_table(rows[:SHOWN], columns)
 
 
-def describe_group(group: GroupPrediction, rules: DecisionRule) -> str:
-    """The judgement of images of one source, with what it rests on."""
+def describe_group(group: GroupPrediction, rule: DecisionRule) -> str:
+    """Return the prediction for images of one source in words, with its assumption."""
     if group.verdict == NONE:
-        said = (
+        text = (
             f"none of these: {group.images} images of one source fit no known source; the "
             f"likeliest is {group.source}, whose own images would fit as badly with probability "
-            f"{group.p_value:.2g} (level {rules.alpha:g})"
+            f"{group.p_value:.2g} (level {rule.alpha:g})"
         )
     else:
-        sure = "" if group.verdict == SOURCE else "undecided: "
-        said = (
-            f"{sure}{group.source}, natural log-likelihood ratio {group.log_ratio:.1f} against the "
-            f"mean of the others, posterior probability {group.posterior:.4f} among the known "
+        prefix = "" if group.verdict == SOURCE else "undecided: "
+        text = (
+            f"{prefix}{group.source}, natural log-likelihood ratio {group.log_ratio:.1f} against "
+            f"the mean of the others, posterior probability {group.posterior:.4f} among the known "
             f"sources; p-value of the fit {group.p_value:.2g}"
         )
     return (
-        f"{said}. Taken as independent given the source: images that share a scene or a prompt "
+        f"{text}. Taken as independent given the source: images that share a scene or a prompt "
         "prove less."
     )
 
 
-def _figures(each: SourcePrediction) -> tuple[str, str, str]:
-    return f"{each.log_ratio:.1f}", f"{each.posterior:.3f}", f"{each.p_value:.3f}"
+def _verdict(prediction: SourcePrediction) -> str:
+    return prediction.source if prediction.verdict == SOURCE else prediction.verdict

@@ -11,34 +11,32 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from artfp.passive.attributors.score_model import Values
 from artfp.stats.intervals import auc, auc_interval, clopper_pearson
 
-Values = NDArray[np.float64]
-
 CONFIDENCE = 0.95
-"""Of all intervals here."""
+"""Confidence of all intervals here."""
 
 
 @dataclass(frozen=True)
 class CorrelationScores:
-    """Correlations of each source's test images with each source's fingerprint."""
+    """Correlations of test images with fingerprints: for each source (images, sources)."""
 
     sources: tuple[str, ...]
     values: tuple[Values, ...]
-    """Of each source (images, sources)."""
 
     def same(self, index: int) -> Values:
-        """Of a source's images with its own fingerprint (images,)."""
+        """Return correlations (images,) of a source's images with its own fingerprint."""
         return self.values[index][:, index]
 
     def cross(self, index: int) -> Values:
-        """Of all other sources' images with a source's fingerprint (images,)."""
+        """Return correlations (images,) of other sources' images with a source's fingerprint."""
         return np.concatenate([v[:, index] for i, v in enumerate(self.values) if i != index])
 
 
 @dataclass(frozen=True)
 class AucEstimate:
-    """Area under the ROC curve with its interval."""
+    """Area under the ROC curve (AUC) with its interval."""
 
     value: float
     low: float
@@ -50,7 +48,7 @@ class AucEstimate:
 def estimate_auc(
     negatives: ArrayLike, positives: ArrayLike, images: tuple[int, int] | None = None
 ) -> AucEstimate:
-    """How well scores tell positives from negatives.
+    """Estimate the AUC of scores, with its interval.
 
     `images` are the numbers of independent negatives and positives, where images have several
     scores each.
@@ -62,23 +60,23 @@ def estimate_auc(
 
 
 def roc_curve(negatives: ArrayLike, positives: ArrayLike) -> tuple[Values, Values]:
-    """Shares of negatives and of positives at or above a falling threshold, from 0 to 1."""
+    """Return false and true positive rates for a falling threshold, from 0 to 1."""
     low, high = np.sort(np.asarray(negatives)), np.sort(np.asarray(positives))
     thresholds = np.unique(np.concatenate([low, high]))[::-1]
-    shares = (
+    rates = (
         1.0 - np.searchsorted(each, thresholds, side="left") / len(each) for each in (low, high)
     )
-    false, true = (np.concatenate([[0.0], share]) for share in shares)
+    false, true = (np.concatenate([[0.0], rate]) for rate in rates)
     return false, true
 
 
 def mean_correlations(scores: CorrelationScores) -> Values:
-    """Mean correlation (sources, sources): images of the row's with the column's fingerprint."""
+    """Return mean correlations (sources, sources) of rows' images with columns' fingerprints."""
     return np.stack([values.mean(0) for values in scores.values])
 
 
 def pairwise_auc(scores: CorrelationScores) -> dict[tuple[int, int], AucEstimate]:
-    """Of each source i and each other j: i's images from j's, by i's fingerprint."""
+    """Return the AUC of each source i against each other j, by i's fingerprint."""
     indices = range(len(scores.sources))
     return {
         (i, j): estimate_auc(scores.values[j][:, i], scores.same(i))
@@ -89,12 +87,12 @@ def pairwise_auc(scores: CorrelationScores) -> dict[tuple[int, int], AucEstimate
 
 
 def one_vs_rest_auc(scores: CorrelationScores) -> list[AucEstimate]:
-    """Of each source: its images from those of all others, by its fingerprint."""
+    """Return the AUC of each source against all others, by its fingerprint."""
     return [estimate_auc(scores.cross(i), scores.same(i)) for i in range(len(scores.sources))]
 
 
 def pooled_auc(scores: CorrelationScores) -> AucEstimate:
-    """All correlations with the own fingerprint against all with others.
+    """Return the AUC of all correlations with the own fingerprint against all with others.
 
     The interval counts each image once on either side.
     """
@@ -105,9 +103,9 @@ def pooled_auc(scores: CorrelationScores) -> AucEstimate:
 
 
 def count_correct(values: ArrayLike, own: int) -> NDArray[np.int64]:
-    """Images attributed to their source, by the largest correlation; a tie is no attribution.
+    """Count images that the largest correlation attributes to their source; a tie is none.
 
-    Args: `values` (images, ..., sources). Returns counts (...).
+    `values` are (images, ..., sources); returns counts (...).
     """
     found = np.asarray(values)
     others = np.delete(found, own, axis=-1)
@@ -117,22 +115,22 @@ def count_correct(values: ArrayLike, own: int) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """How many of each source's images were attributed to it."""
+    """Numbers of each source's images, and of those that were attributed to it."""
 
     hits: tuple[int, ...]
     images: tuple[int, ...]
 
     @property
     def overall(self) -> float:
-        """Share of all images."""
+        """Fraction of all images."""
         return sum(self.hits) / sum(self.images)
 
-    def share(self, index: int) -> float:
-        """Share of a source's images."""
+    def fraction(self, index: int) -> float:
+        """Return the fraction of a source's images."""
         return self.hits[index] / self.images[index]
 
     def interval(self, index: int | None = None) -> tuple[float, float]:
-        """Of a source's share, or of the overall one: Clopper and Pearson's."""
+        """Return the Clopper-Pearson interval of a source's fraction, or of the overall one."""
         hits, images = (
             (sum(self.hits), sum(self.images))
             if index is None
@@ -143,6 +141,6 @@ class Accuracy:
 
 
 def attribution_accuracy(scores: CorrelationScores) -> Accuracy:
-    """Attribution to the largest correlation."""
+    """Return the accuracy of attribution to the largest correlation."""
     hits = [int(count_correct(values, i)) for i, values in enumerate(scores.values)]
     return Accuracy(tuple(hits), tuple(map(len, scores.values)))

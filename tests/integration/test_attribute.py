@@ -65,23 +65,26 @@ def there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def test_no_flag(call: Call, there: Path, dumps: Path, labelled: Path) -> None:
     code, out, err = call("attribute", "fit", dumps)
-    assert (code, err) == (0, [])
+    assert code == 0 and err == ["next: artfp attribute predict IMAGES --attributor attributor"]
     assert out[0].startswith("180 images of 3 sources; aligned, window 24x24: ")
-    assert out[-1] == "wrote attributor.safetensors and attributor.json into attributor"
+    assert out[-1] == "wrote attributor.safetensors, attributor.json into attributor"
     shown = "\n".join(out)
     assert "fusion" in shown and "the best of 2" in shown and "…" not in shown
     assert sorted(path.name for path in (there / "attributor").iterdir()) == [
-        "attributor.json", "attributor.safetensors"]  # fmt: skip
+        "artfp.log", "attributor.json", "attributor.safetensors"]  # fmt: skip
     card = json.loads((there / "attributor" / "attributor.json").read_text())
-    assert card["sources"] == list(NAMES) and card["guard"] == []
+    assert card["sources"] == list(NAMES) and card["leakage"] == []
     assert card["data"]["left"] == {"images": 60, "sizes": {"24x24": 60}, "codecs": {"PNG": 60}}
-    assert card["asked"]["recompress"] is True
+    assert card["settings"]["recompress"] is True
     assert (
         card["fitted_to"] == "images as they are and copies after JPEG of qualities from 75 to 100"
     )
     assert 0.5 < card["validation"]["recompressed"]["accuracy"] <= 1
-    assert f"{card['way']}: the likeliest is right for" in shown and "of the copies" in shown
-    assert card["validation"]["accuracy"] > 0.9 and card["way"] == card["tried"]["ways"][0]["what"]
+    assert f"{card['method']}: the likeliest is right for" in shown and "of the copies" in shown
+    assert (
+        card["validation"]["accuracy"] > 0.9
+        and card["method"] == card["tried"]["methods"][0]["what"]
+    )
     assert torch.__version__.startswith(card["software"]["torch"])
 
     code, out, err = call("attribute", "predict", labelled / "middle", "--same_source")
@@ -116,7 +119,7 @@ def test_no_flag(call: Call, there: Path, dumps: Path, labelled: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--way", "plain"], ["--way", "matched", "--recompress", "false"]]
+    "words", [["--method", "plain"], ["--method", "matched", "--recompress", "false"]]
 )
 def test_images_as_they_are_alone(call: Call, there: Path, dumps: Path, words: list[str]) -> None:
     code, out, _ = call("attribute", "fit", dumps, "--extractor", "gaussian:sigma=1", *words)
@@ -128,7 +131,7 @@ def test_images_as_they_are_alone(call: Call, there: Path, dumps: Path, words: l
 
 
 def test_files_of_predictions(call: Call, there: Path, dumps: Path, labelled: Path) -> None:
-    assert call("attribute", "fit", dumps, "--way", "matched", "--output_dir", "a")[0] == 0
+    assert call("attribute", "fit", dumps, "--method", "matched", "--output_dir", "a")[0] == 0
     Image.new("RGB", (9, 30)).save(labelled.parent / "small.png")
     listing = there / "some.txt"
     names = [labelled / "left" / "000.png", labelled / "stranger" / "001.png"]
@@ -155,14 +158,14 @@ def test_a_stopped_fit_goes_on(
     made = attribute_fit.cross_validate_correlation
     tried: list[str] = []
 
-    def stop(material: object, how: object, what: str, *rest: object) -> object:
+    def stop(image_set: object, options: object, what: str, *rest: object) -> object:
         tried.append(what)
         if what.startswith("wavelet") and len(tried) == 2:
             raise KeyboardInterrupt
-        return made(material, how, what, *rest)  # type: ignore[arg-type]
+        return made(image_set, options, what, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(attribute_fit, "cross_validate_correlation", stop)
-    words = ["attribute", "fit", dumps, "--way", "matched"]
+    words = ["attribute", "fit", dumps, "--method", "matched"]
     assert call(*words)[0] == 130
     assert (there / "attributor" / "attribute.run.json").exists()
     code, _, err = call(*words, "--seed", 1)
@@ -182,7 +185,7 @@ def test_hostile_names(call: Call, there: Path, tmp_path: Path) -> None:
     names = ["[red]x_{$", "_a\nb|c", os.fsdecode(b"\xff[/]")]
     for number, name in enumerate(names):
         write(tmp_path / "s" / name, images(number, 40, 1))
-    words = ["--extractor", "gaussian:sigma=1", "--way", "matched"]
+    words = ["--extractor", "gaussian:sigma=1", "--method", "matched"]
     code, out, _ = call("attribute", "fit", tmp_path / "s", *words)
     assert code == 0 and "[red]x_{$" in "\n".join(out) and r"_a\nb|c" in "\n".join(out)
     write(tmp_path / "others", images(1, 20, 2))
@@ -201,9 +204,9 @@ def test_sources_whose_files_differ(call: Call, there: Path, tmp_path: Path) -> 
     words = ["--policy", "shift", "--window", "20", "--extractor", "gaussian:sigma=1"]
     code, out, err = call("attribute", "fit", tmp_path / "s", *words)
     assert code == 0 and "shift, window 20x20 in fingerprints of 24x24" in out[0]
-    assert err[0].startswith("warning: format alone tells 100% of the images' sources")
+    assert err[0].startswith("warning: format alone identifies the source of 100% of the images")
     card = json.loads((there / "attributor" / "attributor.json").read_text())
-    assert card["guard"][0]["fact"] == "format" and card["guard"][0]["text"] in err[0]
+    assert card["leakage"][0]["property"] == "format" and card["leakage"][0]["text"] in err[0]
     # A crop from anywhere is taken.
     Image.fromarray(images(1, 1, 7)[0, 3:23, 2:22]).save(tmp_path / "crop.png")
     assert call("attribute", "predict", tmp_path / "crop.png")[0] == 0
@@ -214,17 +217,17 @@ def test_sources_whose_files_differ(call: Call, there: Path, tmp_path: Path) -> 
     [
         (["fit", "none"], "none: cannot be read"),
         (["fit", "."], "found 0 subfolders"),
-        (["fit", "DUMPS", "--limit", "0"], "--limit: found 0"),
+        (["fit", "DUMPS", "--limit", "0"], "--limit is 0; it must be 1 or more"),
         (["fit", "DUMPS", "--limit", "39"], "39 of 39 images can be used, a source takes 40"),
-        (["fit", "DUMPS", "--way", "best"], "way 'best': choose from"),
-        (["fit", "DUMPS", "--policy", "best"], "policy 'best': choose from"),
-        (["fit", "DUMPS", "--policy", "spectrum", "--way", "matched"], "which excludes matched"),
+        (["fit", "DUMPS", "--method", "best"], "--method: expected one of"),
+        (["fit", "DUMPS", "--policy", "best"], "--policy: expected one of"),
+        (["fit", "DUMPS", "--policy", "spectrum", "--method", "matched"], "which excludes matched"),
         (["fit", "DUMPS", "--window", "25"], "window is 25, but a source has images of 24x24"),
-        (["fit", "DUMPS", "--alpha", "1"], "alpha is 1"),
+        (["fit", "DUMPS", "--alpha", "1"], "--alpha is 1.0; it must be above 0 and below 1"),
         (["fit", "DUMPS", "--extractor", "magic"], "known are gaussian"),
         (["predict", "DUMPS"], "no attributor at attributor; make one with: artfp attribute fit"),
         (["predict", "DUMPS", "--json", "-", "--csv", "-"], "only one of them"),
-        (["report", "DUMPS", "--limit", "0"], "--limit: found 0"),
+        (["report", "DUMPS", "--limit", "0"], "--limit is 0; it must be 1 or more"),
         (["explain"], "unknown action 'explain'; choose from fit, train, predict, report, study"),
         ([], "no action"),
     ],
@@ -236,7 +239,7 @@ def test_refused(call: Call, there: Path, dumps: Path, words: list[str], said: s
 
 
 def test_a_folder_of_strangers_alone(call: Call, there: Path, dumps: Path, tmp_path: Path) -> None:
-    words = ["--extractor", "gaussian:sigma=1", "--way", "matched"]
+    words = ["--extractor", "gaussian:sigma=1", "--method", "matched"]
     assert call("attribute", "fit", dumps, *words)[0] == 0
     for name in ("x", "y"):
         write(tmp_path / "others" / name, images(5, 3, 1))
@@ -251,7 +254,7 @@ def test_sweeps_of_attributors(
     """Two ways beside a watermark in one table; a folder of strangers makes thresholds."""
     words = ["--extractor", "gaussian:sigma=1"]
     for way in ("plain", "matched"):
-        assert call("attribute", "fit", dumps, *words, "--way", way, "--output_dir", way)[0] == 0
+        assert call("attribute", "fit", dumps, *words, "--method", way, "--output_dir", way)[0] == 0
     sweep = ["--labelled_dir", labelled, "--perturbations", "noise,mirror", "--fpr", "0.1"]
     both = ["--attributor", "plain, other=matched"]
     mark = ["--data_dir", photo_folder, "--methods", f"mark={weights / 'encoder.safetensors'}"]

@@ -80,7 +80,7 @@ def test_attribution_to_the_largest(scores: CorrelationScores) -> None:
     found = attribution_accuracy(scores)
     expected = [int((v.argmax(1) == i).sum()) for i, v in enumerate(scores.values)]
     assert found.hits == tuple(expected) and found.images == (40, 50, 60)
-    assert found.overall == sum(expected) / 150 and found.share(2) == expected[2] / 60
+    assert found.overall == sum(expected) / 150 and found.fraction(2) == expected[2] / 60
     interval = binomtest(expected[1], 50).proportion_ci(0.95, "exact")
     assert found.interval(1) == pytest.approx((interval.low, interval.high))
     interval = binomtest(sum(expected), 150).proportion_ci(0.95, "exact")

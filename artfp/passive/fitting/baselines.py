@@ -1,16 +1,16 @@
 """Fit the baselines of Yu et al. 2019 (arXiv 1811.08180) to a folder of sources.
 
-As with the other ways, all images are known ones and all images validate: each is judged by the
-images of the other nine folds.
+All images are reference images and all images validate: each is attributed by the images of the
+other nine folds.
 """
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from artfp.core.errors import UserError
+from artfp.core.progress import track
 from artfp.data.pixels import to_8bit
 from artfp.passive.attributors.base import AttributorPart
 from artfp.passive.attributors.bundle import FittedAttributor
@@ -19,17 +19,17 @@ from artfp.passive.attributors.nearest_neighbour import NEAREST, NearestNeighbou
 from artfp.passive.attributors.score_model import ScoreModel, Values
 from artfp.passive.attributors.verdicts import DecisionRule
 from artfp.passive.fitting.cross_validation import Trial, held_out_likelihoods, make_trial, validate
-from artfp.passive.fitting.image_set import ImageSet, Tick
+from artfp.passive.fitting.image_set import ImageSet
 from artfp.passive.fitting.select import FitResult
 
 BASELINES = {
     NEAREST: "source of the nearest known image, by its pixels",
     EIGENFACE: "nearest source's mean, along principal components of the pixels",
 }
-"""Kinds of baselines, and what they do."""
+"""Kinds of baselines, with their descriptions."""
 
 COMPONENTS = (32, 128, 512)
-"""Of which a number of Eigenfaces is chosen, no more than an eighth of the images."""
+"""Numbers of Eigenfaces that are compared, no more than an eighth of the images."""
 
 
 def fit_baseline(
@@ -37,41 +37,43 @@ def fit_baseline(
     kind: str,
     *,
     components: int | None = None,
-    rules: DecisionRule | None = None,
+    rule: DecisionRule | None = None,
     name: str = "attributor",
     device: torch.device | str = "cpu",
-    tick: Tick = lambda what, images: None,
 ) -> FitResult:
     """Fit one of BASELINES.
 
-    `components` of Eigenfaces; None: the number is chosen, like the distance in any case, by the
-    log loss of held out posteriors. Raises UserError: no such kind, or a number that cannot be.
+    The number of `components` of Eigenfaces is chosen by the log loss of held-out posteriors where
+    it is None; the distance always is. Raises UserError: an unknown kind, or too many components.
     """
     if kind not in BASELINES:
         raise UserError(f"baseline {kind!r}: choose from {', '.join(BASELINES)}")
     numbers = _numbers(image_set, components) if kind == EIGENFACE else []
-    rules, pixels = rules or DecisionRule(), stack_windows(image_set, tick)
+    rule, pixels = rule or DecisionRule(), stack_windows(image_set)
     trials: dict[str, list[Trial]] = {}
     part: AttributorPart
     if kind == NEAREST:
         part, scores = _nearest(image_set, pixels.to(device))
     else:
-        part, scores, trials[kind] = _eigenface(image_set, pixels, numbers, tick)
-    logs, fits = held_out_likelihoods(scores, image_set)
+        part, scores, trials[kind] = _eigenface(image_set, pixels, numbers)
+    log_likelihoods, p_values = held_out_likelihoods(scores, image_set)
     model = ScoreModel.fit(scores, image_set.labels)
-    attributor = FittedAttributor(name, [part], model, image_set.policy, rules)
-    validation = validate(logs, fits, image_set.labels, image_set.sources, rules)
+    attributor = FittedAttributor(name, [part], model, image_set.policy, rule)
+    labels, sources = image_set.labels, image_set.sources
     return FitResult(
-        attributor, kind, trials, [make_trial(kind, scores, logs, image_set.labels)], validation
+        attributor,
+        kind,
+        trials,
+        [make_trial(kind, scores, log_likelihoods, labels)],
+        validate(log_likelihoods, p_values, labels, sources, rule),
     )
 
 
-def stack_windows(image_set: ImageSet, tick: Tick = lambda what, images: None) -> Tensor:
-    """The windows of all images, 8-bit (N, 3, h, w), in the material's order."""
+def stack_windows(image_set: ImageSet) -> Tensor:
+    """Return the windows of all images, 8-bit (N, 3, h, w), in the set's order."""
     pixels = torch.empty((len(image_set), 3, *image_set.policy.window), dtype=torch.uint8)
-    for rows, x in image_set.batches(np.arange(len(image_set))):
+    for rows, x in image_set.batches(caption="Loading images"):
         pixels[torch.from_numpy(rows)] = to_8bit(image_set.windows(x, rows))
-        tick("pixels", len(rows))
     return pixels
 
 
@@ -82,20 +84,18 @@ def _nearest(image_set: ImageSet, pixels: Tensor) -> tuple[NearestNeighbour, Val
 
 
 def _eigenface(
-    image_set: ImageSet, pixels: Tensor, numbers: list[int], tick: Tick
+    image_set: ImageSet, pixels: Tensor, numbers: list[int]
 ) -> tuple[AttributorPart, Values, list[Trial]]:
-    """The attributor, its held out scores, and what was tried, the best first."""
+    """Return the attributor, its held-out scores, and the trials, the best first."""
     faces = Eigenfaces(pixels, image_set.labels, max(numbers))
+    choices = [(distance, number) for distance in (MAHALANOBIS, EUCLIDEAN) for number in numbers]
     found = []
-    for distance in (MAHALANOBIS, EUCLIDEAN):
-        for number in numbers:
-            what = f"{distance}, {number} component{'s' * (number > 1)}"
-            scores = faces.held_out(len(image_set.sources), distance, number, image_set.folds)
-            trial = make_trial(
-                what, scores, held_out_likelihoods(scores, image_set)[0], image_set.labels
-            )
-            found.append((trial, distance, number, scores))
-            tick(what, len(image_set))
+    for distance, number in track(choices, caption="Comparing distances", unit="choices"):
+        what = f"{distance}, {number} component{'s' * (number > 1)}"
+        scores = faces.held_out(len(image_set.sources), distance, number, image_set.folds)
+        log_likelihoods, _ = held_out_likelihoods(scores, image_set)
+        trial = make_trial(what, scores, log_likelihoods, image_set.labels)
+        found.append((trial, distance, number, scores))
     found.sort(key=lambda each: each[0].log_loss)
     _, distance, number, scores = found[0]
     part = faces.fit(image_set.sources, distance, number)
@@ -103,7 +103,7 @@ def _eigenface(
 
 
 def _numbers(image_set: ImageSet, components: int | None) -> list[int]:
-    """Numbers of components to try."""
+    """Return the numbers of components to compare."""
     height, width = image_set.policy.window
     most = min(len(image_set) // 8, 3 * height * width - 1)
     if components is not None and not 0 < components <= most:

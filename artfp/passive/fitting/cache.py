@@ -1,6 +1,6 @@
-"""Attributors that a longer study trains on its way, each kept in a folder of its own.
+"""Attributors that a longer study trains, each cached in a folder of its own.
 
-What is there is read and not made again; a training that was stopped goes on.
+A cached attributor is read and not made again; a training that was stopped goes on.
 """
 
 from __future__ import annotations
@@ -20,25 +20,23 @@ from artfp.passive.attributors.bundle import (
     save_attributor,
 )
 from artfp.passive.attributors.verdicts import DecisionRule
-from artfp.passive.fitting.classifier import load_network, train_classifier
+from artfp.passive.fitting.classifier import load_initial_network, train_classifier
 from artfp.passive.fitting.image_set import ImageSet
-from artfp.passive.networks.classifier import ClassifierDesign
-from artfp.passive.training.classifier_fit import AttributorTraining
+from artfp.passive.settings import ClassifierSettings, StudyTrainingSettings
 
 ATTRIBUTORS = "attributors"
-"""Folder of them in a study's output folder."""
+"""Folder of the attributors in a study's output folder."""
 
 SECONDS_KEY = "seconds"
-"""What the card calls the time on the wall that it took, with what it goes on from."""
+"""Card entry of the time on the wall, with that of the attributor that it goes on from."""
 
 
 @dataclass(frozen=True)
 class CacheSettings:
-    """How attributors are made.
+    """Training and folder of cached attributors.
 
-    `folder`, where they are kept. `network` of NETWORKS for those that are learned; `steps`, of its
-    training and of the immunisation, by default the recipe's. Raises UserError: a value that no
-    training takes.
+    `network` and `steps` are for those that are learned; steps, of the training and of the
+    immunisation, are by default the recipe's. Raises UserError: a value that no training takes.
     """
 
     folder: Path
@@ -52,33 +50,43 @@ class CacheSettings:
 
     def __post_init__(self) -> None:
         for steps in (self.steps, self.immunise_steps):
-            self.training("", ClassifierDesign(self.network), max_steps=steps)
+            self.training("", max_steps=steps)
 
-    def training(self, name: str, design: ClassifierDesign, **more: Any) -> AttributorTraining:
-        """The settings of a training in the folder `name`, with more of them."""
-        return AttributorTraining(
-            self.folder / name,
-            design,
-            seed=self.seed,
-            trainer=self._trainer(),
-            **more,
-        )
-
-    def _trainer(self) -> dict[str, Any]:
-        """Arguments of Lightning's Trainer."""
+    def training(self, name: str, **more: Any) -> ClassifierSettings:
+        """Return the settings of a training in the folder `name`, with more of them."""
         device = torch.device(self.device)
-        where: dict[str, Any] = {"accelerator": "cpu", "devices": 1}
-        if device.type == "cuda":
-            where = {"accelerator": "gpu", "devices": [device.index or 0]}
-        return {**where, "precision": self.precision}
+        options: dict[str, Any] = {
+            "output_dir": self.folder / name,
+            "network": self.network,
+            "seed": self.seed,
+            "precision": self.precision,
+            "cuda": (device.index or 0) if device.type == "cuda" else -1,
+        }
+        return ClassifierSettings(**{**options, **more})
+
+
+def cache_settings(
+    settings: StudyTrainingSettings, output_dir: Path, rule: DecisionRule | None = None
+) -> CacheSettings:
+    """Return the settings of the attributors that are cached in a study's output folder."""
+    return CacheSettings(
+        output_dir / ATTRIBUTORS,
+        settings.network,
+        settings.max_steps,
+        settings.immunise_steps,
+        settings.precision,
+        settings.seed,
+        settings.torch_device(),
+        rule or DecisionRule(),
+    )
 
 
 def cached_attributor(
     folder: Path, make: Callable[[], FittedAttributor], origin: Path | None = None
 ) -> tuple[FittedAttributor, float]:
-    """The attributor of a folder, made unless it is there; and the seconds that it took.
+    """Return the attributor of a folder, made unless it is there, and its seconds.
 
-    `origin`, the folder of what it goes on from, whose seconds come to its own.
+    The seconds of `origin`, the folder of the attributor that it goes on from, are added.
     """
     if not (folder / ATTRIBUTOR_FILE).is_file():
         start = time.perf_counter()
@@ -99,21 +107,21 @@ def cached_network(
     immunise: tuple[str, ...] = (),
     origin: str | None = None,
 ) -> FittedAttributor:
-    """A network trained on the material, whose side is the window's; in the folder `name`.
+    """Return a network trained on the image set, in the folder `name`.
 
-    With `origin`, the name of another one of the folder, it goes on from there, for the steps of an
+    With `origin`, the name of another one of the cache, it goes on from there, for the steps of an
     immunisation. Raises UserError: see `train_classifier`.
     """
+    init = None
+    if origin is not None:
+        init = load_initial_network(settings.folder / origin, image_set.sources, origin)
     training = settings.training(
         name,
-        ClassifierDesign(settings.network, image_set.policy.window[0]),
         max_steps=settings.steps if origin is None else settings.immunise_steps,
         immunise=immunise,
-        init=None if origin is None else load_network(settings.folder / origin, image_set.sources),
-        origin=origin,
         resume=(settings.folder / name / "checkpoints").is_dir(),
     )
-    found = train_classifier(image_set, training, settings.rules, name)
+    found = train_classifier(image_set, training, settings.rules, name, init=init)
     if found is None:
         raise RuntimeError("a study runs in one process")
     return found.attributor

@@ -1,4 +1,4 @@
-"""What the card of a fitted attributor tells: data, choices, validation, warnings, software."""
+"""Card of a fitted attributor: data, settings, choices, validation, leakage, software."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _PACKAGES = ("numpy", "scikit-learn", "scipy", "torch")
 def describe_fit(
     image_set: ImageSet,
     found: FitResult,
-    guard: Sequence[Leakage],
-    asked: dict[str, Any],
+    leakage: Sequence[Leakage],
+    settings: dict[str, Any],
     about: str | None = None,
 ) -> dict[str, Any]:
-    """Facts for `FittedAttributor.facts`, as JSON values.
+    """Return metadata of a fitted attributor as JSON values.
 
-    `asked` are the settings given; `about` says what the way does if it is none of WAYS.
+    `about` describes the method if it is none of METHODS.
     """
     copies = found.recompressed
     originals = image_set.labels[image_set.states == AS_IS]
     counts = np.bincount(originals, minlength=len(image_set.sources)).tolist()
     whole = {
-        "way": found.chosen,
+        "method": found.chosen,
         "about": about or METHODS[found.chosen],
-        "asked": asked,
+        "settings": settings,
         "data": {
             name: {
                 "images": counts[k],
@@ -47,10 +47,10 @@ def describe_fit(
         },
         "fitted_to": "images as they are" + (f" and copies after {_COPIES}" if copies else ""),
         "unusable": len(image_set.failed),
-        "guard": [{**asdict(finding), "text": str(finding)} for finding in guard],
+        "leakage": [{**asdict(finding), "text": str(finding)} for finding in leakage],
         "tried": {
-            "ways": trial_records(found.ways),
-            **{way: trial_records(trials) for way, trials in found.extractors.items()},
+            "methods": trial_records(found.methods),
+            **{method: trial_records(trials) for method, trials in found.extractors.items()},
         },
         "validation": {
             "folds": FOLDS,
@@ -62,5 +62,5 @@ def describe_fit(
             **{package: version(package) for package in _PACKAGES},
         },
     }
-    facts: dict[str, Any] = round_significant(whole)
-    return facts
+    metadata: dict[str, Any] = round_significant(whole)
+    return metadata

@@ -1,13 +1,12 @@
-"""Train an attributor that is a network: hold images out, train on the others, calibrate.
+"""Train a classifier as an attributor: hold images out, train on the others, calibrate.
 
-Whole folds of the images, by names, are held out from the training. What these images score gives
-the model of the scores, with its p-values, so the result is calibrated as a fitted attributor is:
-the network has seen none of the images that say how far it can be believed. P-values are those of
-traits (`artfp.passive.attributors.classifier`):
-what is usual is told by images that train, how far images of a
-source may be from it by those held out. A network that was immunised is calibrated for perturbed
-images as well: by copies of the held out images, perturbed as those in the training, whose scores
-have distributions of their own.
+Whole folds of the images, by names, are held out from the training. Their scores give the score
+model, with its p-values, so the result is calibrated as a fitted attributor is: the network has
+seen none of the images that say how reliable it is. P-values are those of out-of-distribution
+scores (`artfp.passive.attributors.classifier`): images that train define the inliers, and held-out
+ones how far images of a source may be from them. A network that was immunised is calibrated for
+perturbed images as well: by copies of the held-out images, perturbed as those in the training,
+whose scores have distributions of their own.
 """
 
 from __future__ import annotations
@@ -19,100 +18,108 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from artfp.core.errors import UserError
+from artfp.data.files import file_hash
 from artfp.data.pixels import to_8bit, to_unit
 from artfp.data.tables import round_significant
 from artfp.nn.random_inputs import derive_seed
 from artfp.passive.attributors.base import AttributorPart
-from artfp.passive.attributors.bundle import FittedAttributor, load_attributor
+from artfp.passive.attributors.bundle import ATTRIBUTOR_FILE, FittedAttributor, load_attributor
 from artfp.passive.attributors.classifier import FeatureGaussians, NetworkAttributor
 from artfp.passive.attributors.score_model import ScoreModel, Values
 from artfp.passive.attributors.verdicts import DecisionRule
 from artfp.passive.attributors.window import WindowPolicy
 from artfp.passive.fitting.baselines import stack_windows
-from artfp.passive.fitting.cross_validation import make_trial, validate
-from artfp.passive.fitting.image_set import AS_IS, FOLDS, ImageSet, Tick
+from artfp.passive.fitting.cross_validation import cross_fit, make_trial, validate
+from artfp.passive.fitting.image_set import AS_IS, FOLDS, ImageSet
 from artfp.passive.fitting.select import FitResult
 from artfp.passive.networks.classifier import (
     MAX_CLASSIFIER_SIDE,
     MIN_CLASSIFIER_SIDE,
     SourceClassifier,
 )
+from artfp.passive.settings import ClassifierSettings
 from artfp.passive.training.classifier import Immunisation
-from artfp.passive.training.classifier_fit import AttributorTraining, train_network
+from artfp.passive.training.classifier_fit import InitialNetwork, train_network, training_card
 from artfp.passive.training.labelled import LabelledImages
 
 HELD_OUT_FRACTION, MIN_HELD_OUT = 0.2, 50
-"""Of each source's images so many are held out, and at least so many where that is under half."""
+"""Fraction of each source's images that is held out, and at least so many, up to a half."""
 
 PERTURBED = 1
-"""State of perturbed copies of held out images, beside AS_IS."""
+"""State of perturbed copies of held-out images, beside AS_IS."""
 
 CALIBRATION_GROUPS = 5
-"""Into which held out images are dealt, for figures by models that never saw them."""
+"""Groups of held-out images; each is evaluated by a score model of the others."""
+
+_BATCH = 256
 
 
 def network_side(policy: WindowPolicy) -> int:
-    """The largest side that networks take of images of a policy's window.
+    """Return the largest side that networks take of images of a policy's window.
 
-    Raises UserError: it is too small for any.
+    Raises UserError: the window is too small for any.
     """
-    least = min(policy.window)
-    if least < MIN_CLASSIFIER_SIDE:
+    smallest = min(policy.window)
+    if smallest < MIN_CLASSIFIER_SIDE:
         raise UserError(
             f"images of {policy.window[1]}x{policy.window[0]} are too small: networks take "
             f"{MIN_CLASSIFIER_SIDE} pixels a side or more; artfp attribute fit takes smaller ones"
         )
-    return int(min(MAX_CLASSIFIER_SIDE, 2 ** (least.bit_length() - 1)))
+    return int(min(MAX_CLASSIFIER_SIDE, 2 ** (smallest.bit_length() - 1)))
 
 
-def choose_held_out(image_set: ImageSet, share: float = HELD_OUT_FRACTION) -> NDArray[np.bool_]:
-    """Which images (N,) are held out: whole folds, as few as give each source enough.
+def choose_held_out(image_set: ImageSet, fraction: float = HELD_OUT_FRACTION) -> NDArray[np.bool_]:
+    """Return which images (N,) are held out: whole folds, as few as give each source enough.
 
-    That is `share` of its images and LEAST_HELD, but no more than half of the folds. Raises
-    UserError: a share that leaves nothing to one side.
+    That is `fraction` of its images and MIN_HELD_OUT, but no more than half of the folds. Raises
+    UserError: a fraction that leaves nothing to one side.
     """
-    if not 1.0 / FOLDS <= share <= 0.5:
-        raise UserError(f"the share held out is {share}; it must be from {1 / FOLDS} to 0.5")
+    if not 1.0 / FOLDS <= fraction <= 0.5:
+        raise UserError(f"held_out is {fraction}; it must be from {1 / FOLDS} to 0.5")
     counts = np.stack([np.bincount(image_set.folds[image_set.labels == k], minlength=FOLDS)
                        for k in range(len(image_set.sources))])  # fmt: skip
     wanted = np.minimum(MIN_HELD_OUT, counts.sum(1) / 2)
-    folds = round(share * FOLDS)
+    folds = round(fraction * FOLDS)
     while folds < FOLDS // 2 and (counts[:, :folds].sum(1) < wanted).any():
         folds += 1
     return np.asarray(image_set.folds < folds)
 
 
 def split_held_out(
-    image_set: ImageSet, share: float = HELD_OUT_FRACTION, tick: Tick = lambda what, images: None
+    image_set: ImageSet, fraction: float = HELD_OUT_FRACTION
 ) -> tuple[LabelledImages, LabelledImages]:
-    """The windows of all images, in memory: those that train, and those that are held out."""
-    held = torch.from_numpy(choose_held_out(image_set, share))
-    pixels, labels = stack_windows(image_set, tick), torch.from_numpy(image_set.labels)
+    """Return the windows of all images, in memory: training and held-out images."""
+    held = torch.from_numpy(choose_held_out(image_set, fraction))
+    pixels, labels = stack_windows(image_set), torch.from_numpy(image_set.labels)
     return LabelledImages(pixels[~held], labels[~held]), LabelledImages(pixels[held], labels[held])
 
 
 def describe_training(
-    told: dict[str, Any], steps: int, training: LabelledImages, known: LabelledImages
+    card: dict[str, Any], steps: int, training: LabelledImages, held_out: LabelledImages
 ) -> dict[str, Any]:
-    """What the card says of a training: its settings, as `told`, and what came of them."""
+    """Return the metadata of a training: its settings, steps and numbers of images."""
     return {
-        **told,
+        **card,
         "steps": steps,
         "images": len(training),
-        "held_out": len(known),
+        "held_out": len(held_out),
         "pytorch_lightning": version("pytorch-lightning"),
     }
 
 
-def load_network(folder: str | Path, sources: Sequence[str]) -> SourceClassifier:
-    """The network of a trained attributor for the same sources, to go on from.
+def load_initial_network(
+    folder: Path, sources: Sequence[str], name: str | None = None
+) -> InitialNetwork:
+    """Load the network of a trained attributor, for a training that goes on from it.
 
-    Raises UserError: it is none, or of other sources.
+    `name` stands for it in the card, by default the hash of its file. Raises UserError: it is no
+    network, or of other sources.
     """
     attributor = load_attributor(folder)
     network = next((p.network for p in attributor.parts if isinstance(p, NetworkAttributor)), None)
@@ -123,103 +130,104 @@ def load_network(folder: str | Path, sources: Sequence[str]) -> SourceClassifier
             f"{folder} knows the sources {', '.join(attributor.sources)}; given are "
             f"{', '.join(sources)}"
         )
-    return network
+    file = folder / ATTRIBUTOR_FILE if folder.is_dir() else folder
+    return InitialNetwork(network, name or file_hash(file))
 
 
 def train_classifier(
     image_set: ImageSet,
-    settings: AttributorTraining,
-    rules: DecisionRule | None = None,
+    settings: ClassifierSettings,
+    rule: DecisionRule | None = None,
     name: str = "attributor",
-    share: float = HELD_OUT_FRACTION,
-    config: str = "",
+    held_out: float = HELD_OUT_FRACTION,
+    init: InitialNetwork | None = None,
+    callbacks: Sequence[pl.Callback] = (),
 ) -> FitResult | None:
-    """Train a network on the material, whose window is its design's resolution; and calibrate it.
+    """Train a network on the image set, whose window is its resolution; and calibrate it.
 
-    `share` is held out. None on all processes but the first. Raises UserError: see `train_network`.
+    A fraction `held_out` is held out. None on all processes but the first. Raises UserError: see
+    `train_network`.
     """
-    training, known = split_held_out(image_set, share)
-    done = train_network(settings, image_set.sources, training, known, config)
-    if done is None:
+    training, validation = split_held_out(image_set, held_out)
+    trained = train_network(settings, image_set.sources, training, validation, init, callbacks)
+    if trained is None:
         return None
-    immunity, rules = settings.immunity(), rules or DecisionRule()
-    part, seen = add_feature_statistics(done.network, image_set.sources, training)
-    count, labels, states = len(image_set.sources), known.labels.numpy(), np.full(len(known), AS_IS)
-    columns = _of(part.score_columns, known)
-    if immunity is not None:
-        changed = perturb_copies(known, immunity, settings.seed)
-        columns = np.concatenate([columns, _of(part.score_columns, changed)])
-        states = np.repeat((AS_IS, PERTURBED), len(known))
-    every, scores = np.resize(labels, len(states)), columns[:, :count]
-    # Images that say what is usual are nearer to it than others of their source: one more state.
-    traits = np.concatenate([columns[:, count:], seen])
-    owners = np.concatenate([every, training.labels.numpy()])
-    stages = np.concatenate([states, np.full(len(seen), states.max() + 1)])
-    logs = cross_fit(scores, every, states)[0]
-    fits = cross_fit(traits, owners, stages)[1][: len(every)]
-    model, typical = ScoreModel.fit(scores, every, states), ScoreModel.fit(traits, owners, stages)
-    facts = {"training": describe_training(settings.told(), done.steps, training, known)}
-    if immunity is not None:
-        copies = states == PERTURBED
-        found = validate(logs[copies], fits[copies], labels, image_set.sources, rules)
-        facts["perturbed_validation"] = round_significant(asdict(found))
-    own = states == AS_IS
-    scores, logs, fits = scores[own], logs[own], fits[own]
+    sources, rule = image_set.sources, rule or DecisionRule()
+    part, inlier_scores = add_feature_statistics(trained.network, sources, training)
+    count, labels = len(sources), validation.labels.numpy()
+    columns, states = _evaluate(part.score_columns, validation), np.full(len(validation), AS_IS)
+    if settings.immunise:
+        copies = perturb_copies(validation, Immunisation(settings.immunise), settings.seed)
+        columns = np.concatenate([columns, _evaluate(part.score_columns, copies)])
+        states = np.repeat((AS_IS, PERTURBED), len(validation))
+    own, scores = np.resize(labels, len(states)), columns[:, :count]
+    # Images that define the inliers are nearer to them than others of their source: another state.
+    ood_scores = np.concatenate([columns[:, count:], inlier_scores])
+    ood_labels = np.concatenate([own, training.labels.numpy()])
+    ood_states = np.concatenate([states, np.full(len(inlier_scores), states.max() + 1)])
+    log_likelihoods, _ = cross_fit(scores, own, deal_groups(own, states), states)
+    _, p_values = cross_fit(ood_scores, ood_labels, deal_groups(ood_labels, ood_states), ood_states)
+    p_values = p_values[: len(own)]
+    model = ScoreModel.fit(scores, own, states)
+    ood_model = ScoreModel.fit(ood_scores, ood_labels, ood_states)
+    design = trained.network.design
+    card = training_card(settings, design, init)
+    metadata = {"training": describe_training(card, trained.steps, training, validation)}
+    if settings.immunise:
+        copy = states == PERTURBED
+        found = validate(log_likelihoods[copy], p_values[copy], labels, sources, rule)
+        metadata["perturbed_validation"] = round_significant(asdict(found))
+    original = states == AS_IS
+    log_likelihoods, p_values = log_likelihoods[original], p_values[original]
     return FitResult(
-        FittedAttributor(name, [part], model, image_set.policy, rules, facts, typical),
-        settings.design.network,
+        FittedAttributor(name, [part], model, image_set.policy, rule, metadata, ood_model),
+        design.network,
         {},
-        [make_trial(settings.design.network, scores, logs, labels)],
-        validate(logs, fits, labels, image_set.sources, rules),
+        [make_trial(design.network, scores[original], log_likelihoods, labels)],
+        validate(log_likelihoods, p_values, labels, sources, rule),
     )
 
 
 def add_feature_statistics(
     network: SourceClassifier, sources: Sequence[str], images: LabelledImages
 ) -> tuple[NetworkAttributor, Values]:
-    """The network with what is usual in images that trained it, and their own scores of that."""
-    seen = torch.from_numpy(_of(NetworkAttributor(sources, network).feature_statistics, images))
-    traits = FeatureGaussians.fit(seen, images.labels.numpy())
-    return NetworkAttributor(sources, network, traits), traits.scores(seen).double().numpy()
+    """Return the network with the feature statistics of inliers, and their own scores (N, K)."""
+    part = NetworkAttributor(sources, network)
+    statistics = torch.from_numpy(_evaluate(part.feature_statistics, images))
+    gaussians = FeatureGaussians.fit(statistics, images.labels.numpy())
+    scores = gaussians.scores(statistics).double().numpy()
+    return NetworkAttributor(sources, network, gaussians), scores
 
 
 def score_pixels(part: AttributorPart, images: LabelledImages) -> Values:
-    """Scores (N, sources) of 8-bit images."""
-    return _of(part.scores, images)
+    """Return scores (N, sources) of 8-bit images."""
+    return _evaluate(part.scores, images)
 
 
 @torch.inference_mode()
-def _of(told: Callable[[Tensor], Tensor], images: LabelledImages) -> Values:
-    """What is told (N, D) of 8-bit images."""
-    found = [told(to_unit(x)) for x in images.pixels.split(256)]
+def _evaluate(function: Callable[[Tensor], Tensor], images: LabelledImages) -> Values:
+    """Return the values (N, D) of a function of images (N, 3, H, W) in [0, 1]."""
+    found = [function(to_unit(x)) for x in images.pixels.split(_BATCH)]
     return np.asarray(torch.cat(found).double().numpy())
 
 
 def perturb_copies(images: LabelledImages, immunity: Immunisation, seed: int) -> LabelledImages:
-    """Copies of images, perturbed with draws that depend on the seed alone."""
-    draws = torch.Generator().manual_seed(derive_seed(seed, PERTURBED))
-    parts = [to_8bit(immunity(to_unit(x), draws)) for x in images.pixels.split(256)]
+    """Return perturbed copies of images, whose draws depend on the seed alone."""
+    rng = torch.Generator().manual_seed(derive_seed(seed, PERTURBED))
+    parts = [to_8bit(immunity(to_unit(x), rng)) for x in images.pixels.split(_BATCH)]
     return LabelledImages(torch.cat(parts), images.labels)
 
 
-def cross_fit(
-    scores: Values, labels: NDArray[np.int64], states: NDArray[np.int64] | None = None
-) -> tuple[Values, Values]:
-    """Limited log-likelihoods and p-values (N, K) of scores by models that never saw them.
+def deal_groups(
+    labels: NDArray[np.int64], states: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
+    """Return groups (N,) for `cross_fit`: each source's images are dealt in turn.
 
-    Each source's images are dealt into groups in turn; each group is judged by the others' model.
-    `states` (N,) as of ScoreModel: copies of images that stand in the order of their originals come
-    into the groups of these.
+    Copies of images that are in the order of their originals come into the groups of these.
     """
-    logs, fits = np.empty_like(scores), np.empty_like(scores)
     states = np.full(len(labels), AS_IS) if states is None else states
     groups = np.empty(len(labels), np.int64)
-    for pair in np.unique(np.stack([labels, states], 1), axis=0):
-        own = np.flatnonzero((labels == pair[0]) & (states == pair[1]))
+    for label, state in np.unique(np.stack([labels, states], 1), axis=0):
+        own = np.flatnonzero((labels == label) & (states == state))
         groups[own] = np.arange(len(own)) % CALIBRATION_GROUPS
-    for group in range(CALIBRATION_GROUPS):
-        own = groups == group
-        model = ScoreModel.fit(scores[~own], labels[~own], states[~own])
-        logs[own] = model.limited(model.log_likelihoods(scores[own]))
-        fits[own] = model.p_values(scores[own])
-    return logs, fits
+    return groups

@@ -1,7 +1,7 @@
 """Cross-validation: scores of images by attributors that were made without their fold.
 
-Each image is scored by a model that the other folds made; the attributor that all images make comes
-with it. Likelihoods come from score models that never saw the image either.
+Each image is scored by a model of the other folds; the attributor that all images make comes with
+the scores. Likelihoods come from score models that never saw the image either.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from artfp.passive.attributors.spectrum import (
     tile_of,
 )
 from artfp.passive.attributors.verdicts import NONE, SOURCE, UNDECIDED, DecisionRule, predict_images
-from artfp.passive.fitting.image_set import FOLDS, ImageSet, Tick
+from artfp.passive.fitting.image_set import FOLDS, ImageSet
 from artfp.passive.residuals.extractor import load_extractor
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A choice that was tried: held out accuracy and log loss on so many images.
+    """A choice that was tried: held-out accuracy and log loss on so many images.
 
-    `largest`: the accuracy of just taking the largest score, where the choice has one kind of them.
+    `largest` is the accuracy of the largest score, for choices with one score for each source.
     """
 
     what: str
@@ -45,15 +45,31 @@ class Trial:
     images: int
 
 
+@dataclass(frozen=True)
+class Validation:
+    """Results of an attributor on held-out images, by true source.
+
+    `confusion[k][j]` counts images of source k whose likeliest source is j; `rejected` and
+    `undecided` are the fractions of each source's images with these verdicts, `wrong` those that
+    are attributed to another source.
+    """
+
+    accuracy: float
+    log_loss: float
+    confusion: list[list[int]]
+    rejected: list[float]
+    undecided: list[float]
+    wrong: list[float]
+
+
 def cross_validate_correlation(
     image_set: ImageSet,
-    how: CorrelationOptions,
+    options: CorrelationOptions,
     extractor: str,
-    device: torch.device | str,
-    tick: Tick,
+    device: torch.device | str = "cpu",
     rows: NDArray[np.int64] | None = None,
 ) -> tuple[ResidualCorrelation, Values]:
-    """A correlation from some rows, default all, and what they score without their own fold."""
+    """Fit a correlation to some rows, by default all; return it and the held-out scores (N, K)."""
     rows = np.arange(len(image_set)) if rows is None else rows
     labels, folds = image_set.labels[rows], image_set.folds[rows]
     counts = [
@@ -64,31 +80,28 @@ def cross_validate_correlation(
     sums = ResidualSums(
         counts, image_set.sources, load_extractor(extractor), policy.size, policy.window
     )
-    for part, x in image_set.batches(rows, device):
+    for part, x in image_set.batches(rows, device, f"Residuals, {extractor}"):
         windows = None if policy.size == policy.window else image_set.windows(x, part)
         sums.add(x, int(image_set.labels[part[0]]), int(image_set.folds[part[0]]), windows)
-        tick(f"residuals, {extractor}", len(part))
-    apart = [sums.correlation(how, without=fold) for fold in range(FOLDS)]
+    by_fold = [sums.correlation(options, without=fold) for fold in range(FOLDS)]
     place = {row: number for number, row in enumerate(rows.tolist())}
     scores = np.empty((len(rows), len(image_set.sources)))
-    for part, x in image_set.batches(rows, device):
-        found = apart[image_set.folds[part[0]]].scores(image_set.windows(x, part))
+    for part, x in image_set.batches(rows, device, f"Correlations, {extractor}"):
+        found = by_fold[image_set.folds[part[0]]].scores(image_set.windows(x, part))
         scores[[place[row] for row in part.tolist()]] = found.double().cpu().numpy()
-        tick(f"correlations, {extractor}", len(part))
-    return sums.correlation(how), scores
+    return sums.correlation(options), scores
 
 
 def cross_validate_spectrum(
     image_set: ImageSet,
     what: str,
-    device: torch.device | str,
-    tick: Tick,
+    device: torch.device | str = "cpu",
     rows: NDArray[np.int64] | None = None,
 ) -> tuple[tuple[SpectrumLDA, ...], Values]:
-    """Discriminants from some rows, default all, and what they score without their own fold.
+    """Fit discriminants to some rows, by default all; return them and the held-out scores (N, D).
 
-    Each source in each state is a class of its own, so that a spectrum tells the state as well; the
-    classes of a state make one attributor. Scores (N, D) are those of all, side by side.
+    Each source in each state is a class of its own, so that a spectrum shows the state as well; the
+    classes of a state make one attributor. The scores of all stand side by side.
     """
     rows = np.arange(len(image_set)) if rows is None else rows
     _, _, taper = what.rpartition(", ")
@@ -96,10 +109,9 @@ def cross_validate_spectrum(
     tile = tile_of(*image_set.policy.window)
     place = {row: number for number, row in enumerate(rows.tolist())}
     features = np.empty((len(rows), 3 * (tile * (tile // 2 + 1) - 1)), np.float32)
-    for part, x in image_set.batches(rows, device):
+    for part, x in image_set.batches(rows, device, f"Spectra, {what}"):
         found = spectrum_features(image_set.windows(x, part), tile, options)
         features[[place[row] for row in part.tolist()]] = found.cpu().numpy()
-        tick(f"spectra, {what}", len(part))
     folds, count, states = image_set.folds[rows], len(image_set.sources), image_set.states[rows]
     classes = image_set.labels[rows] + count * states
     discriminants = Discriminants(features, classes, folds, int(classes.max()) + 1)
@@ -115,80 +127,84 @@ def cross_validate_spectrum(
     return tuple(parts), scores
 
 
+def cross_fit(
+    scores: Values,
+    labels: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    states: NDArray[np.int64] | None = None,
+) -> tuple[Values, Values]:
+    """Return log-likelihoods and p-values (N, K) by score models that never saw the images.
+
+    Args:
+        scores: (N, D) scores of the images.
+        labels: (N,) numbers of their sources.
+        groups: (N,) groups; each is evaluated with the model of all others.
+        states: (N,) states, see `ScoreModel.fit`.
+
+    Returns:
+        Limited log-likelihoods, natural; p-values.
+    """
+    count = int(labels.max()) + 1
+    log_likelihoods, p_values = np.empty((len(labels), count)), np.empty((len(labels), count))
+    states = np.zeros(len(labels), np.int64) if states is None else states
+    for group in np.unique(groups):
+        own = groups == group
+        model = ScoreModel.fit(scores[~own], labels[~own], states[~own])
+        log_likelihoods[own] = model.limited(model.log_likelihoods(scores[own]))
+        p_values[own] = model.p_values(scores[own])
+    return log_likelihoods, p_values
+
+
 def held_out_likelihoods(
     scores: Values, image_set: ImageSet, rows: NDArray[np.int64] | None = None
 ) -> tuple[Values, Values]:
-    """Limited log-likelihoods and p-values (N, K) of held out scores by models without them."""
+    """Return log-likelihoods and p-values (N, K) of held-out scores of rows, by their folds."""
     rows = np.arange(len(image_set)) if rows is None else rows
-    labels, folds, states = (
-        each[rows] for each in (image_set.labels, image_set.folds, image_set.states)
-    )
-    logs = np.empty((len(rows), len(image_set.sources)))
-    fits = np.empty_like(logs)
-    for fold in range(FOLDS):
-        own = folds == fold
-        model = ScoreModel.fit(scores[~own], labels[~own], states[~own])
-        logs[own] = model.limited(model.log_likelihoods(scores[own]))
-        fits[own] = model.p_values(scores[own])
-    return logs, fits
+    return cross_fit(scores, image_set.labels[rows], image_set.folds[rows], image_set.states[rows])
 
 
-def make_trial(what: str, scores: Values, logs: Values, labels: NDArray[np.int64]) -> Trial:
-    """Of held out scores (N, D) and the log-likelihoods (N, K) that they gave."""
-    alone = scores.shape[1] == logs.shape[1]
+def make_trial(
+    what: str, scores: Values, log_likelihoods: Values, labels: NDArray[np.int64]
+) -> Trial:
+    """Return the figures of held-out scores (N, D) and of their log-likelihoods (N, K)."""
+    single = scores.shape[1] == log_likelihoods.shape[1]
     return Trial(
         what,
-        balanced_accuracy(logs.argmax(1) == labels, labels),
-        log_loss(logs, labels),
-        balanced_accuracy(scores.argmax(1) == labels, labels) if alone else None,
+        balanced_accuracy(log_likelihoods.argmax(1) == labels, labels),
+        log_loss(log_likelihoods, labels),
+        balanced_accuracy(scores.argmax(1) == labels, labels) if single else None,
         len(labels),
     )
 
 
-def balanced_accuracy(right: NDArray[np.bool_], labels: NDArray[np.int64]) -> float:
-    """Mean over sources of the share of their images that is right."""
-    return float(np.mean([right[labels == k].mean() for k in np.unique(labels)]))
-
-
-@dataclass(frozen=True)
-class Validation:
-    """What the chosen way does with held out images, by true source.
-
-    `confusion[k][j]`, images of source k of which j is the likeliest; `rejected` and `undecided`,
-    the shares of each source's images with these verdicts; `wrong`, of those with the verdict of
-    another source.
-    """
-
-    accuracy: float
-    log_loss: float
-    confusion: list[list[int]]
-    rejected: list[float]
-    undecided: list[float]
-    wrong: list[float]
-
-
 def validate(
-    logs: Values,
-    fits: Values,
+    log_likelihoods: Values,
+    p_values: Values,
     labels: NDArray[np.int64],
     sources: Sequence[str],
-    rules: DecisionRule,
+    rule: DecisionRule,
 ) -> Validation:
-    """Figures from limited log-likelihoods and p-values (N, K) of images of sources `labels`."""
+    """Return the results of limited log-likelihoods and p-values (N, K) of held-out images."""
     count = len(sources)
-    verdicts = np.array([each.verdict for each in predict_images(logs, fits, sources, rules)])
-    named = logs.argmax(1)
+    predictions = predict_images(log_likelihoods, p_values, sources, rule)
+    verdicts = np.array([each.verdict for each in predictions])
+    likeliest = log_likelihoods.argmax(1)
     confusion = np.zeros((count, count), np.int64)
-    np.add.at(confusion, (labels, named), 1)
+    np.add.at(confusion, (labels, likeliest), 1)
 
-    def shares(chosen: NDArray[np.bool_]) -> list[float]:
+    def fractions(chosen: NDArray[np.bool_]) -> list[float]:
         return [float(chosen[labels == k].mean()) for k in range(count)]
 
     return Validation(
-        accuracy=balanced_accuracy(named == labels, labels),
-        log_loss=log_loss(logs, labels),
+        accuracy=balanced_accuracy(likeliest == labels, labels),
+        log_loss=log_loss(log_likelihoods, labels),
         confusion=confusion.tolist(),
-        rejected=shares(verdicts == NONE),
-        undecided=shares(verdicts == UNDECIDED),
-        wrong=shares((verdicts == SOURCE) & (named != labels)),
+        rejected=fractions(verdicts == NONE),
+        undecided=fractions(verdicts == UNDECIDED),
+        wrong=fractions((verdicts == SOURCE) & (likeliest != labels)),
     )
+
+
+def balanced_accuracy(correct: NDArray[np.bool_], labels: NDArray[np.int64]) -> float:
+    """Return the mean over sources of the fraction of their images that is correct."""
+    return float(np.mean([correct[labels == k].mean() for k in np.unique(labels)]))

@@ -1,13 +1,13 @@
-"""Whether pixels were JPEG once, whatever file they are in now.
+"""Detection of former JPEG compression in pixels, whatever file they are in now.
 
 JPEG rounds the cosine coefficients of blocks of 8 x 8 pixels to multiples of a step, so even after
 decoding they lie near the teeth of a comb (Fan and de Queiroz 2003). For every quality of the IJG's
 tables the mean cosine of 2 pi coefficient / step says how well they do; without JPEG it is a mean
 of about 0, as coefficients next to 0, which every picture has the most of, are left out.
 
-It sees luminance with the grid at the upper left and the IJG's tables, up to about quality 95. It
-cannot see what was resized, turned or cut elsewhere than at multiples of 8 after JPEG, tables of
-other makers, other codecs such as WebP, and pictures with next to no texture.
+It detects luminance with the grid at the upper left and the IJG's tables, up to about quality 95.
+It fails where an image was resized, turned or cut elsewhere than at multiples of 8 after JPEG, with
+tables of other makers, other codecs such as WebP, and pictures with next to no texture.
 """
 
 from __future__ import annotations
@@ -20,15 +20,11 @@ from scipy.fft import dctn
 
 from artfp.perturbations.codec import LUMA_TABLE
 
-__all__ = ["MAX_SIDE", "comb_statistic", "was_jpeg"]
-
-Values = NDArray[np.float64]
-
 MAX_SIDE = 128
-"""Pixels a side that are looked at, at most, from the upper left."""
+"""Pixels a side that are examined, at most, from the upper left."""
 
-SURE = 6.0
-"""Standard deviations of the mean cosine from which on an image is said to have been JPEG."""
+DETECTION_THRESHOLD = 6.0
+"""Standard deviations of the mean cosine above which an image counts as former JPEG."""
 
 _QUALITIES = range(30, 97)
 _LEAST_STEP, _LEAST_COUNT = 2.0, 40
@@ -36,12 +32,12 @@ _LUMA = (0.299, 0.587, 0.114)
 
 
 def was_jpeg(pixels: NDArray[np.uint8]) -> bool:
-    """Whether pixels (H, W, 3), or (H, W) of gray, have the comb of JPEG."""
-    return comb_statistic(pixels) > SURE
+    """Return whether pixels (H, W, 3), or (H, W) of gray, have the comb of JPEG."""
+    return comb_statistic(pixels) > DETECTION_THRESHOLD
 
 
 def comb_statistic(pixels: NDArray[np.uint8]) -> float:
-    """The largest mean cosine over qualities, in its standard deviations without JPEG.
+    """Return the largest mean cosine over qualities, in its standard deviations without JPEG.
 
     0 for pixels (H, W, 3) or (H, W) with too little texture, or without a whole block.
     """
@@ -52,17 +48,17 @@ def comb_statistic(pixels: NDArray[np.uint8]) -> float:
     coefficients = dctn(blocks.reshape(-1, 8, 8), axes=(1, 2), norm="ortho").reshape(-1, 64)[:, 1:]
     best = 0.0
     for steps in _tables():
-        told = (np.abs(coefficients) > 0.5 * steps) & (steps >= _LEAST_STEP)
-        count = int(told.sum())
+        above = (np.abs(coefficients) > 0.5 * steps) & (steps >= _LEAST_STEP)
+        count = int(above.sum())
         if count >= _LEAST_COUNT:
-            turns = (coefficients / steps)[told]
+            turns = (coefficients / steps)[above]
             best = max(best, float(np.cos(2.0 * np.pi * turns).sum() / np.sqrt(0.5 * count)))
     return best
 
 
 @functools.cache
-def _tables() -> list[Values]:
-    """Steps (63,) of luminance without the mean, of each quality."""
+def _tables() -> list[NDArray[np.float64]]:
+    """Return steps (63,) of luminance without the mean, for each quality."""
     table = np.array(LUMA_TABLE, np.float64).ravel()[1:]
     found = []
     for quality in _QUALITIES:

@@ -1,11 +1,11 @@
-"""What tells sources apart without what their pictures show: codec, size, tables, metadata, JPEG.
+"""Leakage: properties of the files by which sources can be told apart without their pictures.
 
-A classifier of images is good for nothing where the sources differ in their files alone: one saved
-as JPEG and the other as PNG, one at 256 pixels and the other at 128. `find_leakage` reads the
-headers of each source's images and measures for every property how often a rule that knows nothing
-else is right: the source that has this value most often. One property is of the pixels: whether
-they were JPEG before they were saved as something else (see
-`artfp.passive.fitting.jpeg_traces` for what that cannot see).
+A classifier of images shows nothing where the sources differ in their files alone: one saved as
+JPEG and the other as PNG, one at 256 pixels and the other at 128. `find_leakage` reads the headers
+of each source's images and measures, for every property, how often a rule that knows nothing else
+is right: it names the source that has this value most often. One property is of the pixels: whether
+they were JPEG before they were saved as something else (see `artfp.passive.fitting.jpeg_traces` for
+its limits).
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import logging
 import math
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,15 +26,15 @@ import numpy as np
 from PIL import ExifTags, Image, JpegImagePlugin
 
 from artfp.core.errors import one_line
+from artfp.core.processes import first_process
+from artfp.core.progress import Progress
 from artfp.data.decode import ImageError
 from artfp.data.sources import ImageSource
 from artfp.data.subset import limit_images
 from artfp.passive.fitting.jpeg_traces import MAX_SIDE, was_jpeg
 
-__all__ = ["PROPERTIES", "Leakage", "compare_properties", "file_properties", "find_leakage"]
-
 Properties = Mapping[str, str]
-"""Values by the names of FACTS."""
+"""Values by the names of PROPERTIES."""
 
 PROPERTIES = (
     "format",
@@ -45,15 +47,16 @@ PROPERTIES = (
     "metadata",
     "JPEG traces",
 )
-"""What is compared. `scale` is the shorter side, in steps of a factor of two; `JPEG traces`, in the
-pixels, whatever the file is now."""
+"""Properties that are compared. `scale` is the shorter side in steps of a factor of two; `JPEG
+traces` are in the pixels, whatever the file is now."""
 
-LIMIT = 500
-"""Images of each source that are compared."""
+MAX_COMPARED = 500
+"""Images of each source that are compared, at most."""
 
-FOLDS = 5
-MARGIN = 0.05
-"""A rule is worth a warning if it is surely better than chance by as much."""
+_FOLDS = 5
+_MARGIN = 0.05  # by which a rule must surely be better than chance to be worth a warning
+
+_log = logging.getLogger("artfp")
 
 _Z = 1.959963984540054
 _SAMPLING = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0", -1: "gray"}
@@ -65,104 +68,113 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class Leakage:
-    """A fact that tells sources apart.
+    """A property of files by which sources can be told apart.
 
-    `accuracy` is the mean share of a source's images that a cross-validated rule on this fact alone
-    gets right, at least `low` (97.5%), and `chance` what guessing gets. `values` has for each
-    source its commonest values with their shares.
+    Attributes:
+        property: One of PROPERTIES.
+        accuracy: Mean over the sources of the fraction of their images that a cross-validated rule
+            on this property alone attributes correctly.
+        low: Lower bound of the accuracy, at 97.5% confidence.
+        chance: Accuracy of guessing.
+        values: Most frequent values of each source, with their fractions.
     """
 
-    fact: str
+    property: str
     accuracy: float
     low: float
     chance: float
     values: dict[str, dict[str, float]]
 
     def __str__(self) -> str:
-        """One line: the fact, how well it does, and what each source has."""
-        told = "; ".join(
-            f"{name}: {', '.join(f'{value} {share:.0%}' for value, share in shares.items())}"
-            for name, shares in self.values.items()
+        """Return one line: the property, its accuracy, and the values of each source."""
+        values = "; ".join(
+            f"{name}: {', '.join(f'{value} {part:.0%}' for value, part in fractions.items())}"
+            for name, fractions in self.values.items()
         )
         return one_line(
-            f"{self.fact} alone tells {self.accuracy:.0%} of the images' sources, where guessing "
-            f"tells {self.chance:.0%} ({told})"
+            f"{self.property} alone identifies the source of {self.accuracy:.0%} of the images, "
+            f"guessing of {self.chance:.0%} ({values})"
         )
 
 
 def file_properties(data: bytes) -> Properties | None:
-    """FACTS of an image file; None if it cannot be read."""
+    """Return the PROPERTIES of an image file; None if it cannot be read."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data)) as image:
-                return _facts(image)
+                return _properties(image)
     except Exception:  # Pillow's plugins raise nearly every built-in exception
         return None
 
 
-def find_leakage(
-    sources: Mapping[str, ImageSource],
-    limit: int = LIMIT,
-    tick: Callable[[int], None] = lambda images: None,
-) -> list[Leakage]:
-    """What tells sources apart by the files of at most `limit` images of each.
+def find_leakage(sources: Mapping[str, ImageSource], limit: int = MAX_COMPARED) -> list[Leakage]:
+    """Return the leakage in the files of at most `limit` images of each source, the worst first.
 
-    `tick` is called with numbers of images read. Files that cannot be read count for nothing.
+    Files that cannot be read count for nothing.
     """
     known: dict[str, list[Properties]] = {}
-    for name, whole in sources.items():
-        source, found = limit_images(whole, limit), []
-        for index in range(len(source)):
-            try:
-                facts = file_properties(source.read(index))
-            except ImageError:
-                facts = None
-            if facts is not None:
-                found.append(facts)
-            tick(1)
-        known[name] = found
+    chosen = {name: limit_images(source, limit) for name, source in sources.items()}
+    with Progress("Comparing files", sum(map(len, chosen.values()))) as progress:
+        for name, source in chosen.items():
+            known[name] = []
+            for index in range(len(source)):
+                with suppress(ImageError):
+                    properties = file_properties(source.read(index))
+                    if properties is not None:
+                        known[name].append(properties)
+                progress.advance()
     return compare_properties(known)
 
 
-def compare_properties(known: Mapping[str, Sequence[Properties]]) -> list[Leakage]:
-    """Facts by which a simple rule tells sources apart, the best first.
+def warn_of_leakage(sources: Mapping[str, ImageSource]) -> list[Leakage]:
+    """Return the leakage in the files of the sources, after a warning of each in the log."""
+    found = find_leakage(sources)
+    if first_process():
+        for each in found:
+            _log.warning("warning: %s", each)
+    return found
 
-    Sources of which nothing is known are left out; fewer than two of the others tell nothing. Of
-    facts that divide the images alike (a quality of none means another format) the first is told.
+
+def compare_properties(known: Mapping[str, Sequence[Properties]]) -> list[Leakage]:
+    """Return the properties by which a simple rule tells sources apart, the best first.
+
+    Sources without a readable file are left out; there is nothing to tell apart in fewer than two
+    others. Of properties that divide the images alike (no quality means another format) the first
+    is returned.
     """
-    known = {name: facts for name, facts in known.items() if facts}
+    known = {name: properties for name, properties in known.items() if properties}
     if len(known) < 2:
         return []
     chance = 1.0 / len(known)
     found, seen = [], set[tuple[int, ...]]()
-    for fact in PROPERTIES:
-        values = {name: [facts[fact] for facts in each] for name, each in known.items()}
+    for name in PROPERTIES:
+        values = {source: [each[name] for each in own] for source, own in known.items()}
         division = _division(values)
         if division in seen:
             continue
         seen.add(division)
         accuracy, low = _rule(values)
-        if low > chance + MARGIN:
-            found.append(Leakage(fact, accuracy, low, chance, _shares(values)))
+        if low > chance + _MARGIN:
+            found.append(Leakage(name, accuracy, low, chance, _fractions(values)))
     return sorted(found, key=lambda finding: -finding.accuracy)
 
 
 def _rule(values: Mapping[str, Sequence[str]]) -> tuple[float, float]:
-    """Balanced accuracy of "the source where this value is commonest", and its lower bound.
+    """Return the balanced accuracy of "the source with most of this value", and its lower bound.
 
-    Cross-validated; t sources that share a value equally, or all for a value never seen, get 1/t.
+    It is cross-validated; t sources that share a value equally, or all for a new value, get 1/t.
     """
     means, variance = [], 0.0
     for name, own in values.items():
         credits = []
-        for fold in range(FOLDS):
-            held = own[fold::FOLDS]
-            shares = {other: _without(each, fold) for other, each in values.items()}
+        for fold in range(_FOLDS):
+            held = own[fold::_FOLDS]
+            fractions = {other: _without(each, fold) for other, each in values.items()}
             for value, count in Counter(held).items():
-                each = {other: share.get(value, 0.0) for other, share in shares.items()}
+                each = {other: part.get(value, 0.0) for other, part in fractions.items()}
                 best = max(each.values())
-                first = [other for other, share in each.items() if share == best]
+                first = [other for other, fraction in each.items() if fraction == best]
                 credits += [1.0 / len(first) if name in first else 0.0] * count
         mean = sum(credits) / len(credits)
         means.append(mean)
@@ -172,27 +184,27 @@ def _rule(values: Mapping[str, Sequence[str]]) -> tuple[float, float]:
 
 
 def _division(values: Mapping[str, Sequence[str]]) -> tuple[int, ...]:
-    """Which images share a value, whatever it is called."""
+    """Return numbers of the values of all images, by which divisions can be compared."""
     numbers: dict[str, int] = {}
     return tuple(numbers.setdefault(v, len(numbers)) for each in values.values() for v in each)
 
 
 def _without(values: Sequence[str], fold: int) -> dict[str, float]:
-    """Shares of the values that are not in a fold; of all, where nothing else is left."""
-    kept = [value for number, value in enumerate(values) if number % FOLDS != fold]
-    counts = Counter(kept or values)
+    """Return fractions of the values that are not in a fold; of all, where none else is left."""
+    others = [value for number, value in enumerate(values) if number % _FOLDS != fold]
+    counts = Counter(others or values)
     total = sum(counts.values())
     return {value: count / total for value, count in counts.items()}
 
 
-def _shares(values: Mapping[str, Sequence[str]]) -> dict[str, dict[str, float]]:
+def _fractions(values: Mapping[str, Sequence[str]]) -> dict[str, dict[str, float]]:
     return {
         name: {value: count / len(own) for value, count in Counter(own).most_common(_SHOWN)}
         for name, own in values.items()
     }
 
 
-def _facts(image: Image.Image) -> Properties:
+def _properties(image: Image.Image) -> Properties:
     width, height = image.size
     low = 1 << (min(width, height).bit_length() - 1)
     jpeg = isinstance(image, JpegImagePlugin.JpegImageFile)
@@ -225,7 +237,7 @@ def _subsampling(image: Image.Image) -> str:
 
 
 def _metadata(image: Image.Image) -> set[str]:
-    """Names of what a file holds beside its pixels; EXIF tags by their own."""
+    """Return names of the metadata in a file; EXIF tags by their own names."""
     exif = {f"EXIF {ExifTags.TAGS.get(tag, tag)}" for tag in image.getexif()}
     plain = {str(key) for key in image.info} - _NOT_METADATA
     if exif:
@@ -234,7 +246,7 @@ def _metadata(image: Image.Image) -> set[str]:
 
 
 def _tables_name(tables: Mapping[int, Sequence[int]]) -> str:
-    """`quality 95` for the tables of the IJG's library, else a digest of them."""
+    """Return `quality 95` for the tables of the IJG's library, else a digest of them."""
     key = tuple(tuple(tables[number]) for number in sorted(tables))
     name = _usual_tables().get(key)
     return name or f"tables {hashlib.sha256(repr(key).encode()).hexdigest()[:6]}"
@@ -242,7 +254,7 @@ def _tables_name(tables: Mapping[int, Sequence[int]]) -> str:
 
 @functools.cache
 def _usual_tables() -> dict[Any, str]:
-    """Names of the tables that Pillow, and so libjpeg, writes at each quality."""
+    """Return names of the tables that Pillow, and so libjpeg, writes at each quality."""
     names: dict[Any, str] = {}
     for mode in ("RGB", "L"):
         for quality in range(1, 101):

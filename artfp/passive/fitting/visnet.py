@@ -1,4 +1,4 @@
-"""Train a VisNet on a folder of sources, calibrate it, and look at its evidence."""
+"""Train a VisNet as an attributor: calibrate it, and collect its evidence."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from artfp.passive.attributors.verdicts import DecisionRule
 from artfp.passive.attributors.visnet import VISNET, VisNetAttributor
 from artfp.passive.fitting.classifier import (
     HELD_OUT_FRACTION,
-    cross_fit,
+    deal_groups,
     describe_training,
     score_pixels,
     split_held_out,
 )
-from artfp.passive.fitting.cross_validation import make_trial, validate
-from artfp.passive.fitting.image_set import ImageSet, Tick
+from artfp.passive.fitting.cross_validation import cross_fit, make_trial, validate
+from artfp.passive.fitting.image_set import ImageSet
 from artfp.passive.fitting.select import FitResult
 from artfp.passive.networks.visnet import VisNet
+from artfp.passive.settings import VisNetSettings
 from artfp.passive.training.labelled import LabelledImages
-from artfp.passive.training.visnet import VisNetTraining, train_visnet
+from artfp.passive.training.visnet import train_visnet, visnet_card
 
 VISNET_SUMMARY = "inner product of image and model fingerprints, both learned, after Yu et al. 2019"
 
@@ -36,13 +37,17 @@ _BATCH = 256
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a VisNet goes by, of K sources.
+    """Evidence of a VisNet for K sources.
 
-    `models` (K, 3, R, R): the fingerprints, less their mean, on which no verdict depends.
-    `examples` and `fingerprints` (K, EXAMPLES, 3, R, R): held out images in [0, 1], and theirs.
-    `responses` (K, K, R, R): what each pixel adds to the score of each source (second), the product
-    of both fingerprints summed over the colours; means over the held out images of each source
-    (first). `scores` (K, K) are their sums over the pixels.
+    Attributes:
+        sources: Names of the sources.
+        models: (K, 3, R, R) fingerprints of the sources, less their mean, on which no verdict
+            depends.
+        examples: (K, EXAMPLES_PER_SOURCE, 3, R, R) held-out images in [0, 1].
+        fingerprints: Fingerprints of these images, of the same shape.
+        responses: (K, K, R, R) mean contributions of pixels to the scores: of the held-out images
+            of each source (first) to the score of each source (second), the product of both
+            fingerprints summed over the colours.
     """
 
     sources: tuple[str, ...]
@@ -59,37 +64,37 @@ class Evidence:
 
 def fit_visnet(
     image_set: ImageSet,
-    settings: VisNetTraining,
-    rules: DecisionRule | None = None,
+    settings: VisNetSettings,
+    rule: DecisionRule | None = None,
     name: str = "attributor",
-    share: float = HELD_OUT_FRACTION,
-    tick: Tick = lambda what, images: None,
+    held_out: float = HELD_OUT_FRACTION,
 ) -> tuple[FitResult, Evidence]:
-    """Train on the material, whose window is the network's square; `share` of it is held out.
+    """Train a VisNet on the image set, whose window is the network's square.
 
-    The held out images calibrate the scores, and make the evidence. Raises UserError: see
+    A fraction `held_out` of it calibrates the scores, and makes the evidence. Raises UserError: see
     `train_visnet`.
     """
-    training, known = split_held_out(image_set, share, tick)
-    network, steps = train_visnet(settings, image_set.sources, training, known)
-    part = VisNetAttributor(image_set.sources, network)
-    own, scores = known.labels.numpy(), score_pixels(part, known)
-    logs, fits = cross_fit(scores, own)
-    rules, model = rules or DecisionRule(), ScoreModel.fit(scores, own)
-    facts = {"training": describe_training(settings.told(), steps, training, known)}
+    training, validation = split_held_out(image_set, held_out)
+    network, steps = train_visnet(settings, image_set.sources, training, validation)
+    sources, labels = image_set.sources, validation.labels.numpy()
+    part = VisNetAttributor(sources, network)
+    scores = score_pixels(part, validation)
+    log_likelihoods, p_values = cross_fit(scores, labels, deal_groups(labels))
+    rule, model = rule or DecisionRule(), ScoreModel.fit(scores, labels)
+    card = describe_training(visnet_card(settings), steps, training, validation)
     fit = FitResult(
-        FittedAttributor(name, [part], model, image_set.policy, rules, facts),
+        FittedAttributor(name, [part], model, image_set.policy, rule, {"training": card}),
         VISNET,
         {},
-        [make_trial(VISNET, scores, logs, own)],
-        validate(logs, fits, own, image_set.sources, rules),
+        [make_trial(VISNET, scores, log_likelihoods, labels)],
+        validate(log_likelihoods, p_values, labels, sources, rule),
     )
-    return fit, collect_evidence(network, image_set.sources, known)
+    return fit, collect_evidence(network, sources, validation)
 
 
 @torch.inference_mode()
 def collect_evidence(network: VisNet, sources: tuple[str, ...], images: LabelledImages) -> Evidence:
-    """What a network goes by on 8-bit images (N, 3, R, R), EXAMPLES or more of each source."""
+    """Collect the evidence of a network for 8-bit images, EXAMPLES_PER_SOURCE or more a source."""
     models = network.fingerprints - network.fingerprints.mean(0)
     examples, fingerprints, responses = [], [], []
     for k in range(len(sources)):

@@ -1,7 +1,4 @@
-"""What trainings of networks that tell sources apart share: images with labels, and their course.
-
-Every kind of network has its own settings, module and pictures.
-"""
+"""Labelled images, their batches, and the course of a training, shared by all networks."""
 
 from __future__ import annotations
 
@@ -37,7 +34,7 @@ class LabelledImages:
         return len(self.labels)
 
     def digest(self) -> str:
-        """SHA-256 of labels and pixels."""
+        """Return the SHA-256 of labels and pixels."""
         digest = hashlib.sha256(self.labels.numpy().tobytes())
         for part in self.pixels.split(1024):
             digest.update(part.contiguous().numpy().tobytes())
@@ -45,7 +42,7 @@ class LabelledImages:
 
 
 class LabelledData(pl.LightningDataModule):
-    """Training batches from the trainer's step on; held out images in their order."""
+    """Training batches from the trainer's step on; held-out images in their order."""
 
     def __init__(
         self, training: LabelledImages, held_out: LabelledImages, batch_size: int, seed: int
@@ -55,7 +52,7 @@ class LabelledData(pl.LightningDataModule):
         self.batch_size, self.seed = batch_size, seed
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Endless, balanced over the sources, the process's own share."""
+        """Return endless batches, balanced over the sources, those of this process."""
         assert self.trainer is not None
         place = self.trainer.global_step, self.trainer.global_rank, self.trainer.world_size
         images, labels = self.training.pixels, self.training.labels
@@ -63,27 +60,27 @@ class LabelledData(pl.LightningDataModule):
         return DataLoader(stream, batch_size=None)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """All that are held out."""
+        """Return the held-out images."""
         return DataLoader(
             OrderedBatches(self.held_out.pixels, self.held_out.labels), batch_size=None
         )
 
 
 def claim_training(
-    output: Path, what: str, told: dict[str, Any], sources: Sequence[str], training: LabelledImages
+    output: Path, run: str, card: dict[str, Any], sources: Sequence[str], training: LabelledImages
 ) -> None:
-    """Claim the folder for a training `what` of these sources and images, with settings `told`.
+    """Claim the folder for a training with the settings `card` on these images.
 
     Raises UserError: it holds another training.
     """
-    deciding = {**told, "sources": list(sources), "images_sha256": training.digest()}
-    Manifest.claim(output, deciding, what)
+    settings = {**card, "sources": list(sources), "images_sha256": training.digest()}
+    Manifest.claim(output, settings, run)
 
 
 def run_training(
     trainer: pl.Trainer, module: pl.LightningModule, data: LabelledData, resume: Path | None
 ) -> None:
-    """Train to the end, from a checkpoint on if one is given; KeyboardInterrupt: it was stopped."""
+    """Train to the end, from a checkpoint on if there is one. KeyboardInterrupt: it was stopped."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r".*does not have many workers")
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=resume is not None)
@@ -92,13 +89,13 @@ def run_training(
 
 
 class HeldOutValidation(pl.LightningModule):
-    """A module that counts at each look what `average`, the network that is kept, says of images.
+    """Module that validates `ema`, the network that is kept, on held-out images.
 
     Batches are 8-bit images (N, 3, R, R) with labels (N,), numbers of sources from 0 on.
-    `confusion` (K, K): images by source and by the source with the largest logit.
+    `confusion` (K, K) counts images by source and by the source with the largest logit.
     """
 
-    average: nn.Module
+    ema: nn.Module
 
     def __init__(self, sources: int) -> None:
         super().__init__()
@@ -106,21 +103,21 @@ class HeldOutValidation(pl.LightningModule):
         self._losses = torch.zeros(sources)
 
     def on_validation_epoch_start(self) -> None:
-        """Begin to count."""
+        """Reset the counts."""
         self.confusion.zero_()
         self._losses.zero_()
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Count what the mean of the weights says of images that are held out."""
+        """Count the predictions of the averaged weights for held-out images."""
         pixels, labels = batch
         x = to_unit(pixels).contiguous(memory_format=torch.channels_last)
-        logits, labels = self.average(x).float().cpu(), labels.cpu()
+        logits, labels = self.ema(x).float().cpu(), labels.cpu()
         ones = torch.ones(len(labels))
         self.confusion.index_put_((labels, logits.argmax(1)), ones, accumulate=True)
         self._losses.index_add_(0, labels, F.cross_entropy(logits, labels, reduction="none"))
 
     def on_validation_epoch_end(self) -> None:
-        """Log accuracy and loss, in which sources count alike."""
+        """Log accuracy and loss as means over the sources."""
         images = self.confusion.sum(1).clamp_min(1.0)
         accuracy = (self.confusion.diagonal() / images).mean()
         self.log("held_out/accuracy", accuracy, prog_bar=True, sync_dist=True)
@@ -128,10 +125,16 @@ class HeldOutValidation(pl.LightningModule):
 
 
 class BalancedBatches(IterableDataset[Batch]):
-    """Endless batches in which sources come equally often, each image of a source in its turn.
+    """Endless batches in which sources are equally frequent, as are the images of a source.
 
-    Args: `pixels` (N, 3, R, R), 8-bit, with `labels` (N,), numbers from 0 on; `step` to begin with;
-    `rank` of the process and their number `world`.
+    Args:
+        pixels: 8-bit images (N, 3, R, R).
+        labels: Numbers (N,) of their sources, from 0 on.
+        batch_size: Images in a batch.
+        seed: Seed of the order.
+        step: First step.
+        rank: Number of this process.
+        world: Number of processes.
     """
 
     def __init__(
@@ -162,7 +165,7 @@ class BalancedBatches(IterableDataset[Batch]):
             step += 1
 
     def _row(self, place: int, orders: dict[int, tuple[int, np.ndarray]]) -> int:
-        """The image at a place of the stream: in each round of places each source comes once."""
+        """Return the image at a place of the stream: each source comes once in each round."""
         turn, number = divmod(place, len(self._rows))
         sources = np.random.default_rng((self.seed, 0, turn)).permutation(len(self._rows))
         source = int(sources[number])
@@ -175,7 +178,7 @@ class BalancedBatches(IterableDataset[Batch]):
 
 
 class OrderedBatches(Dataset[Batch]):
-    """Images with their labels in their order, in batches of at most 512 x 512 pixels in all."""
+    """Images with labels in their order, in batches of 512 x 512 pixels in all, at most."""
 
     def __init__(self, pixels: Tensor, labels: Tensor) -> None:
         step = max(1, (1 << 18) // (pixels.shape[-1] * pixels.shape[-2]))

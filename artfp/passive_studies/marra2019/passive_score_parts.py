@@ -92,7 +92,7 @@ def _accuracy_rows(measured: Measured, about: Row, found: Accuracy) -> list[Row]
     rows = []
     for index in (None, *range(len(measured.sources))):
         low, high = found.interval(index)
-        share = found.overall if index is None else found.share(index)
+        share = found.overall if index is None else found.fraction(index)
         name = ALL if index is None else measured.sources[index]
         images = sum(found.images) if index is None else found.images[index]
         told = {"accuracy": share, "low": low, "high": high, "images": images}
@@ -137,7 +137,8 @@ def size(measured: Measured, kinship: Kinship) -> Part:
     for (height, width), each in found.items():
         rows += _accuracy_rows(measured, {"width": width, "height": height}, each)
     by_source = {
-        name: [each.share(i) for each in found.values()] for i, name in enumerate(measured.sources)
+        name: [each.fraction(i) for each in found.values()]
+        for i, name in enumerate(measured.sources)
     }
     overall = [(each.overall, *each.interval()) for each in found.values()]
     told = ", ".join(f"{a.overall:.1%} at {w}x{h}" for (h, w), a in found.items())

@@ -100,7 +100,7 @@ def plot_jpeg(before: Accuracy, after: Mapping[int, Accuracy], sources: Sequence
 
 def _shares(found: Accuracy) -> list[tuple[float, float, float] | None]:
     rows: list[tuple[float, float, float] | None] = [(found.overall, *found.interval())]
-    rows += [(found.share(i), *found.interval(i)) for i in range(len(found.images))]
+    rows += [(found.fraction(i), *found.interval(i)) for i in range(len(found.images))]
     return rows
 
 

@@ -11,15 +11,13 @@ from artfp.core.console import console
 from artfp.core.device_options import add_device_option
 from artfp.core.errors import one_line
 from artfp.core.legacy import make_parser
-from artfp.core.progress import stages
-from artfp.passive.attribute_fitting import examined
 from artfp.passive.command_options import (
     NETWORK_OPTIONS,
     add_network_options,
     add_split_options,
     kept_settings,
 )
-from artfp.passive.command_train import immunities
+from artfp.passive.settings import immunisations
 
 DESCRIPTION = """\
 Make the studies of Yu, Davis and Fritz (ICCV 2019) on any sources. FOLDER has one subfolder of
@@ -86,26 +84,28 @@ def act(args: Any, parser: Any, words: list[str]) -> int:
         open_sources,
     )
     from artfp.passive.attributors.verdicts import DecisionRule
+    from artfp.passive.fitting.leakage import warn_of_leakage
     from artfp.passive_studies.yu2019.report import write_learned
     from artfp.passive_studies.yu2019.study import learned
 
     output = Path(args.output_dir)
     settings = kept_settings(args, rules=DecisionRule(args.alpha))
-    immunise, sources = immunities(args.immunise), open_sources(Path(args.folder))
+    immunise = immunisations(
+        tuple((args.immunise or "").replace(" ", "").split(",")) if args.immunise else ()
+    )
+    sources = open_sources(Path(args.folder))
     left_out = [part.strip() for part in (args.left_out or "").split(",") if part.strip()]
-    guard = examined(sources)
-    with stages() as tick:
-        found = learned(
-            sources,
-            output,
-            settings,
-            immunise=immunise,
-            left_out=list(sources) if left_out == ["all"] else list(dict.fromkeys(left_out)),
-            fit=args.fit,
-            test=args.test,
-            say=lambda text: print(one_line(text), file=sys.stderr),
-            tick=tick,
-        )
+    guard = warn_of_leakage(sources)
+    found = learned(
+        sources,
+        output,
+        settings,
+        immunise=immunise,
+        left_out=list(sources) if left_out == ["all"] else list(dict.fromkeys(left_out)),
+        fit=args.fit,
+        test=args.test,
+        say=lambda text: print(one_line(text), file=sys.stderr),
+    )
     asked = (*NETWORK_OPTIONS, "alpha", "fit", "test")
     told = {name: getattr(args, name) for name in asked} | {
         "immunise": list(immunise),

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from artfp.core.progress import stages
 from artfp.data.pixels import to_unit
 from artfp.data.sources import ImageSource
 from artfp.metrics.features import extract_features
@@ -17,7 +18,7 @@ from artfp.passive.attributors.bundle import FittedAttributor
 from artfp.passive.attributors.classifier import NetworkAttributor
 from artfp.passive.attributors.score_model import Values, posteriors
 from artfp.passive.attributors.verdicts import NONE, predict_images
-from artfp.passive.fitting.image_set import ImageSet, Tick
+from artfp.passive.fitting.image_set import ImageSet
 from artfp.passive.roc import Accuracy, AucEstimate, estimate_auc, roc_curve
 from artfp.passive.scoring import (
     mixed_batches,
@@ -84,11 +85,10 @@ def measured(
     image_set: ImageSet,
     condition: Condition,
     seed: int,
-    tick: Tick,
     device: torch.device | str = "cpu",
 ) -> list[Row]:
     """A row of each attributor, whose images are perturbed alike."""
-    found, truth, _ = score_condition(attributors, image_set, condition, seed, tick, device)
+    found, truth, _ = score_condition(attributors, image_set, condition, seed, device)
     rows = []
     for one in attributors:
         vectors, count = found[one.name], len(one.sources)
@@ -183,18 +183,19 @@ def learned_features(
 
 
 def generic_features(
-    sources: Mapping[str, ImageSource], device: torch.device | str, tick: Tick
+    sources: Mapping[str, ImageSource], device: torch.device | str
 ) -> tuple[Values, NDArray[np.int64]]:
     """EfficientNet's features (N, 1280) of whole images, and their sources (N,).
 
     Raises UserError: see `extract`.
     """
-    found = [
-        extract_features(
-            source, device=device, num_workers=0, tick=lambda n: tick("generic features", n)
-        )
-        for source in sources.values()
-    ]
+    with stages(sum(map(len, sources.values()))) as tick:
+        found = [
+            extract_features(
+                source, device=device, num_workers=0, tick=lambda n: tick("Generic features", n)
+            )
+            for source in sources.values()
+        ]
     counts = [len(each.values) for each in found]
     return np.concatenate([each.values for each in found]), np.repeat(np.arange(len(found)), counts)
 
@@ -231,11 +232,10 @@ def open_set(
     source: str,
     image_set: ImageSet,
     seed: int,
-    tick: Tick,
     device: torch.device | str = "cpu",
 ) -> OpenSet:
     """Of an attributor that knows all sources of the test material but one."""
-    found, labels, _ = score_condition([attributor], image_set, Condition(), seed, tick, device)
+    found, labels, _ = score_condition([attributor], image_set, Condition(), seed, device)
     vectors = found[attributor.name]
     names = np.array(image_set.sources)[labels]
     unknown = names == source

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from artfp.core.errors import one_line
 from artfp.data.files import write_atomic
 from artfp.data.tables import csv_table, markdown_table, round_significant
-from artfp.passive.report import plot_curves, plot_shares
+from artfp.passive.report import plot_curves, plot_fractions
 from artfp.passive.roc import CONFIDENCE
 from artfp.passive_studies.yu2019.measure import Features, OpenSet, Row, identity
 from artfp.passive_studies.yu2019.study import LEARNED, Learned
@@ -128,7 +128,7 @@ def plot_confusion(row: Row, sources: Sequence[str]) -> bytes:
     """Shares of each source's test images by their largest logit, and rejected; as a PNG file."""
     counts = np.array(row.images, np.float64)[:, None]
     shares = np.concatenate([row.confusion, np.array(row.rejected)[:, None]], axis=1) / counts
-    return plot_shares(shares, sources, sources, "largest logit")
+    return plot_fractions(shares, sources, sources, "largest logit")
 
 
 @figure_style

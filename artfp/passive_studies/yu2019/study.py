@@ -27,7 +27,7 @@ from artfp.passive.attributors.bundle import FittedAttributor
 from artfp.passive.attributors.window import ALIGNED
 from artfp.passive.fitting.cache import CacheSettings, cached_attributor, cached_network
 from artfp.passive.fitting.classifier import network_side
-from artfp.passive.fitting.image_set import MIN_IMAGES, ImageSet, Tick
+from artfp.passive.fitting.image_set import MIN_IMAGES, ImageSet
 from artfp.passive.training.classifier import Immunisation
 from artfp.passive_studies.yu2019.measure import (
     Features,
@@ -84,7 +84,6 @@ def learned(
     fit: int = 512,
     test: int = 488,
     say: Callable[[str], None] = lambda text: None,
-    tick: Tick = lambda what, images: None,
 ) -> Learned:
     """Train, test and measure all that is not in `output` yet.
 
@@ -104,10 +103,9 @@ def learned(
             {name: source for name, source in both[part].items() if name != but},
             policy=ALIGNED,
             window=side,
-            least=least,
+            min_images=least,
             seed=settings.seed,
             folder=output,
-            tick=tick,
         )
 
     fitted = read(0, MIN_IMAGES, None)
@@ -153,7 +151,7 @@ def learned(
     if immunise:
         networks.append(attributor(IMMUNISED, immunise, LEARNED))
     journal = Journal(output, RUN)
-    study = _Study(journal, journal.records(), others, settings, say, tick)
+    study = _Study(journal, journal.records(), others, settings, say)
     rows = study.rows(networks)
     spaces = [study.learned(networks[0])]
     if effnet_installed():
@@ -197,7 +195,6 @@ class _Study:
     image_set: ImageSet
     settings: CacheSettings
     say: Callable[[str], None]
-    tick: Tick
 
     def _keep(self, key: str, record: dict[str, Any]) -> None:
         self.known[key] = {**record, "name": key}
@@ -211,7 +208,7 @@ class _Study:
             missing = [one for one in networks if keys[one.name] not in self.known]
             if missing:
                 self.say(f"testing: {condition.group}")
-                for row in measured(missing, self.image_set, condition, seed, self.tick, device):
+                for row in measured(missing, self.image_set, condition, seed, device):
                     self._keep(keys[row.attributor], {"row": asdict(row)})
         return [
             row_of(self.known[f"{condition.group}/{one.name}"]["row"])
@@ -234,7 +231,7 @@ class _Study:
         key = f"features/{GENERIC}"
         if key not in self.known:
             self.say("features: generic")
-            values, labels = generic_features(sources, self.settings.device, self.tick)
+            values, labels = generic_features(sources, self.settings.device)
             found = features(GENERIC, values, labels, self.settings.seed)
             self._keep(key, {"features": asdict(found)})
         return features_of_record(self.known[key]["features"])
@@ -249,7 +246,6 @@ class _Study:
                 source,
                 self.image_set,
                 self.settings.seed,
-                self.tick,
                 self.settings.device,
             )
             self._keep(key, {"open": asdict(found)})

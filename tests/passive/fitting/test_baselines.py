@@ -50,8 +50,8 @@ def test_held_out_figures_are_scikit_learns(image_set: ImageSet) -> None:
         own = folds == fold
         judge = KNeighborsClassifier(1).fit(rows[~own].astype(float), labels[~own])
         right[own] = judge.predict(rows[own].astype(float)) == labels[own]
-    assert found.ways[0].largest == pytest.approx(right.mean())
-    assert found.ways[0].images == 180 and found.extractors == {}
+    assert found.methods[0].largest == pytest.approx(right.mean())
+    assert found.methods[0].images == 180 and found.extractors == {}
 
 
 @pytest.mark.parametrize("kind", ["nearest", "eigenface"])
@@ -79,7 +79,7 @@ def test_the_best_eigenfaces_are_kept(image_set: ImageSet) -> None:
         f"{distance}, 22 components" for distance in ("euclidean", "mahalanobis")
     }  # no more than an eighth of 180 images
     assert trials[0].log_loss == min(trial.log_loss for trial in trials)
-    assert trials[0].log_loss == found.ways[0].log_loss == found.validation.log_loss
+    assert trials[0].log_loss == found.methods[0].log_loss == found.validation.log_loss
     part = found.attributor.card()["parts"][0]
     assert trials[0].what == f"{part['distance']}, {part['components']} components"
     asked = fit_baseline(image_set, "eigenface", components=5).extractors["eigenface"]

@@ -19,16 +19,16 @@ from artfp.passive.attributors.score_model import ScoreModel
 from artfp.passive.attributors.window import ALIGNED, WindowPolicy
 from artfp.passive.fitting.classifier import (
     choose_held_out,
-    cross_fit,
-    load_network,
+    deal_groups,
+    load_initial_network,
     network_side,
     perturb_copies,
     train_classifier,
 )
+from artfp.passive.fitting.cross_validation import cross_fit
 from artfp.passive.fitting.image_set import ImageSet
-from artfp.passive.networks.classifier import ClassifierDesign
+from artfp.passive.settings import ClassifierSettings
 from artfp.passive.training.classifier import Immunisation
-from artfp.passive.training.classifier_fit import AttributorTraining
 from artfp.passive.training.labelled import LabelledImages
 
 
@@ -76,7 +76,7 @@ def test_cross_fitting_against_a_loop() -> None:
     rng = np.random.default_rng(0)
     labels = rng.permutation(np.repeat(np.arange(3), 15))
     scores = rng.standard_normal((45, 3)) + np.eye(3)[labels]
-    logs, fits = cross_fit(scores, labels)
+    logs, fits = cross_fit(scores, labels, deal_groups(labels))
     row = 7
     turn = int((labels[:row] == labels[row]).sum()) % 5
     others = [
@@ -92,7 +92,7 @@ def test_copies_are_judged_by_models_without_their_originals() -> None:
     own = np.repeat(np.arange(2), 20)
     labels, states = np.tile(own, 2), np.repeat([0, 1], 40)
     scores = rng.standard_normal((80, 2)) + np.eye(2)[labels] * (1 + states[:, None])
-    logs, fits = cross_fit(scores, labels, states)
+    logs, fits = cross_fit(scores, labels, deal_groups(labels, states), states)
     others = [other for other in range(80) if (other % 20) % 5 != 3]
     model = ScoreModel.fit(scores[others], labels[others], states[others])
     for row in (23, 63):  # the fourth image of the second source, and its copy
@@ -121,14 +121,13 @@ def _write(images: LabelledImages, folder: Path) -> None:
 @pytest.mark.filterwarnings("ignore:.*GPU available but not used.*")
 def test_images_of_another_source_are_told_by_their_traits(tmp_path: Path) -> None:
     _write(planted(100, 0), tmp_path / "sources")
-    settings = AttributorTraining(
-        tmp_path / "out",
-        ClassifierDesign("compact", 32),
+    settings = ClassifierSettings(
+        output_dir=tmp_path / "out",
         max_steps=15,
         mirror=False,
-        trainer={"accelerator": "cpu", "devices": 1},
+        cuda=-1,
     )
-    found = train_classifier(ImageSet(open_sources(tmp_path / "sources")), settings, share=0.5)
+    found = train_classifier(ImageSet(open_sources(tmp_path / "sources")), settings, held_out=0.5)
     assert found is not None
     save_attributor(found.attributor, tmp_path)
     attributor = load_attributor(tmp_path)
@@ -152,15 +151,14 @@ def test_images_of_another_source_are_told_by_their_traits(tmp_path: Path) -> No
 def test_immunised_networks_are_calibrated_for_perturbed_images(tmp_path: Path) -> None:
     _write(planted(100, 0), tmp_path / "sources")
     image_set = ImageSet(open_sources(tmp_path / "sources"))
-    settings = AttributorTraining(
-        tmp_path / "out",
-        ClassifierDesign("compact", 32),
+    settings = ClassifierSettings(
+        output_dir=tmp_path / "out",
         max_steps=15,
         immunise=("noise", "jpeg"),
         mirror=False,
-        trainer={"accelerator": "cpu", "devices": 1},
+        cuda=-1,
     )
-    found = train_classifier(image_set, settings, share=0.5)
+    found = train_classifier(image_set, settings, held_out=0.5)
     assert found is not None
     model, facts = found.attributor.ood_model, found.attributor.metadata
     assert model is not None and found.attributor.model.means.shape[0] == 2
@@ -187,4 +185,4 @@ def test_immunised_networks_are_calibrated_for_perturbed_images(tmp_path: Path) 
 
 def test_init_needs_an_attributor(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no attributor at"):
-        load_network(tmp_path, ("a", "b"))
+        load_initial_network(tmp_path, ("a", "b"))

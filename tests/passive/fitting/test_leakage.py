@@ -19,6 +19,7 @@ from artfp.passive.fitting.leakage import (
     file_properties,
     find_leakage,
 )
+from tests.progress import recorded_progress
 
 Encode = Callable[..., bytes]
 
@@ -116,10 +117,10 @@ def test_what_tells_them_apart(encoded: Encode) -> None:
         "raw": [file_properties(encoded(i)) for i in range(40)],
     }
     tables, form = compare_properties(known)  # type: ignore[arg-type]
-    assert (tables.fact, tables.accuracy, tables.chance) == ("JPEG quantisation", 1.0, 1 / 3)
+    assert (tables.property, tables.accuracy, tables.chance) == ("JPEG quantisation", 1.0, 1 / 3)
     assert tables.values["one"] == {"quality 75": 1.0} and tables.values["raw"] == {"none": 1.0}
     # Of the JPEG sources one is right for each image, a coin has to say which.
-    assert form.fact == "format" and form.accuracy == pytest.approx(2 / 3)
+    assert form.property == "format" and form.accuracy == pytest.approx(2 / 3)
     assert "100%" in str(tables) and "33%" in str(tables) and "\n" not in str(tables)
 
 
@@ -133,7 +134,7 @@ def test_jpeg_before_png(pictures: list[np.ndarray], tmp_path: Path) -> None:
             Image.fromarray(np.ascontiguousarray(shown)).save(tmp_path / name / f"{number}.png")
     found = find_leakage({name: open_source(tmp_path / name) for name in ("raw", "was")})
     (only,) = found
-    assert only.fact == "JPEG traces" and only.accuracy == 1.0
+    assert only.property == "JPEG traces" and only.accuracy == 1.0
     assert "was: found 100%" in str(only) and "raw: none 100%" in str(only)
     assert find_leakage({name: open_source(tmp_path / name) for name in ("raw", "other")}) == []
 
@@ -148,7 +149,7 @@ def test_jpeg_files_beside_what_was_jpeg(pictures: list[np.ndarray]) -> None:
             facts = file_properties(buffer.getvalue())
             assert facts is not None and facts["JPEG traces"] == "found"
             known[name].append(facts)
-    assert "JPEG traces" not in {finding.fact for finding in compare_properties(known)}
+    assert "JPEG traces" not in {finding.property for finding in compare_properties(known)}
 
 
 def test_a_share_is_found_and_measured() -> None:
@@ -159,7 +160,7 @@ def test_a_share_is_found_and_measured() -> None:
         "b": [{**plain, "size": "small"} for i in range(100)],
     }
     (found,) = compare_properties(known)
-    assert found.fact == "size" and found.accuracy == pytest.approx(0.9)
+    assert found.property == "size" and found.accuracy == pytest.approx(0.9)
     assert 0.86 < found.low < 0.9
 
 
@@ -175,7 +176,8 @@ def test_sources_on_disk(encoded: Encode, tmp_path: Path) -> None:
             for i in range(20):
                 archive.writestr(f"{i}.png", encoded(i, side=side))
             archive.writestr("bad.png", b"no image")
-    seen: list[int] = []
     sources = {name: open_source(tmp_path / f"{name}.zip") for name in ("a", "b")}
-    (found,) = find_leakage(sources, limit=15, tick=seen.append)
-    assert found.fact == "size" and found.accuracy == 1.0 and sum(seen) == 30
+    with recorded_progress() as lines:
+        (found,) = find_leakage(sources, limit=15)
+    assert found.property == "size" and found.accuracy == 1.0
+    assert [(line.done, line.total) for line in lines] == [(30, 30)]

@@ -41,6 +41,7 @@ from artfp.passive.fitting.select import (
     fit_methods,
 )
 from artfp.perturbations import PERTURBATIONS
+from tests.progress import recorded_progress
 
 COUNT, SIDE = 3, 24
 NAMES = ("a", "b", "c")
@@ -113,33 +114,38 @@ def accuracy(
 
 
 def test_all_ways_and_the_best(quick: None, image_set: ImageSet) -> None:
-    seen: list[tuple[str, int]] = []
-    found = fit_methods(image_set, name="mine", tick=lambda what, count: seen.append((what, count)))
+    with recorded_progress() as lines:
+        found = fit_methods(image_set, name="mine")
     assert found.attributor.name == "mine" and isinstance(found.attributor, Attributor)
-    assert found.chosen == FUSION_METHOD == found.ways[0].what
-    assert {trial.what for trial in found.ways} == {FUSION_METHOD, MATCHED_METHOD, SPECTRUM_METHOD}
+    assert found.chosen == FUSION_METHOD == found.methods[0].what
+    assert {trial.what for trial in found.methods} == {
+        FUSION_METHOD, MATCHED_METHOD, SPECTRUM_METHOD}  # fmt: skip
     assert [t.what for t in found.extractors[MATCHED_METHOD]] == [
         "gaussian:sigma=1", "gaussian:sigma=0.3"]  # fmt: skip
     assert {t.what for t in found.extractors[SPECTRUM_METHOD]} == {"image, hann", "image, none"}
-    losses = [trial.log_loss for trial in found.ways]
+    losses = [trial.log_loss for trial in found.methods]
     assert losses == sorted(losses)
     # Held out figures are those of other images.
     assert found.validation.accuracy == pytest.approx(accuracy(found.attributor), abs=0.05)
     assert found.validation.accuracy > 0.9
     assert [sum(row) for row in found.validation.confusion] == [80] * 3
     assert np.mean(found.validation.rejected) == pytest.approx(0.05, abs=0.04)
-    assert sum(count for _, count in seen) > 0
+    assert {line.caption for line in lines} >= {
+        "Spectra, image, hann",
+        "Residuals, gaussian:sigma=1",
+    }
+    assert all(line.done == line.total for line in lines)
 
 
 def test_plain_correlation_is_marras(image_set: ImageSet) -> None:
-    found = fit_methods(image_set, FitOptions(way=PLAIN_METHOD, extractor="gaussian:sigma=1"))
+    found = fit_methods(image_set, FitOptions(method=PLAIN_METHOD, extractor="gaussian:sigma=1"))
     (part,) = found.attributor.parts
-    assert [trial.what for trial in found.ways] == [PLAIN_METHOD]
+    assert [trial.what for trial in found.methods] == [PLAIN_METHOD]
     plain = accuracy(part)
-    assert found.ways[0].largest == pytest.approx(plain, abs=0.1)
-    better = fit_methods(image_set, FitOptions(way=MATCHED_METHOD, extractor="gaussian:sigma=1"))
+    assert found.methods[0].largest == pytest.approx(plain, abs=0.1)
+    better = fit_methods(image_set, FitOptions(method=MATCHED_METHOD, extractor="gaussian:sigma=1"))
     assert accuracy(better.attributor.parts[0]) >= plain
-    assert better.ways[0].log_loss < found.ways[0].log_loss
+    assert better.methods[0].log_loss < found.methods[0].log_loss
 
 
 def test_scores_are_held_out(image_set: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +158,7 @@ def test_scores_are_held_out(image_set: ImageSet, monkeypatch: pytest.MonkeyPatc
     original = image_set.batches
 
     def shuffled(
-        rows: np.ndarray, device: str = "cpu"
+        rows: np.ndarray, device: str = "cpu", caption: str = ""
     ) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
         for part, x in original(rows, device):
             other = order[part]
@@ -160,12 +166,9 @@ def test_scores_are_held_out(image_set: ImageSet, monkeypatch: pytest.MonkeyPatc
             yield part, to_unit(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)) + 0 * x
 
     monkeypatch.setattr(mixed, "batches", shuffled)
-    nothing = lambda what, count: None  # noqa: E731
-    _, scores = cross_validate_correlation(
-        mixed, attribute_fit.MATCHED_FILTER, "gaussian:sigma=1", "cpu", nothing
-    )
+    _, scores = cross_validate_correlation(mixed, attribute_fit.MATCHED_FILTER, "gaussian:sigma=1")
     assert (scores.argmax(1) == mixed.labels).mean() < 0.5
-    _, scores = cross_validate_spectrum(mixed, "image, hann", "cpu", nothing)
+    _, scores = cross_validate_spectrum(mixed, "image, hann")
     assert (scores.argmax(1) == mixed.labels).mean() < 0.5
 
 
@@ -213,8 +216,8 @@ def test_copies_come_after_their_originals(folders: Folders, image_set: ImageSet
     for mine, plain in ((both.labels, image_set.labels), (both.folds, image_set.folds),
                         (both.offsets, image_set.offsets)):  # fmt: skip
         assert (mine[::2] == plain).all() and (mine[1::2] == plain).all()
-    few = 2 * image_set.few(50)
-    assert both.few(50).tolist() == sorted([*few, *(few + 1)])
+    few = 2 * image_set.subset_rows(50)
+    assert both.subset_rows(50).tolist() == sorted([*few, *(few + 1)])
     drawn = []
     for row in range(0, 120, 2):
         assert (both._spool[row] == image_set._spool[row // 2]).all()
@@ -271,7 +274,7 @@ def test_recompressed_copies_make_it_robust(stronger: Folders, policy: str) -> N
     assert copies is not None and [sum(row) for row in copies.confusion] == [80] * 3
     assert [sum(row) for row in whole.confusion] == [80] * 3
     assert whole.accuracy >= copies.accuracy > 0.5
-    assert {trial.images for trial in found[True].ways} == {480}
+    assert {trial.images for trial in found[True].methods} == {480}
 
 
 def test_file_and_back(fitted: FittedAttributor, tmp_path: Path) -> None:
@@ -330,7 +333,10 @@ def test_images_of_one_name_stay_together(image_set: ImageSet) -> None:
     fractions = [hash_fraction(f"0 {number:03}.png") for number in range(80)]
     drawn = folds[0][np.array(fractions) < 0.5]
     assert len(np.unique(drawn)) > 7
-    assert len(image_set.few(50)) == 120 and len(image_set.few(80)) == len(image_set) == 240
+    assert (
+        len(image_set.subset_rows(50)) == 120
+        and len(image_set.subset_rows(80)) == len(image_set) == 240
+    )
 
 
 def test_several_sizes(tmp_path: Path) -> None:
@@ -348,14 +354,14 @@ def test_several_sizes(tmp_path: Path) -> None:
     assert small[0] == "a/small.png" and "9x9 is smaller than 24x24" in small[1]
     assert broken[0] == "b/no.png"
     with pytest.raises(UserError, match="the policy is spectrum, which excludes matched"):
-        fit_methods(image_set, FitOptions(way=MATCHED_METHOD))
+        fit_methods(image_set, FitOptions(method=MATCHED_METHOD))
     with pytest.raises(UserError, match="of 30 images can be used, a source takes 40"):
         ImageSet(sources, limit=30)
 
 
 def test_refused_options() -> None:
-    with pytest.raises(UserError, match="way 'best': choose from plain, matched"):
-        FitOptions(way="best")
+    with pytest.raises(UserError, match="method 'best': choose from plain, matched"):
+        FitOptions(method="best")
     with pytest.raises(UserError, match="did you mean wavelet"):
         FitOptions(extractor="wavelt")
 

@@ -17,8 +17,8 @@ from artfp.passive.attributors.visnet import VisNetAttributor
 from artfp.passive.fitting.image_set import ImageSet
 from artfp.passive.fitting.visnet import EXAMPLES_PER_SOURCE, Evidence, collect_evidence, fit_visnet
 from artfp.passive.networks.visnet import VisNet
+from artfp.passive.settings import VisNetSettings
 from artfp.passive.training.labelled import LabelledImages
-from artfp.passive.training.visnet import VisNetTraining
 from artfp.passive.visnet_report import (
     plot_image_fingerprints,
     plot_responses,
@@ -58,10 +58,7 @@ def untrained() -> tuple[VisNet, torch.Tensor]:
 
 
 def test_an_attributor_that_can_be_read_again(image_set: ImageSet, tmp_path: Path) -> None:
-    settings = VisNetTraining(
-        tmp_path, width=2, max_steps=25, batch_size=8,
-        trainer={"accelerator": "cpu"},
-    )  # fmt: skip
+    settings = VisNetSettings(output_dir=tmp_path, width=2, max_steps=25, batch_size=8, cuda=-1)
     found, seen = fit_visnet(image_set, settings, name="mine")
     training = found.attributor.metadata["training"]
     assert training["images"] + training["held_out"] == 2 * COUNT and training["steps"] == 25

@@ -18,14 +18,14 @@ from torch import Tensor
 from artfp.core.errors import UserError
 from artfp.data.pixels import to_unit
 from artfp.passive.networks.classifier import ClassifierDesign
+from artfp.passive.settings import IMMUNITIES, ClassifierSettings
 from artfp.passive.training.classifier import (
     EMA_DECAY,
-    IMMUNITIES,
     RECIPES,
     ClassifierModule,
     Immunisation,
 )
-from artfp.passive.training.classifier_fit import AttributorTraining, train_network
+from artfp.passive.training.classifier_fit import InitialNetwork, train_network, training_card
 from artfp.passive.training.labelled import BalancedBatches, LabelledImages
 
 pytestmark = [
@@ -34,7 +34,7 @@ pytestmark = [
 ]
 
 SIDE, SOURCES = 32, ("a", "b", "c")
-Make = Callable[..., AttributorTraining]
+Make = Callable[..., ClassifierSettings]
 
 
 def images(each: int, seed: int) -> LabelledImages:
@@ -56,16 +56,15 @@ def images(each: int, seed: int) -> LabelledImages:
 def settings(tmp_path: Path) -> Make:
     """Make the settings of a training of 6 steps; options override."""
 
-    def make(output: str = "out", **options: Any) -> AttributorTraining:
+    def make(output: str = "out", **options: Any) -> ClassifierSettings:
         defaults: dict[str, Any] = {
-            "design": ClassifierDesign("compact", SIDE),
             "max_steps": 6,
             "batch_size": 9,
-            "look_every": 3,
+            "validate_every": 3,
             "seed": 4,
-            "trainer": {"accelerator": "cpu", "devices": 1},
+            "cuda": -1,
         }
-        return AttributorTraining(tmp_path / output, **{**defaults, **options})
+        return ClassifierSettings(output_dir=tmp_path / output, **{**defaults, **options})
 
     return make
 
@@ -75,8 +74,8 @@ def equal(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
 
 
 def test_planted_patterns_are_learned(settings: Make, tmp_path: Path) -> None:
-    job = settings(max_steps=60, batch_size=24, look_every=20, mirror=False)
-    done = train_network(job, SOURCES, images(40, 0), images(30, 1), "some: text")
+    job = settings(max_steps=60, batch_size=24, validate_every=20, mirror=False)
+    done = train_network(job, SOURCES, images(40, 0), images(30, 1))
     assert done is not None and done.steps == 60
     test = images(40, 2)
     network = done.network
@@ -84,7 +83,7 @@ def test_planted_patterns_are_learned(settings: Make, tmp_path: Path) -> None:
     with torch.inference_mode():
         found = network(to_unit(test.pixels)).argmax(1)
     assert float((found == test.labels).float().mean()) > 0.9
-    assert (tmp_path / "out" / "config.yaml").read_text() == "some: text"
+    assert (tmp_path / "out" / "config.yaml").read_text() == job.to_yaml()
     board = EventAccumulator(str(tmp_path / "out" / "tensorboard")).Reload()
     tags = board.Tags()
     assert {"train/loss", "train/accuracy", "held_out/accuracy", "held_out/loss"} <= set(
@@ -105,8 +104,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(settings: Make) -> None:
     options: dict[str, Any] = {"immunise": ("jpeg", "noise")}
     data = images(12, 0), images(6, 1)
     whole = train_network(settings("whole", **options), SOURCES, *data)
-    stop = {"trainer": {"accelerator": "cpu", "devices": 1, "callbacks": [Stop()]}}
-    part = train_network(settings("part", **options, **stop), SOURCES, *data)
+    part = train_network(settings("part", **options), SOURCES, *data, callbacks=[Stop()])
     assert whole is not None and part is not None and part.steps == 4
     assert not equal(whole.network.state_dict(), part.network.state_dict())
     rest = train_network(settings("part", **options, resume=True), SOURCES, *data)
@@ -122,14 +120,16 @@ def test_going_on_from_another_network(settings: Make) -> None:
     first = train_network(settings("first"), SOURCES, *data)
     assert first is not None
     before = {name: tensor.clone() for name, tensor in first.network.state_dict().items()}
-    slow = settings("second", init=first.network, origin="hash", rate=1e-12, max_steps=1)
-    second = train_network(slow, SOURCES, *data)
-    assert second is not None and slow.told()["init"] == "hash"
+    slow = settings("second", lr=1e-12, max_steps=1)
+    init = InitialNetwork(first.network, "hash")
+    second = train_network(slow, SOURCES, *data, init=init)
+    assert second is not None
+    assert training_card(slow, first.network.design, init)["init"] == "hash"
     after = dict(second.network.named_parameters())
     assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in after)
     assert equal(before, first.network.state_dict())
     with pytest.raises(UserError, match="init holds the network"):
-        settings("third", init=first.network, design=ClassifierDesign("compact", SIDE, residual=2))
+        train_network(settings("third", residual=2), SOURCES, *data, init=init)
 
 
 def test_average_against_a_loop(settings: Make) -> None:
@@ -140,8 +140,8 @@ def test_average_against_a_loop(settings: Make) -> None:
         def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
             seen.append(module.network.head.weight.detach().double().clone())
 
-    trainer = {"accelerator": "cpu", "devices": 1, "callbacks": [Watch()]}
-    done = train_network(settings(trainer=trainer), SOURCES, images(12, 0), images(6, 1))
+    data = images(12, 0), images(6, 1)
+    done = train_network(settings(), SOURCES, *data, callbacks=[Watch()])
     assert done is not None and len(seen) == 6
     mean = torch.zeros_like(seen[0])
     with torch.random.fork_rng():
@@ -186,16 +186,16 @@ def test_mirroring_and_immunity_depend_on_seed_and_step() -> None:
     x = to_unit(images(4, 3).pixels)
     recipe = RECIPES["compact"]
     plain = ClassifierModule(network, recipe, mirror=False)
-    assert torch.equal(plain.varied(x), x)
-    mirrored = ClassifierModule(network, recipe, seed=1).varied(x)
+    assert torch.equal(plain.augment(x), x)
+    mirrored = ClassifierModule(network, recipe, seed=1).augment(x)
     flipped = [torch.equal(one, other.flip(-1)) for one, other in zip(mirrored, x, strict=True)]
     kept = [torch.equal(one, other) for one, other in zip(mirrored, x, strict=True)]
     assert any(flipped) and any(kept)
     assert all(a != b for a, b in zip(flipped, kept, strict=True))
     immune = ClassifierModule(network, recipe, immunity=Immunisation(["blur"]), seed=1)
-    assert torch.equal(immune.varied(x), immune.varied(x))
+    assert torch.equal(immune.augment(x), immune.augment(x))
     again = ClassifierModule(network, recipe, immunity=Immunisation(["blur"]), seed=2)
-    assert not torch.equal(immune.varied(x), again.varied(x))
+    assert not torch.equal(immune.augment(x), again.augment(x))
 
 
 @pytest.mark.parametrize("name", list(IMMUNITIES))
@@ -225,13 +225,13 @@ def test_immunity_has_the_published_order_and_ranges() -> None:
 @pytest.mark.parametrize(
     ("wrong", "match"),
     [
-        ({"max_steps": 0}, "max_steps is 0"),
-        ({"batch_size": -1}, "batch_size is -1"),
-        ({"rate": float("nan")}, "rate is nan"),
-        ({"look_every": 0}, "look_every is 0"),
-        ({"seed": -1}, "seed is -1"),
+        ({"max_steps": 0}, "--max_steps is 0"),
+        ({"batch_size": -1}, "--batch_size is -1"),
+        ({"lr": float("nan")}, "--lr is nan"),
+        ({"validate_every": 0}, "--validate_every is 0"),
+        ({"seed": -1}, "--seed is -1"),
         ({"immunise": ("webp",)}, "found 'webp'; choose from relight, crop"),
-        ({"trainer": {"precision": "16-mixed"}}, "precision is 16-mixed"),
+        ({"precision": "16-mixed"}, "--precision is '16-mixed'"),
     ],
 )
 def test_bad_settings(wrong: dict[str, Any], match: str, settings: Make) -> None:
@@ -243,4 +243,5 @@ def test_a_loss_that_is_no_number(settings: Make) -> None:
     broken = ClassifierDesign("compact", SIDE).build(3)
     torch.nn.init.constant_(broken.head.bias, float("nan"))
     with pytest.raises(UserError, match="step 0: the loss is nan"):
-        train_network(settings(init=broken), SOURCES, images(12, 0), images(6, 1))
+        init = InitialNetwork(broken, "broken")
+        train_network(settings(), SOURCES, images(12, 0), images(6, 1), init=init)

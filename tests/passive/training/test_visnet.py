@@ -13,10 +13,9 @@ from artfp.core.errors import UserError
 from artfp.data.pixels import to_unit
 from artfp.nn.random_inputs import RandomInputs
 from artfp.passive.networks.visnet import VisNet
+from artfp.passive.settings import VisNetSettings
 from artfp.passive.training.labelled import LabelledImages
 from artfp.passive.training.visnet import (
-    VisNetRecipe,
-    VisNetTraining,
     critic_loss,
     stretch_contrast,
     train_visnet,
@@ -39,11 +38,9 @@ def planted(count: int, seed: int) -> LabelledImages:
     return LabelledImages(torch.from_numpy(pixels), torch.from_numpy(labels))
 
 
-def settings(folder: Path, steps: int, **more: object) -> VisNetTraining:
-    recipe = VisNetRecipe(rate=2e-3, mirror=bool(more.pop("mirror", False)))
-    given = {"width": 4, "batch_size": 12, "look_every": 100, **more}
-    trainer = {"accelerator": "cpu"}
-    return VisNetTraining(folder, recipe, max_steps=steps, trainer=trainer, **given)  # type: ignore[arg-type]
+def settings(folder: Path, steps: int, **more: object) -> VisNetSettings:
+    given = {"width": 4, "batch_size": 12, "validate_every": 100, "lr": 2e-3, **more}
+    return VisNetSettings(output_dir=folder, max_steps=steps, cuda=-1, **given)  # type: ignore[arg-type]
 
 
 class Linear(nn.Module):
@@ -75,7 +72,9 @@ def test_losses_of_the_network_by_hand() -> None:
     value = (given * critic.weight.detach().double().numpy()).sum((1, 2, 3)).mean()
     assert float(found.adversarial.detach()) == pytest.approx(-value, rel=1e-4)
     total = entropy.mean() + 20.0 * missed - 0.1 * value
-    assert float(found.total(VisNetRecipe()).detach()) == pytest.approx(total, rel=1e-4)
+    assert float(found.total(VisNetSettings(output_dir="out")).detach()) == pytest.approx(
+        total, rel=1e-4
+    )
 
 
 def test_loss_of_the_critic_by_hand() -> None:
@@ -120,19 +119,18 @@ def test_going_on_comes_to_the_same(tmp_path: Path, mirror: bool) -> None:
 
 
 def test_half_precision_trains(tmp_path: Path) -> None:
-    training = settings(tmp_path, 2)
-    training.trainer["precision"] = "bf16-mixed"
+    training = settings(tmp_path, 2, precision="bf16-mixed")
     network, _ = train_visnet(training, SOURCES, planted(24, 1), planted(12, 2))
     assert all(bool(p.isfinite().all()) and p.dtype == torch.float32 for p in network.parameters())
 
 
 def test_bad_input(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="max_steps is 0"):
+    with pytest.raises(UserError, match="--max_steps is 0"):
         settings(tmp_path, 0)
-    with pytest.raises(UserError, match="rate is -1"):
-        VisNetTraining(tmp_path, VisNetRecipe(rate=-1.0))
-    with pytest.raises(UserError, match="precision is 16-mixed"):
-        VisNetTraining(tmp_path, trainer={"precision": "16-mixed"})
+    with pytest.raises(UserError, match="--lr is -1"):
+        settings(tmp_path, 1, lr=-1.0)
+    with pytest.raises(UserError, match="--precision is '16-mixed'"):
+        settings(tmp_path, 1, precision="16-mixed")
     training = planted(24, 1)
     train_visnet(settings(tmp_path, 1), SOURCES, training, training)
     with pytest.raises(UserError, match="add --resume"):

@@ -76,7 +76,7 @@ def image_set(tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
             pixels[:, :, ("red", "green", "blue").index(shown)] += 76
             image = Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8))
             image.save(folder / name / f"{number:02}.png")
-    return ImageSet(open_sources(folder), least=8)
+    return ImageSet(open_sources(folder), min_images=8)
 
 
 def test_what_is_tested() -> None:
@@ -85,7 +85,7 @@ def test_what_is_tested() -> None:
 
 
 def test_rows(image_set: ImageSet) -> None:
-    (row,) = measured([coloured(NAMES)], image_set, Condition(), 0, lambda what, images: None)
+    (row,) = measured([coloured(NAMES)], image_set, Condition(), 0)
     assert row.confusion == ((12, 0, 0), (0, 12, 0), (2, 0, 10))
     assert row.likeliest == (12, 12, 10) and sum(row.rejected) < 8
     assert row.accuracy.overall == row.likeliest_accuracy.overall == 34 / 36
@@ -95,7 +95,7 @@ def test_rows(image_set: ImageSet) -> None:
 
 def test_open_set(image_set: ImageSet) -> None:
     one = coloured(("blue", "green"))
-    found = open_set(one, "red", image_set, 0, lambda what, images: None)
+    found = open_set(one, "red", image_set, 0)
     assert len(found.known) == 24 and len(found.unknown) == EACH
     assert found.accuracy == 1.0 and found.rejected[0] < 0.3
     # Ten of the unknown are red, which is neither; two are blue, which is known.
@@ -160,10 +160,10 @@ def test_kept_attributors_are_not_made_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"network": "vgg"}, "network 'vgg'"),
+        ({"network": "vgg"}, "--network is 'vgg'"),
         ({"steps": 0}, "max_steps is 0"),
         ({"immunise_steps": -1}, "max_steps is -1"),
-        ({"precision": "64"}, "precision is 64"),
+        ({"precision": "64"}, "--precision is '64'"),
     ],
 )
 def test_settings_that_no_training_takes(
