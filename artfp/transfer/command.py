@@ -114,7 +114,7 @@ def _study_parser(prog: str) -> Any:
 
 def _study(args: Any) -> int:
     from artfp.ownership.assignment import given_fingerprints
-    from artfp.transfer.study import STAGES, Study, run_stages
+    from artfp.transfer.study import STAGES, TransferStudy, run_stages
     from artfp.watermark import load_encoder
 
     stages = _listed(args.stages)
@@ -128,7 +128,7 @@ def _study(args: Any) -> int:
                 setattr(args, name, value)
     _, card = load_encoder(args.encoder_path)
     options = trainer_options(args)
-    study = Study(
+    study = TransferStudy(
         training=training_of(args),
         encoder=args.encoder_path,
         word=given_fingerprints(card["bits"], args.fingerprint, args.key, args.owner, args.subject),

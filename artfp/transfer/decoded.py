@@ -1,9 +1,9 @@
-"""Does a fingerprint come through a generator? What its images decode to, and what that proves."""
+"""Test whether a fingerprint comes through a generator: its images decoded, with verdicts."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from artfp.watermark import Decoder
 from artfp.watermark.api import decode_logits
 
 REGISTERED = 1_000_000
-"""Fingerprints that a verdict is corrected for, unless told otherwise."""
+"""Number of fingerprints that a verdict is corrected for by default."""
 
 COUNTS = (1, 10, 100)
 """Numbers of images that verdicts are given on."""
@@ -26,12 +26,11 @@ COUNTS = (1, 10, 100)
 _MOST_GROUPS = 100
 
 Logits = NDArray[np.float32]
-Tick = Callable[[int], object]
 
 
 @dataclass(frozen=True)
 class VerdictOn:
-    """The test of `artfp detect --same_source` on groups of `images` images each.
+    """Outcome of the test of `artfp detect --same_source` on groups of `images` images each.
 
     `log10_p` is the median over the `groups`, of the one key; `log10_p_corrected` that of all
     registered fingerprints (Bonferroni); `found` the share of groups whose corrected p-value is at
@@ -48,7 +47,7 @@ class VerdictOn:
 
 @dataclass(frozen=True)
 class Transferred:
-    """What N images of one source say of one fingerprint.
+    """Figures of N images of one source for one fingerprint.
 
     `bit_accuracy` is the mean over the images, with its standard error over images and what 5% and
     95% of the images fall under; `majority` is the share of bits that the mean logits have right.
@@ -64,13 +63,13 @@ class Transferred:
     verdicts: tuple[VerdictOn, ...]
 
     def on(self, images: int) -> VerdictOn | None:
-        """The verdict on groups of so many images."""
+        """Return the verdict on groups of so many images, or None."""
         return next((v for v in self.verdicts if v.images == images), None)
 
 
 @dataclass(frozen=True)
-class Row:
-    """What the images of one generator decode to: its group, and the steps that it was trained."""
+class TransferRow:
+    """Figures of the images of one generator, with its group and the steps of its training."""
 
     group: str
     steps: int
@@ -79,14 +78,14 @@ class Row:
 
 @dataclass(frozen=True)
 class InData:
-    """The fingerprint in the training images: mean PSNR in dB, and what they decode to."""
+    """Figures of the fingerprinted training images: mean PSNR in dB, and what they decode to."""
 
     psnr: float
     read: Transferred
 
 
 def bit_accuracies(logits: Logits, words: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Share of right bits of each image, (N,), from logits (N, bits) and one or N words."""
+    """Return the bit accuracy of each image, (N,), of logits (N, bits) for 1 or N fingerprints."""
     right = (logits > 0) == (np.atleast_2d(words) > 0)
     shares: NDArray[np.float64] = right.mean(axis=1, dtype=np.float64)
     return shares
@@ -99,7 +98,7 @@ def transferred(
     registered: int = REGISTERED,
     alpha: float = 1e-3,
 ) -> Transferred:
-    """The figures of images' logits (N, bits) for a fingerprint (bits,).
+    """Return the figures of images' logits (N, bits) for a fingerprint (bits,).
 
     Verdicts are given on disjoint groups of each of `counts` up to N, at most 100 of them.
     Raises ValueError: no image, or a fingerprint of another length.
@@ -144,7 +143,7 @@ def _verdict(
 def decode_source(
     decoder: Decoder, source: ImageSource, limit: int | None = None
 ) -> tuple[Logits, Failed]:
-    """Logits (N, bits) of the first images of a source, and those that were unusable, with why.
+    """Return the logits (N, bits) of the first images of a source, and those that were unusable.
 
     Images of equal sizes stand together. Raises UserError: no image could be used.
     """

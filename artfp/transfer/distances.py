@@ -1,4 +1,4 @@
-"""How far generated images are from the clean data, by group."""
+"""Distances of generated images to the clean data, by group."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from artfp.metrics.frechet_kernel import (
     kernel_distance,
 )
 from artfp.metrics.perceptual import effnet_installed
-from artfp.transfer.study import CLEAN, FINGERPRINTED, Study
+from artfp.transfer.study import CLEAN, FINGERPRINTED, TransferStudy
 
 REAL_FOR_EACH = 2
-"""Real images for each generated one, as far as there are so many."""
+"""Number of real images for each generated one, as far as there are so many."""
 
 _log = logging.getLogger("artfp")
 
@@ -38,7 +38,7 @@ class Distance:
 
 
 @dataclass(frozen=True)
-class Distances:
+class TransferDistances:
     """Distances of groups to `real` images, and the fingerprinted against the clean generator.
 
     In features of EfficientNet-Lite0: not comparable with published FID and KID.
@@ -50,7 +50,7 @@ class Distances:
     kernel: DistanceContrast | None = None
 
     def lines(self) -> list[str]:
-        """In words, a line each."""
+        """Return the distances as sentences."""
         lines = [
             f"{group}: {each.images} images at Frechet distance {_told(each.frechet)} and kernel "
             f"distance {_told(each.kernel)} from {self.real} clean images of the data"
@@ -71,10 +71,10 @@ def _told(estimate: DistanceEstimate) -> str:
     return f"{estimate.value:.3g} ({estimate.low:.3g} to {estimate.high:.3g})"
 
 
-def distances_of(
+def measure_distances(
     real: ImageSource, groups: Mapping[str, ImageSource], resolution: int
-) -> Distances | None:
-    """Distances of each group to real images, of which the centre squares are resized
+) -> TransferDistances | None:
+    """Return the distances of each group to real images, of which the centre squares are resized
     to `resolution`; None without the network.
 
     Raises UserError: fewer than two images of one of them can be used.
@@ -90,20 +90,20 @@ def distances_of(
         for name, rows in theirs.items()
     }
     if CLEAN not in theirs or FINGERPRINTED not in theirs:
-        return Distances(len(ours), found)
+        return TransferDistances(len(ours), found)
     versus = compare_distances(ours, theirs[FINGERPRINTED], theirs[CLEAN])
-    return Distances(len(ours), found, versus.frechet, versus.kernel)
+    return TransferDistances(len(ours), found, versus.frechet, versus.kernel)
 
 
 def _features(source: ImageSource, resolution: int | None = None) -> NDArray[np.float64]:
-    """Features (N, D) of what can be read."""
+    """Return the features (N, D) of the images that can be read."""
     _log.info("comparing: %s", source.location)
     return extract_features(source, image_resolution=resolution, num_workers=0).values
 
 
-def study_distances(study: Study) -> Distances | None:
-    """Distances of what all groups' last generators make to the clean data."""
+def study_distances(study: TransferStudy) -> TransferDistances | None:
+    """Return the distances of the images of all groups' last generators to the clean data."""
     groups = {
         group: open_source(study.made(group, max(study.snapshots(group)))) for group in study.groups
     }
-    return distances_of(study.source(), groups, study.resolution)
+    return measure_distances(study.source(), groups, study.resolution)

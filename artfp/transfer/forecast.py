@@ -34,10 +34,10 @@ from artfp.watermark.api import decode_logits, network_input
 from artfp.watermark.networks.base import add_residual
 
 MIN_FORECAST_IMAGES = 16
-"""Images that a forecast needs."""
+"""Fewest images of a forecast."""
 
 EARLY = 0.25
-"""Share of the mean residual of the early forecast."""
+"""Fraction of the mean residual of the early forecast."""
 
 _BATCH = 128
 
@@ -141,7 +141,8 @@ def predict(
     decoder, _ = load_decoder(name)
     if count < MIN_FORECAST_IMAGES or words < 1:
         raise UserError(
-            f"a forecast needs {MIN_FORECAST_IMAGES} images and 1 word; found {count} and {words}"
+            f"a forecast needs {MIN_FORECAST_IMAGES} images and 1 fingerprint; "
+            f"found {count} and {words}"
         )
     source = limit_images(open_source(images), count)
     pixels, failed = load_images(source, Geometry(resolution or encoder.resolution), count)

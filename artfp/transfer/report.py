@@ -28,10 +28,17 @@ from artfp.data.tables import Column, csv_table, markdown_table, rich_table
 from artfp.ownership.assignment import Fingerprints
 from artfp.reporting.figure import CHANCE_LINE, OKABE_ITO, figure_style, format_axes, save_figure
 from artfp.reporting.image_grid import encode_picture
-from artfp.transfer.decoded import COUNTS, REGISTERED, InData, Row, decode_source, transferred
-from artfp.transfer.distances import Distances, distances_of, study_distances
+from artfp.transfer.decoded import (
+    COUNTS,
+    REGISTERED,
+    InData,
+    TransferRow,
+    decode_source,
+    transferred,
+)
+from artfp.transfer.distances import TransferDistances, measure_distances, study_distances
 from artfp.transfer.results import read_all
-from artfp.transfer.study import CLEAN, FINGERPRINTED, Study, claim
+from artfp.transfer.study import CLEAN, FINGERPRINTED, TransferStudy, claim_output
 from artfp.watermark import load_decoder
 
 _SAMPLES = 32
@@ -62,12 +69,12 @@ class Shown:
     lines: tuple[str, ...] = ()
 
 
-def report(study: Study, decoder: str | None = None, distances: bool = True) -> Shown:
-    """Stage report: read what was generated, compare it with the data, write all files.
+def report(study: TransferStudy, decoder: str | None = None, distances: bool = True) -> Shown:
+    """Decode what was generated, compare it with the data, and write all files.
 
     Raises UserError: a stage before this one has not been run.
     """
-    data, rows = read_all(study, claim(study), decoder)
+    data, rows = read_all(study, claim_output(study), decoder)
     apart = study_distances(study) if distances else None
     lines = _lines(data, rows, apart)
     output, name = study.output, study.training.model
@@ -89,7 +96,11 @@ def report(study: Study, decoder: str | None = None, distances: bool = True) -> 
 
 
 def _facts(
-    study: Study, decoder: str | None, data: InData, rows: Sequence[Row], apart: Distances | None
+    study: TransferStudy,
+    decoder: str | None,
+    data: InData,
+    rows: Sequence[TransferRow],
+    apart: TransferDistances | None,
 ) -> dict[str, Any]:
     training = study.training
     snapshots = study.snapshots(FINGERPRINTED)
@@ -116,7 +127,7 @@ def _facts(
     }
 
 
-def _lines(data: InData, rows: Sequence[Row], apart: Distances | None) -> list[str]:
+def _lines(data: InData, rows: Sequence[TransferRow], apart: TransferDistances | None) -> list[str]:
     """Return the figures that are not in the table."""
     (last,) = [row for row in last_rows(rows) if row.group == FINGERPRINTED]
     verdict = last.read.verdicts[-1]
@@ -129,7 +140,7 @@ def _lines(data: InData, rows: Sequence[Row], apart: Distances | None) -> list[s
     return [*lines, *(apart.lines() if apart else [])]
 
 
-def _samples(study: Study) -> Tensor:
+def _samples(study: TransferStudy) -> Tensor:
     """Return images that the clean and the fingerprinted generator make of the same draws."""
     groups = [group for group in (CLEAN, FINGERPRINTED) if group in study.groups]
     blocks = []
@@ -152,11 +163,11 @@ def read_elsewhere(
     decoder, _ = load_decoder(decoder_path)
     source = limit_images(open_source(images), limit)
     logits, failed = decode_source(decoder, source)
-    row = Row(Path(images).name, 0, transferred(logits, word.of_image("")))
+    row = TransferRow(Path(images).name, 0, transferred(logits, word.of_image("")))
     apart = None
     if real is not None:
         pixels, _ = load_images(source, Geometry(), 1)
-        apart = distances_of(open_source(real), {Path(images).name: source}, pixels.shape[-1])
+        apart = measure_distances(open_source(real), {Path(images).name: source}, pixels.shape[-1])
     if output is not None:
         facts = {
             "artfp": "transfer read",
@@ -170,7 +181,7 @@ def read_elsewhere(
     return Shown(transfer_table([row]), tuple(apart.lines() if apart else ())), failed
 
 
-def flat_row(row: Row) -> dict[str, Any]:
+def flat_row(row: TransferRow) -> dict[str, Any]:
     """Return a row by TRANSFER_COLUMNS; numbers of images that were not reached are None."""
     read = row.read
     cells: dict[str, Any] = {"group": row.group, "steps": row.steps, "images": read.images}
@@ -184,21 +195,21 @@ def flat_row(row: Row) -> dict[str, Any]:
     return {name: cells[name] for name in TRANSFER_COLUMNS}
 
 
-def transfer_csv(rows: Sequence[Row]) -> str:
+def transfer_csv(rows: Sequence[TransferRow]) -> str:
     """Return a line for each row."""
     return csv_table(map(flat_row, rows), TRANSFER_COLUMNS)
 
 
-def last_rows(rows: Sequence[Row]) -> list[Row]:
+def last_rows(rows: Sequence[TransferRow]) -> list[TransferRow]:
     """Return the row of the most steps of each group, in the order of the groups."""
-    found: dict[str, Row] = {}
+    found: dict[str, TransferRow] = {}
     for row in rows:
         if row.group not in found or row.steps > found[row.group].steps:
             found[row.group] = row
     return list(found.values())
 
 
-def _log10_p(row: Row, count: int) -> float | None:
+def _log10_p(row: TransferRow, count: int) -> float | None:
     verdict = row.read.on(count)
     return None if verdict is None else verdict.log10_p
 
@@ -215,13 +226,13 @@ _CONSOLE = (
 )
 
 
-def transfer_table(rows: Sequence[Row]) -> Table:
+def transfer_table(rows: Sequence[TransferRow]) -> Table:
     """Return the table for the console."""
     return rich_table(rows, _CONSOLE, boxed=True)
 
 
 def transfer_markdown(
-    data: InData, rows: Sequence[Row], about: str, more: Sequence[str] = ()
+    data: InData, rows: Sequence[TransferRow], about: str, more: Sequence[str] = ()
 ) -> str:
     """Return the last row of each group as a Markdown table with an explanation.
 
@@ -238,7 +249,7 @@ def transfer_markdown(
 
 
 @figure_style
-def plot_progress(rows: Sequence[Row], title: str) -> Figure:
+def plot_progress(rows: Sequence[TransferRow], title: str) -> Figure:
     """Plot bit accuracy against steps of training, a line for each group.
 
     The band holds the middle 90% of the images.

@@ -1,4 +1,4 @@
-"""What a transfer study found: every generator's images decoded, and compared with the data."""
+"""Results of a transfer study: every generator's images decoded, and compared with the data."""
 
 from __future__ import annotations
 
@@ -17,8 +17,15 @@ from artfp.data.files import file_hash, write_atomic
 from artfp.data.sources import ImageSource, open_source
 from artfp.data.subset import limit_images
 from artfp.ownership.assignment import Fingerprints
-from artfp.transfer.decoded import InData, Row, Transferred, VerdictOn, decode_source, transferred
-from artfp.transfer.study import FINGERPRINTED, Study
+from artfp.transfer.decoded import (
+    InData,
+    Transferred,
+    TransferRow,
+    VerdictOn,
+    decode_source,
+    transferred,
+)
+from artfp.transfer.study import FINGERPRINTED, TransferStudy
 from artfp.watermark import load_decoder
 from artfp.watermark.embed import EMBEDDED_TABLE
 from artfp.watermark.settings import FINGERPRINTED_FOLDER
@@ -29,8 +36,8 @@ _log = logging.getLogger("artfp")
 
 
 def read_all(
-    study: Study, word: Fingerprints, decoder: str | None = None
-) -> tuple[InData, list[Row]]:
+    study: TransferStudy, word: Fingerprints, decoder: str | None = None
+) -> tuple[InData, list[TransferRow]]:
     """Decode some of the fingerprinted images, and all that was generated.
 
     Args: `decoder`, a shipped name or a file, None: the encoder's own. What was read before is kept
@@ -54,15 +61,15 @@ def read_all(
             if not images.is_dir():
                 raise UserError(f"{images}: no images; run the stage generate first")
             read = readings.of(open_source(images), file_hash(generator))
-            rows.append(Row(group, step, read))
+            rows.append(TransferRow(group, step, read))
     readings.save()
     return data, rows
 
 
 class _Readings:
-    """What folders of images decode to, kept in a file."""
+    """Results of decoding folders of images, kept in a file."""
 
-    def __init__(self, study: Study, word: Fingerprints, decoder: str | None) -> None:
+    def __init__(self, study: TransferStudy, word: Fingerprints, decoder: str | None) -> None:
         name = decoder or find_decoder(study.encoder)
         self.decoder, _ = load_decoder(name)
         if self.decoder.bits != word.bits:
@@ -80,7 +87,7 @@ class _Readings:
                 _log.warning("%s: damaged; everything is read again", self.path)
 
     def of(self, source: ImageSource, origin: str) -> Transferred:
-        """What the images of a source decode to; `origin` names what made them."""
+        """Return the results of a source's images; `origin` names what made them."""
         place = Path(source.location).relative_to(self.root).as_posix()
         what = repr((self.digest, origin, place, len(source)))
         key = hashlib.sha256(what.encode()).hexdigest()[:32]

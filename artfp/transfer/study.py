@@ -1,4 +1,4 @@
-"""The transfer study: fingerprint images, train a generator on them, look into what it makes.
+"""Transfer study: fingerprint images, train a generator on them, decode what it makes.
 
 Its stages lie in folders of their own, and each goes on where it stopped:
 
@@ -48,8 +48,8 @@ _log = logging.getLogger("artfp")
 
 
 @dataclass(frozen=True)
-class Study:
-    """What decides a study.
+class TransferStudy:
+    """Settings that decide a study.
 
     Args: `training` of the generator; its `data_dirs` are the clean images and its `output_dir`
     the study's folder. Of two domains the second is fingerprinted, as what is translated to.
@@ -86,22 +86,22 @@ class Study:
 
     @cached_property
     def plan(self) -> TrainingPlan:
-        """The trainings, with the numbers that the settings leave to the model."""
+        """Settings of the trainings, with the numbers that were left to the model."""
         return plan_training(self.training)
 
     @property
     def output(self) -> Path:
-        """The study's folder."""
+        """Folder of the study."""
         return self.training.output_dir
 
     @property
     def marked(self) -> list[str]:
-        """The groups whose images are fingerprinted."""
+        """Groups whose images are fingerprinted."""
         return [FINGERPRINTED, *(name for name in CONTROLS if name in self.controls)]
 
     @property
     def clean(self) -> list[str]:
-        """The clean groups, one for each seed."""
+        """Clean groups, one for each seed."""
         return [CLEAN if i == 0 else f"{CLEAN}-{i}" for i in range(self.clean_seeds)]
 
     @property
@@ -116,34 +116,34 @@ class Study:
 
     @property
     def resolution(self) -> int:
-        """Pixels a side of the generator's images."""
+        """Side of the generator's images in pixels."""
         return self.plan.resolution
 
     @property
     def geometry(self) -> Geometry:
-        """How the generator's training cuts images."""
+        """Crop and resize of the generator's training."""
         return Geometry(self.resolution, self.training.use_celeba_preprocessing)
 
     def source(self) -> ImageSource:
-        """The clean images of the domain that is fingerprinted."""
+        """Return the clean images of the domain that is fingerprinted."""
         return limit_images(open_source(self.training.data_dirs[-1]), self.training.limit)
 
     def inputs(self) -> ImageSource | None:
-        """What a translator translates: clean images of the first domain; else None."""
+        """Return the clean images that a translator translates, of the first domain; else None."""
         if not find_model(self.training.model).translates:
             return None
         return limit_images(open_source(self.training.data_dirs[0]), self.training.limit)
 
     def folder(self, stage: str, group: str) -> Path:
-        """Where a stage of a group works."""
+        """Return the folder of a stage of a group."""
         return self.output / stage / group
 
     def made(self, group: str, step: int) -> Path:
-        """Where images of a generator lie that was trained for so many steps."""
+        """Return the folder of the images of a generator that was trained for so many steps."""
         return self.folder("generated", group) / f"{step:06}" / "images"
 
     def snapshots(self, group: str) -> dict[int, Path]:
-        """The generators of a group by their steps, in order; the finished one is the last."""
+        """Return the generators of a group by their steps, in order; the finished one is last."""
         folder = self.folder("training", group)
         found = {int(p.stem): p for p in (folder / SNAPSHOTS).glob("*.safetensors")}
         last = folder / GENERATOR
@@ -152,8 +152,8 @@ class Study:
         return {step: found[step] for step in sorted(found) if step <= self.steps}
 
 
-def claim(study: Study) -> Fingerprints:
-    """Take the folder for this study; the fingerprint that is looked for.
+def claim_output(study: TransferStudy) -> Fingerprints:
+    """Claim the folder for this study, and return the fingerprint that is tested.
 
     Raises UserError: the folder holds another study, or weights or a fingerprint do not fit.
     """
@@ -177,8 +177,8 @@ def claim(study: Study) -> Fingerprints:
     return word
 
 
-def embed_all(study: Study, word: Fingerprints) -> list[tuple[str, str]]:
-    """Stage embed: fingerprint the images of each group; those that could not be used.
+def embed_all(study: TransferStudy, word: Fingerprints) -> list[tuple[str, str]]:
+    """Fingerprint the images of each group, and return those that could not be used.
 
     Images are cut and resized as the generator's training does it, before they are fingerprinted.
     """
@@ -205,8 +205,8 @@ def embed_all(study: Study, word: Fingerprints) -> list[tuple[str, str]]:
     return sorted(failed.items())
 
 
-def train_all(study: Study) -> None:
-    """Stage train: a generator for each group, from the same seed and in the same order of images.
+def train_all(study: TransferStudy) -> None:
+    """Train a generator for each group, from one seed and in one order of images.
 
     Raises UserError: images are missing.
     """
@@ -232,15 +232,15 @@ def train_all(study: Study) -> None:
         train_generator(settings)
 
 
-def _embedded(study: Study, group: str) -> Path:
+def _embedded(study: TransferStudy, group: str) -> Path:
     folder = study.folder("data", group) / FINGERPRINTED_FOLDER
     if not folder.is_dir():
         raise UserError(f"{folder}: no images; run the stage embed first")
     return folder
 
 
-def generate_all(study: Study) -> None:
-    """Stage generate: images of the last generator and of each snapshot, from the same draws.
+def generate_all(study: TransferStudy) -> None:
+    """Generate images by the last generator and each snapshot, from the same random inputs.
 
     Raises UserError: no generator was trained.
     """
@@ -263,9 +263,9 @@ def generate_all(study: Study) -> None:
             generate_images(settings, study.inputs())
 
 
-def run_stages(study: Study, stages: Sequence[str]) -> None:
-    """Run some of the stages but the report, in their order; say what could not be used."""
-    word = claim(study)
+def run_stages(study: TransferStudy, stages: Sequence[str]) -> None:
+    """Run some of the stages but the report, in their order; log images that were unusable."""
+    word = claim_output(study)
     if "embed" in stages:
         for name, reason in embed_all(study, word):
             _log.warning("unusable: %s: %s", name, reason)

@@ -18,12 +18,12 @@ STUDY_FILE = "transfer.json"
 """File of a study's figures."""
 
 Interval = tuple[float, float, float]
-"""A value with the ends of its interval."""
+"""Value with the ends of its interval."""
 
 
 @dataclass(frozen=True)
 class Family:
-    """A study in a line; what it did not measure is None.
+    """Figures of one study; what it did not measure is None.
 
     `clean`, `other` and `random` are the bit accuracies of the controls; `log10_p` of 100 images,
     corrected for all registered fingerprints; `frechet` and `kernel` are the distances of
@@ -54,7 +54,7 @@ STUDY_COLUMNS = tuple(Family.__dataclass_fields__)
 
 
 def read_family(study: str) -> Family:
-    """The line of a study, from its folder or its transfer.json.
+    """Read the figures of a study from its folder or its transfer.json.
 
     Raises UserError: there is none, or it is damaged.
     """

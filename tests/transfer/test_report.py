@@ -14,7 +14,7 @@ from PIL import Image
 
 from artfp.core.errors import UserError
 from artfp.reporting.figure import encode_figure
-from artfp.transfer.decoded import InData, Row, Transferred, VerdictOn
+from artfp.transfer.decoded import InData, Transferred, TransferRow, VerdictOn
 from artfp.transfer.report import (
     TRANSFER_COLUMNS,
     flat_row,
@@ -36,14 +36,14 @@ from tests.golden import Golden
 from tests.printed import printed
 
 
-def row(group: str, steps: int, accuracy: float, images: int = 100) -> Row:
+def row(group: str, steps: int, accuracy: float, images: int = 100) -> TransferRow:
     verdicts = tuple(
         VerdictOn(n, images // n, -2.0 * n**0.5, -1.0, 0.5, 1e-3)
         for n in (1, 10, 100)
         if n <= images
     )
     read = Transferred(images, 64, accuracy, 0.01, accuracy - 0.1, 1.0, accuracy, verdicts)
-    return Row(group, steps, read)
+    return TransferRow(group, steps, read)
 
 
 ROWS = [row("fingerprinted", s, a) for s, a in ((10, 0.7), (20, 0.9))] + [row("clean", 20, 0.5, 8)]

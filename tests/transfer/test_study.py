@@ -19,7 +19,7 @@ from artfp.generators.settings import GeneratorTrainingSettings
 from artfp.ownership.assignment import Fingerprints
 from artfp.ownership.key import Key
 from artfp.transfer.report import read_elsewhere, report
-from artfp.transfer.study import STAGES, Study, run_stages
+from artfp.transfer.study import STAGES, TransferStudy, run_stages
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*GPU available but not used.*")
 
@@ -29,10 +29,10 @@ WORD = Key.from_seed(9).fingerprint(16)
 @pytest.fixture(scope="module")
 def new(
     weights: Path, photo_folder: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[..., Study]:
+) -> Callable[..., TransferStudy]:
     """A study of a tiny DCGAN on 24 images, in a new folder."""
 
-    def make(output: Path | None = None, steps: int = 4, **more: Any) -> Study:
+    def make(output: Path | None = None, steps: int = 4, **more: Any) -> TransferStudy:
         training = GeneratorTrainingSettings(
             model="dcgan",
             data_dir=str(photo_folder),
@@ -49,13 +49,13 @@ def new(
         )
         encoder = str(weights / "encoder.safetensors")
         settings = {"word": Fingerprints(16, fingerprint=WORD), "images": 20, "progress_images": 12}
-        return Study(training, encoder, **{**settings, **more})
+        return TransferStudy(training, encoder, **{**settings, **more})
 
     return make
 
 
 @pytest.fixture(scope="module")
-def done(new: Callable[..., Study]) -> Study:
+def done(new: Callable[..., TransferStudy]) -> TransferStudy:
     """A study with all controls, run to its end."""
     study = new(controls=("random", "other"), clean_seeds=2)
     run_stages(study, STAGES)
@@ -71,7 +71,7 @@ def files_of(folder: Path) -> dict[str, int]:
     }
 
 
-def test_groups_differ_in_their_images_alone(done: Study) -> None:
+def test_groups_differ_in_their_images_alone(done: TransferStudy) -> None:
     assert done.groups == ["fingerprinted", "clean", "clean-1", "other", "random"]
     data = {path.name for path in (done.output / "data").iterdir()}
     assert data == {"fingerprinted", "other", "random"}
@@ -99,7 +99,7 @@ def test_groups_differ_in_their_images_alone(done: Study) -> None:
         assert len(list(done.made(group, 4).glob("*.png"))) == 20
 
 
-def test_the_report_and_its_figures(done: Study) -> None:
+def test_the_report_and_its_figures(done: TransferStudy) -> None:
     shown = report(done, distances=False)
     assert "In the data" in shown.lines[0] and str(done.output) in shown.lines[-1]
     with open(done.output / "transfer.csv", newline="") as file:
@@ -132,7 +132,7 @@ def test_the_report_and_its_figures(done: Study) -> None:
         assert secret not in path.read_text(errors="replace")
 
 
-def test_a_second_run_does_nothing_again(done: Study) -> None:
+def test_a_second_run_does_nothing_again(done: TransferStudy) -> None:
     report(done, distances=False)
     before = files_of(done.output)
     run_stages(done, STAGES)
@@ -143,7 +143,7 @@ def test_a_second_run_does_nothing_again(done: Study) -> None:
     assert all(name.startswith("transfer.") or "/" not in name for name in changed), changed
 
 
-def test_a_study_goes_on_and_further(new: Callable[..., Study]) -> None:
+def test_a_study_goes_on_and_further(new: Callable[..., TransferStudy]) -> None:
     short = new()
     run_stages(short, ["embed"])
     run_stages(short, ["train"])
@@ -168,7 +168,7 @@ def test_a_study_goes_on_and_further(new: Callable[..., Study]) -> None:
 
 
 def test_a_training_that_has_not_ended_is_read_by_its_snapshots(
-    new: Callable[..., Study],
+    new: Callable[..., TransferStudy],
 ) -> None:
     study = new(clean_seeds=0)
     run_stages(study, ["embed", "train"])
@@ -180,7 +180,7 @@ def test_a_training_that_has_not_ended_is_read_by_its_snapshots(
     assert facts["steps"] == 2 and [row["steps"] for row in facts["rows"]] == [2]
 
 
-def test_a_key_is_drawn_where_none_is_given(new: Callable[..., Study]) -> None:
+def test_a_key_is_drawn_where_none_is_given(new: Callable[..., TransferStudy]) -> None:
     study = new(word=None, clean_seeds=0)
     run_stages(study, ["embed"])
     key = Key.load(study.output / "fingerprint.key.json")
@@ -188,7 +188,7 @@ def test_a_key_is_drawn_where_none_is_given(new: Callable[..., Study]) -> None:
         assert {r["bits"] for r in csv.DictReader(file)} == {"".join(map(str, key.fingerprint(16)))}
 
 
-def test_what_is_refused(new: Callable[..., Study]) -> None:
+def test_what_is_refused(new: Callable[..., TransferStudy]) -> None:
     study = new()
     with pytest.raises(UserError, match="run the stage embed first"):
         run_stages(study, ["train"])
