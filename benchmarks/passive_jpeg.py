@@ -51,7 +51,7 @@ from artfp.passive.fitting.cross_validation import (
     cross_validate_spectrum,
 )
 from artfp.passive.fitting.image_set import MIN_IMAGES, QUALITIES, ImageSet
-from artfp.passive_studies.marra2019.passive_groups import real_sources
+from artfp.passive_studies.marra2019.study import real_sources
 from artfp.perturbations import PERTURBATIONS
 
 Values = NDArray[np.float64]

@@ -43,8 +43,8 @@ from artfp.metrics.fidelity import psnr
 from artfp.passive.residuals import Extractor, load_extractor
 from artfp.passive.residuals.estimate import estimate_fingerprint
 from artfp.passive.residuals.residual_fingerprint import correlation
-from artfp.passive_studies.removal.report import Point, plot_removal
-from artfp.passive_studies.removal.study import quantised, subtracted
+from artfp.passive_studies.removal.attack import quantise, subtract_fingerprint
+from artfp.passive_studies.removal.report import AttackPoint, plot_removal
 from artfp.stats.intervals import clopper_pearson
 
 ATTACKS = ("mean", "projection", "nearest", "scrambled")
@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.plot:
         lines = {
             attack: [
-                Point(row["strength"], row["psnr"], row["accuracy"], row["low"], row["high"])
+                AttackPoint(row["strength"], row["psnr"], row["accuracy"], row["low"], row["high"])
                 for row in rows
                 if row["attack"] == attack
             ]
@@ -124,8 +124,8 @@ def _attacked(
     for index, (x, fingerprint) in enumerate(zip(images, attacker, strict=True)):
         pattern = _scrambled(fingerprint, seed + index) if attack == "scrambled" else fingerprint
         residuals = extractor(x) if attack == "projection" else None
-        after = subtracted(x, pattern, strength, residuals)
-        y = to_unit(quantised(after, None if attack == "nearest" else generator))
+        after = subtract_fingerprint(x, pattern, strength, residuals)
+        y = to_unit(quantise(after, None if attack == "nearest" else generator))
         scores = correlation(extractor(y), analyst)
         right.append(scores.argmax(1) == index)
         decibels.append(psnr(x, y))

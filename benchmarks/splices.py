@@ -39,12 +39,12 @@ from artfp.data.subset import Subset
 from artfp.passive.residuals import load_extractor
 from artfp.passive.residuals.estimate import estimate_fingerprint
 from artfp.passive_studies.localisation.report import plot_windows
-from artfp.passive_studies.localisation.study import (
-    Detection,
+from artfp.passive_studies.localisation.windows import (
+    SpliceDetection,
     best_threshold,
-    detection,
-    pixel_map,
-    windowed_correlation,
+    correlate_windows,
+    evaluate_detection,
+    window_to_pixel_map,
 )
 from artfp.stats.intervals import auc
 
@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         pair = torch.stack([prints[splice.host], prints[str(rng.choice(others))]])
         residual = extractor(splice.x)
         for window in args.windows:
-            maps = pixel_map(windowed_correlation(residual, pair, window), window)
+            maps = window_to_pixel_map(correlate_windows(residual, pair, window), window)
             for key, one in zip((OWN, OTHER), maps[0].numpy(), strict=True):
                 scores.setdefault((key, window), []).append(-one[:: args.step, :: args.step])
     truths = [splice.truth[:: args.step, :: args.step] for splice in splices]
@@ -194,7 +194,7 @@ def _spliced(x: Tensor, donor: Tensor, rng: np.random.Generator) -> tuple[Tensor
 def _figures(
     scores: list[np.ndarray], truths: list[np.ndarray], halves: list[int]
 ) -> dict[str, Any]:
-    """Detection of all splices, each half at the other's threshold."""
+    """SpliceDetection of all splices, each half at the other's threshold."""
     parts = []
     for half in (0, 1):
         chosen = [i for i, each in enumerate(halves) if each == half]
@@ -203,7 +203,7 @@ def _figures(
     # Scores relative to the other half's threshold: 0 or more is called spliced.
     moved = [scores - thresholds[1 - half] for half, (scores, _) in enumerate(parts)]
     truth = np.concatenate([part[1] for part in parts])
-    found = detection(np.concatenate(moved), truth, 0.0)
+    found = evaluate_detection(np.concatenate(moved), truth, 0.0)
     whole = auc(*(np.concatenate([p[0][p[1] == side] for p in parts]) for side in (False, True)))
     each = [auc(s[~t], s[t]) for s, t in zip(scores, truths, strict=True)]
     return {
@@ -214,10 +214,10 @@ def _figures(
     }
 
 
-def _by_line(rows: list[dict[str, Any]]) -> dict[str, dict[int, Detection]]:
-    lines: dict[str, dict[int, Detection]] = {}
+def _by_line(rows: list[dict[str, Any]]) -> dict[str, dict[int, SpliceDetection]]:
+    lines: dict[str, dict[int, SpliceDetection]] = {}
     for row in rows:
-        found = Detection(*(row[name] for name in Detection._fields))
+        found = SpliceDetection(*(row[name] for name in SpliceDetection._fields))
         lines.setdefault(row["fingerprint"], {})[row["window"]] = found
     return lines
 

@@ -48,8 +48,8 @@ def test_chosen_analyses_with_options(call: Call, sources: Path, tmp_path: Path)
     }
     assert list(facts["analyses"]) == ["matrix", "jpeg", "dependence"]
     shown = {row["test_images"] for row in facts["analyses"]["jpeg"]["rows"]}
-    assert shown == {"as they are", "JPEG 95", "JPEG 50"}
-    kinds = [row["pairs_are"] for row in facts["analyses"]["dependence"]["rows"]]
+    assert shown == {"unperturbed", "JPEG 95", "JPEG 50"}
+    kinds = [row["relation"] for row in facts["analyses"]["dependence"]["rows"]]
     assert kinds == ["same source", "other seed"]
     text = " ".join(out)
     assert "matrix: Mean correlation" in text and "left out" not in text
@@ -72,9 +72,9 @@ def test_an_unusable_image_is_named(call: Call, sources: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--jpeg", "95,101"), "--jpeg: found '101', expected qualities from 1 to 100"),
-        (("--jpeg", ","), "--jpeg: found no quality"),
-        (("--analyses", "roc"), "--analyses: found 'roc'; choose from fingerprints, energy"),
+        (("--jpeg", "95,101"), "--jpeg is 101; it must be 1 or more and at most 100"),
+        (("--jpeg", ","), "--jpeg: give a quality"),
+        (("--analyses", "roc"), "--analyses: 'roc' is unknown; choose from fingerprints, energy"),
         (("--real", "camera"), "--real: no source is called 'camera'"),
         (("--images", "11"), "11 images for each fingerprint; the smallest source has 12"),
         (("--extractor", "gausian"), "did you mean gaussian?"),

@@ -22,7 +22,7 @@ from artfp.passive.attributors.score_model import ScoreModel
 from artfp.passive.attributors.window import ALIGNED, WindowPolicy
 from artfp.passive.residuals import load_extractor
 from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint
-from artfp.passive_studies.removal.removal import Attack
+from artfp.passive_studies.removal.settings import AttackSettings
 
 Call = Callable[..., tuple[int, list[str], list[str]]]
 
@@ -76,14 +76,16 @@ def test_a_splice_is_where_the_heat_map_is_cold(
     wide[:, :SIDE] = spliced
     Image.fromarray(wide).save(images / "spliced.png")
     Image.fromarray(spliced[:10]).save(images / "small.png")
-    options = ("--fingerprint", fingerprint, "--output_dir", tmp_path / "out", "--threshold", 0.2)
-    code, out, err = attribute(call, "localise", images, *options, "--window", 8)
+    options = ("--residual_fingerprint", fingerprint, "--output_dir", tmp_path / "out")
+    code, out, err = attribute(
+        call, "localise", images, *options, "--threshold", 0.2, "--window", 8
+    )
     assert code == 1 and err[0] == "unusable: small.png: 24x10 is smaller than 24x24"
     told = json.loads((tmp_path / "out" / "localise.json").read_text())
     (image,) = told["images"]
     assert (told["window"], told["fingerprint"]["source"]) == (8, "one")
     assert image["lowest"]["row"] >= 9 and image["lowest"]["column"] <= 7
-    assert 0.1 < image["share_under_threshold"] < 0.45
+    assert 0.1 < image["fraction_below_threshold"] < 0.45
     with (tmp_path / "out" / "windows.csv").open() as file:
         rows = list(csv.DictReader(file))
     places = [(int(row["row"]), int(row["column"])) for row in rows]
@@ -135,7 +137,7 @@ def test_clusters_of_an_unlabelled_folder(call: Call, sources: Path, tmp_path: P
 def test_removal_and_its_cost(
     call: Call, sources: Path, fingerprint: Path, tmp_path: Path, mode: str
 ) -> None:
-    options = ("--fingerprint", fingerprint, "--output_dir", tmp_path, "--mode", mode)
+    options = ("--residual_fingerprint", fingerprint, "--output_dir", tmp_path, "--mode", mode)
     code, out, err = attribute(call, "remove", sources / "one", *options)
     assert (code, err) == (0, [])
     told = json.loads((tmp_path / "removal.json").read_text())
@@ -156,7 +158,7 @@ def test_removal_and_its_cost(
 def test_nothing_is_removed_at_strength_0(
     call: Call, sources: Path, fingerprint: Path, tmp_path: Path
 ) -> None:
-    options = ("--fingerprint", fingerprint, "--output_dir", tmp_path, "--strength", 0)
+    options = ("--residual_fingerprint", fingerprint, "--output_dir", tmp_path, "--strength", 0)
     assert attribute(call, "remove", sources / "two", *options)[0] == 0
     for path in (sources / "two").iterdir():
         assert (pixels_of(path) == pixels_of(tmp_path / "images" / path.name)).all()
@@ -186,14 +188,14 @@ def test_fingerprints_of_an_attributor(
     assert (found.source, found.size, found.exact) == ("two", (SIDE, SIDE), True)
     assert found.extractor.text == "gaussian:sigma=1" and torch.equal(found.mean, prints[1])
     for source, said in ((None, "no source was named"), ("three", "no source 'three'")):
-        words = ("--fingerprint", place, *(("--source", source) if source else ()))
+        words = ("--residual_fingerprint", place, *(("--source", source) if source else ()))
         code, _, err = attribute(call, "localise", sources, *words, "--output_dir", place)
         assert code == 2 and said in err[0] and "one of one, two" in err[0]
 
 
 def test_strength_must_be_a_number() -> None:
-    with pytest.raises(UserError, match="strength is inf; expected a number"):
-        Attack(strength=float("inf"))
+    with pytest.raises(UserError, match="--strength is inf; it must be a finite number"):
+        AttackSettings(strength=float("inf"))
 
 
 @pytest.mark.parametrize(
@@ -202,15 +204,19 @@ def test_strength_must_be_a_number() -> None:
         ("localise", ["--window", 3], "window is 3; images of 24x24 take 4 to 24"),
         ("localise", ["--window", 25], "window is 25"),
         ("localise", ["--source", "two"], "holds the fingerprint of one, not of two"),
-        ("remove", ["--mode", "all"], "mode is 'all'; choose one of mean, projection"),
-        ("remove", ["--rounding", "up"], "rounding is 'up'; choose one of random, nearest"),
+        ("remove", ["--mode", "all"], "--mode: expected one of 'mean', 'projection'; found all"),
+        (
+            "remove",
+            ["--rounding", "up"],
+            "--rounding: expected one of 'random', 'nearest'; found up",
+        ),
     ],
 )
 def test_refused_with_a_fingerprint(
     call: Call, sources: Path, fingerprint: Path, tmp_path: Path, action: str,
     words: list[object], said: str,
 ) -> None:  # fmt: skip
-    options = ("--fingerprint", fingerprint, "--output_dir", tmp_path)
+    options = ("--residual_fingerprint", fingerprint, "--output_dir", tmp_path)
     code, out, err = attribute(call, action, sources / "one", *options, *words)
     assert code == 2 and out == [] and len(err) == 1 and said in err[0]
 

@@ -1,95 +1,84 @@
-"""The images of a folder of sources, in an order that the names draw, each read once."""
+"""Images of a folder of sources, each read once, in an order that depends on their names."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from artfp.core.errors import UserError
-from artfp.data.decode import ImageError, decode_image
-from artfp.data.reading import Failed
+from artfp.data.reading import Failed, LoadedImage, batch_images, read_images, stack_pixels
 from artfp.data.sources import ImageSource
 from artfp.data.subset import hash_fraction
 from artfp.passive.residuals.estimate import codec_of
 
 _BATCH_PIXELS = 1 << 18
-_MOST = 256
-"""Height times width of all images of a batch, at most, and how many these are, at most."""
+_BATCH_IMAGES = 256
+"""Pixels of all images of a batch, at most, and their number, at most."""
 
 
-class Images:
-    """Images of some sources, all of one size, read batch by batch; each source goes on by itself.
+class SourceImages:
+    """Images of sources, all of one size, read in batches; each source has a position of its own.
 
     The order of a source's images depends on `seed` and on their names alone, so that images of
-    one name in several sources, which may be one image treated in several ways, stay together.
+    one name in several sources, such as differently processed copies, stay together.
     """
 
     def __init__(self, sources: dict[str, ImageSource], seed: int) -> None:
         self.names = tuple(sources)
-        self.failed: Failed = []
-        """Images that could not be used, as SOURCE/NAME, with the reasons."""
         self.codecs: dict[str, Counter[str]] = {name: Counter() for name in sources}
-        """How many images of each source that were read had each codec."""
+        """Number of images read by codec, for each source."""
         self.size: tuple[int, int] | None = None
-        """Height and width, once an image was read."""
+        """Height and width, once an image has been read."""
         self._first = ""
         self._sources = sources
-        self._left = {name: iter(_drawn(source.names, seed)) for name, source in sources.items()}
+        self._failed: dict[str, Failed] = {name: [] for name in sources}
+        self._left = {
+            name: read_images(source, self._failed[name], _order(source.names, seed))
+            for name, source in sources.items()
+        }
+
+    @property
+    def failed(self) -> Failed:
+        """Images that could not be used, as SOURCE/NAME, with the reasons."""
+        return [
+            (f"{name}/{image}", reason)
+            for name, failed in self._failed.items()
+            for image, reason in failed
+        ]
 
     def smallest(self) -> int:
-        """Number of files of the source that has the fewest."""
+        """Return the number of files of the source that has the fewest."""
         return min(map(len, self._sources.values()))
 
     def take(self, name: str, count: int) -> Iterator[Tensor]:
-        """The next `count` usable images of a source, fewer if there are no more.
+        """Yield the next `count` usable images of a source, or as many as are left.
 
-        Batches (N, 3, H, W) of 8-bit pixels. Raises UserError: an image of another size.
+        Yields batches (N, 3, H, W) of 8-bit pixels.
+
+        Raises:
+            UserError: an image of another size.
         """
-        batch: list[np.ndarray] = []
-        taken = 0
-        while taken < count and (pixels := self._next(name)) is not None:
-            batch.append(pixels)
-            taken += 1
-            area = pixels.shape[0] * pixels.shape[1]
-            if taken == count or len(batch) == _MOST or (len(batch) + 1) * area > _BATCH_PIXELS:
-                yield _stacked(batch)
-                batch = []
-        if batch:
-            yield _stacked(batch)
+        images = (self._checked(name, image) for image in islice(self._left[name], count))
+        for batch in batch_images(images, _BATCH_IMAGES, _BATCH_PIXELS):
+            yield stack_pixels(batch)
 
-    def _next(self, name: str) -> np.ndarray | None:
-        """Pixels (H, W, 3) of the next image that can be read."""
-        source = self._sources[name]
-        for index in self._left[name]:
-            place = f"{name}/{source.names[index]}"
-            try:
-                data = source.read(index)
-                pixels = decode_image(data).pixels
-            except ImageError as error:
-                self.failed.append((place, str(error)))
-                continue
-            self._check(place, *pixels.shape[:2])
-            self.codecs[name][codec_of(data)] += 1
-            return pixels
-        return None
-
-    def _check(self, place: str, height: int, width: int) -> None:
+    def _checked(self, name: str, image: LoadedImage) -> np.ndarray:
+        place = f"{name}/{image.name}"
         if self.size is None:
-            self.size, self._first = (height, width), place
-        if self.size != (height, width):
+            self.size, self._first = image.size, place
+        if self.size != image.size:
+            height, width = image.size
             raise UserError(
                 f"{place} is {width}x{height}, {self._first} is {self.size[1]}x{self.size[0]}; "
-                "all images of all sources must have one size: cut them, do not resize them"
+                "all images of all sources must have one size: crop them, do not resize them"
             )
+        self.codecs[name][codec_of(image.data)] += 1
+        return image.pixels
 
 
-def _drawn(names: list[str], seed: int) -> list[int]:
+def _order(names: list[str], seed: int) -> list[int]:
     return sorted(range(len(names)), key=lambda index: hash_fraction(f"{seed} {names[index]}"))
-
-
-def _stacked(batch: list[np.ndarray]) -> Tensor:
-    return torch.from_numpy(np.stack(batch)).permute(0, 3, 1, 2).contiguous()

@@ -1,8 +1,8 @@
-"""One pass over the images of some sources: fingerprints first, then the test images' scores."""
+"""One pass over the images of sources: residual fingerprints, then the test images' scores."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,134 +11,153 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from artfp.core.errors import UserError
+from artfp.core.progress import Progress
 from artfp.data.pixels import to_unit
 from artfp.passive.residuals.extractor import Extractor
 from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint, centred_rows
 from artfp.passive.roc import CorrelationScores, count_correct
-from artfp.passive_studies.marra2019.energy import Blocks, block_means
-from artfp.passive_studies.marra2019.images import Images
+from artfp.passive_studies.marra2019.energy import BlockMeans, block_means
+from artfp.passive_studies.marra2019.images import SourceImages
 from artfp.perturbations import PERTURBATIONS
 
-LEAST_IMAGES, LEAST_TEST_IMAGES = 4, 2
-LEAST_SIDE = 8
-USUAL_IMAGES, OF = 512, 1000
-"""Images that estimate a fingerprint in Marra et al. 2019, and all of a source."""
+MIN_IMAGES, MIN_TEST_IMAGES = 4, 2
+MIN_SIDE = 8
+PAPER_IMAGES, PAPER_SOURCE_IMAGES = 512, 1000
+"""Images that estimate a fingerprint in Marra et al. 2019, and all images of a source there."""
 
-FRACTIONS = (1.0, 0.75, 0.5, 0.25)
-"""Sides of centre crops, as shares of the whole."""
+CROP_FRACTIONS = (1.0, 0.75, 0.5, 0.25)
+"""Sides of centre crops, as fractions of the whole."""
 
-DRAWS = 4
-"""How many fingerprints of each source are estimated from few images, at most."""
+MAX_DRAWS = 4
+"""Fingerprints of each source that are estimated from one number of images, at most."""
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is measured beside the correlations with the fingerprints."""
+class MeasurementPlan:
+    """Numbers of images, and measurements beside the correlations with the fingerprints.
+
+    Args:
+        images: Images that estimate a fingerprint.
+        test_images: Test images of each source, at most.
+        qualities: JPEG qualities at which test images are compressed.
+        numbers: True to attribute by fingerprints of fewer images.
+        crops: True to attribute centre crops of test images.
+    """
 
     images: int
-    """That estimate a fingerprint."""
     test_images: int
-    """Of each source, at most."""
     qualities: tuple[int, ...] = ()
-    """Of JPEG, which test images go through."""
     numbers: bool = False
-    """Attribution by fingerprints of fewer images."""
     crops: bool = False
-    """Attribution of the middle of test images."""
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What all analyses start from."""
+class Measurements:
+    """Measurements that all analyses start from."""
 
     sources: tuple[str, ...]
     size: tuple[int, int]
     """Height and width of all images."""
     fingerprints: tuple[ResidualFingerprint, ...]
-    blocks: tuple[Blocks, ...]
-    """Of each source's residuals that made the fingerprint, in the order in which they came."""
+    blocks: tuple[BlockMeans, ...]
+    """Block means of each source's residuals that made the fingerprint, in their order."""
     scores: CorrelationScores
     jpeg: dict[int, CorrelationScores] = field(default_factory=dict)
-    """By quality."""
+    """Scores by JPEG quality."""
     crops: dict[tuple[int, int], CorrelationScores] = field(default_factory=dict)
-    """By height and width, from large to small."""
+    """Scores by height and width of the crop, from large to small."""
     numbers: dict[int, NDArray[np.int64]] = field(default_factory=dict)
     """Images attributed to their source (draws, sources), by number of estimation images."""
 
     @property
     def images(self) -> int:
-        """Images of each source that its fingerprint was estimated from."""
+        """Number of images that each fingerprint was estimated from."""
         return self.fingerprints[0].count
 
     @property
-    def tested(self) -> tuple[int, ...]:
-        """Test images of each source."""
+    def test_counts(self) -> tuple[int, ...]:
+        """Number of test images of each source."""
         return tuple(map(len, self.scores.values))
 
 
-def split(images: Images, count: int | None, test: int | None) -> tuple[int, int]:
-    """Numbers of images that estimate and that test, with defaults: 512 of 1000 or more, else
-    half, and the rest.
+def split_counts(images: SourceImages, count: int | None, test: int | None) -> tuple[int, int]:
+    """Return how many images of each source estimate and how many test.
 
-    All sources get as many, which is what the smallest allows.
+    Args:
+        images: Images of all sources; the smallest source decides.
+        count: Images that estimate; by default 512 of 1000 or more, else half.
+        test: Test images; by default the rest.
 
-    Raises UserError: too few.
+    Raises:
+        UserError: too few images.
     """
     smallest = images.smallest()
-    if smallest < LEAST_IMAGES + LEAST_TEST_IMAGES:
+    if smallest < MIN_IMAGES + MIN_TEST_IMAGES:
         raise UserError(
-            f"a source has {smallest} images; expected {LEAST_IMAGES} or more for its fingerprint "
-            f"and {LEAST_TEST_IMAGES} for tests"
+            f"a source has {smallest} images; expected {MIN_IMAGES} or more for its fingerprint "
+            f"and {MIN_TEST_IMAGES} for tests"
         )
-    usual = USUAL_IMAGES if smallest >= OF else max(LEAST_IMAGES, smallest // 2)
-    chosen = usual if count is None else count
-    if not LEAST_IMAGES <= chosen <= smallest - LEAST_TEST_IMAGES:
+    default = PAPER_IMAGES if smallest >= PAPER_SOURCE_IMAGES else max(MIN_IMAGES, smallest // 2)
+    chosen = default if count is None else count
+    if not MIN_IMAGES <= chosen <= smallest - MIN_TEST_IMAGES:
         raise UserError(
             f"{chosen} images for each fingerprint; the smallest source has {smallest}: choose "
-            f"from {LEAST_IMAGES} to {smallest - LEAST_TEST_IMAGES}"
+            f"from {MIN_IMAGES} to {smallest - MIN_TEST_IMAGES}"
         )
     left = smallest - chosen
     tests = left if test is None else test
-    if not LEAST_TEST_IMAGES <= tests <= left:
+    if not MIN_TEST_IMAGES <= tests <= left:
         raise UserError(
             f"{tests} test images of each source; {left} are left beside those for the "
-            f"fingerprint, of the smallest source: choose from {LEAST_TEST_IMAGES} to {left}"
+            f"fingerprint, of the smallest source: choose from {MIN_TEST_IMAGES} to {left}"
         )
     return chosen, tests
 
 
-def measure(
-    images: Images,
+def measure_sources(
+    images: SourceImages,
     extractor: Extractor,
-    wanted: Wanted,
+    plan: MeasurementPlan,
     device: torch.device | str = "cpu",
-    advance: Callable[[int], None] = lambda count: None,
-) -> Measured:
-    """Read all images once; `advance` takes after each batch how many images that were.
+) -> Measurements:
+    """Read all images once and measure them.
 
-    Raises UserError: images of several sizes, or a source with too few that can be read.
+    Raises:
+        UserError: images of several sizes, or a source with too few that can be read.
     """
+    total = (plan.images + plan.test_images) * len(images.names)
+    with Progress("Measuring", total) as progress:
+        return _measure(images, extractor, plan, device, progress)
+
+
+def _measure(
+    images: SourceImages,
+    extractor: Extractor,
+    plan: MeasurementPlan,
+    device: torch.device | str,
+    progress: Progress,
+) -> Measurements:
     estimated = [
-        _estimate(images, name, extractor, wanted.images, device, advance) for name in images.names
+        _estimate(images, name, extractor, plan.images, device, progress) for name in images.names
     ]
-    prints, blocks = [each[0] for each in estimated], [each[1] for each in estimated]
-    means = torch.stack([each.mean for each in prints]).to(device)
+    fingerprints, blocks = [each[0] for each in estimated], [each[1] for each in estimated]
+    means = torch.stack([each.mean for each in fingerprints]).to(device)
     whole = (means.shape[-2], means.shape[-1])
-    sides = sorted({_side(whole, share) for share in FRACTIONS}, reverse=True)
+    sides = sorted({_crop_size(whole, fraction) for fraction in CROP_FRACTIONS}, reverse=True)
     templates = _Templates(
         {
             side: centred_rows(centre_crop(means, side))
-            for side in (sides if wanted.crops else [whole])
+            for side in (sides if plan.crops else [whole])
         },
-        _few(blocks, device) if wanted.numbers else {},
-        wanted.qualities,
+        _rows_of_fewer(blocks, device) if plan.numbers else {},
+        plan.qualities,
     )
     tests = []
     for own, name in enumerate(images.names):
         batches = []
-        for pixels in images.take(name, wanted.test_images):
-            batches.append(_read(pixels, own, extractor, templates, device))
-            advance(len(pixels))
+        for pixels in images.take(name, plan.test_images):
+            batches.append(_measure_batch(pixels, own, extractor, templates, device))
+            progress.advance(len(pixels))
         if not batches:
             raise UserError(f"{name}: no image can be read beside those of the fingerprint")
         tests.append(batches)
@@ -150,45 +169,47 @@ def measure(
     def hits(number: int) -> NDArray[np.int64]:
         return np.stack([sum(batch.hits[number] for batch in batches) for batches in tests], 1)
 
-    return Measured(
+    return Measurements(
         images.names,
         whole,
-        tuple(prints),
+        tuple(fingerprints),
         tuple(blocks),
         scores(whole),
-        {quality: scores(quality) for quality in wanted.qualities},
-        {side: scores(side) for side in templates.crops if wanted.crops},
-        {number: hits(number) for number in templates.few},
+        {quality: scores(quality) for quality in plan.qualities},
+        {side: scores(side) for side in templates.crops if plan.crops},
+        {number: hits(number) for number in templates.fewer},
     )
 
 
 def _estimate(
-    images: Images,
+    images: SourceImages,
     name: str,
     extractor: Extractor,
     count: int,
     device: torch.device | str,
-    advance: Callable[[int], None],
-) -> tuple[ResidualFingerprint, Blocks]:
-    """A source's fingerprint, from its next images, with the means of blocks of them."""
-    prints: list[ResidualFingerprint] = []
+    progress: Progress,
+) -> tuple[ResidualFingerprint, BlockMeans]:
+    """Estimate a source's fingerprint from its next images, with the means of blocks of them."""
+    fingerprints: list[ResidualFingerprint] = []
 
     def residuals() -> Iterator[Tensor]:
         for pixels in images.take(name, count):
             batch = extractor(to_unit(pixels.to(device)))
-            if not prints:
-                if min(batch.shape[-2:]) < LEAST_SIDE:
+            if not fingerprints:
+                if min(batch.shape[-2:]) < MIN_SIDE:
                     width = batch.shape[-1]
                     raise UserError(
                         f"{name}: images of {width}x{batch.shape[-2]} pixels; expected "
-                        f"{LEAST_SIDE} a side or more"
+                        f"{MIN_SIDE} a side or more"
                     )
-                prints.append(ResidualFingerprint.empty(batch.shape[1:], extractor.text, name))
-            prints[0].add(batch)
-            advance(len(batch))
+                fingerprints.append(
+                    ResidualFingerprint.empty(batch.shape[1:], extractor.text, name)
+                )
+            fingerprints[0].add(batch)
+            progress.advance(len(batch))
             yield batch
 
-    blocks = block_means(residuals(), DRAWS)
+    blocks = block_means(residuals(), MAX_DRAWS)
     if blocks.count < count:
         raise UserError(
             f"{name}: {blocks.count} images can be read; {count} are needed to estimate the "
@@ -199,7 +220,7 @@ def _estimate(
             f"{name}: the mean residual is 0 everywhere: its images are flat, or {extractor.text} "
             "leaves nothing of them"
         )
-    found = prints[0]
+    found = fingerprints[0]
     found.codecs.update(images.codecs[name])
     found.sizes[f"{found.shape[2]}x{found.shape[1]}"] = count
     return found, blocks
@@ -207,18 +228,18 @@ def _estimate(
 
 @dataclass(frozen=True)
 class _Templates:
-    """What test images are correlated with: rows of centred fingerprints."""
+    """Rows of centred fingerprints that test images are correlated with."""
 
     crops: dict[tuple[int, int], Tensor]
-    """By size, of each source's middle (sources, ...); the whole one is among them."""
-    few: dict[int, Tensor]
-    """By number of images, of each draw and source (draws x sources, ...)."""
+    """Centre crops of each source's fingerprint (sources, ...) by size, the whole one too."""
+    fewer: dict[int, Tensor]
+    """Fingerprints of each draw and source (draws x sources, ...) by number of images."""
     qualities: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """What was found on some test images of a source."""
+    """Scores of a batch of test images of a source."""
 
     scores: dict[object, NDArray[np.float64]]
     """Correlations (N, sources) by size of the crop, or by quality of JPEG."""
@@ -226,7 +247,7 @@ class _Batch:
     """Images attributed to their source (draws,), by number of images."""
 
 
-def _read(
+def _measure_batch(
     pixels: Tensor,
     own: int,
     extractor: Extractor,
@@ -239,31 +260,32 @@ def _read(
     found = residuals(pixels)
     whole = (pixels.shape[-2], pixels.shape[-1])
     scores: dict[object, NDArray[np.float64]] = {
-        side: _products(centre_crop(found, side), rows) for side, rows in templates.crops.items()
+        side: _correlations(centre_crop(found, side), rows)
+        for side, rows in templates.crops.items()
     }
     for quality in templates.qualities:
         coded = PERTURBATIONS["jpeg"].true(pixels, float(quality), torch.Generator())
-        scores[quality] = _products(residuals(coded), templates.crops[whole])
+        scores[quality] = _correlations(residuals(coded), templates.crops[whole])
     sources = len(templates.crops[whole])
     hits = {
-        number: count_correct(_products(found, rows).reshape(len(found), -1, sources), own)
-        for number, rows in templates.few.items()
+        number: count_correct(_correlations(found, rows).reshape(len(found), -1, sources), own)
+        for number, rows in templates.fewer.items()
     }
     return _Batch(scores, hits)
 
 
 def centre_crop(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """The middle (N, C, height, width) of arrays (N, C, H, W); what is odd is lost at the end."""
+    """Return the middle (N, C, height, width) of (N, C, H, W); an odd rest is cut at the end."""
     top, left = ((whole - part) // 2 for whole, part in zip(x.shape[-2:], size, strict=True))
     return x[..., top : top + size[0], left : left + size[1]]
 
 
-def _side(whole: tuple[int, int], share: float) -> tuple[int, int]:
-    return max(1, round(whole[0] * share)), max(1, round(whole[1] * share))
+def _crop_size(whole: tuple[int, int], fraction: float) -> tuple[int, int]:
+    return max(1, round(whole[0] * fraction)), max(1, round(whole[1] * fraction))
 
 
-def _few(blocks: Sequence[Blocks], device: torch.device | str) -> dict[int, Tensor]:
-    """Rows (draws x sources, C H W) by number of images; all sources have as many blocks."""
+def _rows_of_fewer(blocks: Sequence[BlockMeans], device: torch.device | str) -> dict[int, Tensor]:
+    """Return rows (draws x sources, C H W) by number of images."""
     return {
         number: centred_rows(
             torch.stack([b.means[number][k] for k in range(len(means)) for b in blocks]).to(device)
@@ -272,5 +294,5 @@ def _few(blocks: Sequence[Blocks], device: torch.device | str) -> dict[int, Tens
     }
 
 
-def _products(residuals: Tensor, rows: Tensor) -> np.ndarray:
+def _correlations(residuals: Tensor, rows: Tensor) -> np.ndarray:
     return (centred_rows(residuals) @ rows.T).double().cpu().numpy()

@@ -1,4 +1,4 @@
-"""Pictures of fingerprints, of their autocorrelations, and of mean correlations."""
+"""Figures of fingerprints, of their autocorrelations, and of mean correlations."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from torch import Tensor
 
 from artfp.reporting.figure import amplify_residual, encode_figure, figure_style
 
-_LEAST_INCHES, _MOST_INCHES, _DPI = 1.15, 2.2, 130
+_MIN_INCHES, _MAX_INCHES, _DPI = 1.15, 2.2, 130
 _ACROSS = 4
 _MOST_ANNOTATED = 16
 
 
 @figure_style
 def plot_fingerprints(fingerprints: Mapping[str, Mapping[int, Tensor]]) -> bytes:
-    """Fingerprints (3, H, W) of each source by number of images, amplified, as a PNG file.
+    """Draw fingerprints (3, H, W) of each source by number of images, amplified, as a PNG file.
 
     A row for each source. Each is shown about its mean, which is gray, and amplified so that three
     of its standard deviations reach black and white; the factor stands below.
     """
     names, counts = list(fingerprints), list(next(iter(fingerprints.values())))
     side = next(iter(next(iter(fingerprints.values())).values())).shape[-1]
-    inches = min(_MOST_INCHES, max(_LEAST_INCHES, side / _DPI))
+    inches = min(_MAX_INCHES, max(_MIN_INCHES, side / _DPI))
     label = 0.35 + 0.075 * max(map(len, names))
     size = (label + inches * 1.06 * len(counts), (inches + 0.2) * len(names) + 0.3)
-    picture = Figure(figsize=size)
-    panels = picture.subplots(len(names), len(counts), squeeze=False)
+    figure = Figure(figsize=size)
+    panels = figure.subplots(len(names), len(counts), squeeze=False)
     for row, name in zip(panels, names, strict=True):
         for panel, count in zip(row, counts, strict=True):
             shown, factor = amplify_residual(fingerprints[name][count])
@@ -42,54 +42,50 @@ def plot_fingerprints(fingerprints: Mapping[str, Mapping[int, Tensor]]) -> bytes
     for panel, count in zip(panels[0], counts, strict=True):
         panel.set_title(f"{count} image{'s' if count > 1 else ''}", fontsize=9, pad=4)
     left, top = label / size[0], 1.0 - 0.28 / size[1]
-    picture.subplots_adjust(left, 0.18 / size[1], 1.0 - 0.06 / size[0], top, 0.06, 0.22 / inches)
-    return encode_figure(picture)
+    figure.subplots_adjust(left, 0.18 / size[1], 1.0 - 0.06 / size[0], top, 0.06, 0.22 / inches)
+    return encode_figure(figure)
 
 
 @figure_style
-def plot_autocorrelation(surfaces: Mapping[str, NDArray[np.float64]], apart: int) -> bytes:
-    """Autocorrelations by source, shift 0 in the middle of each, as a PNG file.
+def plot_autocorrelation(surfaces: Mapping[str, NDArray[np.float64]], min_shift: int) -> bytes:
+    """Draw autocorrelations by source, shift 0 in the middle of each, as a PNG file.
 
-    The colours' range is that of all values at shifts of `apart` pixels or more.
+    The colours' range is that of all values at shifts of `min_shift` pixels or more.
     """
-    most = max(float(np.abs(_far(each, apart)).max()) for each in surfaces.values())
+    most = max(float(np.abs(_far(each, min_shift)).max()) for each in surfaces.values())
     across = min(_ACROSS, len(surfaces))
     down = math.ceil(len(surfaces) / across)
-    picture = Figure(figsize=(2.1 * across + 0.8, 2.2 * down + 0.35), layout="constrained")
-    panels = picture.subplots(down, across, squeeze=False, sharex=True, sharey=True)
+    figure = Figure(figsize=(2.1 * across + 0.8, 2.2 * down + 0.35), layout="constrained")
+    panels = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
     image = None
     for panel, (name, surface) in zip(panels.flatten(), surfaces.items(), strict=False):
         rows, columns = (side // 2 for side in surface.shape)
         extent = (-columns - 0.5, columns + 0.5, rows + 0.5, -rows - 0.5)
-        image = panel.imshow(
-            surface, cmap="RdBu_r", vmin=-most, vmax=most, extent=extent, interpolation="nearest"
-        )
+        image = panel.imshow(surface, cmap="RdBu_r", vmin=-most, vmax=most, extent=extent)
         panel.set_title(name, fontsize=9, pad=3)
-        panel.tick_params(labelsize=7, length=2)
     for panel in panels.flatten()[len(surfaces) :]:
         panel.set_visible(False)
     assert image is not None
-    bar = picture.colorbar(image, ax=panels, shrink=0.8 if down == 1 else 0.5, extend="max")
-    bar.ax.tick_params(labelsize=7)
-    bar.set_label("autocorrelation", fontsize=8)
-    picture.supxlabel("shift across, pixels", fontsize=9)
-    picture.supylabel("shift down, pixels", fontsize=9)
-    return encode_figure(picture)
+    bar = figure.colorbar(image, ax=panels, shrink=0.8 if down == 1 else 0.5, extend="max")
+    bar.set_label("autocorrelation")
+    figure.supxlabel("shift across, pixels")
+    figure.supylabel("shift down, pixels")
+    return encode_figure(figure)
 
 
-def _far(surface: NDArray[np.float64], apart: int) -> NDArray[np.float64]:
+def _far(surface: NDArray[np.float64], min_shift: int) -> NDArray[np.float64]:
     rows, columns = (np.abs(np.arange(side) - side // 2) for side in surface.shape)
-    return surface[np.maximum(rows[:, None], columns) >= apart]
+    return surface[np.maximum(rows[:, None], columns) >= min_shift]
 
 
 @figure_style
 def plot_matrix(matrix: NDArray[np.float64], sources: Sequence[str]) -> bytes:
-    """Mean correlations (sources, sources), images of the rows' sources, as a PNG file."""
+    """Draw mean correlations (sources, sources), images of the rows' sources, as a PNG file."""
     count = len(sources)
     label = 0.4 + 0.07 * max(map(len, sources))
     side = max(2.6, 0.52 * count)
-    picture = Figure(figsize=(side + label + 1.2, side + label), layout="constrained")
-    panel = picture.subplots()
+    figure = Figure(figsize=(side + label + 1.2, side + label), layout="constrained")
+    panel = figure.subplots()
     most = float(np.abs(matrix).max()) or 1.0
     image = panel.imshow(matrix, cmap="RdBu_r", vmin=-most, vmax=most)
     panel.set_xticks(range(count), sources, rotation=45, ha="right", rotation_mode="anchor")
@@ -103,10 +99,9 @@ def plot_matrix(matrix: NDArray[np.float64], sources: Sequence[str]) -> bytes:
                 colour = "white" if abs(value) > 0.6 * most else "black"
                 text = f"{round(value, 3) + 0.0:.3f}".replace("0.", ".")
                 panel.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
-    bar = picture.colorbar(image, ax=panel, shrink=0.8)
-    bar.ax.tick_params(labelsize=7)
-    bar.set_label("mean correlation", fontsize=8)
-    return encode_figure(picture)
+    bar = figure.colorbar(image, ax=panel, shrink=0.8)
+    bar.set_label("mean correlation")
+    return encode_figure(figure)
 
 
 def _bare(panel: Axes) -> None:

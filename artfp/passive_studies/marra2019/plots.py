@@ -1,4 +1,4 @@
-"""Plots of correlations: same and cross, real and generated, before and after JPEG, by kinship."""
+"""Plots of Marra et al. 2019: energies, correlations, and accuracies of attribution."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from artfp.passive.roc import (
     Accuracy,
@@ -17,8 +18,8 @@ from artfp.passive.roc import (
     pooled_auc,
     roc_curve,
 )
-from artfp.passive_studies.marra2019.dependence import Kind
-from artfp.passive_studies.marra2019.passive_real import RealAgainst
+from artfp.passive_studies.marra2019.dependence import PairGroup, RealVersusGenerated
+from artfp.passive_studies.marra2019.energy import EnergyCurve
 from artfp.reporting.figure import (
     CHANCE_LINE,
     OKABE_ITO,
@@ -29,16 +30,19 @@ from artfp.reporting.figure import (
     intervals_height,
     plot_intervals,
     series_style,
+    use_log2_axis,
 )
 
 _ACROSS = 3
 _BINS = 48
 _SAME, _CROSS = OKABE_ITO[0], OKABE_ITO[1]
+_FITS = (("averaging", "-", "a + b / N"), ("halving", ":", "a + b · 2⁻ᴺ"))
+_LETTER = 0.075  # inches
 
 
 @figure_style
 def plot_histograms(scores: CorrelationScores) -> bytes:
-    """Correlations of test images with a fingerprint, its source's and others', as a PNG file.
+    """Plot histograms of test images' correlations with a fingerprint, as a PNG file.
 
     All sources together first, then a panel for each fingerprint. Bars of a colour sum up to 1.
     """
@@ -54,8 +58,8 @@ def plot_histograms(scores: CorrelationScores) -> bytes:
     edges = np.linspace(low, high, _BINS + 1)
     across = min(_ACROSS, len(panels_of))
     down = math.ceil(len(panels_of) / across)
-    picture = Figure(figsize=(3.1 * across, 1.9 * down + 0.5))
-    panels = picture.subplots(down, across, squeeze=False, sharex=True).flatten()
+    figure = Figure(figsize=(3.1 * across, 1.9 * down + 0.5))
+    panels = figure.subplots(down, across, squeeze=False, sharex=True).flatten()
     for number, (panel, (name, same, cross, found)) in enumerate(
         zip(panels, panels_of, strict=False)
     ):
@@ -64,10 +68,12 @@ def plot_histograms(scores: CorrelationScores) -> bytes:
             weights = np.full(len(shown), 1.0 / len(shown))
             panel.hist(shown, edges, weights=weights, color=colour, alpha=0.35)
             panel.hist(shown, edges, weights=weights, color=colour, histtype="step", linewidth=1.1)
-        panel.set_title(f"{name}: AUC {found.value:.3f}", fontsize=9, pad=3)
+        panel.set_title(f"{name}: AUC {found.value:.3f}", pad=3)
         lowest = number + across >= len(panels_of)
         format_axes(
-            panel, "correlation" if lowest else "", "share of images" if not number % across else ""
+            panel,
+            "correlation" if lowest else "",
+            "fraction of images" if not number % across else "",
         )
         panel.tick_params(labelbottom=True)
     for panel in panels[len(panels_of) :]:
@@ -76,26 +82,26 @@ def plot_histograms(scores: CorrelationScores) -> bytes:
         Line2D([], [], color=_SAME, lw=4, alpha=0.6, label="images of the fingerprint's source"),
         Line2D([], [], color=_CROSS, lw=4, alpha=0.6, label="images of other sources"),
     ]
-    picture.legend(handles=handles, loc="upper center", ncols=2, fontsize=9, frameon=False)
-    picture.tight_layout(rect=(0.0, 0.0, 1.0, 1.0 - 0.3 / picture.get_figheight()))
-    return encode_figure(picture)
+    figure.legend(handles=handles, loc="upper center", ncols=2)
+    figure.tight_layout(rect=(0.0, 0.0, 1.0, 1.0 - 0.3 / figure.get_figheight()))
+    return encode_figure(figure)
 
 
 @figure_style
 def plot_jpeg(before: Accuracy, after: Mapping[int, Accuracy], sources: Sequence[str]) -> bytes:
-    """Accuracy on test images as they are, and after JPEG of each quality, as a PNG file."""
+    """Plot the accuracy on unperturbed test images and after JPEG, as a PNG file."""
     labels = ["all sources", *sources]
-    series = [IntervalSeries("as they are", _shares(before))]
+    series = [IntervalSeries("unperturbed", _shares(before))]
     series += [IntervalSeries(f"after JPEG {q}", _shares(found)) for q, found in after.items()]
-    picture = Figure(figsize=(6.6, intervals_height(labels, series)))
-    panel = picture.subplots()
+    figure = Figure(figsize=(6.6, intervals_height(labels, series)))
+    panel = figure.subplots()
     plot_intervals(panel, labels, series)
     panel.axvline(1.0 / len(sources), **CHANCE_LINE)
     panel.axhline(0.5, color="#bbbbbb", linewidth=0.6)
     panel.set_xlim(-0.02, 1.02)
-    format_axes(panel, "share of test images attributed to their source (dotted: chance)", grid="x")
-    _above(picture, len(series))
-    return encode_figure(picture)
+    format_axes(panel, "accuracy of attribution (dotted: chance)", grid="x")
+    _above(figure, len(series))
+    return encode_figure(figure)
 
 
 def _shares(found: Accuracy) -> list[tuple[float, float, float] | None]:
@@ -105,8 +111,8 @@ def _shares(found: Accuracy) -> list[tuple[float, float, float] | None]:
 
 
 @figure_style
-def plot_real(found: RealAgainst) -> bytes:
-    """Generated images against real ones: ROC curves, and areas by generator, as a PNG file."""
+def plot_real(found: RealVersusGenerated) -> bytes:
+    """Plot ROC curves of real against generated images and AUC by generator, as a PNG file."""
     names = [each.source for each in found.generated]
     known = [_bounds(found.known(i)) for i in range(len(names))]
     unknown = [_bounds(found.unknown(i)) for i in range(len(names))]
@@ -117,27 +123,27 @@ def plot_real(found: RealAgainst) -> bytes:
     ]
     if not any(unknown):
         series = series[:1]
-    picture = Figure(figsize=(9.4, max(4.1, intervals_height(labels, series))))
-    left, right = picture.subplots(1, 2)
+    figure = Figure(figsize=(9.4, max(4.1, intervals_height(labels, series))))
+    left, right = figure.subplots(1, 2)
     everything = np.concatenate([each.known for each in found.generated])
     for number, each in enumerate(found.generated):
-        looks = {**series_style(number), "marker": "", "linewidth": 1.0}
-        left.plot(*roc_curve(found.real, each.known), label=each.source, **looks)
+        style = {**series_style(number), "marker": "", "linewidth": 1.0}
+        left.plot(*roc_curve(found.real, each.known), label=each.source, **style)
     left.plot(
         *roc_curve(found.real, everything), color="black", linewidth=2.0, label="all generators"
     )
     left.plot([0, 1], [0, 1], **CHANCE_LINE)
     left.set_aspect("equal")
-    format_axes(left, "share of real images called generated", "share of generated images found")
+    format_axes(left, "false positive rate", "true positive rate")
     left.legend(loc="lower right")
-    left.set_title("largest correlation with any generator's fingerprint", fontsize=9)
+    left.set_title("largest correlation with any generator's fingerprint")
     plot_intervals(right, labels, series)
     right.axvline(0.5, **CHANCE_LINE)
     right.set_xlim(right=1.01)
     format_axes(right, "AUC, real against generated (dotted: chance)", grid="x")
     right.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-    picture.tight_layout()
-    return encode_figure(picture)
+    figure.tight_layout()
+    return encode_figure(figure)
 
 
 def _bounds(found: AucEstimate | None) -> tuple[float, float, float] | None:
@@ -145,17 +151,17 @@ def _bounds(found: AucEstimate | None) -> tuple[float, float, float] | None:
 
 
 @figure_style
-def plot_dependence(kinds: Sequence[Kind], titles: Sequence[str]) -> bytes:
-    """Mean correlations of pairs of sources, a row for what they differ in, as a PNG file.
+def plot_dependence(groups: Sequence[PairGroup], titles: Sequence[str]) -> bytes:
+    """Plot mean correlations of pairs of sources, a row for what they differ in, as a PNG file.
 
     Crosses are pairs, the dot is their mean with its interval.
     """
-    series = [IntervalSeries("mean", [(kind.mean, kind.low, kind.high) for kind in kinds])]
-    picture = Figure(figsize=(7.4, 0.4 + intervals_height(titles, series)))
-    panel = picture.subplots()
-    for row, kind in enumerate(kinds):
+    series = [IntervalSeries("mean", [(group.mean, group.low, group.high) for group in groups])]
+    figure = Figure(figsize=(7.4, 0.4 + intervals_height(titles, series)))
+    panel = figure.subplots()
+    for row, group in enumerate(groups):
         panel.plot(
-            list(kind.pairs.values()), [row + 0.22] * len(kind.pairs), "x", color="#777777", ms=4
+            list(group.pairs.values()), [row + 0.22] * len(group.pairs), "x", color="#777777", ms=4
         )
     plot_intervals(panel, titles, series)
     panel.axvline(0.0, **CHANCE_LINE)
@@ -166,11 +172,95 @@ def plot_dependence(kinds: Sequence[Kind], titles: Sequence[str]) -> bytes:
     ]
     panel.legend(handles=handles, ncols=2, loc="lower center",
                  bbox_to_anchor=(0.5, 1.0))  # fmt: skip
-    picture.tight_layout()
-    return encode_figure(picture)
+    figure.tight_layout()
+    return encode_figure(figure)
 
 
-def _above(picture: Figure, columns: int) -> None:
-    """The legend of the one panel above it."""
-    picture.axes[0].legend(ncols=columns, loc="lower center", bbox_to_anchor=(0.5, 1.0))
-    picture.tight_layout()
+def _above(figure: Figure, columns: int) -> None:
+    """Put the legend of the one panel above it."""
+    figure.axes[0].legend(ncols=columns, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    figure.tight_layout()
+
+
+@figure_style
+def plot_energy(energies: Sequence[EnergyCurve]) -> bytes:
+    """Plot the energy of the mean of N residuals, both fits and their errors, as a PNG file.
+
+    Fits are those that minimise relative deviations.
+    """
+    figure = Figure(figsize=(9.6, 5.4))
+    grid = figure.add_gridspec(2, 2, width_ratios=(1.25, 1.0))
+    left = figure.add_subplot(grid[:, 0])
+    for number, each in enumerate(energies):
+        style = series_style(number)
+        counts, found = list(each.energies), np.asarray(list(each.energies.values()))
+        left.plot(counts, found, **{**style, "linestyle": "none"}, label=each.source)
+        fine = np.geomspace(counts[0], counts[-1], 200)
+        for shape, line, _ in _FITS:
+            values = each.fit(shape).at(fine)
+            left.plot(
+                fine, np.where(values > 0, values, np.nan), line, color=style["color"], lw=0.9
+            )
+    left.set_yscale("log")
+    left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    left.yaxis.set_minor_formatter(NullFormatter())
+    use_log2_axis(left, list(energies[0].energies))
+    format_axes(left, "residuals averaged, N", "energy of their mean, grey levels² a pixel")
+    left.set_title("points: measured")
+    handles = [Line2D([], [], color="black", ls=line, lw=0.9, label=t) for _, line, t in _FITS]
+    left.legend(handles=handles, loc="lower left")
+    for row, (shape, _, text) in enumerate(_FITS):
+        panel = figure.add_subplot(grid[row, 1])
+        for number, each in enumerate(energies):
+            counts = list(each.energies)
+            off = each.fit(shape).at(counts) / np.asarray(list(each.energies.values())) - 1.0
+            panel.plot(counts, 100.0 * off, **series_style(number))
+        panel.axhline(0.0, **CHANCE_LINE)
+        use_log2_axis(panel, list(energies[0].energies))
+        format_axes(panel, "residuals averaged, N" if row else "", "error of the fit, %")
+        panel.set_title(f"error of the fit {text}")
+    _legend(figure, [each.source for each in energies])
+    return encode_figure(figure)
+
+
+@figure_style
+def plot_accuracy(
+    places: Sequence[float],
+    overall: Sequence[tuple[float, float, float]],
+    by_source: Mapping[str, Sequence[float]],
+    across: str,
+    images: bool,
+) -> bytes:
+    """Plot the accuracy of attribution by number of images (`images`) or pixels, as a PNG file.
+
+    `overall` has values with bounds, which become a band; a thin line is a source.
+    """
+    figure = Figure(figsize=(7.2, 4.2))
+    panel = figure.subplots()
+    for number, values in enumerate(by_source.values()):
+        panel.plot(places, values, **{**series_style(number), "linewidth": 0.8, "markersize": 3})
+    values, low, high = (list(each) for each in zip(*overall, strict=True))
+    panel.plot(places, values, color="black", linewidth=2.2, zorder=4)
+    panel.fill_between(places, low, high, color="black", alpha=0.15, linewidth=0, zorder=3)
+    panel.axhline(1.0 / len(by_source), **CHANCE_LINE)
+    panel.set_ylim(-0.02, 1.02)
+    if images:
+        use_log2_axis(panel, [int(place) for place in places])
+    else:
+        panel.set_xticks(places)
+    format_axes(panel, across, "accuracy of attribution")
+    handle = Line2D([], [], color="black", lw=2.2, label="all sources")
+    panel.legend(handles=[handle, Line2D([], [], label="chance", **CHANCE_LINE)],
+                 loc="lower right" if images else "best")  # fmt: skip
+    _legend(figure, list(by_source))
+    return encode_figure(figure)
+
+
+def _legend(figure: Figure, names: Sequence[str]) -> None:
+    """Put the sources' names above the panels."""
+    width, height = figure.get_size_inches()
+    across = max(1, min(len(names), int((width - 0.3) / (_LETTER * max(map(len, names)) + 0.5))))
+    handles = [Line2D([], [], label=name, **series_style(i)) for i, name in enumerate(names)]
+    rows = -(-len(names) // across)
+    figure.legend(handles=handles, loc="upper center", ncols=across)
+    figure.tight_layout(rect=(0.0, 0.0, 1.0, 1.0 - (0.06 + 0.17 * rows) / height))

@@ -1,195 +1,277 @@
-"""The analyses of Marra et al. 2019 (1812.11842) on a folder of sources, in one pass."""
+"""Analyses of Marra et al. 2019 (arXiv 1812.11842) on a folder of sources, in one pass."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from artfp import __version__
 from artfp.core.errors import UserError
-from artfp.core.progress import Progress
 from artfp.data.files import write_atomic
 from artfp.data.reading import Failed
 from artfp.data.resume import Manifest
-from artfp.data.sources import (
-    open_sources,
-)
+from artfp.data.sources import open_sources
 from artfp.data.tables import csv_table, markdown_table, round_significant
 from artfp.passive.fitting.leakage import find_leakage
 from artfp.passive.residuals.extractor import load_extractor
-from artfp.passive_studies.marra2019.analyses import Kinship, Part
-from artfp.passive_studies.marra2019.images import (
-    Images,
+from artfp.passive_studies.marra2019.analyses import ANALYSES, AnalysisResult, SourceInfo
+from artfp.passive_studies.marra2019.dependence import SourceMetadata
+from artfp.passive_studies.marra2019.images import SourceImages
+from artfp.passive_studies.marra2019.measure import (
+    MeasurementPlan,
+    Measurements,
+    measure_sources,
+    split_counts,
 )
-from artfp.passive_studies.marra2019.measure import Measured, Wanted, measure, split
-from artfp.passive_studies.marra2019.passive_analyses import ANALYSES
-from artfp.passive_studies.marra2019.passive_groups import (
-    facts_by_name,
-    kin,
-    read_facts,
-    real_sources,
-)
+from artfp.passive_studies.marra2019.settings import Marra2019Settings
 
 log = logging.getLogger(__name__)
 
-FILES = "study"
+_FILES = "study"
+_REAL = "real"
+_GROUP = "group"
 
 
 @dataclass(frozen=True)
-class Study:
-    """What is asked."""
+class Marra2019Result:
+    """Results of a study.
 
-    folder: Path
-    """With a subfolder of images for each source."""
-    output: Path
-    extractor: str
-    images: int | None = None
-    """That estimate a fingerprint; by default 512 where all have 1000, else half of the least."""
-    test_images: int | None = None
-    """Of each source; by default as many as the smallest source has left."""
-    analyses: tuple[str, ...] | None = None
-    """By default all that the sources allow."""
-    qualities: tuple[int, ...] = (95,)
-    """Of JPEG."""
-    real: tuple[str, ...] | None = None
-    """Sources of real images; by default those whose names begin with "real"."""
-    groups: Path | None = None
-    """A JSON file of facts on the sources; by default their names tell groups."""
-    seed: int = 0
-    device: str | torch.device = "cpu"
+    Args:
+        sources: Names of the sources.
+        results: Result of each analysis, by name.
+        left_out: Analyses that the sources do not allow, with the reasons.
+        failed: Images that could not be used, with the reasons.
 
+    Example:
+        >>> Marra2019Result(("dcgan", "real"), {}, {"jpeg": "not asked for"}, []).sources
+        ('dcgan', 'real')
+    """
 
-@dataclass(frozen=True)
-class Done:
-    """What came of a study."""
-
-    parts: dict[str, Part]
+    sources: tuple[str, ...]
+    results: dict[str, AnalysisResult]
     left_out: dict[str, str]
-    """Analyses that the sources do not allow, with the reasons."""
     failed: Failed
 
 
-def run(study: Study) -> Done:
-    """Measure, analyse, and write page, JSON, CSV, pictures and fingerprints to the output.
+def marra2019_study(settings: Marra2019Settings) -> Marra2019Result:
+    """Analyse the residual fingerprints of sources as Marra et al. 2019 do (arXiv 1812.11842).
 
-    Raises UserError: too few images or sources, images of several sizes, names that are not there,
-    or an analysis that was asked for and that the sources do not allow.
+    Page (study.md), JSON, CSV tables, figures and residual fingerprints are written into the output
+    folder.
+
+    Args:
+        settings: Images, numbers of images, analyses, and the output folder.
+
+    Returns:
+        Results of the analyses, and images that could not be used.
+
+    Raises:
+        UserError: too few images or sources, images of several sizes, names that do not exist, or
+            an analysis that was asked for and that the sources do not allow.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> folder, rng = Path(tempfile.mkdtemp()), np.random.default_rng(0)
+        >>> for name in ("dcgan", "progan"):
+        ...     (folder / "in" / name).mkdir(parents=True)
+        ...     pattern = rng.normal(128, 20, (16, 16, 3))
+        ...     for number in range(8):
+        ...         pixels = (pattern + rng.normal(0, 10, pattern.shape)).clip(0, 255)
+        ...         image = Image.fromarray(pixels.astype(np.uint8))
+        ...         image.save(folder / "in" / name / f"{number}.png")
+        >>> settings = Marra2019Settings(
+        ...     data_dir=folder / "in", output_dir=folder / "out", extractor="gaussian",
+        ...     analyses=("matrix",), cuda=-1,
+        ... )
+        >>> found = marra2019_study(settings)
+        >>> [row["test images of"] for row in found.results["matrix"].rows]
+        ['dcgan', 'progan']
     """
-    extractor = load_extractor(study.extractor)
-    sources = open_sources(study.folder)
-    images = Images(sources, study.seed)
-    kinship, chosen, left_out = _plan(study, images.names)
-    count, tests = split(images, study.images, study.test_images)
-    settings = {
+    output = settings.output_dir
+    extractor = load_extractor(settings.extractor)
+    sources = open_sources(settings.data_dir)
+    images = SourceImages(sources, settings.seed)
+    info, chosen, left_out = _plan_analyses(settings, images.names)
+    count, tests = split_counts(images, settings.images, settings.test_images)
+    config = {
         "sources": list(images.names),
         "extractor": extractor.text,
         "images": count,
         "test_images": tests,
-        "seed": study.seed,
+        "seed": settings.seed,
     }
-    Manifest.claim(study.output, settings, FILES)
-    tells = [str(finding) for finding in find_leakage(sources)]
-    for tell in tells:
-        log.warning("%s", tell)
-    wanted = Wanted(
+    Manifest.claim(output, config, _FILES)
+    leakage = [str(finding) for finding in find_leakage(sources)]
+    for finding in leakage:
+        log.warning("%s", finding)
+    plan = MeasurementPlan(
         count,
         tests,
-        study.qualities if "jpeg" in chosen else (),
+        tuple(dict.fromkeys(settings.jpeg)) if "jpeg" in chosen else (),
         numbers="number" in chosen,
         crops="size" in chosen,
     )
-    with Progress("Measuring", (count + tests) * len(images.names)) as progress:
-        measured = measure(images, extractor, wanted, study.device, progress.advance)
-    parts = {}
+    measured = measure_sources(images, extractor, plan, settings.torch_device())
+    results = {}
     for name in chosen:
-        parts[name] = part = ANALYSES[name].make(measured, kinship)
-        write_atomic(study.output / f"{name}.png", part.picture)
-        write_atomic(study.output / f"{name}.csv", csv_table(round_significant(part.rows)))
+        results[name] = result = ANALYSES[name].analyse(measured, info)
+        write_atomic(output / f"{name}.png", result.figure)
+        write_atomic(output / f"{name}.csv", csv_table(round_significant(result.rows)))
     for each in measured.fingerprints:
-        each.save(study.output / "fingerprints" / f"{each.source}.safetensors")
-    facts = _facts(measured, settings, tells, parts)
-    write_atomic(study.output / f"{FILES}.json", json.dumps(facts, indent=1) + "\n")
-    write_atomic(study.output / f"{FILES}.md", _page(measured, facts, tells, parts, left_out))
-    return Done(parts, left_out, images.failed)
+        each.save(output / "fingerprints" / f"{each.source}.safetensors")
+    record = study_json(measured, config, leakage, results)
+    write_atomic(output / f"{_FILES}.json", json.dumps(record, indent=1) + "\n")
+    page = study_page(measured, extractor.text, leakage, results, left_out)
+    write_atomic(output / f"{_FILES}.md", page)
+    return Marra2019Result(images.names, results, left_out, images.failed)
 
 
-def _plan(study: Study, names: Sequence[str]) -> tuple[Kinship, tuple[str, ...], dict[str, str]]:
-    """What is known of the sources, which analyses are done, and which are not, and why."""
-    asked = tuple(ANALYSES) if study.analyses is None else study.analyses
-    for name in asked:
-        if name not in ANALYSES:
-            raise UserError(f"--analyses: found {name!r}; choose from {', '.join(ANALYSES)}")
-    real = real_sources(names, study.real)
-    if study.groups is None:
-        facts = facts_by_name([name for name in names if name not in real])
-        known = kin(facts)
+def _plan_analyses(
+    settings: Marra2019Settings, names: Sequence[str]
+) -> tuple[SourceInfo, tuple[str, ...], dict[str, str]]:
+    """Return the sources' metadata, the analyses to make, and those left out with the reasons."""
+    requested = tuple(ANALYSES) if settings.analyses is None else settings.analyses
+    real = real_sources(names, settings.real)
+    if settings.groups is None:
+        metadata = groups_from_names([name for name in names if name not in real])
+        groups = [tuple(each.values()) for each in metadata.values()]
+        comparable = len(set(groups)) < len(groups)
     else:
-        facts, known = read_facts(study.groups, names), True
+        metadata, comparable = read_metadata(settings.groups, names), True
     left_out = {}
-    if "real" in asked and not real:
+    if "real" in requested and not real:
         left_out["real"] = "no source is named as real (--real)"
-    if "dependence" in asked and not known:
+    if "dependence" in requested and not comparable:
         left_out["dependence"] = (
-            "no two sources have the same name before a dot, and nothing else is told (--groups)"
+            "no two sources have the same name before a dot, and there are no metadata (--groups)"
         )
-    if study.analyses is not None and left_out:
+    if settings.analyses is not None and left_out:
         name, reason = next(iter(left_out.items()))
         raise UserError(f"--analyses {name}: {reason}")
-    chosen = tuple(name for name in ANALYSES if name in asked and name not in left_out)
-    return Kinship(real, facts), chosen, left_out
+    chosen = tuple(name for name in ANALYSES if name in requested and name not in left_out)
+    return SourceInfo(real, metadata), chosen, left_out
 
 
-def _facts(
-    measured: Measured, settings: dict[str, Any], tells: list[str], parts: dict[str, Part]
+def real_sources(names: Sequence[str], requested: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the sources of real images; by default those whose names begin with "real".
+
+    Raises:
+        UserError: a requested one does not exist, or all sources are real.
+    """
+    real = requested
+    if real is None:
+        real = [name for name in names if name.lower().startswith(_REAL)]
+    for name in real:
+        if name not in names:
+            raise UserError(f"--real: no source is called {name!r}; found {', '.join(names)}")
+    if len(set(real)) == len(names):
+        raise UserError("--real: all sources are real; real against generated needs a generator")
+    return tuple(name for name in names if name in real)
+
+
+def groups_from_names(names: Sequence[str]) -> dict[str, SourceMetadata]:
+    """Return the group of each source: its name up to the first dot, as in dcgan.seed1."""
+    return {name: {_GROUP: name.split(".")[0]} for name in names}
+
+
+def read_metadata(path: Path, names: Sequence[str]) -> dict[str, SourceMetadata]:
+    """Read metadata of sources: {"NAME": "GROUP"} or {"NAME": {"KEY": "VALUE", ...}}.
+
+    Sources that the file leaves out take no part. Numbers count as text.
+
+    Raises:
+        UserError: not such a file, a name that is no source, fewer than two sources, or keys that
+            not all of them have.
+    """
+    try:
+        values = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"--groups {path}: cannot be read as JSON: {error}") from None
+    if not isinstance(values, dict) or len(values) < 2:
+        raise UserError(f"--groups {path}: expected an object with two sources or more")
+    found = {name: _source_metadata(path, name, value) for name, value in values.items()}
+    first = next(iter(found))
+    for name, metadata in found.items():
+        if name not in names:
+            raise UserError(
+                f"--groups {path}: no source is called {name!r}; found {', '.join(names)}"
+            )
+        if set(metadata) != set(found[first]):
+            raise UserError(
+                f"--groups {path}: {name} has {', '.join(metadata)}, {first} has "
+                f"{', '.join(found[first])}; give the same keys for all"
+            )
+    return found
+
+
+def _source_metadata(path: Path, name: str, value: object) -> SourceMetadata:
+    if isinstance(value, str):
+        return {_GROUP: value}
+    if isinstance(value, dict) and value:
+        return {str(key): str(of) for key, of in value.items()}
+    raise UserError(f"--groups {path}: {name} is {value!r}; expected a group, or values by key")
+
+
+def study_json(
+    measured: Measurements,
+    config: Mapping[str, Any],
+    leakage: Sequence[str],
+    results: Mapping[str, AnalysisResult],
 ) -> dict[str, Any]:
+    """Return all results as JSON values, rounded."""
     height, width = measured.size
     analyses = {
-        name: {"text": part.text, "rows": part.rows, **part.figures} for name, part in parts.items()
+        name: {"text": result.text, "rows": result.rows, **result.values}
+        for name, result in results.items()
     }
     return {
         "artfp": "attribute study",
         "software": f"artfp {__version__}",
-        "settings": settings,
+        "settings": dict(config),
         "size": f"{width}x{height}",
-        "tested": dict(zip(measured.sources, measured.tested, strict=True)),
-        "files_tell": tells,
+        "test_images": dict(zip(measured.sources, measured.test_counts, strict=True)),
+        "leakage": list(leakage),
         "analyses": round_significant(analyses),
     }
 
 
-def _page(
-    measured: Measured,
-    facts: dict[str, Any],
-    tells: list[str],
-    parts: dict[str, Part],
-    left_out: dict[str, str],
+def study_page(
+    measured: Measurements,
+    extractor: str,
+    leakage: Sequence[str],
+    results: Mapping[str, AnalysisResult],
+    left_out: Mapping[str, str],
 ) -> str:
+    """Return the page in Markdown."""
+    height, width = measured.size
     about = (
-        f"{len(measured.sources)} sources of {facts['size']} pixels: fingerprints of "
-        f"{measured.images} images each, {min(measured.tested)} test images each, residuals of "
-        f"{facts['settings']['extractor']}."
+        f"{len(measured.sources)} sources of {width}x{height} pixels: fingerprints of "
+        f"{measured.images} images each, {min(measured.test_counts)} test images each, residuals "
+        f"of {extractor}."
     )
     blocks = ["# Fingerprints of generators\n", about + "\n"]
-    if tells:
-        warnings = "\n".join(f"- {tell}" for tell in tells)
+    if leakage:
+        warnings = "\n".join(f"- {finding}" for finding in leakage)
         blocks.append(
-            f"The files alone tell sources apart, and the figures may show that:\n\n{warnings}\n"
+            "The files alone separate the sources, which may account for these results:\n\n"
+            f"{warnings}\n"
         )
-    for name, part in parts.items():
-        rows = part.rows if part.shown is None else part.shown
-        blocks.append(section(ANALYSES[name].title, part.text, f"{name}.png", rows))
+    for name, result in results.items():
+        rows = result.rows if result.shown is None else result.shown
+        blocks.append(page_section(ANALYSES[name].title, result.text, f"{name}.png", rows))
     if left_out:
         lines = (f"- {ANALYSES[name].title}: {reason}" for name, reason in left_out.items())
         blocks.append("Left out:\n\n" + "\n".join(lines) + "\n")
     return "\n".join(blocks)
 
 
-def section(title: str, text: str, picture: str, rows: Sequence[dict[str, Any]]) -> str:
-    """Return a heading, a text, a picture by its file's name, and a table, in Markdown."""
-    return f"## {title}\n\n{text}\n\n![{title}]({picture})\n\n{markdown_table(rows)}\n"
+def page_section(title: str, text: str, figure: str, rows: Sequence[dict[str, Any]]) -> str:
+    """Return a heading, a text, a figure by its file's name, and a table, in Markdown."""
+    return f"## {title}\n\n{text}\n\n![{title}]({figure})\n\n{markdown_table(rows)}\n"

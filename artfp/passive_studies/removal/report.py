@@ -1,25 +1,46 @@
-"""What a removal attack did: table, JSON, and plots of correlations and of accuracies."""
+"""Cost and effect of a removal attack: table, means, and plots of correlations and accuracies."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from artfp.data.tables import csv_line
-from artfp.passive_studies.removal.removal import Attacked
-from artfp.reporting.figure import CHANCE_LINE, OKABE_ITO, encode_figure, figure_style
-
-COLUMNS = ("file", "psnr", "correlation_before", "correlation_after")
+from artfp.data.tables import Column, csv_table
+from artfp.passive_studies.removal.attack import RemovalMeasurement
+from artfp.reporting.figure import (
+    CHANCE_LINE,
+    OKABE_ITO,
+    encode_figure,
+    figure_style,
+    format_axes,
+    series_style,
+)
 
 _BINS = 40
 
 
 @dataclass(frozen=True)
-class Point:
+class RemovalSummary:
+    """Means over images after a removal attack, rounded.
+
+    Args:
+        images: Number of images.
+        psnr: Mean PSNR in dB.
+        correlation_before: Mean correlation of noise residual and fingerprint before the attack.
+        correlation_after: Mean correlation after it.
+    """
+
+    images: int
+    psnr: float
+    correlation_before: float
+    correlation_after: float
+
+
+@dataclass(frozen=True)
+class AttackPoint:
     """Accuracy of attribution after an attack of a strength, with its 95% interval."""
 
     strength: float
@@ -29,74 +50,66 @@ class Point:
     high: float
 
 
-def attacked_line(each: Attacked) -> str:
-    """A CSV line of an image, without the header."""
-    numbers = (round(value, 6) for value in (each.psnr, each.before, each.after))
-    return csv_line((each.name, *numbers))
+def measurements_csv(images: Sequence[RemovalMeasurement]) -> str:
+    """Return a CSV table with a row for each image."""
+    file, *numbers = (field.name for field in fields(RemovalMeasurement))
+    return csv_table(images, [file, *(Column(name, form=_rounded) for name in numbers)])
 
 
-def attacked_json(found: Sequence[tuple[float, float, float]]) -> dict[str, Any]:
-    """Means over images' (PSNR, correlation before, after), as JSON values."""
-    psnr, before, after = (float(np.mean(values)) for values in zip(*found, strict=True))
-    return {
-        "images": len(found),
-        "psnr": round(psnr, 4),
-        "correlation_before": round(before, 6),
-        "correlation_after": round(after, 6),
-    }
+def _rounded(value: float) -> str:
+    return str(round(value, 6))
+
+
+def summarise(images: Sequence[RemovalMeasurement]) -> RemovalSummary:
+    """Return the means over the images."""
+    return RemovalSummary(
+        len(images),
+        round(float(np.mean([each.psnr for each in images])), 4),
+        round(float(np.mean([each.correlation_before for each in images])), 6),
+        round(float(np.mean([each.correlation_after for each in images])), 6),
+    )
 
 
 @figure_style
-def plot_attacked(found: Sequence[tuple[float, float, float]], source: str) -> bytes:
-    """Histograms of images' correlations before and after, of (PSNR, before, after); PNG."""
-    values = np.array(found)
-    picture = Figure(figsize=(5.6, 3.3))
-    panel = picture.subplots()
-    low, high = values[:, 1:].min(), values[:, 1:].max()
-    room = max(0.05 * (high - low), 1e-3)
-    bins = np.linspace(low - room, high + room, _BINS).tolist()
-    for column, (name, colour) in enumerate(zip(("before", "after"), OKABE_ITO, strict=False)):
-        panel.hist(values[:, column + 1], bins, color=colour, alpha=0.6, label=name)
+def plot_correlations(images: Sequence[RemovalMeasurement], source: str) -> bytes:
+    """Plot histograms of the images' correlations before and after, as a PNG file."""
+    before, after = (
+        np.array([getattr(each, f"correlation_{when}") for each in images])
+        for when in ("before", "after")
+    )
+    figure = Figure(figsize=(5.6, 3.3))
+    panel = figure.subplots()
+    low, high = float(min(before.min(), after.min())), float(max(before.max(), after.max()))
+    margin = max(0.05 * (high - low), 1e-3)
+    bins = np.linspace(low - margin, high + margin, _BINS).tolist()
+    panel.hist(before, bins, color=OKABE_ITO[0], alpha=0.6, label="before")
+    panel.hist(after, bins, color=OKABE_ITO[1], alpha=0.6, label="after")
     panel.axvline(0.0, **CHANCE_LINE)
-    panel.set_xlabel(f"correlation with {source}")
-    panel.set_ylabel("images")
-    panel.set_title(f"{len(values)} images, PSNR {values[:, 0].mean():.1f} dB")
+    format_axes(panel, f"correlation with {source}", "images", grid="")
+    psnr = np.mean([each.psnr for each in images])
+    panel.set_title(f"{len(images)} images, PSNR {psnr:.1f} dB")
     panel.legend()
-    return _png(picture)
+    return encode_figure(figure)
 
 
 @figure_style
-def plot_removal(lines: Mapping[str, Sequence[Point]], chance: float) -> bytes:
-    """Accuracy of attribution against strength and against PSNR, a line for each attack; PNG."""
-    picture = Figure(figsize=(8.6, 3.6))
-    panels = picture.subplots(1, 2, sharey=True)
-    for panel, figure in zip(panels, ("strength", "psnr"), strict=True):
+def plot_removal(lines: Mapping[str, Sequence[AttackPoint]], chance: float) -> bytes:
+    """Plot the accuracy of attribution against strength and PSNR by attack, as a PNG file."""
+    figure = Figure(figsize=(8.6, 3.6), layout="constrained")
+    by_strength, by_psnr = figure.subplots(1, 2, sharey=True)
+    for panel, quantity in ((by_strength, "strength"), (by_psnr, "psnr")):
         for number, (name, points) in enumerate(lines.items()):
-            chosen = [each for each in points if each.strength > 0 or figure == "strength"]
-            y = np.array([each.accuracy for each in chosen])
-            spread = np.abs(np.array([[e.low for e in chosen], [e.high for e in chosen]]) - y)
-            panel.errorbar(
-                [getattr(each, figure) for each in chosen],
-                y,
-                spread,
-                color=OKABE_ITO[number % len(OKABE_ITO)],
-                marker="os^Dv"[number % 5],
-                markersize=4,
-                linewidth=1.3,
-                capsize=2,
-                label=name,
-            )
+            # Nothing changes at strength 0, where the PSNR has no place on the axis.
+            shown = [each for each in points if each.strength > 0 or quantity == "strength"]
+            accuracy = np.array([each.accuracy for each in shown])
+            bounds = np.array([[each.low for each in shown], [each.high for each in shown]])
+            x = [getattr(each, quantity) for each in shown]
+            style = series_style(number)
+            panel.errorbar(x, accuracy, np.abs(bounds - accuracy), label=name, **style)
         panel.axhline(chance, **CHANCE_LINE)
-        panel.grid(axis="y")
         panel.set_ylim(-0.03, 1.03)
-    panels[0].set_xlabel("strength")
-    panels[1].set_xlabel("PSNR in dB")
-    panels[1].invert_xaxis()
-    panels[0].set_ylabel("accuracy of attribution")
-    panels[0].legend()
-    picture.tight_layout()
-    return _png(picture)
-
-
-def _png(picture: Figure) -> bytes:
-    return encode_figure(picture)
+    format_axes(by_strength, "strength", "accuracy of attribution", grid="y")
+    format_axes(by_psnr, "PSNR in dB", grid="y")
+    by_psnr.invert_xaxis()
+    by_strength.legend()
+    return encode_figure(figure)

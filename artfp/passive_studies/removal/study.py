@@ -1,63 +1,113 @@
-"""Removal of a source's fingerprint from its images, to measure how robust an attribution is.
-
-The attacker has an estimate of the fingerprint, from other images of the source, and subtracts a
-multiple of it: the same for all images, or as much as each image's residual has of it. Fingerprints
-are often under one grey level, and an image that is then rounded to the nearest level is what it
-was before. Random rounding keeps the pattern on average, for noise of at most half a level.
-"""
+"""Removal attack on a set of images: attacked images, tables and a figure."""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
 
-__all__ = ["MODES", "quantised", "share_of", "subtracted"]
+from artfp import __version__
+from artfp.data.files import write_atomic
+from artfp.data.naming import output_names
+from artfp.data.reading import Failed
+from artfp.data.sources import open_source
+from artfp.data.writing import encode_image
+from artfp.passive.attributors.mean_residual import read_mean_residual
+from artfp.passive_studies.removal.attack import RemovalMeasurement, attack_images
+from artfp.passive_studies.removal.report import (
+    RemovalSummary,
+    measurements_csv,
+    plot_correlations,
+    summarise,
+)
+from artfp.passive_studies.removal.settings import RemovalSettings
 
-_ROUNDING = 1e-3  # grey levels that float32 may lose
 
-MODES = ("mean", "projection")
-"""What is subtracted: the fingerprint itself, or each residual's projection on it."""
+@dataclass(frozen=True)
+class Removal:
+    """Results of `remove_fingerprint`.
 
+    Args:
+        source: Source whose fingerprint was subtracted.
+        images: Measurement of each image.
+        failed: Images that could not be used, with the reasons.
 
-def share_of(residuals: Tensor, fingerprint: Tensor) -> Tensor:
-    """How much of a fingerprint (C, H, W) each residual (N, C, H, W) holds, by least squares; (N,).
-
-    <R, F> / <F, F>, both without their means; 1 where the residual is the fingerprint, plus what
-    does not correlate with it. 0 of a constant fingerprint.
+    Example:
+        >>> measured = RemovalMeasurement("a.png", 48.1, 0.4, 0.01)
+        >>> Removal("dcgan", (measured,), []).summary.psnr
+        48.1
     """
-    pattern = (fingerprint - fingerprint.mean()).flatten().double()
-    rows = residuals.flatten(1).double()
-    energy = pattern.square().sum()
-    share = (rows - rows.mean(1, keepdim=True)) @ pattern / energy.clamp_min(1e-300)
-    return share.to(residuals.dtype)
+
+    source: str
+    images: tuple[RemovalMeasurement, ...]
+    failed: Failed
+
+    @property
+    def summary(self) -> RemovalSummary:
+        """Means over the images."""
+        return summarise(self.images)
 
 
-def subtracted(
-    x: Tensor,
-    fingerprint: Tensor,
-    strength: float = 1.0,
-    residuals: Tensor | None = None,
-) -> Tensor:
-    """Images (N, C, H, W) less `strength` times a fingerprint (C, H, W); may leave [0, 1].
+def remove_fingerprint(settings: RemovalSettings) -> Removal:
+    """Subtract a residual fingerprint from images, and measure cost and effect.
 
-    With `residuals` (N, C, H, W) of the images, less that times the share of it that each holds.
+    A counter-forensic attack like that of Gloe, Kirchner, Winkler and Boehme 2007 ("Can we trust
+    digital image forensics?") on cameras, to measure how robust an attribution is. Attacked images,
+    removal.csv, removal.json and removal.png are written into the output folder.
+
+    Args:
+        settings: Images, residual fingerprint, attack, and the output folder.
+
+    Returns:
+        PSNR and correlations of each image; images that could not be used.
+
+    Raises:
+        UserError: no image can be used, or no such fingerprint.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> from artfp.passive.residuals import ResidualFingerprintSettings
+        >>> from artfp.passive.residuals import make_residual_fingerprint
+        >>> folder = tempfile.mkdtemp()
+        >>> pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+        >>> Image.fromarray(pixels).save(f"{folder}/noise.png")
+        >>> path = f"{folder}/dcgan.safetensors"
+        >>> _ = make_residual_fingerprint(
+        ...     ResidualFingerprintSettings(data_dir=folder, output=path, cuda=-1)
+        ... )
+        >>> found = remove_fingerprint(RemovalSettings(
+        ...     data_dir=f"{folder}/noise.png", residual_fingerprint=path,
+        ...     output_dir=f"{folder}/out", cuda=-1,
+        ... ))
+        >>> found.images[0].correlation_before > found.images[0].correlation_after
+        True
     """
-    pattern = strength * fingerprint.to(x.device)
-    if residuals is None:
-        return x - pattern
-    return x - share_of(residuals, fingerprint.to(x.device))[:, None, None, None] * pattern
-
-
-def quantised(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Float in [0, 1] to 8-bit pixels, clamped; at random with a generator, else to the nearest.
-
-    Random rounding goes up with the probability of the fraction, and is right on average; whole
-    levels stay. The generator is on the CPU, so that its pixels are the same on all devices.
-    """
-    levels = x.mul(255.0)
-    whole = levels.round()
-    levels = torch.where((levels - whole).abs() < _ROUNDING, whole, levels)
-    if generator is not None:
-        drawn = torch.rand(x.shape, generator=generator, dtype=torch.float64)
-        whole = (levels.double() + drawn.to(x.device)).floor()
-    return whole.clamp_(0.0, 255.0).to(torch.uint8)
+    source = open_source(settings.data_dir)
+    fingerprint = read_mean_residual(settings.residual_fingerprint, settings.source)
+    output = settings.output_dir
+    failed: Failed = []
+    names = dict(zip(source.names, output_names(source.names, ".png"), strict=True))
+    images: list[RemovalMeasurement] = []
+    for each in attack_images(source, fingerprint, settings, failed, settings.torch_device()):
+        path = output / "images" / names[each.measurement.file]
+        write_atomic(path, encode_image(each.pixels))
+        images.append(each.measurement)
+    found = Removal(fingerprint.source, tuple(images), failed)
+    record: dict[str, Any] = {
+        "software": f"artfp {__version__}",
+        "fingerprint": {
+            "source": fingerprint.source,
+            "extractor": fingerprint.extractor.text,
+            "size": list(fingerprint.size),
+        },
+        "attack": {
+            name: getattr(settings, name) for name in ("strength", "mode", "rounding", "seed")
+        },
+        **asdict(found.summary),
+    }
+    write_atomic(output / "removal.csv", measurements_csv(images))
+    write_atomic(output / "removal.json", json.dumps(record, indent=1) + "\n")
+    write_atomic(output / "removal.png", plot_correlations(images, fingerprint.source))
+    return found

@@ -6,20 +6,20 @@ import json
 
 import numpy as np
 
-from artfp.data.tables import csv_line
-from artfp.passive_studies.localisation.localise import Located
-from artfp.passive_studies.localisation.report import COLUMNS, image_json, window_lines
+from artfp.data.tables import csv_table
+from artfp.passive_studies.localisation.report import WINDOW_COLUMNS, image_record, window_rows
+from artfp.passive_studies.localisation.windows import HeatMap
 from tests.golden import Golden
 
 
-def made_up() -> Located:
+def made_up() -> HeatMap:
     windows = np.linspace(-0.5, 0.5, 25, dtype=np.float32).reshape(5, 5)
     heat = np.linspace(-0.5, 0.5, 64, dtype=np.float32).reshape(8, 8)
-    return Located("a, b.png", 4, 0.123456789, np.zeros((8, 8, 3), np.uint8), windows, heat)
+    return HeatMap("a, b.png", 4, 0.123456789, np.zeros((8, 8, 3), np.uint8), windows, heat)
 
 
 def test_table_and_json(golden: Golden) -> None:
-    located = made_up()
-    golden("windows.csv", csv_line(COLUMNS) + window_lines(located))
-    told = [image_json(located, None), image_json(located, 0.1)]
-    golden("images.json", json.dumps(told, indent=1) + "\n")
+    image = made_up()
+    golden("windows.csv", csv_table(window_rows(image), WINDOW_COLUMNS))
+    records = [image_record(image.summary(None)), image_record(image.summary(0.1))]
+    golden("images.json", json.dumps(records, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""Correlations by what pairs of sources differ in."""
+"""Correlations by what pairs of sources difference in."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from artfp.passive.roc import CorrelationScores
-from artfp.passive_studies.marra2019.dependence import RUN, SAME, dependence, difference
+from artfp.passive_studies.marra2019.dependence import RUN, SAME, compare_pairs, name_difference
 
-FACTS = {
+METADATA = {
     "a0": {"model": "a", "data": "x"},
     "a1": {"model": "a", "data": "x"},
     "b0": {"model": "b", "data": "x"},
@@ -29,18 +29,18 @@ NOISE, IMAGES = 0.1, 200
 def scores() -> CorrelationScores:
     rng = np.random.default_rng(0)
     values = tuple(MEANS[i] + NOISE * rng.standard_normal((IMAGES, 4)) for i in range(4))
-    return CorrelationScores(tuple(FACTS), values)
+    return CorrelationScores(tuple(METADATA), values)
 
 
 def test_what_differs() -> None:
-    assert difference(FACTS["a0"], FACTS["a1"]) == RUN
-    assert difference(FACTS["a0"], FACTS["b0"]) == "model"
-    assert difference(FACTS["b2"], FACTS["a0"]) == "model, data"
+    assert name_difference(METADATA["a0"], METADATA["a1"]) == RUN
+    assert name_difference(METADATA["a0"], METADATA["b0"]) == "model"
+    assert name_difference(METADATA["b2"], METADATA["a0"]) == "model, data"
 
 
 def test_kinds_of_pairs_and_their_means(scores: CorrelationScores) -> None:
-    found = dependence(scores, FACTS)
-    assert [each.differ for each in found] == [SAME, RUN, "model", "data", "model, data"]
+    found = compare_pairs(scores, METADATA)
+    assert [each.difference for each in found] == [SAME, RUN, "model", "data", "model, data"]
     assert [len(each.pairs) for each in found] == [4, 2, 4, 2, 4]
     for each, expected in zip(found, (0.5, 0.3, 0.105, 0.2, 0.005), strict=True):
         assert each.mean == pytest.approx(expected, abs=0.01)
@@ -49,7 +49,7 @@ def test_kinds_of_pairs_and_their_means(scores: CorrelationScores) -> None:
 
 
 def test_intervals_are_those_of_means_of_so_many_images(scores: CorrelationScores) -> None:
-    for each in dependence(scores, FACTS):
+    for each in compare_pairs(scores, METADATA):
         # All pairs here are independent: the noise of each score is its own.
         expected = 2 * 1.96 * NOISE / np.sqrt(IMAGES * len(each.pairs))
         assert each.low < each.mean < each.high
@@ -62,16 +62,16 @@ def test_pairs_that_share_images_are_drawn_together() -> None:
     scores = CorrelationScores(
         ("a", "b", "c"), (np.repeat(column, 3, axis=1), np.zeros((9, 3)), np.zeros((9, 3)))
     )
-    facts = {name: {"model": name} for name in "abc"}
-    other = dependence(scores, facts)[1]
-    assert other.differ == "model" and len(other.pairs) == 6
+    metadata = {name: {"model": name} for name in "abc"}
+    other = compare_pairs(scores, metadata)[1]
+    assert other.difference == "model" and len(other.pairs) == 6
     # Two of six pairs carry the same noise: one third of it.
     assert other.high - other.low == pytest.approx(2 * 1.96 * column.std() / 50**0.5 / 3, rel=0.15)
 
 
-def test_only_sources_with_facts_take_part(scores: CorrelationScores) -> None:
-    found = dependence(scores, {name: FACTS[name] for name in ("a0", "b0")})
-    assert [(each.differ, len(each.pairs)) for each in found] == [(SAME, 2), ("model", 2)]
-    for wrong in ({"a0": FACTS["a0"]}, {**FACTS, "other": {"model": "c"}}):
-        with pytest.raises(ValueError, match="facts on"):
-            dependence(scores, wrong)
+def test_only_sources_with_metadata_take_part(scores: CorrelationScores) -> None:
+    found = compare_pairs(scores, {name: METADATA[name] for name in ("a0", "b0")})
+    assert [(each.difference, len(each.pairs)) for each in found] == [(SAME, 2), ("model", 2)]
+    for wrong in ({"a0": METADATA["a0"]}, {**METADATA, "other": {"model": "c"}}):
+        with pytest.raises(ValueError, match="metadata of"):
+            compare_pairs(scores, wrong)

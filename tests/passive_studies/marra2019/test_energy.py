@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import optimize
 
-from artfp.passive_studies.marra2019.energy import block_means, energy_of, fit
+from artfp.passive_studies.marra2019.energy import block_means, fit_energies, fit_energy_curve
 
 
 def _residuals(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -28,13 +28,13 @@ def test_blocks_are_means_of_consecutive_residuals() -> None:
         assert len(found.means[size]) == min(3, blocks)
         for kept, mean in zip(found.means[size], means, strict=False):
             np.testing.assert_allclose(kept.numpy(), mean, atol=1e-8)
-    assert sorted(found.energies) == list(found.energy()) == [1, 2, 4, 8, 16, 22]
+    assert sorted(found.energies) == list(found.mean_energies()) == [1, 2, 4, 8, 16, 22]
 
 
 def test_nothing_kept_and_nothing_seen() -> None:
     assert block_means([torch.zeros(2, 1, 4, 4)]).means[2] == []
     empty = block_means([])
-    assert empty.count == 0 and empty.energy() == {}
+    assert empty.count == 0 and empty.mean_energies() == {}
 
 
 @pytest.mark.parametrize("relative", [True, False])
@@ -49,7 +49,7 @@ def test_fit_is_the_least_squares_one(shape: str, relative: bool) -> None:
         return deviation / measured if relative else deviation
 
     expected = optimize.least_squares(off, [0.0, 1.0]).x
-    found = fit(counts, list(measured), shape, relative)
+    found = fit_energies(counts, list(measured), shape, relative)
     assert (found.limit, found.excess) == pytest.approx(tuple(expected), abs=1e-6)
     rms = found.relative_rms if relative else found.rms
     assert rms == pytest.approx(np.sqrt(np.mean(off(expected) ** 2)), rel=1e-5)
@@ -59,16 +59,16 @@ def test_fit_is_the_least_squares_one(shape: str, relative: bool) -> None:
 @pytest.mark.parametrize(("shape", "other"), [("averaging", "halving"), ("halving", "averaging")])
 def test_energies_of_a_shape_are_fitted_by_it(shape: str, other: str) -> None:
     counts = [2**k for k in range(8)]
-    energies = list(fit([1, 2], [10.0, 6.0], shape, False).at(counts))
+    energies = list(fit_energies([1, 2], [10.0, 6.0], shape, False).at(counts))
     for relative in (True, False):
-        exact, wrong = (fit(counts, energies, each, relative) for each in (shape, other))
+        exact, wrong = (fit_energies(counts, energies, each, relative) for each in (shape, other))
         assert exact.rms == pytest.approx(0.0, abs=1e-9) and exact.relative_rms < 1e-9
         assert wrong.rms > 0.05 and wrong.relative_rms > 0.05
 
 
 def test_averaged_residuals_follow_one_over_n() -> None:
     x, pattern = _residuals(256)
-    found = energy_of("planted", block_means(torch.from_numpy(x).split(64)))
+    found = fit_energy_curve("planted", block_means(torch.from_numpy(x).split(64)))
     assert found.better() == found.better(relative=False) == "averaging"
     planted = float(np.square(pattern * 255.0).mean())
     assert found.fit("averaging").limit == pytest.approx(planted, rel=0.1)
@@ -82,6 +82,6 @@ def test_averaged_residuals_follow_one_over_n() -> None:
 
 def test_too_few_or_nothing_there() -> None:
     with pytest.raises(ValueError, match="energies of 3 images"):
-        energy_of("few", block_means([torch.ones(3, 1, 2, 2)]))
+        fit_energy_curve("few", block_means([torch.ones(3, 1, 2, 2)]))
     with pytest.raises(ValueError, match="over 0"):
-        energy_of("black", block_means([torch.zeros(8, 1, 2, 2)]))
+        fit_energy_curve("black", block_means([torch.zeros(8, 1, 2, 2)]))

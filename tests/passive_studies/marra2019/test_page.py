@@ -10,18 +10,16 @@ import torch
 from artfp.data.tables import csv_table, round_significant
 from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint
 from artfp.passive.roc import CorrelationScores
-from artfp.passive_studies.marra2019.analyses import Kinship
+from artfp.passive_studies.marra2019.analyses import ANALYSES, SourceInfo
 from artfp.passive_studies.marra2019.energy import block_means
-from artfp.passive_studies.marra2019.measure import Measured
-from artfp.passive_studies.marra2019.passive_analyses import ANALYSES
-from artfp.passive_studies.marra2019.passive_groups import facts_by_name
-from artfp.passive_studies.marra2019.study import _facts, _page
+from artfp.passive_studies.marra2019.measure import Measurements
+from artfp.passive_studies.marra2019.study import groups_from_names, study_json, study_page
 from tests.golden import Golden
 
 NAMES = ("dcgan.a", "dcgan.b", "progan", "real")
 
 
-def made_up() -> Measured:
+def made_up() -> Measurements:
     rng = np.random.default_rng(0)
 
     def scores(strength: float) -> CorrelationScores:
@@ -38,7 +36,7 @@ def made_up() -> Measured:
         prints.append(found)
         blocks.append(block_means([residuals], 4))
     numbers = {1: rng.integers(3, 8, (4, 4)), 4: rng.integers(6, 11, (2, 4))}
-    return Measured(
+    return Measurements(
         NAMES,
         (16, 16),
         tuple(prints),
@@ -52,14 +50,14 @@ def made_up() -> Measured:
 
 def test_page_json_and_tables(golden: Golden) -> None:
     measured = made_up()
-    kinship = Kinship(("real",), facts_by_name(NAMES[:3]))
-    parts = {name: each.make(measured, kinship) for name, each in ANALYSES.items()}
-    settings = {"sources": list(NAMES), "extractor": "gaussian:sigma=1", "images": 8}
-    tells = ["format alone tells 100% of images apart"]
-    facts = _facts(measured, settings, tells, parts)
-    facts["software"] = "artfp"
+    info = SourceInfo(("real",), groups_from_names(NAMES[:3]))
+    results = {name: each.analyse(measured, info) for name, each in ANALYSES.items()}
+    config = {"sources": list(NAMES), "extractor": "gaussian:sigma=1", "images": 8}
+    leakage = ["format alone tells 100% of images apart"]
+    record = study_json(measured, config, leakage, results)
+    record["software"] = "artfp"
     left_out = {"real": "no source is named as real (--real)"}
-    golden("study.md", _page(measured, facts, tells, parts, left_out))
-    golden("study.json", json.dumps(facts, indent=1) + "\n")
-    tables = (f"{name}\n{csv_table(round_significant(p.rows))}" for name, p in parts.items())
+    golden("study.md", study_page(measured, "gaussian:sigma=1", leakage, results, left_out))
+    golden("study.json", json.dumps(record, indent=1) + "\n")
+    tables = (f"{name}\n{csv_table(round_significant(p.rows))}" for name, p in results.items())
     golden("tables.csv", "\n".join(tables))

@@ -13,22 +13,22 @@ from PIL import Image
 
 from artfp.data.tables import csv_table, markdown_table, round_significant
 from artfp.passive.roc import Accuracy, CorrelationScores
-from artfp.passive_studies.marra2019.dependence import RUN, SAME, Kind
-from artfp.passive_studies.marra2019.energy import block_means, energy_of
-from artfp.passive_studies.marra2019.passive_lines import plot_accuracy, plot_energy
-from artfp.passive_studies.marra2019.passive_real import real_against
+from artfp.passive_studies.marra2019.dependence import RUN, SAME, PairGroup, compare_real_generated
+from artfp.passive_studies.marra2019.energy import block_means, fit_energy_curve
 from artfp.passive_studies.marra2019.pictures import (
     plot_autocorrelation,
     plot_fingerprints,
     plot_matrix,
 )
 from artfp.passive_studies.marra2019.plots import (
+    plot_accuracy,
     plot_dependence,
+    plot_energy,
     plot_histograms,
     plot_jpeg,
     plot_real,
 )
-from artfp.passive_studies.marra2019.study import section
+from artfp.passive_studies.marra2019.study import page_section
 from artfp.reporting.figure import (
     IntervalSeries,
     amplify_residual,
@@ -85,11 +85,11 @@ def test_other_pictures_are_drawn() -> None:
     names = found.sources
     rng = np.random.default_rng(1)
     x = torch.from_numpy(0.02 * rng.standard_normal((16, 3, 8, 8)))
-    energies = [energy_of(name, block_means([x])) for name in names]
+    energies = [fit_energy_curve(name, block_means([x])) for name in names]
     surfaces = {name: rng.uniform(-0.2, 0.2, (9, 9)) for name in names}
-    kinds = [
-        Kind(SAME, 0.2, 0.19, 0.21, {("a", "a"): 0.2}),
-        Kind(RUN, 0.1, 0.08, 0.12, {("a", "b"): 0.05, ("b", "a"): 0.15}),
+    groups = [
+        PairGroup(SAME, 0.2, 0.19, 0.21, {("a", "a"): 0.2}),
+        PairGroup(RUN, 0.1, 0.08, 0.12, {("a", "b"): 0.05, ("b", "a"): 0.15}),
     ]
     by_source = {name: [0.2, 0.9] for name in names}
     overall = [(0.2, 0.1, 0.3), (0.9, 0.8, 1.0)]
@@ -102,8 +102,8 @@ def test_other_pictures_are_drawn() -> None:
         plot_jpeg(whole, {95: whole, 50: Accuracy((0,) * sources, (40,) * sources)}, names),
         plot_accuracy([1, 2], overall, by_source, "images", images=True),
         plot_accuracy([8, 32], overall, by_source, "pixels", images=False),
-        plot_real(real_against(found, names[:1])),
-        plot_dependence(kinds, ["same source", "another run"]),
+        plot_real(compare_real_generated(found, names[:1])),
+        plot_dependence(groups, ["same source", "another run"]),
     ):
         assert 0.01 < inked(data) < 0.95
 
@@ -143,7 +143,7 @@ def test_tables() -> None:
     assert page.startswith("| source | auc | fits |")
     read = list(csv.DictReader(io.StringIO(csv_table(ROWS))))
     assert [row["source"] for row in read] == ["a|b", "c, d"] and float(read[0]["auc"]) < 0.1235
-    text = section("Title", "Words.", "x.png", ROWS)
+    text = page_section("Title", "Words.", "x.png", ROWS)
     assert text.startswith("## Title\n\nWords.\n\n![Title](x.png)\n\n| source |")
 
 

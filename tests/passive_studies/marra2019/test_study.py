@@ -24,13 +24,18 @@ from artfp.data.sources import (
 )
 from artfp.passive.residuals import load_extractor
 from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint
+from artfp.passive_studies.marra2019.analyses import ANALYSES
 from artfp.passive_studies.marra2019.images import (
-    Images,
+    SourceImages,
 )
-from artfp.passive_studies.marra2019.measure import Measured, Wanted, measure, split
-from artfp.passive_studies.marra2019.passive_analyses import ANALYSES
-from artfp.passive_studies.marra2019.passive_groups import read_facts
-from artfp.passive_studies.marra2019.study import Study, run
+from artfp.passive_studies.marra2019.measure import (
+    MeasurementPlan,
+    Measurements,
+    measure_sources,
+    split_counts,
+)
+from artfp.passive_studies.marra2019.settings import Marra2019Settings
+from artfp.passive_studies.marra2019.study import marra2019_study, read_metadata
 from tests.progress import recorded_progress
 
 SIDE, COUNT, ESTIMATE = 24, 30, 16
@@ -54,10 +59,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def measured(folder: Path) -> Measured:
-    images = Images(open_sources(folder), seed=3)
-    wanted = Wanted(ESTIMATE, COUNT - ESTIMATE, (95, 60), numbers=True, crops=True)
-    return measure(images, load_extractor("gaussian"), wanted)
+def measured(folder: Path) -> Measurements:
+    images = SourceImages(open_sources(folder), seed=3)
+    wanted = MeasurementPlan(ESTIMATE, COUNT - ESTIMATE, (95, 60), numbers=True, crops=True)
+    return measure_sources(images, load_extractor("gaussian"), wanted)
+
+
+def _settings(folder: Path, output: Path, **more: Any) -> Marra2019Settings:
+    return Marra2019Settings(
+        data_dir=folder, output_dir=output, extractor="gaussian", cuda=-1, **more
+    )
 
 
 def _residuals(folder: Path, name: str, quality: int | None = None) -> np.ndarray:
@@ -85,7 +96,7 @@ def _correlations(residuals: np.ndarray, fingerprints: np.ndarray) -> np.ndarray
     return np.corrcoef(rows)[: len(residuals), len(residuals) :]
 
 
-def test_fingerprints_and_scores(folder: Path, measured: Measured) -> None:
+def test_fingerprints_and_scores(folder: Path, measured: Measurements) -> None:
     residuals = [_residuals(folder, name) for name in NAMES]
     means = np.stack([each[:ESTIMATE].mean(0) for each in residuals])
     for i, name in enumerate(NAMES):
@@ -100,11 +111,11 @@ def test_fingerprints_and_scores(folder: Path, measured: Measured) -> None:
         expected = _correlations(tests[middle], means[middle])
         np.testing.assert_allclose(measured.crops[12, 12].values[i], expected, atol=1e-5)
     assert list(measured.crops) == [(24, 24), (18, 18), (12, 12), (6, 6)]
-    assert measured.images == ESTIMATE and measured.tested == (COUNT - ESTIMATE,) * 4
+    assert measured.images == ESTIMATE and measured.test_counts == (COUNT - ESTIMATE,) * 4
     assert list(measured.jpeg) == [95, 60] and measured.size == (SIDE, SIDE)
 
 
-def test_attribution_by_fingerprints_of_few_images(folder: Path, measured: Measured) -> None:
+def test_attribution_by_fingerprints_of_few_images(folder: Path, measured: Measurements) -> None:
     residuals = [_residuals(folder, name) for name in NAMES]
     assert {n: len(hits) for n, hits in measured.numbers.items()} == {1: 4, 2: 4, 4: 4, 8: 2, 16: 1}
     for count, hits in measured.numbers.items():
@@ -117,18 +128,18 @@ def test_attribution_by_fingerprints_of_few_images(folder: Path, measured: Measu
 
 
 def test_split() -> None:
-    class Sources(Images):
+    class Sources(SourceImages):
         def __init__(self, smallest: int) -> None:
             self._smallest = smallest
 
         def smallest(self) -> int:
             return self._smallest
 
-    assert split(Sources(1000), None, None) == (512, 488)
-    assert split(Sources(999), None, None) == (499, 500)
-    assert split(Sources(2000), None, None) == (512, 1488)
-    assert split(Sources(6), None, None) == (4, 2)
-    assert split(Sources(100), 70, 20) == (70, 20)
+    assert split_counts(Sources(1000), None, None) == (512, 488)
+    assert split_counts(Sources(999), None, None) == (499, 500)
+    assert split_counts(Sources(2000), None, None) == (512, 1488)
+    assert split_counts(Sources(6), None, None) == (4, 2)
+    assert split_counts(Sources(100), 70, 20) == (70, 20)
     for smallest, count, tests, told in (
         (5, None, None, "a source has 5 images"),
         (100, 99, None, "99 images for each fingerprint; the smallest source has 100: .* 4 to 98"),
@@ -136,7 +147,7 @@ def test_split() -> None:
         (100, 60, 41, "41 test images of each source; 40 are left"),
     ):
         with pytest.raises(UserError, match=told):
-            split(Sources(smallest), count, tests)
+            split_counts(Sources(smallest), count, tests)
 
 
 @pytest.fixture(scope="module")
@@ -144,8 +155,8 @@ def output(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     """The output of a study with all analyses, and its JSON."""
     output = tmp_path_factory.mktemp("study")
     with recorded_progress() as lines:
-        done = run(Study(folder, output, "gaussian", ESTIMATE, seed=3))
-    assert list(done.parts) == list(ANALYSES) and not done.left_out and not done.failed
+        found = marra2019_study(_settings(folder, output, images=ESTIMATE, seed=3))
+    assert list(found.results) == list(ANALYSES) and not found.left_out and not found.failed
     assert [(line.done, line.total) for line in lines] == [(4 * COUNT, 4 * COUNT)]
     return output, json.loads((output / "study.json").read_text())
 
@@ -153,30 +164,30 @@ def output(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
 def test_every_analysis_leaves_a_picture_a_table_and_a_section(
     output: tuple[Path, dict[str, Any]], folder: Path
 ) -> None:
-    place, facts = output
+    place, record = output
     page = (place / "study.md").read_text()
-    assert list(facts["analyses"]) == list(ANALYSES)
+    assert list(record["analyses"]) == list(ANALYSES)
     for name, analysis in ANALYSES.items():
         with Image.open(place / f"{name}.png") as picture:
             assert picture.format == "PNG" and min(picture.size) > 200
         rows = list(csv.DictReader(io.StringIO((place / f"{name}.csv").read_text())))
-        assert len(rows) == len(facts["analyses"][name]["rows"]) > 0
-        assert set(rows[0]) == set(facts["analyses"][name]["rows"][0])
+        assert len(rows) == len(record["analyses"][name]["rows"]) > 0
+        assert set(rows[0]) == set(record["analyses"][name]["rows"][0])
         assert f"## {analysis.title}\n" in page and f"]({name}.png)" in page
-        assert facts["analyses"][name]["text"] in page
+        assert record["analyses"][name]["text"] in page
     assert "4 sources of 24x24 pixels: fingerprints of 16 images each, 14 test images" in page
-    assert str(folder) not in json.dumps(facts) and facts["files_tell"] == []
+    assert str(folder) not in json.dumps(record) and record["leakage"] == []
     kept = ResidualFingerprint.load(place / "fingerprints" / "progan.safetensors")
     assert kept.count == ESTIMATE and kept.source == "progan" and kept.codecs == {"PNG": ESTIMATE}
 
 
 def test_figures_are_those_of_what_was_measured(
-    output: tuple[Path, dict[str, Any]], measured: Measured
+    output: tuple[Path, dict[str, Any]], measured: Measurements
 ) -> None:
     found = {name: each["rows"] for name, each in output[1]["analyses"].items()}
     values = measured.scores.values
     hits = [int((v.argmax(1) == i).sum()) for i, v in enumerate(values)]
-    plain = [row for row in found["jpeg"] if row["test_images"] == "as they are"]
+    plain = [row for row in found["jpeg"] if row["test_images"] == "unperturbed"]
     assert [row["source"] for row in plain] == ["all", *NAMES]
     assert [row["accuracy"] for row in plain[1:]] == pytest.approx([h / 14 for h in hits], rel=1e-4)
     assert plain[0]["accuracy"] == pytest.approx(sum(hits) / 56, rel=1e-4)
@@ -186,7 +197,7 @@ def test_figures_are_those_of_what_was_measured(
     assert last[0]["accuracy"] == plain[0]["accuracy"] and last[0]["draws"] == 1
     whole = [row for row in found["size"] if row["width"] == SIDE]
     assert [row["accuracy"] for row in whole] == [row["accuracy"] for row in plain]
-    kinds = {row["pairs_are"]: row for row in found["dependence"]}
+    kinds = {row["relation"]: row for row in found["dependence"]}
     assert list(kinds) == ["same source", "another run", "other group"]
     expected = np.mean([values[0][:, 1].mean(), values[1][:, 0].mean()])
     assert kinds["another run"]["mean"] == pytest.approx(expected, rel=1e-3)
@@ -203,23 +214,26 @@ def test_chosen_analyses_and_left_out_ones(
     few.mkdir()
     for name in ("dcgan.a", "progan"):
         (few / name).symlink_to(folder / name)
-    study = Study(few, tmp_path / "out", "gaussian")
-    chosen = run(replace(study, analyses=("matrix", "energy")))
-    assert list(chosen.parts) == ["energy", "matrix"] and not chosen.left_out
+    study = _settings(few, tmp_path / "out")
+    chosen = marra2019_study(replace(study, analyses=("matrix", "energy")))
+    assert list(chosen.results) == ["energy", "matrix"] and not chosen.left_out
     assert not (tmp_path / "out" / "jpeg.png").exists()
-    every = run(study)
-    assert list(every.left_out) == ["real", "dependence"] and "jpeg" in every.parts
+    every = marra2019_study(study)
+    assert list(every.left_out) == ["real", "dependence"] and "jpeg" in every.results
     assert "Left out:\n\n- Real against" in (tmp_path / "out" / "study.md").read_text()
     for wrong, told in (
         ({"analyses": ("real",)}, "--analyses real: no source is named as real"),
         ({"analyses": ("dependence",)}, "--analyses dependence: no two sources"),
-        ({"analyses": ("energies",)}, "--analyses: found 'energies'; choose from fingerprints"),
+        (
+            {"analyses": ("energies",)},
+            "--analyses: 'energies' is unknown; choose from fingerprints",
+        ),
         ({"real": ("camera",)}, "--real: no source is called 'camera'; found dcgan.a, progan"),
         ({"real": ("dcgan.a", "progan")}, "--real: all sources are real"),
         ({"images": 10}, "other images"),
     ):
         with pytest.raises(UserError, match=told if "images" not in wrong else "out"):
-            run(replace(study, **wrong))
+            marra2019_study(replace(study, **wrong))
 
 
 def test_images_of_another_size_are_named(folder: Path, tmp_path: Path) -> None:
@@ -228,7 +242,7 @@ def test_images_of_another_size_are_named(folder: Path, tmp_path: Path) -> None:
         for number in range(8):
             size = (20, 24) if (name, number) == ("b", 5) else (24, 24)
             Image.new("RGB", size, (number, 9, 9)).save(tmp_path / name / f"{number}.png")
-    images = Images(open_sources(tmp_path), 0)
+    images = SourceImages(open_sources(tmp_path), 0)
     list(images.take("a", 8))
     told = r"b/5\.png is 20x24, a/\d\.png is 24x24; all images of all sources must have one size"
     with pytest.raises(UserError, match=told):
@@ -241,7 +255,7 @@ def test_each_image_once_and_unusable_ones_named(folder: Path, tmp_path: Path) -
         for path in (folder / "progan").iterdir():
             (tmp_path / name / path.name).write_bytes(path.read_bytes())
     (tmp_path / "a" / "07.png").write_bytes(b"no image")
-    images = Images(open_sources(tmp_path), 0)
+    images = SourceImages(open_sources(tmp_path), 0)
     batches = [*images.take("a", 10), *images.take("a", 100)]
     assert len(batches[0]) == 10 and sum(map(len, batches)) == COUNT - 1
     assert len(torch.unique(torch.cat(batches).flatten(1), dim=0)) == COUNT - 1
@@ -249,7 +263,7 @@ def test_each_image_once_and_unusable_ones_named(folder: Path, tmp_path: Path) -
     assert images.codecs["a"] == {"PNG": COUNT - 1}
     orders = []
     for seed in (0, 0, 1):
-        other = Images(open_sources(tmp_path), seed)
+        other = SourceImages(open_sources(tmp_path), seed)
         orders.append(torch.cat(list(other.take("b", COUNT))))
     assert torch.equal(orders[0], orders[1]) and not torch.equal(orders[0], orders[2])
     # The same names stay together: what b took first is what a took first, but for the broken one.
@@ -265,14 +279,14 @@ def test_too_few_that_can_be_read_flat_ones_and_small_ones(folder: Path, tmp_pat
         (tmp_path / "b" / f"{number}.png").write_bytes(b"no image")
     extractor = load_extractor("gaussian")
     with pytest.raises(UserError, match="a: the mean residual is 0 everywhere"):
-        measure(Images(open_sources(tmp_path), 0), extractor, Wanted(4, 4))
+        measure_sources(SourceImages(open_sources(tmp_path), 0), extractor, MeasurementPlan(4, 4))
     sources = open_sources(tmp_path)
     with pytest.raises(UserError, match="b: 0 images can be read; 4 are needed"):
-        measure(Images({"b": sources["b"]}, 0), extractor, Wanted(4, 4))
+        measure_sources(SourceImages({"b": sources["b"]}, 0), extractor, MeasurementPlan(4, 4))
     for path in (tmp_path / "a").iterdir():
         Image.new("RGB", (16, 7)).save(path)
     with pytest.raises(UserError, match="a: images of 16x7 pixels; expected 8 a side"):
-        measure(Images(open_sources(tmp_path), 0), extractor, Wanted(4, 4))
+        measure_sources(SourceImages(open_sources(tmp_path), 0), extractor, MeasurementPlan(4, 4))
 
 
 def test_folder_without_sources(tmp_path: Path) -> None:
@@ -284,7 +298,7 @@ def test_folder_without_sources(tmp_path: Path) -> None:
         open_sources(tmp_path / "nothing")
 
 
-def test_files_that_tell_sources_apart_are_told(
+def test_files_that_separate_sources_are_named(
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "in" / "jpegs").mkdir(parents=True)
@@ -292,26 +306,26 @@ def test_files_that_tell_sources_apart_are_told(
     for path in (folder / "dcgan.a").iterdir():
         Image.open(path).save(tmp_path / "in" / "jpegs" / f"{path.stem}.jpg")
     with caplog.at_level(logging.WARNING, "artfp"):
-        run(Study(tmp_path / "in", tmp_path / "out", "gaussian", analyses=("matrix",)))
+        marra2019_study(_settings(tmp_path / "in", tmp_path / "out", analyses=("matrix",)))
     assert "format alone tells 100%" in caplog.text
-    facts = json.loads((tmp_path / "out" / "study.json").read_text())
-    assert facts["files_tell"] and facts["files_tell"][0] in caplog.text
-    assert "files alone tell sources apart" in (tmp_path / "out" / "study.md").read_text()
+    record = json.loads((tmp_path / "out" / "study.json").read_text())
+    assert record["leakage"] and record["leakage"][0] in caplog.text
+    assert "files alone separate the sources" in (tmp_path / "out" / "study.md").read_text()
 
 
-def test_facts_from_a_file(tmp_path: Path) -> None:
+def test_metadata_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "groups.json"
     path.write_text('{"a": {"model": "x", "seed": 1}, "b": {"seed": 2, "model": "x"}}')
-    assert read_facts(path, "abc")["a"] == {"model": "x", "seed": "1"}
+    assert read_metadata(path, "abc")["a"] == {"model": "x", "seed": "1"}
     path.write_text('{"a": "x", "c": "y"}')
-    assert read_facts(path, "abc") == {"a": {"group": "x"}, "c": {"group": "y"}}
+    assert read_metadata(path, "abc") == {"a": {"group": "x"}, "c": {"group": "y"}}
     for text, told in (
         ("[", "cannot be read as JSON"),
         ('{"a": "x"}', "expected an object with two sources"),
         ('{"a": "x", "d": "y"}', "no source is called 'd'; found a, b, c"),
         ('{"a": "x", "b": 3}', "b is 3; expected a group"),
-        ('{"a": "x", "b": {"model": "x"}}', "b has model, a has group; give the same facts"),
+        ('{"a": "x", "b": {"model": "x"}}', "b has model, a has group; give the same keys"),
     ):
         path.write_text(text)
         with pytest.raises(UserError, match=told):
-            read_facts(path, "abc")
+            read_metadata(path, "abc")

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from artfp.passive.roc import CorrelationScores
-from artfp.passive_studies.marra2019.passive_real import real_against
+from artfp.passive_studies.marra2019.dependence import compare_real_generated
 
 NAMES = ("dcgan", "photos", "progan", "real")
 
@@ -22,7 +22,7 @@ def scores() -> CorrelationScores:
 
 
 def test_largest_correlation_with_any_generator(scores: CorrelationScores) -> None:
-    found = real_against(scores, ["real", "photos"])
+    found = compare_real_generated(scores, ["real", "photos"])
     v = scores.values
     real = np.concatenate([v[1], v[3]])
     known = [v[i][:, [0, 2]].max(1) for i in (0, 2)]
@@ -40,7 +40,7 @@ def test_largest_correlation_with_any_generator(scores: CorrelationScores) -> No
 
 
 def test_a_single_generator_has_no_others(scores: CorrelationScores) -> None:
-    found = real_against(scores, ["real", "photos", "progan"])
+    found = compare_real_generated(scores, ["real", "photos", "progan"])
     assert found.unknown(0) is None and found.known().positives == 30
 
 
@@ -49,4 +49,4 @@ def test_no_real_source_no_generator_or_no_such_name(
     scores: CorrelationScores, real: list[str]
 ) -> None:
     with pytest.raises(ValueError, match="real sources"):
-        real_against(scores, real)
+        compare_real_generated(scores, real)

@@ -7,11 +7,11 @@ import pytest
 import torch
 from scipy.signal import correlate2d
 
-from artfp.passive_studies.marra2019.passive_autocorrelation import (
+from artfp.passive_studies.marra2019.energy import (
     Peak,
     autocorrelation,
-    strongest,
-    within,
+    crop_shifts,
+    strongest_peak,
 )
 
 
@@ -34,7 +34,7 @@ def test_the_period_of_a_planted_grid_is_the_strongest() -> None:
     cell = rng.standard_normal((3, 8, 4))
     grid = np.tile(cell, (1, 4, 8)) + 0.1 * rng.standard_normal((3, 32, 32))
     surface = autocorrelation(torch.from_numpy(grid[None]))[0].numpy()
-    peak = strongest(surface, apart=2, reach=8)
+    peak = strongest_peak(surface, min_shift=2, max_shift=8)
     assert (peak.down, abs(peak.right)) == (0, 4) and peak.value > 0.8
     assert peak.value == surface[31, 31 + peak.right]
 
@@ -42,8 +42,8 @@ def test_the_period_of_a_planted_grid_is_the_strongest() -> None:
 def test_middle_and_range() -> None:
     surface = np.zeros((9, 9))
     surface[4, 4], surface[3, 5], surface[6, 3], surface[2, 5] = 1.0, 0.9, -0.5, 0.5
-    assert within(surface, 2).shape == (5, 5) and within(surface, 2)[2, 2] == 1.0
-    assert within(surface, 20).shape == (9, 9)
-    assert strongest(surface, apart=2, reach=4) == Peak(-0.5, 2, -1)
+    assert crop_shifts(surface, 2).shape == (5, 5) and crop_shifts(surface, 2)[2, 2] == 1.0
+    assert crop_shifts(surface, 20).shape == (9, 9)
+    assert strongest_peak(surface, min_shift=2, max_shift=4) == Peak(-0.5, 2, -1)
     with pytest.raises(ValueError, match="shifts from 5 to 9"):
-        strongest(surface, apart=5, reach=9)
+        strongest_peak(surface, min_shift=5, max_shift=9)

@@ -9,11 +9,11 @@ from sklearn import metrics
 
 from artfp.core.errors import UserError
 from artfp.passive.residuals.residual_fingerprint import correlation
-from artfp.passive_studies.localisation.study import (
+from artfp.passive_studies.localisation.windows import (
     best_threshold,
-    detection,
-    pixel_map,
-    windowed_correlation,
+    correlate_windows,
+    evaluate_detection,
+    window_to_pixel_map,
 )
 
 
@@ -38,7 +38,7 @@ def test_all_windows_are_the_loop(channels: int, window: int) -> None:
     rng = np.random.default_rng(1)
     residuals = rng.normal(size=(2, channels, 13, 17)).astype(np.float32) * 0.01 + 3.0
     prints = rng.normal(size=(3, channels, 13, 17)).astype(np.float32) * 1e-3
-    found = windowed_correlation(torch.from_numpy(residuals), torch.from_numpy(prints), window)
+    found = correlate_windows(torch.from_numpy(residuals), torch.from_numpy(prints), window)
     assert found.shape == (2, 3, 14 - window, 18 - window) and found.dtype == torch.float32
     for n in range(2):
         for k in range(3):
@@ -49,7 +49,7 @@ def test_all_windows_are_the_loop(channels: int, window: int) -> None:
 def test_one_window_is_the_whole_image() -> None:
     generator = torch.Generator().manual_seed(2)
     residuals, prints = (torch.randn(4, 3, 12, 12, generator=generator) for _ in range(2))
-    found = windowed_correlation(residuals, prints, 12)
+    found = correlate_windows(residuals, prints, 12)
     torch.testing.assert_close(
         found[:, :, 0, 0], correlation(residuals, prints), atol=1e-6, rtol=0.0
     )
@@ -60,7 +60,7 @@ def test_constant_windows_have_none() -> None:
     residual = torch.zeros(1, 3, 40, 40)
     residual[..., :8, :8] = 1e4 * torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(3))
     print_of = torch.randn(1, 3, 40, 40, generator=torch.Generator().manual_seed(4))
-    found = windowed_correlation(residual, print_of, 6)[0, 0]
+    found = correlate_windows(residual, print_of, 6)[0, 0]
     assert (found[9:] == 0).all() and (found[:, 9:] == 0).all()
     assert (found[:8, :8] != 0).all()
 
@@ -70,7 +70,7 @@ def test_pixels_have_the_window_around_them(window: int) -> None:
     height, width = 9, 11
     rows = torch.arange(height - window + 1.0)[:, None].expand(-1, width - window + 1)
     columns = torch.arange(width - window + 1.0)[None].expand(height - window + 1, -1)
-    found = pixel_map(torch.stack([rows, columns]), window)
+    found = window_to_pixel_map(torch.stack([rows, columns]), window)
     assert found.shape == (2, height, width)
     for i in range(height):
         for j in range(width):
@@ -87,9 +87,9 @@ def test_a_planted_splice_is_found() -> None:
     truth = np.zeros((64, 64), bool)
     truth[20:44, 8:32] = True
     residual[..., truth] = rng.normal(size=(1, 3, truth.sum()))
-    maps = windowed_correlation(torch.from_numpy(residual), torch.from_numpy(print_of), 13)
-    scores = -pixel_map(maps, 13)[0, 0].numpy().ravel()
-    found = detection(scores, truth.ravel(), best_threshold(scores, truth.ravel()))
+    maps = correlate_windows(torch.from_numpy(residual), torch.from_numpy(print_of), 13)
+    scores = -window_to_pixel_map(maps, 13)[0, 0].numpy().ravel()
+    found = evaluate_detection(scores, truth.ravel(), best_threshold(scores, truth.ravel()))
     assert found.auc > 0.97 and found.f1 > 0.85
 
 
@@ -99,14 +99,14 @@ def test_figures_are_those_of_scikit_learn() -> None:
     scores = np.round(rng.normal(size=300) + truth, 1)  # with ties
     threshold = best_threshold(scores, truth)
     marked = scores >= threshold
-    found = detection(scores, truth, threshold)
+    found = evaluate_detection(scores, truth, threshold)
     assert found.auc == pytest.approx(metrics.roc_auc_score(truth, scores))
     assert found.f1 == pytest.approx(metrics.f1_score(truth, marked))
     assert found.precision == pytest.approx(metrics.precision_score(truth, marked))
     assert found.recall == pytest.approx(metrics.recall_score(truth, marked))
     every = [metrics.f1_score(truth, scores >= value) for value in np.unique(scores)]
     assert found.f1 == pytest.approx(max(every))
-    nothing = detection(scores, truth, scores.max() + 1.0)
+    nothing = evaluate_detection(scores, truth, scores.max() + 1.0)
     assert (nothing.f1, nothing.precision, nothing.recall) == (0.0, 0.0, 0.0)
 
 
@@ -114,8 +114,8 @@ def test_refused() -> None:
     x = torch.zeros(1, 3, 16, 16)
     for window in (3, 17):
         with pytest.raises(UserError, match=f"window is {window}; images of 16x16 take 4 to 16"):
-            windowed_correlation(x, x, window)
+            correlate_windows(x, x, window)
     with pytest.raises(UserError, match="expected"):
-        windowed_correlation(x, x[:, :1], 8)
+        correlate_windows(x, x[:, :1], 8)
     with pytest.raises(ValueError, match="no spliced pixel"):
         best_threshold(np.zeros(3), np.zeros(3, bool))

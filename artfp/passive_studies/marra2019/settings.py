@@ -1,0 +1,72 @@
+"""Settings of `artfp attribute study`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from artfp.core.device import DeviceSettings
+from artfp.core.errors import UserError
+from artfp.core.settings import Bounds, NonNegativeInt, PositiveInt, option
+
+ANALYSIS_NAMES = (
+    "fingerprints",
+    "energy",
+    "autocorrelation",
+    "histograms",
+    "matrix",
+    "jpeg",
+    "number",
+    "size",
+    "real",
+    "dependence",
+)
+"""All analyses, in the order of the page."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Marra2019Settings(DeviceSettings):
+    """Study of sources as in Marra et al. 2019.
+
+    Args:
+        data_dir: Folder with one subfolder of images for each source.
+        output_dir: Folder for page, figures, tables and residual fingerprints.
+        extractor: Extractor of noise residuals, such as wavelet or gaussian:sigma=0.5.
+        images: Images that estimate each residual fingerprint; by default 512 where all sources
+            have 1000, else half of the smallest source.
+        test_images: Test images of each source; by default what the smallest source has left.
+        analyses: Analyses to make, see above; by default all that the sources allow.
+        jpeg: JPEG qualities of the analysis jpeg, 1 to 100.
+        real: Sources of real images; by default those whose names begin with "real".
+        groups: JSON file of the sources' metadata, see below.
+        seed: Seed of the choice of the images that estimate.
+
+    Example:
+        >>> Marra2019Settings(data_dir="sources", output_dir="study", images=256).jpeg
+        (95,)
+    """
+
+    title: ClassVar[str] = "study"
+
+    data_dir: Path = option(positional=True, metavar="FOLDER")
+    output_dir: Path = option(metavar="FOLDER")
+    extractor: str = option("wavelet", metavar="NAME[:SETTING=VALUE,...]")
+    images: PositiveInt | None = None
+    test_images: PositiveInt | None = None
+    analyses: tuple[str, ...] | None = option(None, separator=",", metavar="NAME,...")
+    jpeg: tuple[Annotated[int, Bounds(ge=1, le=100)], ...] = option(
+        (95,), separator=",", metavar="QUALITY,..."
+    )
+    real: tuple[str, ...] | None = option(None, separator=",", metavar="NAME,...")
+    groups: Path | None = option(None, metavar="FILE.json")
+    seed: NonNegativeInt = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.jpeg:
+            raise UserError("--jpeg: give a quality")
+        for name in self.analyses or ():
+            if name not in ANALYSIS_NAMES:
+                known = ", ".join(ANALYSIS_NAMES)
+                raise UserError(f"--analyses: {name!r} is unknown; choose from {known}")
