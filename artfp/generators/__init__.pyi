@@ -6,9 +6,7 @@ from .base import Generator as Generator
 from .base import ModelConfig as ModelConfig
 from .base import TrainedNetwork as TrainedNetwork
 from .base import TrainingStep as TrainingStep
-from .generate import GeneratedImages as GeneratedImages
 from .generate import generate_images as generate_images
-from .perturb_weights import AlteredGenerator as AlteredGenerator
 from .perturb_weights import alter_weights as alter_weights
 from .registry import build_model as build_model
 from .registry import find_model as find_model
@@ -16,6 +14,5 @@ from .registry import generative_models as generative_models
 from .settings import AlterSettings as AlterSettings
 from .settings import GenerateSettings as GenerateSettings
 from .settings import TrainGeneratorSettings as TrainGeneratorSettings
-from .training.fit import TrainedGenerator as TrainedGenerator
 from .training.fit import train_generator as train_generator
 from .weights import load_generator as load_generator

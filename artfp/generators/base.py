@@ -41,6 +41,10 @@ class ModelConfig:
             for none.
         lr_decay_start: Fraction of the training from which on all learning rates fall linearly to
             0.
+
+    Example:
+        >>> ModelConfig(ema_decay=0.999).batch_size
+        64
     """
 
     batch_size: int = 64
@@ -51,7 +55,16 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class TrainingStep:
-    """A step of a training: its index, counted from 0, and the total."""
+    """Step of a training.
+
+    Args:
+        index: Number of the step, counted from 0.
+        total: Number of steps of the training.
+
+    Example:
+        >>> TrainingStep(25, 100).fraction
+        0.25
+    """
 
     index: int
     total: int
@@ -64,7 +77,17 @@ class TrainingStep:
 
 @dataclass
 class DataBatch:
-    """Training images: (N, 3, R, R) of each domain in [0, 1], and labels (N,) int64 or None."""
+    """Training images of a step.
+
+    Args:
+        images: Images (N, 3, R, R) of each domain in [0, 1].
+        labels: Classes (N,), int64, for labelled models.
+
+    Example:
+        >>> batch = DataBatch((torch.rand(4, 3, 8, 8),))
+        >>> batch[:2].x.shape
+        torch.Size([2, 3, 8, 8])
+    """
 
     images: tuple[Tensor, ...]
     labels: Tensor | None = None
@@ -115,6 +138,13 @@ class TrainedNetwork:
         updates_per_step: Updates in each step of the training.
         warmup_steps: First steps in which the learning rate rises linearly.
         max_grad_norm: L2 norm that the gradient is clipped to; None: no clipping.
+
+    Example:
+        >>> layer = nn.Linear(1, 1)
+        >>> loss = lambda batch, rng, step: (layer.weight.square().mean(), {})
+        >>> network = TrainedNetwork("layer", (layer,), loss, lr=0.1, warmup_steps=4)
+        >>> network.lr_at(TrainingStep(0, 9))
+        0.025
     """
 
     name: str
@@ -154,6 +184,13 @@ class Generator(nn.Module):
 
     Attributes:
         model: Name of the model that the generator belongs to.
+
+    Example:
+        >>> from artfp.generators import build_model
+        >>> from artfp.nn import ImageRandomInputs
+        >>> generator = build_model("dcgan", 16, changes={"width": 4}).generator
+        >>> generator.sample(ImageRandomInputs(0, range(2))).shape
+        torch.Size([2, 3, 16, 16])
     """
 
     model = ""
@@ -211,7 +248,7 @@ class Generator(nn.Module):
 
 
 class GenerativeModel(nn.Module, ABC):
-    """A generator and everything that trains it.
+    """Generator and everything that trains it.
 
     Other packages add models as entry points of the group `artfp.generators`; the name of the entry
     point must be `name`.
@@ -232,6 +269,11 @@ class GenerativeModel(nn.Module, ABC):
         labelled: True if batches have labels.
         translates: True if the generator's work is `translate`, not `sample`.
         domains: Number of sets of images that it is trained on.
+
+    Example:
+        >>> from artfp.generators import find_model
+        >>> find_model("cyclegan").kind(), find_model("cyclegan").domains
+        ('translator', 2)
     """
 
     name: ClassVar[str]
@@ -291,6 +333,10 @@ class AdversarialConfig(ModelConfig):
         lr: Learning rate of both.
         betas: Coefficients of both networks' Adam.
         discriminator_steps: Updates of the discriminator for each of the generator.
+
+    Example:
+        >>> AdversarialConfig(discriminator_steps=5).betas
+        (0.5, 0.999)
     """
 
     lr: float = 2e-4
@@ -299,7 +345,13 @@ class AdversarialConfig(ModelConfig):
 
 
 class AdversarialModel(GenerativeModel):
-    """A generator trained against a discriminator (or critic), which is updated first."""
+    """Generator trained against a discriminator (or critic), which is updated first.
+
+    Example:
+        >>> from artfp.generators import build_model
+        >>> [network.name for network in build_model("dcgan", 16).trained_networks()]
+        ['discriminator', 'generator']
+    """
 
     discriminator: nn.Module
 

@@ -94,7 +94,7 @@ def prune_weights(generator: Generator, fraction: float) -> Generator:
 
 @dataclass(frozen=True)
 class Alteration:
-    """An alteration by name, with its strength.
+    """Alteration by name, with its strength.
 
     Args:
         by: One of `ALTERATIONS`: noise, quantise or prune.
@@ -135,7 +135,7 @@ ALTERATIONS: dict[str, Callable[[Generator, Alteration], Generator]] = {
 
 @dataclass(frozen=True)
 class AlteredGenerator:
-    """An altered copy of a generator on disk.
+    """Altered copy of a generator on disk.
 
     Args:
         path: Its file.

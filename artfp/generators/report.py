@@ -13,7 +13,7 @@ from artfp.generators.registry import build_model, find_model, generative_models
 
 @dataclass(frozen=True)
 class ModelRow:
-    """A model: its parameters are millions, None if a package that it needs is not installed."""
+    """Model: its parameters are millions, None if a package that it needs is not installed."""
 
     name: str
     kind: str

@@ -104,6 +104,13 @@ class TrainGeneratorSettings(GeneratorTrainingSettings):
             anew.
         freeze_steps: With --init: first steps in which the generator is frozen while the other
             networks train; by default 100 if these are new, else 0.
+
+    Example:
+        >>> settings = TrainGeneratorSettings(
+        ...     model="dcgan", data_dir="photos", output_dir="run", changes=("width=32",)
+        ... )
+        >>> settings.command_line("artfp gan train")
+        'artfp gan train --model dcgan --data_dir photos --set width=32 --output_dir run'
     """
 
     init: str | None = option(None, metavar="FILE|FOLDER")
@@ -132,6 +139,11 @@ class GenerateSettings(DeviceSettings):
         target: Domain or class that a translator translates to, counted from 0.
         format: Format of the images.
         archive: Also pack the images into images.zip.
+
+    Example:
+        >>> GenerateSettings(generator="dcgan.safetensors", output_dir="generated", count=0)
+        Traceback (most recent call last):
+        artfp.core.errors.UserError: --count is 0; it must be 1 or more
     """
 
     title: ClassVar[str] = "images"
@@ -161,6 +173,11 @@ class AlterSettings(Settings):
         prune: Fractions of the weights of each layer, those of smallest magnitude, that are set to
             0.
         seed: Seed of the noise.
+
+    Example:
+        >>> AlterSettings(generator="dcgan.safetensors", output_dir="altered")
+        Traceback (most recent call last):
+        artfp.core.errors.UserError: no alteration; give --noise, --quantise or --prune
     """
 
     title: ClassVar[str] = "alterations"

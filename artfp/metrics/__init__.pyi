@@ -1,4 +1,3 @@
-from .distance import MeasuredDistance as MeasuredDistance
 from .distance import measure_distance as measure_distance
 from .features import extract_features as extract_features
 from .fidelity import psnr as psnr

@@ -41,7 +41,7 @@ _BLOCK = 1 << 24
 
 @dataclass(frozen=True)
 class DistanceEstimate:
-    """A number with its standard error and interval; these are nan where images are too few.
+    """Number with its standard error and interval; these are nan where images are too few.
 
     Args:
         value: The number.

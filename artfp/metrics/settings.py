@@ -29,6 +29,10 @@ class DistanceSettings(DeviceSettings):
         csv: File for the results as CSV; - for standard output.
         batch_size: Images that the network sees at once.
         num_workers: Loader processes; by default as many as CPUs.
+
+    Example:
+        >>> DistanceSettings(data_dir=("photos", "generated"), versus="others").places
+        ('photos', 'generated', 'others')
     """
 
     title: ClassVar[str] = "distance"

@@ -28,29 +28,22 @@ from artfp.nn.random_inputs import RandomInputs
 
 @dataclass(frozen=True)
 class BigGANConfig(AdversarialConfig):
-    """Numbers of BigGAN.
-
-    Args:
-        width: Channels of the generator: at all sides up to 32 pixels; for 64 and 128 pixels at
-            the full resolution, and each halving of the side doubles them, up to 16 times.
-        discriminator_width: The same of the discriminator.
-        chunk_dim: Length of the part of the latent vector that each block gets.
-        embedding_dim: Length of the vector that stands for a class.
-        discriminator_lr: Learning rate of the discriminator.
-        orthogonal_weight: Weight of the orthogonal regularisation of the generator's filters.
-    """
+    """Numbers of BigGAN."""
 
     batch_size: int = 2048
     steps: int = 150_000
     ema_decay: float = 0.9999
+    # Channels of the generator: at all sides up to 32 pixels; for 64 and 128 pixels at the full
+    # resolution, and each halving of the side doubles them, up to 16 times.
     width: int = 256
-    discriminator_width: int = 256
-    chunk_dim: int = 20
-    embedding_dim: int = 128
+    discriminator_width: int = 256  # the same of the discriminator
+    chunk_dim: int = 20  # length of the part of the latent vector that each block gets
+    embedding_dim: int = 128  # length of the vector that stands for a class
     discriminator_steps: int = 2
     lr: float = 5e-5
-    discriminator_lr: float = 2e-4
+    discriminator_lr: float = 2e-4  # learning rate of the discriminator
     betas: tuple[float, float] = (0.0, 0.999)
+    # Weight of the orthogonal regularisation of the generator's filters.
     orthogonal_weight: float = 1e-4
 
 

@@ -22,24 +22,18 @@ from artfp.nn.random_inputs import RandomInputs
 
 @dataclass(frozen=True)
 class CramerGANConfig(DCGANConfig):
-    """Numbers of CramerGAN.
-
-    Args:
-        discriminator_width: Channels of the critic after its first halving; further ones double
-            them.
-        feature_dim: Length of the critic's vectors.
-        penalty_weight: Weight of the gradient penalty.
-    """
+    """Numbers of CramerGAN."""
 
     batch_size: int = 64
     steps: int = 100_000
     width: int = 64
+    # Channels of the critic after its first halving; further ones double them.
     discriminator_width: int = 64
     latent_dim: int = 128
     lr: float = 1e-4
     betas: tuple[float, float] = (0.5, 0.9)
-    feature_dim: int = 256
-    penalty_weight: float = 10.0
+    feature_dim: int = 256  # length of the critic's vectors
+    penalty_weight: float = 10.0  # weight of the gradient penalty
     discriminator_steps: int = 5
 
 

@@ -27,34 +27,21 @@ from artfp.nn.random_inputs import RandomInputs
 
 @dataclass(frozen=True)
 class CUTConfig(AdversarialConfig):
-    """Numbers of CUT.
-
-    Args:
-        width: Channels of the translator's first layer.
-        discriminator_width: Channels of the discriminator's first layer.
-        residual_blocks: Residual blocks of the translator.
-        kernel_size: Kernel of the translator's resampling convolutions, 3 or 4 pixels.
-        padding: Padding of the translator's convolutions, reflect or zeros.
-        patches: Places of each map of features that are compared.
-        feature_dim: Length of the vectors that are compared.
-        temperature: Temperature of the contrastive loss.
-        contrastive_weight: Weight of the contrastive loss on translations.
-        identity_weight: Weight of it on images that are of the second domain already.
-    """
+    """Numbers of CUT."""
 
     batch_size: int = 1
     steps: int = 400_000
     lr_decay_start: float = 0.5
-    width: int = 64
-    discriminator_width: int = 64
-    residual_blocks: int = 9
-    kernel_size: int = 3
-    padding: str = "reflect"
-    patches: int = 256
-    feature_dim: int = 256
-    temperature: float = 0.07
-    contrastive_weight: float = 1.0
-    identity_weight: float = 1.0
+    width: int = 64  # channels of the translator's first layer
+    discriminator_width: int = 64  # channels of the discriminator's first layer
+    residual_blocks: int = 9  # residual blocks of the translator
+    kernel_size: int = 3  # kernel of the translator's resampling convolutions, 3 or 4 pixels
+    padding: str = "reflect"  # or zeros
+    patches: int = 256  # places of each map of features that are compared
+    feature_dim: int = 256  # length of the vectors that are compared
+    temperature: float = 0.07  # temperature of the contrastive loss
+    contrastive_weight: float = 1.0  # weight of the contrastive loss on translations
+    identity_weight: float = 1.0  # weight of it on images that are of the second domain already
 
 
 def patch_nce(queries: Tensor, keys: Tensor, temperature: float) -> Tensor:

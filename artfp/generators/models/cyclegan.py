@@ -29,30 +29,19 @@ from artfp.nn.random_inputs import RandomInputs
 
 @dataclass(frozen=True)
 class CycleGANConfig(AdversarialConfig):
-    """Numbers of CycleGAN.
-
-    Args:
-        width: Channels of the translators' first layer.
-        discriminator_width: Channels of the discriminators' first layer.
-        residual_blocks: Residual blocks of a translator.
-        kernel_size: Kernel of the translators' resampling convolutions, 3 or 4 pixels.
-        padding: Padding of the translators' convolutions, reflect or zeros.
-        cycle_weight: Weight of the cycle consistency loss.
-        identity_weight: Weight of the identity loss.
-        pool_size: Past translations that are kept of each domain.
-    """
+    """Numbers of CycleGAN."""
 
     batch_size: int = 1
     steps: int = 250_000
     lr_decay_start: float = 0.5
-    width: int = 64
-    discriminator_width: int = 64
-    residual_blocks: int = 9
-    kernel_size: int = 3
-    padding: str = "reflect"
-    cycle_weight: float = 10.0
-    identity_weight: float = 5.0
-    pool_size: int = 50
+    width: int = 64  # channels of the translators' first layer
+    discriminator_width: int = 64  # channels of the discriminators' first layer
+    residual_blocks: int = 9  # residual blocks of a translator
+    kernel_size: int = 3  # kernel of the translators' resampling convolutions, 3 or 4 pixels
+    padding: str = "reflect"  # or zeros
+    cycle_weight: float = 10.0  # weight of the cycle consistency loss
+    identity_weight: float = 5.0  # weight of the identity loss
+    pool_size: int = 50  # past translations that are kept of each domain
 
 
 class ImagePool(nn.Module):

@@ -22,16 +22,11 @@ from artfp.nn.random_inputs import RandomInputs
 
 @dataclass(frozen=True)
 class DCGANConfig(AdversarialConfig):
-    """Numbers of DCGAN.
-
-    Args:
-        width: Channels at the full resolution; each halving of the side doubles them.
-        latent_dim: Length of the latent vector.
-    """
+    """Numbers of DCGAN."""
 
     batch_size: int = 128
-    width: int = 128
-    latent_dim: int = 100
+    width: int = 128  # channels at the full resolution; each halving of the side doubles them
+    latent_dim: int = 100  # length of the latent vector
 
 
 def initialise_dcgan(module: nn.Module) -> None:

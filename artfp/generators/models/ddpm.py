@@ -30,42 +30,26 @@ from artfp.nn.random_inputs import RandomInputs
 
 @dataclass(frozen=True)
 class DDPMConfig(ModelConfig):
-    """Numbers of DDPM.
-
-    Args:
-        width: Channels of the U-Net at its full side.
-        width_multipliers: Factors on the channels at each side, from the full one down.
-        residual_blocks: Residual blocks at each side.
-        attention_side: Side in pixels at which there is self-attention.
-        dropout: Probability of dropout.
-        patch_size: Side of the squares of pixels that become channels of the U-Net's input.
-        position_channels: Channels of a learned map beside each image.
-        noise_schedule: Schedule of the noise, linear or cosine.
-        timesteps: Timesteps of the diffusion.
-        sampling_steps: Timesteps that are visited in sampling.
-        eta: Fraction of fresh noise in sampling: 1 for DDPM, 0 for DDIM.
-        lr: Learning rate of Adam.
-        warmup_steps: First steps in which the learning rate rises linearly.
-        max_grad_norm: L2 norm that gradients are clipped to.
-    """
+    """Numbers of DDPM."""
 
     batch_size: int = 128
     steps: int = 800_000
     ema_decay: float = 0.9999
-    width: int = 128
+    width: int = 128  # channels of the U-Net at its full side
+    # Factors on the channels at each side, from the full one down.
     width_multipliers: tuple[int, ...] = (1, 2, 2, 2)
-    residual_blocks: int = 2
-    attention_side: int = 16
+    residual_blocks: int = 2  # residual blocks at each side
+    attention_side: int = 16  # side in pixels at which there is self-attention
     dropout: float = 0.1
-    patch_size: int = 1
-    position_channels: int = 0
-    noise_schedule: str = "linear"
+    patch_size: int = 1  # side of the squares of pixels that become channels of the U-Net's input
+    position_channels: int = 0  # channels of a learned map beside each image
+    noise_schedule: str = "linear"  # schedule of the noise, linear or cosine
     timesteps: int = 1000
-    sampling_steps: int = 1000
-    eta: float = 1.0
+    sampling_steps: int = 1000  # timesteps that are visited in sampling
+    eta: float = 1.0  # fraction of fresh noise in sampling: 1 for DDPM, 0 for DDIM
     lr: float = 2e-4
-    warmup_steps: int = 5000
-    max_grad_norm: float = 1.0
+    warmup_steps: int = 5000  # first steps in which the learning rate rises linearly
+    max_grad_norm: float = 1.0  # L2 norm that gradients are clipped to
 
 
 def build_u_net(side: int, config: DDPMConfig) -> nn.Module:

@@ -30,29 +30,18 @@ LEVELS = 256
 
 @dataclass(frozen=True)
 class GlowConfig(ModelConfig):
-    """Numbers of Glow.
-
-    Args:
-        depth: Steps of the flow at each scale.
-        levels: Number of scales.
-        width: Channels within a coupling.
-        learned_prior: True if means and standard deviations of the latents are learned.
-        temperature: Factor on the standard deviations in sampling.
-        lr: Learning rate of Adam.
-        warmup_steps: First steps in which the learning rate rises linearly.
-        max_grad_norm: L2 norm that gradients are clipped to.
-    """
+    """Numbers of Glow."""
 
     batch_size: int = 512
     steps: int = 200_000
-    depth: int = 32
-    levels: int = 3
-    width: int = 512
-    learned_prior: bool = True
-    temperature: float = 0.7
+    depth: int = 32  # steps of the flow at each scale
+    levels: int = 3  # number of scales
+    width: int = 512  # channels within a coupling
+    learned_prior: bool = True  # true if means and standard deviations of the latents are learned
+    temperature: float = 0.7  # factor on the standard deviations in sampling
     lr: float = 1e-3
-    warmup_steps: int = 1000
-    max_grad_norm: float = 100.0
+    warmup_steps: int = 1000  # first steps in which the learning rate rises linearly
+    max_grad_norm: float = 100.0  # L2 norm that gradients are clipped to
 
 
 class GlowGenerator(Generator):

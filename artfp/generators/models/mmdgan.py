@@ -23,28 +23,20 @@ from artfp.nn.random_inputs import RandomInputs
 
 @dataclass(frozen=True)
 class MMDGANConfig(DCGANConfig):
-    """Numbers of MMDGAN.
-
-    Args:
-        discriminator_width: Channels of the critic after its first halving; further ones double
-            them.
-        feature_dim: Length of the critic's vectors.
-        alphas: Shapes of the rational quadratic kernels.
-        penalty_weight: Weight of the gradient penalty.
-        feature_l2_weight: Weight of the mean square of the critic's vectors.
-    """
+    """Numbers of MMDGAN."""
 
     batch_size: int = 64
     steps: int = 150_000
     width: int = 64
+    # Channels of the critic after its first halving; further ones double them.
     discriminator_width: int = 64
     latent_dim: int = 128
     lr: float = 1e-4
     betas: tuple[float, float] = (0.5, 0.9)
-    feature_dim: int = 16
-    alphas: tuple[float, ...] = (0.1, 1.0, 10.0)
-    penalty_weight: float = 1.0
-    feature_l2_weight: float = 1.0
+    feature_dim: int = 16  # length of the critic's vectors
+    alphas: tuple[float, ...] = (0.1, 1.0, 10.0)  # shapes of the rational quadratic kernels
+    penalty_weight: float = 1.0  # weight of the gradient penalty
+    feature_l2_weight: float = 1.0  # weight of the mean square of the critic's vectors
     discriminator_steps: int = 5
 
 

@@ -28,26 +28,17 @@ from artfp.nn.random_inputs import RandomInputs
 
 @dataclass(frozen=True)
 class ProGANConfig(AdversarialConfig):
-    """Numbers of ProGAN.
-
-    Args:
-        channel_base: Channels times the side in pixels, the same at all sides.
-        channel_max: Most channels.
-        latent_dim: Length of the latent vector.
-        growth_fraction: Fraction of the training after which the networks are whole.
-        penalty_weight: Weight of the critic's gradient penalty.
-        drift_weight: Weight of the critic's squared scores of real images.
-    """
+    """Numbers of ProGAN."""
 
     batch_size: int = 16
     steps: int = 750_000
     ema_decay: float = 0.999
-    channel_base: int = 16384
-    channel_max: int = 512
-    latent_dim: int = 512
-    growth_fraction: float = 0.5
-    penalty_weight: float = 10.0
-    drift_weight: float = 1e-3
+    channel_base: int = 16384  # channels times the side in pixels, the same at all sides
+    channel_max: int = 512  # most channels
+    latent_dim: int = 512  # length of the latent vector
+    growth_fraction: float = 0.5  # fraction of the training after which the networks are whole
+    penalty_weight: float = 10.0  # weight of the critic's gradient penalty
+    drift_weight: float = 1e-3  # weight of the critic's squared scores of real images
     lr: float = 1e-3
     betas: tuple[float, float] = (0.0, 0.99)
 

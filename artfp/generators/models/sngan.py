@@ -30,24 +30,18 @@ _GAIN = 2.0**0.5
 
 @dataclass(frozen=True)
 class SNGANConfig(AdversarialConfig):
-    """Numbers of SNGAN.
-
-    Args:
-        width: Channels of the generator: at all sides up to 32 pixels; for 64 and 128 pixels at
-            the full resolution, and each halving of the side doubles them.
-        discriminator_width: The same of the discriminator.
-        max_width: Most channels of either.
-        latent_dim: Length of the latent vector.
-        residual: True for residual networks, False for the paper's plain ones (table 3), whose
-            channels double with each halving at all resolutions.
-    """
+    """Numbers of SNGAN."""
 
     steps: int = 100_000
+    # Channels of the generator: at all sides up to 32 pixels; for 64 and 128 pixels at the full
+    # resolution, and each halving of the side doubles them.
     width: int = 256
-    discriminator_width: int = 128
-    max_width: int = 1024
-    latent_dim: int = 128
+    discriminator_width: int = 128  # the same of the discriminator
+    max_width: int = 1024  # most channels of either
+    latent_dim: int = 128  # length of the latent vector
     discriminator_steps: int = 5
+    # True for residual networks, False for the paper's plain ones (table 3), whose channels double
+    # with each halving at all resolutions.
     residual: bool = True
     lr: float = 2e-4
     betas: tuple[float, float] = (0.0, 0.9)

@@ -24,27 +24,18 @@ from artfp.nn.random_inputs import RandomInputs
 
 @dataclass(frozen=True)
 class StarGANConfig(AdversarialConfig):
-    """Numbers of StarGAN.
-
-    Args:
-        width: Channels of the translator's first layer.
-        discriminator_width: Channels of the discriminator's first layer.
-        residual_blocks: Residual blocks of the translator.
-        cycle_weight: Weight of the cycle consistency (reconstruction) loss.
-        classification_weight: Weight of the classification loss.
-        penalty_weight: Weight of the gradient penalty.
-    """
+    """Numbers of StarGAN."""
 
     batch_size: int = 16
     steps: int = 40_000
     lr_decay_start: float = 0.5
-    width: int = 64
-    discriminator_width: int = 64
-    residual_blocks: int = 6
+    width: int = 64  # channels of the translator's first layer
+    discriminator_width: int = 64  # channels of the discriminator's first layer
+    residual_blocks: int = 6  # residual blocks of the translator
     discriminator_steps: int = 5
-    cycle_weight: float = 10.0
-    classification_weight: float = 1.0
-    penalty_weight: float = 10.0
+    cycle_weight: float = 10.0  # weight of the cycle consistency (reconstruction) loss
+    classification_weight: float = 1.0  # weight of the classification loss
+    penalty_weight: float = 10.0  # weight of the gradient penalty
     lr: float = 1e-4
 
 

@@ -32,34 +32,21 @@ from artfp.nn.random_inputs import RandomInputs
 
 @dataclass(frozen=True)
 class StyleGAN2Config(AdversarialConfig):
-    """Numbers of StyleGAN2.
-
-    Args:
-        channel_base: Channels times the side in pixels, the same at all sides.
-        channel_max: Most channels.
-        latent_dim: Length of the latent vector and of a style.
-        mapping_depth: Layers of the mapping network.
-        mixing_probability: Fraction of images with two styles.
-        r1_weight: Weight of half the squared gradients at real images.
-        r1_interval: Discriminator updates for each with this penalty.
-        path_weight: Weight of the path length regularisation.
-        path_interval: Generator updates for each with this regularisation.
-        path_mean_rate: Rate of the running mean of the path lengths.
-    """
+    """Numbers of StyleGAN2."""
 
     batch_size: int = 32
     steps: int = 800_000
     ema_decay: float = 0.99778
-    channel_base: int = 32768
-    channel_max: int = 512
-    latent_dim: int = 512
-    mapping_depth: int = 8
-    mixing_probability: float = 0.9
-    r1_weight: float = 10.0
-    r1_interval: int = 16
-    path_weight: float = 2.0
-    path_interval: int = 8
-    path_mean_rate: float = 0.01
+    channel_base: int = 32768  # channels times the side in pixels, the same at all sides
+    channel_max: int = 512  # most channels
+    latent_dim: int = 512  # length of the latent vector and of a style
+    mapping_depth: int = 8  # layers of the mapping network
+    mixing_probability: float = 0.9  # fraction of images with two styles
+    r1_weight: float = 10.0  # weight of half the squared gradients at real images
+    r1_interval: int = 16  # discriminator updates for each with this penalty
+    path_weight: float = 2.0  # weight of the path length regularisation
+    path_interval: int = 8  # generator updates for each with this regularisation
+    path_mean_rate: float = 0.01  # rate of the running mean of the path lengths
     lr: float = 2e-3
     betas: tuple[float, float] = (0.0, 0.99)
 

@@ -42,7 +42,7 @@ class FineTuning:
 
 
 class GenerativeModule(pl.LightningModule):
-    """A generative model in training; a batch has 8-bit images for all updates of a step.
+    """Generative model in training; a batch has 8-bit images for all updates of a step.
 
     A step updates all trained networks. Everything random in it comes from the seed, the step and
     the process.
