@@ -1,110 +1,160 @@
-"""An audit as part of a detection: judge what was decoded, and write the report and the JSON."""
+"""Verdict as part of a detection: decide on what was decoded, and write the report and the JSON."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from artfp.audit.candidates import Candidates
-from artfp.audit.facts import AuditContext, ReportContents, report_contents, table_columns
-from artfp.audit.judge import (
-    AuditResult,
-    audit_records,
-)
+from artfp.audit.candidates import Candidates, GivenFingerprint, RegistryEntries
+from artfp.audit.report import AuditContext, ReportContents, report_contents, table_columns
+from artfp.audit.settings import STDOUT, DetectSettings
+from artfp.audit.verdicts import AuditResult, audit_records
+from artfp.core.processes import first_process
+from artfp.data.bundle import find_weights
 from artfp.data.decode import ImageError
-from artfp.data.files import new_file
+from artfp.data.files import check_output, new_file
 from artfp.data.sources import ImageSource
-from artfp.watermark.records import (
-    Records,
-)
+from artfp.ownership.assignment import Fingerprints
+from artfp.ownership.registry import Registry
+from artfp.stats import Policy
+from artfp.watermark.calibrate import read_calibration
+from artfp.watermark.decode import COMPARED_COLUMNS, OWNER_COLUMNS
+from artfp.watermark.records import Records
 
-STDOUT = "-"
-_SECRET = "***"
+_log = logging.getLogger(__name__)
 
 
-@dataclass
-class Auditor:
-    """Judges the records of a detection and writes what was asked for.
+def verdict_columns(settings: DetectSettings) -> tuple[str, ...]:
+    """Return the columns that a verdict adds to the table of the images."""
+    if not settings.gives_verdict:
+        return ()
+    if settings.registry is None:
+        return ("verdict",)
+    return (*COMPARED_COLUMNS, "verdict", *OWNER_COLUMNS)
 
-    It is `DecodingJob.examine`; afterwards `audit` and `facts` hold the result. `report` and
-    `json` are files, or none; JSON goes to standard output for "-". With `reveal` both are secret,
-    and readable by their owner alone.
-    """
 
-    source: ImageSource
-    bits: int
-    sought: Candidates
-    asked: AuditContext
-    same_source: bool = False
-    reveal: bool = False
-    report: Path | None = None
-    json: str | None = None
-    audit_records: AuditResult | None = field(default=None, init=False)
-    facts: ReportContents | None = field(default=None, init=False)
-
-    def __call__(self, records: Records) -> Mapping[str, Mapping[str, object]]:
-        """Judge and write; what the table of the detection says of each image."""
-        names, policy = self.source.names, self.asked.policy
-        found = audit_records(
-            records(), names, self.bits, self.sought, policy, self.same_source, self.reveal
+@contextmanager
+def prepare_audit(
+    settings: DetectSettings,
+    source: ImageSource,
+    given: Fingerprints | None,
+    bits: int,
+    digest: str,
+) -> Iterator[Auditor]:
+    """Prepare the verdict, and refuse what could otherwise fail only after long work."""
+    alpha = Policy.alpha if settings.alpha is None else settings.alpha
+    prior = Policy.prior if settings.prior is None else settings.prior
+    policy = Policy(alpha, prior=prior, remarkable=max(alpha, Policy.remarkable))
+    if settings.report is not None:
+        check_output(settings.report, "report")
+    if settings.json not in (None, STDOUT):
+        check_output(Path(str(settings.json)), "JSON file")
+    weights = find_weights(settings.decoder_path, "decoder")
+    calibration, warnings = read_calibration(
+        None if settings.calibration is None else str(settings.calibration),
+        weights,
+        digest,
+        bits,
+        settings.realign,
+    )
+    with ExitStack() as stack:
+        candidates: Candidates
+        state = None
+        if settings.registry is not None:
+            registry = stack.enter_context(Registry(settings.registry))
+            candidates = RegistryEntries(registry, bits)
+            state = candidates.state
+        else:
+            assert given is not None
+            candidates = GivenFingerprint(given.of_image(""))
+        _warn(warnings)
+        context = AuditContext(
+            location=settings.data_dir,
+            command=settings.command_line("artfp detect"),
+            compared_with="registry" if state else "fingerprint" if settings.fingerprint else "key",
+            decoder={
+                "name": settings.decoder_path,
+                "hash": digest,
+                "bits": bits,
+                "realign": settings.realign,
+            },
+            policy=policy,
+            registry=None if settings.registry is None else str(settings.registry),
+            state=state,
+            calibration=calibration,
+            warnings=tuple(warnings),
         )
-        written = self.report is not None or self.json is not None
-        facts = report_contents(found, self.asked, self._digests(found) if written else {})
-        if self.report is not None:
+        yield Auditor(settings, source, bits, candidates, context)
+
+
+def _warn(warnings: Sequence[str]) -> None:
+    if first_process():
+        for warning in warnings:
+            _log.warning("warning: %s", warning)
+
+
+class Auditor:
+    """Decide on decoded images, and write report and JSON; keep the result."""
+
+    def __init__(
+        self,
+        settings: DetectSettings,
+        source: ImageSource,
+        bits: int,
+        candidates: Candidates,
+        context: AuditContext,
+    ) -> None:
+        self.settings, self.source, self.bits = settings, source, bits
+        self.candidates, self.context = candidates, context
+        self.audit: AuditResult | None = None
+        self.report: ReportContents | None = None
+
+    def examine(self, records: Records) -> Mapping[str, Mapping[str, object]]:
+        """Decide and write; return the columns that the table has of each image."""
+        settings = self.settings
+        audit = audit_records(
+            records(),
+            self.source.names,
+            self.bits,
+            self.candidates,
+            self.context.policy,
+            settings.same_source,
+            settings.reveal,
+        )
+        written = settings.report is not None or settings.json is not None
+        report = report_contents(audit, self.context, self._digests(audit) if written else {})
+        _warn(report["warnings"][len(self.context.warnings) :])
+        if settings.report is not None:
             from artfp.audit.html_report import render, thumbnails
 
-            page = render(facts, thumbnails(self.source, facts))
-            self._write(self.report, "report", page)
-        if self.json == STDOUT:
-            print(_text(facts))
-        elif self.json is not None:
-            self._write(Path(self.json), "JSON file", _text(facts) + "\n")
-        self.audit, self.facts = found, facts
-        return {each.name: table_columns(each, self.bits) for each in found.findings}
+            page = render(report, thumbnails(self.source, report))
+            self._write(settings.report, "report", page)
+        if settings.json not in (None, STDOUT):
+            self._write(Path(str(settings.json)), "JSON file", report_json(report) + "\n")
+        self.audit, self.report = audit, report
+        return {each.name: table_columns(each, self.bits) for each in audit.findings}
 
-    def _digests(self, found: AuditResult) -> dict[str, str]:
-        """SHA-256 of the files that were read, as they are now."""
-        wanted = {finding.name for finding in found.findings}
+    def _digests(self, audit: AuditResult) -> dict[str, str]:
+        """SHA-256 of the files that were decoded, as they are now."""
+        wanted = {finding.name for finding in audit.findings}
         digests = {}
         for position, name in enumerate(self.source.names):
             if name in wanted:
                 try:
                     digests[name] = hashlib.sha256(self.source.read(position)).hexdigest()
-                except ImageError:  # it went away: the report is of what was decoded
+                except ImageError:  # it went away: the report is about what was decoded
                     continue
         return digests
 
     def _write(self, path: Path, what: str, text: str) -> None:
-        with new_file(path, what, secret=self.reveal, overwrite=True) as file:
+        with new_file(path, what, secret=self.settings.reveal, overwrite=True) as file:
             file.write(text.encode("utf-8"))
 
 
-def _text(facts: ReportContents) -> str:
-    """JSON in ASCII, so that any name passes through any encoding."""
-    return json.dumps(facts, indent=1, allow_nan=False)
-
-
-def shown_command(argv: Sequence[str]) -> str:
-    """The command line as one would type it, without a fingerprint that stands in it.
-
-    Options that --config gives as text, not as a file, are left out whole.
-    """
-    shown = ["artfp", "detect"]
-    hidden = ""
-    for word in argv:
-        name, equals, value = word.partition("=")
-        if hidden:
-            shown.append(word if hidden == "--config" and Path(word).is_file() else _SECRET)
-            hidden = ""
-        elif name in ("--fingerprint", "--config") and not equals:
-            shown.append(word)
-            hidden = name
-        elif name == "--fingerprint" or (name == "--config" and not Path(value).is_file()):
-            shown.append(f"{name}={_SECRET}")
-        else:
-            shown.append(word)
-    return shlex.join(shown)
+def report_json(report: ReportContents) -> str:
+    """Return the contents of a report as JSON in ASCII, so that any name passes any encoding."""
+    return json.dumps(report, indent=1, allow_nan=False)

@@ -1,94 +1,108 @@
-"""What a detection found, as tables on the console."""
+"""Tables and sentences of a detection on the console."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.table import Table
-from rich.text import Text
 
+from artfp.core.command import count_images
 from artfp.core.errors import one_line
+from artfp.data.tables import Column, rich_table
 from artfp.stats import format_p, log_p_value
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 MAX_ROWS = 10
 """Images that the table lists: those with the most matches."""
 
 
-def verdict_table(facts: Mapping[str, Any]) -> Table:
-    """One row for the whole; unless that is one source, one for each of the best images too."""
-    registered = facts["sought"]["registry"] is not None
-    table = Table("images", "verdict")
-    if registered:
-        table.add_column("best owner")
-    for header in ("matches", "log10 p corrected", "unreadable"):
-        table.add_column(header, justify="right")
-    counts, verdict = facts["images"], facts["verdict"]
-    bits = facts["bits"]
+@dataclass(frozen=True)
+class _Row:
+    """A line of the table: some images, and their verdict as JSON if there is one."""
 
-    def add(who: str, said: Mapping[str, Any] | None, unreadable: str) -> None:
-        cells = [who, "inconclusive" if said is None else _outcome(said)]
-        if registered:
-            cells.append(_owner(said))
-        cells.append("" if said is None else f"{said['matches']} of {bits}")
-        cells.append("" if said is None else f"{said['log10_p_corrected']:.2f}")
-        # Text: a name with [brackets] is a name.
-        table.add_row(*map(Text, [*cells, unreadable]))
-
-    number = counts["read"]
-    if facts["same_source"]:
-        who = f"{number} of one source"
-    else:
-        who = "1 image" if number == 1 else f"any of {number}"
-    add(who, None if verdict is None else verdict | {"verdict": verdict["outcome"]},
-        str(counts["unreadable"]))  # fmt: skip
-    if not facts["same_source"] and number > 1:
-        best = sorted(facts["evidence"], key=lambda image: image["log10_p_corrected"])
-        for image in best[:MAX_ROWS]:
-            add(one_line(image["name"]), image, "")
-    return table
+    images: str
+    verdict: Mapping[str, Any] | None
+    unreadable: str = ""
 
 
-def explain_verdict(facts: Mapping[str, Any]) -> str:
-    """What stands under the table: the correction, the verdict and its limits."""
-    verdict = facts["verdict"]
+def verdict_table(report: Mapping[str, Any]) -> Table:
+    """Return a row for all images and, unless they are one source, one for each of the best."""
+    verdict, number = report["verdict"], report["images"]["read"]
+    whole = f"{number} of one source" if report["same_source"] else f"any of {number}"
+    if not report["same_source"] and number == 1:
+        whole = "1 image"
+    over_all = None if verdict is None else verdict | {"verdict": verdict["outcome"]}
+    rows = [_Row(whole, over_all, str(report["images"]["unreadable"]))]
+    if not report["same_source"] and number > 1:
+        best = sorted(report["evidence"], key=lambda image: image["log10_p_corrected"])
+        rows += [_Row(image["name"], image) for image in best[:MAX_ROWS]]
+
+    def of_verdict(heading: str, write: Any) -> Column:
+        return Column(
+            heading,
+            lambda row: None if row.verdict is None else write(row.verdict),
+            align="right",
+        )
+
+    owner = [Column("best owner", lambda row: _owner(row.verdict))]
+    columns = [
+        Column("images"),
+        Column("verdict", lambda row: _outcome(row.verdict)),
+        *(owner if report["sought"]["registry"] is not None else ()),
+        of_verdict("matches", lambda verdict: f"{verdict['matches']} of {report['bits']}"),
+        of_verdict("log10 p corrected", lambda verdict: f"{verdict['log10_p_corrected']:.2f}"),
+        Column("unreadable", align="right"),
+    ]
+    return rich_table(rows, columns, boxed=True)
+
+
+def explain_verdict(report: Mapping[str, Any]) -> str:
+    """Return the lines under the table: the correction, the verdict and its limits."""
+    verdict = report["verdict"]
     if verdict is None:
         return "Nothing was tested."
     lines = [f"p is corrected for {verdict['corrected_for']}."]
-    if not facts["same_source"] and facts["images"]["read"] > 1:
-        keys = facts["sought"]["fingerprints"]
-        lines[0] += f" That of a single image: for {keys} fingerprint{'' if keys == 1 else 's'}."
-    more = facts["images"]["read"] - MAX_ROWS
-    if not facts["same_source"] and more > 0:
-        lines[0] += f" {more} more images are in the table of the output folder."
+    number = report["images"]["read"]
+    if not report["same_source"] and number > 1:
+        count = report["sought"]["fingerprints"]
+        lines[0] += f" That of a single image: for {count} fingerprint{'' if count == 1 else 's'}."
+        if number > MAX_ROWS:
+            lines[0] += f" {count_images(number - MAX_ROWS)} more are not listed here."
     return "\n".join([*lines, one_line(verdict["explanation"]), one_line(verdict["limits"])])
 
 
 def matches_table(matches: NDArray[np.int64], bits: int) -> Table:
-    """Matches (N,) over all images: best, median, worst, with the p-value of such an image."""
-    table = Table("image", "bits matched", "bit accuracy", "p-value")
+    """Return best, median and worst of the matches (N,), with the p-value of such an image."""
     ordered = np.sort(matches)
-    for label, count in (
-        ("best", ordered[-1]),
-        ("median", ordered[(len(ordered) - 1) // 2]),
-        ("worst", ordered[0]),
-    ):
-        p = format_p(float(log_p_value(int(count), bits)))
-        table.add_row(label, f"{count} of {bits}", f"{count / bits:.4f}", p)
-    return table
+    rows = [
+        ("best", int(ordered[-1])),
+        ("median", int(ordered[(len(ordered) - 1) // 2])),
+        ("worst", int(ordered[0])),
+    ]
+    columns = [
+        Column("image", lambda row: row[0]),
+        Column("bits matched", lambda row: f"{row[1]} of {bits}"),
+        Column("bit accuracy", lambda row: f"{row[1] / bits:.4f}"),
+        Column("p-value", lambda row: format_p(float(log_p_value(row[1], bits)))),
+    ]
+    return rich_table(rows, columns, boxed=True)
 
 
-def _outcome(said: Mapping[str, Any]) -> str:
-    return str(said["verdict"]) + (" (tampered)" if said["tampered"] else "")
+def _outcome(verdict: Mapping[str, Any] | None) -> str:
+    if verdict is None:
+        return "inconclusive"
+    return str(verdict["verdict"]) + (" (tampered)" if verdict["tampered"] else "")
 
 
-def _owner(said: Mapping[str, Any] | None) -> str:
-    """Whose the nearest fingerprint is: in brackets, where it is no match."""
-    entry = None if said is None else said["nearest"]
-    if said is None or entry is None:
+def _owner(verdict: Mapping[str, Any] | None) -> str:
+    """Owner of the nearest fingerprint: in brackets, where it is no match."""
+    entry = None if verdict is None else verdict["nearest"]
+    if verdict is None or entry is None:
         return ""
-    subject = f": {one_line(entry['subject'])}" if "subject" in entry else ""
-    name = one_line(entry["owner"]) + subject
-    return name if said["verdict"] == "match" else f"({name})"
+    name = ": ".join(entry[field] for field in ("owner", "subject") if field in entry)
+    return name if verdict["verdict"] == "match" else f"({name})"

@@ -1,6 +1,6 @@
 """The report of a detection: one HTML file that needs nothing else, for the screen and for print.
 
-It shows the facts that `prediction.audit_facts` made, and holds them as JSON:
+It shows the contents that `audit.report` made, and holds them as JSON:
 
     <script type="application/json" id="artfp-detection">
 """
@@ -31,30 +31,30 @@ IMAGES_PER_FOLD = 50
 """Images in one fold of the report."""
 
 _SIDE = 80
-_MOST_BYTES = 6_000_000
+_MAX_BYTES = 6_000_000
 """Bytes of thumbnails in one report; what comes after that goes without."""
 
 _ESCAPED = {ord(char): f"\\u{ord(char):04x}" for char in "<>&"}
 
-ReportContents = Mapping[str, Any]
+Contents = Mapping[str, Any]
 
 
-def listed(facts: ReportContents) -> list[dict[str, Any]]:
-    """The evidence that a report shows, the strongest first."""
-    found = sorted(facts["evidence"], key=lambda image: -image["matches"])
+def listed(report: Contents) -> list[dict[str, Any]]:
+    """Return the evidence that a page shows, the strongest first."""
+    found = sorted(report["evidence"], key=lambda image: -image["matches"])
     return found[:MAX_LISTED]
 
 
-def thumbnails(source: ImageSource, facts: ReportContents) -> dict[str, str]:
-    """Small JPEG pictures of the listed images as data: URLs, by name.
+def thumbnails(source: ImageSource, report: Contents) -> dict[str, str]:
+    """Return small JPEG pictures of the listed images as data: URLs, by name.
 
     Images that cannot be read any more, or came too late for the size of a report, have none.
     """
     positions = {name: i for i, name in enumerate(source.names)}
     made: dict[str, str] = {}
     size = 0
-    for image in listed(facts):
-        if size > _MOST_BYTES:
+    for image in listed(report):
+        if size > _MAX_BYTES:
             break
         try:
             pixels = decode_image(source.read(positions[image["name"]])).pixels
@@ -65,10 +65,10 @@ def thumbnails(source: ImageSource, facts: ReportContents) -> dict[str, str]:
     return made
 
 
-def render(facts: ReportContents, pictures: Mapping[str, str]) -> str:
-    """The page, in UTF-8: `facts` of a detection, and `pictures` of its images by name."""
-    shown = listed(facts)
-    bits, threshold = facts["bits"], facts["threshold"]
+def render(report: Contents, pictures: Mapping[str, str]) -> str:
+    """Return the page, in UTF-8, of a `report` and of `pictures` of its images by name."""
+    shown = listed(report)
+    bits, threshold = report["bits"], report["threshold"]
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent, followlinks=True),
         autoescape=True,
@@ -83,24 +83,24 @@ def render(facts: ReportContents, pictures: Mapping[str, str]) -> str:
         else match_bar(image["matches"], bits, threshold)
     )
     environment.filters["p"] = power_of_ten
-    matches = [image["matches"] for image in facts["evidence"]]
-    keys = facts["sought"]["fingerprints"]
+    matches = [image["matches"] for image in report["evidence"]]
+    keys = report["sought"]["fingerprints"]
     return environment.get_template("audit.html").render(
-        facts=facts,
-        verdict=facts["verdict"],
+        report=report,
+        verdict=report["verdict"],
         pages=list(_pages(shown)),
         pictures=pictures,
-        left_out=len(facts["evidence"]) - len(shown),
+        left_out=len(report["evidence"]) - len(shown),
         histogram=histogram(matches, bits, keys, threshold) if matches else None,
         copy=embed_json(
-            {**facts, "evidence": shown, "unreadable": facts["unreadable"][:MAX_LISTED]}
+            {**report, "evidence": shown, "unreadable": report["unreadable"][:MAX_LISTED]}
         ),
-        unreadable=facts["unreadable"][:MAX_LISTED],
+        unreadable=report["unreadable"][:MAX_LISTED],
     )
 
 
 def embed_json(content: object) -> Markup:
-    """JSON that no HTML parser takes for the end of its script element, nor for anything else.
+    """Return JSON that an HTML parser cannot take for the end of its script element.
 
     It is ASCII, with <, > and & as escapes; U+2028 and lone surrogates are escapes anyway.
     """
@@ -108,7 +108,7 @@ def embed_json(content: object) -> Markup:
 
 
 def power_of_ten(log10: float) -> str:
-    """A probability from its decimal logarithm: `0.35`, or `6.3 x 10^-30` with Unicode's signs."""
+    """Write a probability from its decimal logarithm: `0.35`, or `6.3 x 10^-30` in Unicode."""
     if log10 > -3:
         return f"{10**log10:.2g}"
     exponent = math.floor(log10)
@@ -127,7 +127,7 @@ def _thumbnail(image: Image.Image) -> str:
 
 
 def _shown(value: object) -> object:
-    """What stands in the page for a value: nothing that could break a line or turn the text."""
+    """A value as the page shows it: without characters that break a line or reverse the text."""
     return one_line(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 

@@ -1,7 +1,4 @@
-"""The pictures of a detection's report: a bar or a strip for each image, and a histogram.
-
-All that is put into them is numbers.
-"""
+"""Pictures of a report: a bar or a strip for each image, and a histogram, made of numbers."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 12, 34, 56
 
 
 def match_bar(matches: int, bits: int, threshold: int) -> Markup:
-    """How many bits match, without telling which; a mark at the threshold of a single image."""
+    """Draw how many bits match, not which, with a mark at the threshold of a single image."""
     label = f"{matches} of {bits} bits match"
     mark = _mark(threshold) if threshold <= bits else ""
     return Markup(
@@ -31,7 +28,7 @@ def match_bar(matches: int, bits: int, threshold: int) -> Markup:
 
 
 def agreement_strip(agreement: str, threshold: int) -> Markup:
-    """Which bits match, from 0s and 1s: as secret as the fingerprint."""
+    """Draw which bits match, from 0s and 1s: as secret as the fingerprint."""
     bits, matches = len(agreement), agreement.count("1")
     cells = "".join(f"M{i} 0h1v10h-1z" for i, bit in enumerate(agreement) if bit == "1")
     return Markup(
@@ -41,20 +38,20 @@ def agreement_strip(agreement: str, threshold: int) -> Markup:
     )
 
 
-def null_distribution(bits: int, keys: int) -> NDArray[np.float64]:
-    """Probability (bits + 1,) of 0 to `bits` matches with the nearest of so many random keys."""
+def null_distribution(bits: int, count: int) -> NDArray[np.float64]:
+    """Return P (bits + 1,) of 0 to `bits` matches with the nearest of random fingerprints."""
     tails = np.exp(np.append(log_p_value(np.arange(1, bits + 1), bits), -np.inf))
-    # At most m matches with all keys; the probability of one more is tails[m].
+    # At most m matches with all of them; the probability of one more is tails[m].
     with np.errstate(divide="ignore"):
-        below = np.exp(keys * np.log1p(-tails))
-    law: NDArray[np.float64] = np.diff(below, prepend=0.0)
-    return law
+        below = np.exp(count * np.log1p(-tails))
+    distribution: NDArray[np.float64] = np.diff(below, prepend=0.0)
+    return distribution
 
 
-def histogram(matches: Sequence[int], bits: int, keys: int, threshold: int) -> Markup:
-    """Images by the number of bits that match, over what chance alone would give."""
+def histogram(matches: Sequence[int], bits: int, fingerprints: int, threshold: int) -> Markup:
+    """Draw images by the number of bits that match, beside what chance alone would give."""
     counts = Counter(matches)
-    expected = len(matches) * null_distribution(bits, keys)
+    expected = len(matches) * null_distribution(bits, fingerprints)
     likely = np.flatnonzero(expected > 0.01 * expected.max())
     marked = min(threshold, bits)
     low = max(min(min(counts), int(likely[0])) - 1, 0)
@@ -98,13 +95,13 @@ def histogram(matches: Sequence[int], bits: int, keys: int, threshold: int) -> M
         f'<text x="{middle:.0f}" y="{_HEIGHT - 8}" text-anchor="middle">bits that match, of {bits}'
         "</text>"
     )
-    told = (
+    summary = (
         f"Histogram of {len(matches)} images: from {min(counts)} to {max(counts)} of {bits} bits "
         f"match, {int(np.median(list(matches)))} in the median; by chance alone about "
         f"{int(expected.argmax())} would."
     )
     return Markup(
-        f'<svg class="histogram" role="img" aria-label="{told}" '
+        f'<svg class="histogram" role="img" aria-label="{summary}" '
         f'viewBox="0 0 {_WIDTH} {_HEIGHT}">{"".join(parts)}</svg>'
     )
 

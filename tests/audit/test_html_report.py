@@ -14,12 +14,12 @@ from scipy import stats
 
 from artfp.audit.candidates import GivenFingerprint
 from artfp.audit.console import explain_verdict, verdict_table
-from artfp.audit.facts import AuditContext, report_contents
 from artfp.audit.html_report import IMAGES_PER_FOLD, MAX_LISTED, embed_json, power_of_ten, render
-from artfp.audit.judge import (
+from artfp.audit.report import AuditContext, report_contents
+from artfp.audit.svg import agreement_strip, histogram, match_bar, null_distribution
+from artfp.audit.verdicts import (
     audit_records,
 )
-from artfp.audit.svg import agreement_strip, histogram, match_bar, null_distribution
 from artfp.ownership.key import to_text
 from artfp.stats import Policy
 from artfp.watermark.records import (

@@ -9,12 +9,14 @@ import re
 import shutil
 import stat
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from artfp.audit import DetectSettings, detect_folder
 from artfp.data.resume import Journal
 from artfp.ownership.key import Key, to_hex, to_text
 from artfp.ownership.registry import Registry, RegistryEntry
@@ -142,7 +144,7 @@ def test_secrets_of_the_command_line_stay_secret(
     given = f"--fingerprint={to_hex(WORD)}"
     assert detect(given, "--report", page, data=marked)[0] == 0
     text = page.read_text()
-    assert not tells(text) and "***" in text
+    assert not tells(text) and "--fingerprint ..." in text
     assert detect(given, "--report", page, "--reveal", data=marked)[0] == 0
     assert "agreement" in page.read_text()
     assert stat.S_IMODE(os.stat(page).st_mode) == 0o600
@@ -190,8 +192,8 @@ def test_a_stopped_run_weighs_all_of_its_images(
         (["--same_source"], "something to compare with"),
         (["--registry", "none.registry"], "none.registry"),
         (["--registry", "r", "--fingerprint", "c35a"], "give one of them"),
-        (["--fingerprint", "c35a", "--alpha", "2"], "--alpha: found 2"),
-        (["--fingerprint", "c35a", "--prior", "0"], "--prior: found 0"),
+        (["--fingerprint", "c35a", "--alpha", "2"], "--alpha is 2.0"),
+        (["--fingerprint", "c35a", "--prior", "0"], "--prior is 0.0"),
         (["--fingerprint", "c35a", "--reveal"], "--reveal: only with"),
         (["--fingerprint", "c35a", "--calibration", "none.json"], "none.json"),
         (["--fingerprint", "c35a", "--report", "/"], "is a folder"),
@@ -213,3 +215,45 @@ def test_a_batch_of_clean_images_is_no_match_of_any(
     (row,) = [line for line in out if "any of 12" in line]
     assert "(" in row and " match " not in row.replace("no match", "")
     assert np.sum(["of 16" in line for line in out if line.startswith("│")]) == 11
+
+
+def test_one_image_without_a_folder(call: Call, marked: Path, weights: Path) -> None:
+    """`artfp detect photo.png`: a verdict where there is something to compare with, else bits."""
+    before = sorted(marked.parent.rglob("*"))
+    image = str(next(iter(sorted(marked.iterdir()))))
+    decoder = ("--decoder_path", weights / "decoder.safetensors", "--num_workers", 0)
+    code, out, err = call("detect", image, *decoder)
+    assert code == 0 and re.fullmatch(r"\S+\.png [01]{16}", "\n".join(out))
+    assert "no verdict: there is nothing to compare with" in err[0] and "--registry" in err[0]
+    given = ("--fingerprint", to_hex(WORD), "--alpha", 1e-3)
+    code, out, _ = call("detect", image, *decoder, *given)
+    (row,) = [line for line in out if "1 image" in line]
+    assert code == 0 and " match " in row and "16 of 16" in row
+    assert any(line.startswith("Match: 16 of 16 bits") for line in out)
+    assert sorted(marked.parent.rglob("*")) == before
+
+
+def test_a_program_gets_what_the_command_prints(
+    marked: Path, registry: Path, weights: Path
+) -> None:
+    settings = DetectSettings(
+        data_dir=str(marked),
+        decoder_path=str(weights / "decoder.safetensors"),
+        registry=registry,
+        same_source=True,
+        alpha=1e-3,
+        num_workers=0,
+        cuda=-1,
+    )
+    found = detect_folder(settings)
+    assert found is not None and found.verdict is not None and found.audit is not None
+    assert found.verdict.outcome == "match" and found.audit.compared == 4
+    assert found.audit.best is not None and found.audit.best.entry is not None
+    assert found.audit.best.entry.owner == "[b]Ada"
+    assert [image.name for image in found.images] == [f"{n:03}.png" for n in range(12)]
+    assert found.report is not None and found.report["verdict"]["outcome"] == "match"
+    assert not found.failed and found.matches is None and found.bits == 16
+    one = replace(settings, registry=None, fingerprint=to_hex(WORD))
+    found = detect_folder(one)
+    assert found is not None and found.matches is not None and found.matches.shape == (12,)
+    assert found.matches.tolist() == [int((i.bits == WORD).sum()) for i in found.images]

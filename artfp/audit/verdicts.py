@@ -1,6 +1,6 @@
-"""What decoded images say of the fingerprints sought: a verdict for each image, and for all.
+"""Verdicts on decoded images: one for each image, and one for all together.
 
-Results of a detection are taken one record at a time, so that memory holds a small finding for each
+Records of a decoding run are taken one at a time, so that memory holds a small finding for each
 image, and of their logits only the sum.
 """
 
@@ -41,7 +41,7 @@ _LEVEL = 0.01
 class ImageFinding:
     """One image: the fingerprint nearest to it, and the verdict for this image by itself.
 
-    The verdict's p-value is corrected for the fingerprints sought, not for the number of images.
+    The verdict's p-value is corrected for the fingerprints compared, not for the number of images.
     `agreement` (bits,) says which bits match, only where that was asked for: it is as secret as
     the fingerprint.
     """
@@ -50,7 +50,7 @@ class ImageFinding:
     size: tuple[int, int]
     """(height, width)"""
     realigned: str
-    near: Candidate
+    nearest: Candidate
     matches: int
     fewest: int
     verdict: Verdict
@@ -59,7 +59,7 @@ class ImageFinding:
 
 @dataclass(frozen=True)
 class AuditResult:
-    """What became of a detection.
+    """Verdict of a detection, with the finding of each image.
 
     `verdict` is that of the whole: of the source, or of the best image, with its p-value corrected
     for fingerprints and images. None if no image could be read. `others` are further entries that
@@ -67,7 +67,8 @@ class AuditResult:
     """
 
     bits: int
-    keys: int
+    compared: int
+    """Number of fingerprints that the images were compared with."""
     same_source: bool
     findings: list[ImageFinding]
     failed: list[tuple[str, str]]
@@ -82,93 +83,93 @@ def audit_records(
     records: Iterable[Record],
     names: Sequence[str],
     bits: int,
-    sought: Candidates,
+    candidates: Candidates,
     policy: Policy,
     same_source: bool = False,
     reveal: bool = False,
 ) -> AuditResult:
-    """Judge the records of a detection, one for each image (see `settled`).
+    """Decide on the records of a decoding run, one for each image (see `latest_records`).
 
-    Each image is judged by counting bits. All of them together are judged as one source by
+    Each image is decided by counting bits. All of them together are decided as one source by
     `decide_source` if they are `same_source`, and else by the best image, corrected for the number
-    of images too. With `reveal` the findings tell which bits match.
+    of images too. With `reveal` the findings show which bits match.
     """
     failed: list[tuple[str, str]] = []
     findings: list[ImageFinding] = []
-    common = _Common(bits)
-    judged: dict[tuple[int, int], Verdict] = {}
-    best, best_word = -1, np.zeros(bits, np.uint8)
+    common = _SourceMean(bits)
+    decided: dict[tuple[int, int], Verdict] = {}
+    best, best_bits = -1, np.zeros(bits, np.uint8)
     for chunk in _chunks(_read(records, failed)):
-        words = np.stack([parse_fingerprint(record["bits"], bits) for record in chunk])
-        for record, word, (near, most, fewest) in zip(
-            chunk, words, sought.compare(words), strict=True
+        rows = np.stack([parse_fingerprint(record["bits"], bits) for record in chunk])
+        for record, decoded, (nearest, most, fewest) in zip(
+            chunk, rows, candidates.compare(rows), strict=True
         ):
             if same_source:
-                common.add(unpack_logits(record["logits"]), word)
-            if (most, fewest) not in judged:
-                judged[most, fewest] = _decide_image(most, fewest, bits, sought.keys, policy)
+                common.add(unpack_logits(record["logits"]), decoded)
+            if (most, fewest) not in decided:
+                decided[most, fewest] = _decide_image(most, fewest, bits, candidates.count, policy)
             if most > best:
-                best, best_word = most, word
+                best, best_bits = most, decoded
             findings.append(
                 ImageFinding(
                     record["name"],
                     (record["height"], record["width"]),
                     record["realigned"],
-                    near,
+                    nearest,
                     most,
                     fewest,
-                    judged[most, fewest],
-                    word == near.word if reveal else None,
+                    decided[most, fewest],
+                    decoded == nearest.fingerprint if reveal else None,
                 )
             )
     order = {name: i for i, name in enumerate(names)}
     findings.sort(key=lambda finding: order[finding.name])
     failed.sort(key=lambda each: order[each[0]])
-    found = AuditResult(bits, sought.keys, same_source, findings, failed, None, None, 0, [])
+    found = AuditResult(bits, candidates.count, same_source, findings, failed, None, None, 0, [])
     if not findings:
         return found
     if same_source:
-        return _of_source(found, common, sought, policy)
-    return _of_images(found, best_word, sought, policy)
+        return _of_source(found, common, candidates, policy)
+    return _of_images(found, best_bits, candidates, policy)
 
 
 def _of_images(
-    found: AuditResult, word: NDArray[np.uint8], sought: Candidates, policy: Policy
+    found: AuditResult, decoded: NDArray[np.uint8], candidates: Candidates, policy: Policy
 ) -> AuditResult:
-    """Judge images that need not belong together: is a fingerprint in any of them?
+    """Decide on images that need not belong together: is a fingerprint in any of them?
 
-    `word` (bits,) is what was decoded from the image that matches best.
+    `decoded` (bits,) are the bits of the image that matches best.
     """
-    leaders, _ = sought.rank(np.where(word == 1, 1.0, -1.0))
-    matches = int((word == leaders[0].word).sum())
+    leaders, _ = candidates.rank(np.where(decoded == 1, 1.0, -1.0))
+    matches = int((decoded == leaders[0].fingerprint).sum())
     fewest = min(finding.fewest for finding in found.findings)
-    tests = found.keys * len(found.findings)
+    tests = found.compared * len(found.findings)
     verdict = _decide_image(matches, fewest, found.bits, tests, policy)
     singles = [finding.verdict.log_p_corrected for finding in found.findings]
     verdict = replace(verdict, alone=prevalence(singles, _LEVEL))
-    keys = np.stack([near.word for near in leaders])
-    corrected = np.asarray(bonferroni(log_p_value(count_matches(word, keys), found.bits), tests))
+    keys = np.stack([near.fingerprint for near in leaders])
+    corrected = np.asarray(bonferroni(log_p_value(count_matches(decoded, keys), found.bits), tests))
     others = _others(leaders, corrected, 0, policy)
     return replace(found, verdict=verdict, best=leaders[0], matches=matches, others=others)
 
 
 def _of_source(
-    found: AuditResult, common: _Common, sought: Candidates, policy: Policy
+    found: AuditResult, common: _SourceMean, candidates: Candidates, policy: Policy
 ) -> AuditResult:
-    """Judge images of one source, as `evaluate_source` does with all of their logits at once.
+    """Decide on images of one source, as `evaluate_source` does with all of their logits at once.
 
     As the p-value of a fingerprint decreases with its statistic alone, only the best are tested.
     """
-    mean, word = common.mean(), common.majority()
-    leaders, worst = sought.rank(mean)
-    keys = np.stack([*(near.word for near in leaders), worst.word])
+    mean, decoded = common.mean(), common.majority()
+    leaders, worst = candidates.rank(mean)
+    keys = np.stack([*(near.fingerprint for near in leaders), worst.fingerprint])
     held = np.where(mean < 0, -1.0, 1.0) * (2.0 * keys - 1.0)
-    matches = count_matches(word, keys)
+    matches = count_matches(decoded, keys)
     singles = [finding.verdict.log_p_corrected for finding in found.findings]
     evidence = SourceEvidence(
         images=len(found.findings),
         bits=found.bits,
-        tests=sought.keys,
+        tests=candidates.count,
         log_p=log_tail(np.abs(mean), held),
         log_p_inverted=log_tail(np.abs(mean), -held),
         matches=matches,
@@ -196,12 +197,12 @@ def _others(
 
 
 def _decide_image(most: int, fewest: int, bits: int, tests: int, policy: Policy) -> Verdict:
-    """Judge by the most and the fewest matches of all tests; of a single one they are the same."""
+    """Decide by the most and the fewest matches of all tests; of a single one they are the same."""
     return decide_image([most] if tests == 1 else [most, fewest], bits, tests, policy)
 
 
 def _read(records: Iterable[Record], failed: list[tuple[str, str]]) -> Iterator[Record]:
-    """The records of images that were read; the others are noted in `failed`."""
+    """The records of images that were decoded; the others are added to `failed`."""
     for record in records:
         if record.get("error") is None:
             yield record
@@ -214,8 +215,8 @@ def _chunks(records: Iterator[Record]) -> Iterator[list[Record]]:
         yield chunk
 
 
-class _Common:
-    """What images have in common, one at a time: `mean_logits` and `majority_bits`."""
+class _SourceMean:
+    """`mean_logits` and `majority_bits` of images that come one at a time."""
 
     def __init__(self, bits: int) -> None:
         self._images = 0
@@ -223,20 +224,20 @@ class _Common:
         self._moved = np.zeros(bits)
         self._ones = np.zeros(bits, np.int64)
 
-    def add(self, logits: NDArray[np.float64], word: NDArray[np.uint8]) -> None:
-        """Take in an image: its logits and its bits, (bits,)."""
+    def add(self, logits: NDArray[np.float64], decoded: NDArray[np.uint8]) -> None:
+        """Add an image: its logits and its bits, (bits,)."""
         clipped = clip_logits(logits, CLIP)
         if not self._images:
             self._first = clipped
         self._images += 1
         # Differences from the first, so that copies of one image have exactly its logits.
         self._moved += clipped - self._first
-        self._ones += word
+        self._ones += decoded
 
     def mean(self) -> NDArray[np.float64]:
-        """The mean of the logits, (bits,)."""
+        """Return the mean of the logits, (bits,)."""
         return self._first + self._moved / self._images
 
     def majority(self) -> NDArray[np.uint8]:
-        """The bits that most images hold, (bits,); ties give 0."""
+        """Return the bits of the majority of the images, (bits,); ties give 0."""
         return (2 * self._ones > self._images).astype(np.uint8)

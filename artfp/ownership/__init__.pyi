@@ -1,0 +1,12 @@
+from .assignment import Fingerprints as Fingerprints
+from .commitment import Commitment as Commitment
+from .commitment import Opening as Opening
+from .commitment import commit as commit
+from .commitment import holds as holds
+from .key import Key as Key
+from .key import hamming_distance as hamming_distance
+from .key import parse_fingerprint as parse_fingerprint
+from .key import to_hex as to_hex
+from .key import to_text as to_text
+from .registry.entry import RegistryEntry as RegistryEntry
+from .registry.store import Registry as Registry
