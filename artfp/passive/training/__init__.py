@@ -1,1 +1,1 @@
-"""Package."""
+"""Training of networks that classify images by source."""
