@@ -52,7 +52,7 @@ from artfp.passive.attributors.classifier import NetworkAttributor
 from artfp.passive.attributors.score_model import log_loss
 from artfp.passive.attributors.verdicts import NONE, predict_images
 from artfp.passive.attributors.visnet import VISNET, VisNetAttributor
-from artfp.passive.fitting.baselines import BASELINES, fit_baseline, stack_windows
+from artfp.passive.fitting.baselines import BASELINES, fit_baseline
 from artfp.passive.fitting.classifier import train_classifier
 from artfp.passive.fitting.image_set import ImageSet
 from artfp.passive.fitting.leakage import find_leakage
@@ -215,7 +215,7 @@ def tests(
     attributor: FittedAttributor, test: ImageSet, qualities: Sequence[int]
 ) -> dict[str, dict[str, Any]]:
     """Figures of the test images as they are and after JPEG of these qualities."""
-    pixels, labels = stack_windows(test), test.labels
+    pixels, labels = test.stack_windows(), test.labels
     found = {}
     for quality in (None, *qualities):
         changed = pixels

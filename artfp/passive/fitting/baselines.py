@@ -11,7 +11,6 @@ from torch import Tensor
 
 from artfp.core.errors import UserError
 from artfp.core.progress import track
-from artfp.data.pixels import to_8bit
 from artfp.passive.attributors.base import AttributorPart
 from artfp.passive.attributors.bundle import FittedAttributor
 from artfp.passive.attributors.eigenface import EIGENFACE, EUCLIDEAN, MAHALANOBIS, Eigenfaces
@@ -49,7 +48,7 @@ def fit_baseline(
     if kind not in BASELINES:
         raise UserError(f"baseline {kind!r}: choose from {', '.join(BASELINES)}")
     numbers = _numbers(image_set, components) if kind == EIGENFACE else []
-    rule, pixels = rule or DecisionRule(), stack_windows(image_set)
+    rule, pixels = rule or DecisionRule(), image_set.stack_windows()
     trials: dict[str, list[Trial]] = {}
     part: AttributorPart
     if kind == NEAREST:
@@ -67,14 +66,6 @@ def fit_baseline(
         [make_trial(kind, scores, log_likelihoods, labels)],
         validate(log_likelihoods, p_values, labels, sources, rule),
     )
-
-
-def stack_windows(image_set: ImageSet) -> Tensor:
-    """Return the windows of all images, 8-bit (N, 3, h, w), in the set's order."""
-    pixels = torch.empty((len(image_set), 3, *image_set.policy.window), dtype=torch.uint8)
-    for rows, x in image_set.batches(caption="Loading images"):
-        pixels[torch.from_numpy(rows)] = to_8bit(image_set.windows(x, rows))
-    return pixels
 
 
 def _nearest(image_set: ImageSet, pixels: Tensor) -> tuple[NearestNeighbour, Values]:

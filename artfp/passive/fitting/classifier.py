@@ -34,7 +34,6 @@ from artfp.passive.attributors.classifier import FeatureGaussians, NetworkAttrib
 from artfp.passive.attributors.score_model import ScoreModel, Values
 from artfp.passive.attributors.verdicts import DecisionRule
 from artfp.passive.attributors.window import WindowPolicy
-from artfp.passive.fitting.baselines import stack_windows
 from artfp.passive.fitting.cross_validation import cross_fit, make_trial, validate
 from artfp.passive.fitting.image_set import AS_IS, FOLDS, ImageSet
 from artfp.passive.fitting.select import FitResult
@@ -96,7 +95,7 @@ def split_held_out(
 ) -> tuple[LabelledImages, LabelledImages]:
     """Return the windows of all images, in memory: training and held-out images."""
     held = torch.from_numpy(choose_held_out(image_set, fraction))
-    pixels, labels = stack_windows(image_set), torch.from_numpy(image_set.labels)
+    pixels, labels = image_set.stack_windows(), torch.from_numpy(image_set.labels)
     return LabelledImages(pixels[~held], labels[~held]), LabelledImages(pixels[held], labels[held])
 
 

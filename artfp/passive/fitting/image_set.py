@@ -22,7 +22,7 @@ from torch import Tensor
 from artfp.core.errors import UserError
 from artfp.core.progress import Progress, track
 from artfp.data.decode import ImageError
-from artfp.data.pixels import to_unit
+from artfp.data.pixels import to_8bit, to_unit
 from artfp.data.reading import Failed, Spool, read_images, stack_pixels
 from artfp.data.sources import ImageSource
 from artfp.data.subset import hash_fraction, limit_images
@@ -174,6 +174,13 @@ class ImageSet:
             for image, (top, left) in zip(x, self.offsets[rows].tolist(), strict=True)
         ]
         return torch.stack(pieces)
+
+    def stack_windows(self) -> Tensor:
+        """Return the windows of all images, 8-bit (N, 3, h, w), in memory."""
+        pixels = torch.empty((len(self), 3, *self.policy.window), dtype=torch.uint8)
+        for rows, x in self.batches(caption="Loading images"):
+            pixels[torch.from_numpy(rows)] = to_8bit(self.windows(x, rows))
+        return pixels
 
     def close(self) -> None:
         """Free the space on disk."""

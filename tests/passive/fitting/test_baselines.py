@@ -13,7 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from artfp.core.errors import UserError
 from artfp.data.pixels import to_unit
 from artfp.passive.attributors.bundle import load_attributor, save_attributor
-from artfp.passive.fitting.baselines import fit_baseline, stack_windows
+from artfp.passive.fitting.baselines import fit_baseline
 from artfp.passive.fitting.image_set import ImageSet
 
 NAMES, COUNT, SIDE = ("a", "b", "c"), 60, 10
@@ -35,13 +35,13 @@ def image_set(image_set_of: Callable[..., ImageSet]) -> ImageSet:
 
 def test_pixels_are_those_of_the_files(image_set: ImageSet) -> None:
     expected = np.concatenate([images(number, 1) for number in range(3)]).transpose(0, 3, 1, 2)
-    assert (stack_windows(image_set).numpy() == expected).all()
+    assert (image_set.stack_windows().numpy() == expected).all()
 
 
 def test_held_out_figures_are_scikit_learns(image_set: ImageSet) -> None:
     found = fit_baseline(image_set, "nearest")
     rows, labels, folds = (
-        stack_windows(image_set).flatten(1).numpy(),
+        image_set.stack_windows().flatten(1).numpy(),
         image_set.labels,
         image_set.folds,
     )
