@@ -1,4 +1,4 @@
-"""Networks: encoders, decoders, and their files."""
+"""Watermarks: networks that embed fingerprints in images and decode them; their training."""
 
 import lazy_loader as lazy
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from artfp.data.bundle import find_decoder
 from artfp.data.decode import decode_picture
 from artfp.data.geometry import resize
-from artfp.data.pixels import as_batch, to_8bit, to_unit
+from artfp.data.pixels import to_8bit, to_unit
 from artfp.data.reading import stack_pixels
 from artfp.stats import format_p, log_p_value
 from artfp.watermark.networks.base import (
@@ -64,10 +64,10 @@ def fingerprint_image(
     min_psnr: float = 0.0,
 ) -> np.ndarray:
     """Return an 8-bit image (H, W, 3) with a message (bits,) in it; see `Watermark.embed`."""
-    x = as_batch(resize(pixels, (encoder.resolution, encoder.resolution)))
+    image = stack_pixels([pixels])
+    x = network_input(image, encoder.resolution)
     residual = encoder.residual(x, torch.from_numpy(message).float().unsqueeze(0))
     residual = limit_psnr(residual * strength, min_psnr)
-    image = torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0)
     return add_residual(image, residual)[0].permute(1, 2, 0).contiguous().numpy()
 
 
@@ -209,9 +209,7 @@ class Watermark:
         if isinstance(images, Tensor):
             return self._embed_batch(images, messages, strength, min_psnr)
         if messages.ndim != 1:
-            raise ValueError(
-                f"fingerprint has shape {messages.shape}; one image takes ({self.bits},)"
-            )
+            raise ValueError(f"fingerprint has shape {messages.shape}; give one, ({self.bits},)")
         pixels = _pixels(images)
         marked = fingerprint_image(self.encoder, pixels, messages, strength, min_psnr)
         return Image.fromarray(marked) if isinstance(images, Image.Image) else marked

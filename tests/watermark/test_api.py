@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from artfp.core.errors import UserError
 from artfp.data import ImageError
 from artfp.ownership.key import Key
-from artfp.watermark import Decoder, Watermark, build_pair
+from artfp.watermark import Decoder, Watermark, build_pair, save_network
 from artfp.watermark.api import decode_pixels, fingerprint_image
 
 BITS = 16
@@ -100,3 +102,62 @@ def test_detection_tells_the_shape_of_the_image() -> None:
     word = decode_pixels(Spy(8, 32), _photograph())
     assert word.tolist() == [1, 0] * 4 and word.dtype == np.uint8
     assert torch.cat(seen).tolist() == pytest.approx([200 / 300])
+
+
+def test_arrays_and_images_alike(pair: Watermark) -> None:
+    fingerprint = Key.from_seed(1).fingerprint(BITS)
+    image = Image.fromarray(_photograph())
+    marked = pair.embed(np.asarray(image), fingerprint)
+    assert np.array_equal(marked, np.asarray(pair.embed(image, fingerprint)))
+    assert np.array_equal(pair.decode(marked), pair.decode(Image.fromarray(marked)))
+    assert pair.detect(marked, fingerprint).matches >= 14
+
+
+@pytest.mark.parametrize("size", [(64, 64), (100, 150)])
+def test_a_batch_is_what_its_images_are(pair: Watermark, size: tuple[int, int]) -> None:
+    """Not rounded to 8 bits; each image may carry a message of its own."""
+    pixels = np.stack([_photograph()[: size[0], i : i + size[1]] for i in (0, 50, 100)])
+    messages = np.stack([Key.from_seed(i).fingerprint(BITS) for i in range(3)])
+    x = torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255.0
+    marked = pair.embed(x, messages, strength=1.5)
+    assert marked.shape == x.shape and marked.dtype == x.dtype and not marked.requires_grad
+    for i, message in enumerate(messages):
+        alone = pair.embed(pixels[i], message, strength=1.5)
+        assert np.abs(marked[i].permute(1, 2, 0).numpy() * 255 - alone).max() <= 0.51
+        assert np.array_equal(pair.decode(marked)[i], pair.decode(alone))
+    found = pair.detect(marked, messages[0])
+    assert [each.matches for each in found] == (pair.decode(marked) == messages[0]).sum(1).tolist()
+    assert torch.equal(pair.embed(x, messages[0]), pair.embed(x, messages[[0, 0, 0]]))
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (np.zeros((8, 8), np.uint8), r"give uint8 \(H, W, 3\)"),
+        (np.zeros((8, 8, 3)), "float64"),
+        (torch.zeros(3, 8, 8), r"give floats \(N, 3, H, W\)"),
+        (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), "uint8"),
+        (torch.full((1, 3, 8, 8), 255.0), r"outside \[0, 1\]"),
+    ],
+)
+def test_refused_images(pair: Watermark, images: np.ndarray | torch.Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        pair.decode(images)
+
+
+def test_refused_fingerprints(pair: Watermark) -> None:
+    for fingerprint, message in (
+        ([1] * 5, "16 bits"),
+        ([2] * BITS, "other values than 0 and 1"),
+        ([[1] * BITS] * 2, "give one"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            pair.embed(_photograph(), fingerprint)
+        with pytest.raises(ValueError, match=message):
+            pair.detect(_photograph(), fingerprint)
+
+
+def test_networks_of_two_trainings(weights: Path, tmp_path: Path) -> None:
+    save_network(build_pair("residual", 24, 32)[1], tmp_path / "decoder.safetensors")
+    with pytest.raises(UserError, match=r"embeds 16 bits and .* decodes 24"):
+        Watermark.load(weights / "encoder.safetensors", tmp_path / "decoder.safetensors")
