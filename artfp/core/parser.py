@@ -68,7 +68,7 @@ def plain_parser(
                     *found.flags,
                     metavar=_metavar(found),
                     nargs=found.nargs,
-                    choices=found.choices or None,
+                    choices=None if found.is_sequence else found.choices or None,
                     help=text,
                 )
     return parser
@@ -229,6 +229,8 @@ def _as_text(found: Option) -> Any:
 
 def _element(found: Option) -> Any:
     """The type of a tuple's elements."""
+    if found.choices:
+        return type(found.choices[0])  # the settings check the value
     (sequence,) = [m for m in found.alternatives if getattr(m, "__origin__", None) is tuple]
     return sequence.__args__[0]
 

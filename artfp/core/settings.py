@@ -160,8 +160,12 @@ class Option:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The values of a `Literal`, else none."""
-        found = [member for member in self.alternatives if typing.get_origin(member) is Literal]
+        """The values of a `Literal`, alone or as the elements of a tuple, else none."""
+        members = [
+            typing.get_args(member)[0] if typing.get_origin(member) is tuple else member
+            for member in self.alternatives
+        ]
+        found = [member for member in members if typing.get_origin(member) is Literal]
         return tuple(value for member in found for value in typing.get_args(member))
 
     @property
@@ -347,9 +351,10 @@ def _check(found: Option, value: Any) -> None:
     """Raise a UserError if the value is none of the choices or out of the range."""
     if value is None:
         return
-    if found.choices and value not in found.choices:
-        known = ", ".join(map(str, found.choices))
-        raise UserError(f"{found.flag} is {value!r}; choose from {known}")
+    for element in value if isinstance(value, tuple) else (value,):
+        if found.choices and element not in found.choices:
+            known = ", ".join(map(str, found.choices))
+            raise UserError(f"{found.flag} is {element!r}; choose from {known}")
     for number in value if isinstance(value, tuple) else (value,):
         if found.bounds is None or not isinstance(number, int | float):
             continue

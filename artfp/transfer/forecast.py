@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -29,12 +28,10 @@ from artfp.data.sources import open_source
 from artfp.data.subset import limit_images
 from artfp.metrics.fidelity import psnr
 from artfp.transfer.decoded import bit_accuracies
+from artfp.transfer.settings import MIN_FORECAST_IMAGES, ForecastSettings
 from artfp.watermark import Decoder, Encoder, load_decoder, load_encoder
 from artfp.watermark.api import decode_logits, network_input
 from artfp.watermark.networks.base import add_residual
-
-MIN_FORECAST_IMAGES = 16
-"""Fewest images of a forecast."""
 
 EARLY = 0.25
 """Fraction of the mean residual of the early forecast."""
@@ -121,50 +118,64 @@ def _accuracy(decoder: Decoder, pixels: Tensor, word: NDArray[np.uint8]) -> floa
     return float(bit_accuracies(logits.numpy(), word).mean())
 
 
-def predict(
-    images: str,
-    encoder_path: str,
-    decoder_path: str | None = None,
-    resolution: int | None = None,
-    count: int = 1024,
-    words: int = 8,
-    seed: int = 0,
-    strength: float = 1.0,
-    output: str | None = None,
-) -> tuple[list[str], Failed]:
-    """Return the forecast of weights on images, in lines; write the figures to a JSON file.
+@dataclass(frozen=True)
+class ForecastResult:
+    """Result of `forecast_transfer`.
 
-    Args: `resolution` of the generator, None: the encoder's. Raises UserError: too few images.
+    Args:
+        forecast: The figures.
+        failed: Names of images that could not be used, with the reasons.
     """
-    encoder, _ = load_encoder(encoder_path)
-    name = decoder_path or find_decoder(encoder_path)
+
+    forecast: Forecast
+    failed: Failed
+
+    def lines(self) -> list[str]:
+        """Return the figures in sentences."""
+        found = self.forecast
+        return [
+            f"fingerprinted: bit accuracy {found.bit_accuracy:.4f} at {found.psnr:.2f} dB",
+            f"forecast after transfer: bit accuracy {found.transplanted:.4f} (worst of "
+            f"{found.words} fingerprints {found.worst:.4f})",
+            f"with a quarter of the mean residual {found.early:.4f}: compare weights by it, those "
+            "with more transfer sooner",
+            f"{found.constant:.0%} of the residual is the same in all images",
+        ]
+
+
+def forecast_transfer(settings: ForecastSettings) -> ForecastResult:
+    """Forecast, without a generator, how well weights transfer; write the figures as JSON.
+
+    A generator learns first what the residuals of one fingerprint have in common: the mean residual
+    of some images is put into others, and these are decoded.
+
+    Args:
+        settings: Images, weights, resolution of the generator.
+
+    Raises:
+        UserError: too few usable images.
+    """
+    encoder, _ = load_encoder(settings.encoder_path)
+    name = settings.decoder_path or find_decoder(settings.encoder_path)
     decoder, _ = load_decoder(name)
-    if count < MIN_FORECAST_IMAGES or words < 1:
-        raise UserError(
-            f"a forecast needs {MIN_FORECAST_IMAGES} images and 1 fingerprint; "
-            f"found {count} and {words}"
-        )
-    source = limit_images(open_source(images), count)
-    pixels, failed = load_images(source, Geometry(resolution or encoder.resolution), count)
+    source = limit_images(open_source(settings.data_dir), settings.images)
+    resolution = settings.image_resolution or encoder.resolution
+    pixels, failed = load_images(source, Geometry(resolution), settings.images)
     if len(pixels) < MIN_FORECAST_IMAGES:
         raise UserError(
-            f"{images} has {len(pixels)} usable images; a forecast needs {MIN_FORECAST_IMAGES}"
+            f"{settings.data_dir} has {len(pixels)} usable images; a forecast needs "
+            f"{MIN_FORECAST_IMAGES}"
         )
-    told = forecast(encoder, decoder, pixels, words, seed, strength)
-    if output is not None:
+    found = forecast(
+        encoder, decoder, pixels, settings.fingerprints, settings.seed, settings.strength
+    )
+    if settings.output is not None:
         facts = {
             "artfp": "transfer predict",
             "software": f"artfp {__version__}",
-            "encoder": file_hash(find_weights(encoder_path, "encoder")),
+            "encoder": file_hash(find_weights(settings.encoder_path, "encoder")),
             "decoder": file_hash(find_weights(name, "decoder")),
-            **asdict(told),
+            **asdict(found),
         }
-        write_atomic(Path(output), json.dumps(facts, indent=2) + "\n")
-    return [
-        f"fingerprinted: bit accuracy {told.bit_accuracy:.4f} at {told.psnr:.2f} dB",
-        f"forecast after transfer: bit accuracy {told.transplanted:.4f} (worst of {told.words} "
-        f"fingerprints {told.worst:.4f})",
-        f"with a quarter of the mean residual {told.early:.4f}: compare weights by it, those with "
-        "more come through sooner",
-        f"{told.constant:.0%} of the residual is the same in all images",
-    ], failed
+        write_atomic(settings.output, json.dumps(facts, indent=2) + "\n")
+    return ForecastResult(found, failed)

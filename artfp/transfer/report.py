@@ -25,7 +25,7 @@ from artfp.data.reading import Failed, load_images
 from artfp.data.sources import open_source
 from artfp.data.subset import limit_images
 from artfp.data.tables import Column, csv_table, markdown_table, rich_table
-from artfp.ownership.assignment import Fingerprints
+from artfp.ownership.assignment import given_fingerprints
 from artfp.reporting.figure import CHANCE_LINE, OKABE_ITO, figure_style, format_axes, save_figure
 from artfp.reporting.image_grid import encode_picture
 from artfp.transfer.decoded import (
@@ -38,6 +38,7 @@ from artfp.transfer.decoded import (
 )
 from artfp.transfer.distances import TransferDistances, measure_distances, study_distances
 from artfp.transfer.results import read_all
+from artfp.transfer.settings import DecodeGeneratedSettings
 from artfp.transfer.study import CLEAN, FINGERPRINTED, TransferStudy, claim_output
 from artfp.watermark import load_decoder
 
@@ -151,33 +152,42 @@ def _samples(study: TransferStudy) -> Tensor:
     return side_by_side(blocks)
 
 
-def read_elsewhere(
-    images: str,
-    decoder_path: str,
-    word: Fingerprints,
-    real: str | None = None,
-    limit: int | None = None,
-    output: str | None = None,
-) -> tuple[Shown, Failed]:
-    """Read images of a generator that was trained elsewhere; figures also to a JSON file."""
-    decoder, _ = load_decoder(decoder_path)
-    source = limit_images(open_source(images), limit)
+def decode_generated(settings: DecodeGeneratedSettings) -> tuple[Shown, Failed]:
+    """Decode images of a generator that was trained elsewhere; write the figures as JSON.
+
+    Args:
+        settings: Images, decoder, fingerprint, and perhaps the training images.
+
+    Returns:
+        A table and lines for the console, and the images that could not be used.
+
+    Raises:
+        UserError: no image can be used, or the fingerprint has another length.
+    """
+    decoder, _ = load_decoder(settings.decoder_path)
+    fingerprints = given_fingerprints(
+        decoder.bits, settings.fingerprint, settings.key, settings.owner, settings.subject
+    )
+    assert fingerprints is not None  # the settings refuse it
+    source, name = limit_images(open_source(settings.data_dir), settings.limit), settings.data_dir
     logits, failed = decode_source(decoder, source)
-    row = TransferRow(Path(images).name, 0, transferred(logits, word.of_image("")))
+    row = TransferRow(Path(name).name, 0, transferred(logits, fingerprints.of_image("")))
     apart = None
-    if real is not None:
+    if settings.real is not None:
         pixels, _ = load_images(source, Geometry(), 1)
-        apart = measure_distances(open_source(real), {Path(images).name: source}, pixels.shape[-1])
-    if output is not None:
+        apart = measure_distances(
+            open_source(settings.real), {Path(name).name: source}, pixels.shape[-1]
+        )
+    if settings.output is not None:
         facts = {
             "artfp": "transfer read",
             "software": f"artfp {__version__}",
-            "decoder": file_hash(find_weights(decoder_path, "decoder")),
+            "decoder": file_hash(find_weights(settings.decoder_path, "decoder")),
             "registered": REGISTERED,
             **asdict(row.read),
             "distances": apart and asdict(apart),
         }
-        write_atomic(Path(output), json.dumps(facts, indent=2) + "\n")
+        write_atomic(settings.output, json.dumps(facts, indent=2) + "\n")
     return Shown(transfer_table([row]), tuple(apart.lines() if apart else ())), failed
 
 

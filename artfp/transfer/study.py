@@ -32,7 +32,8 @@ from artfp.generators.generate import generate_images
 from artfp.generators.settings import GenerateSettings, GeneratorTrainingSettings
 from artfp.generators.training.fit import SNAPSHOTS, TrainingPlan, plan_training, train_generator
 from artfp.generators.training.pretrained import GENERATOR
-from artfp.ownership.assignment import Fingerprints, draw_fingerprints
+from artfp.ownership.assignment import Fingerprints, draw_fingerprints, given_fingerprints
+from artfp.transfer.settings import TransferStudySettings
 from artfp.watermark import load_encoder
 from artfp.watermark.embed import EmbeddingJob, run_embedding
 from artfp.watermark.prediction_loop import make_trainer
@@ -40,7 +41,6 @@ from artfp.watermark.settings import FINGERPRINTED_FOLDER
 
 CLEAN, FINGERPRINTED, OTHER, RANDOM = "clean", "fingerprinted", "other", "random"
 CONTROLS = (OTHER, RANDOM)
-STAGES = ("embed", "train", "generate", "report")
 
 _SNAPSHOTS_KEPT = 6
 
@@ -273,3 +273,54 @@ def run_stages(study: TransferStudy, stages: Sequence[str]) -> None:
         train_all(study)
     if "generate" in stages:
         generate_all(study)
+
+
+@dataclass(frozen=True)
+class TransferStudyResult:
+    """Result of `transfer_study`.
+
+    Args:
+        study: What was studied, with the places of all files.
+        stages: Stages that were run.
+    """
+
+    study: TransferStudy
+    stages: tuple[str, ...]
+
+
+def transfer_study(settings: TransferStudySettings) -> TransferStudyResult:
+    """Fingerprint images, train generators with and without, and generate.
+
+    An interrupted study goes on with what is in the output folder; with more `max_steps` it trains
+    on. The stage report is `artfp.transfer.report.report` on the result's study.
+
+    Args:
+        settings: Images, generator, encoder, fingerprint, and stages to run.
+
+    Returns:
+        The study and the stages that were run.
+
+    Raises:
+        UserError: settings that exclude each other, images that cannot be used, a stage whose
+            predecessor is missing, or the folder of another study.
+    """
+    settings = settings.resolved()
+    _, card = load_encoder(settings.encoder_path)
+    where = settings.trainer_options()
+    study = TransferStudy(
+        training=GeneratorTrainingSettings.from_mapping(settings.to_mapping()),
+        encoder=settings.encoder_path,
+        word=given_fingerprints(
+            card["bits"], settings.fingerprint, settings.key, settings.owner, settings.subject
+        ),
+        strength=settings.strength,
+        controls=settings.controls,
+        clean_seeds=settings.clean_seeds,
+        images=settings.images,
+        progress_images=settings.progress_images,
+        target=settings.target,
+        device=settings.torch_device(),
+        options={"accelerator": where["accelerator"], "devices": 1},
+    )
+    run_stages(study, settings.stages)
+    return TransferStudyResult(study, settings.stages)

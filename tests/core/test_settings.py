@@ -44,6 +44,7 @@ class Example(Images):
     Args:
         lr: Learning rate.
         kind: Kind of it.
+        stages: Stages.
         weight: Weight.
         check: Check it.
         names: Names.
@@ -59,6 +60,7 @@ class Example(Images):
 
     lr: PositiveFloat = 2e-3
     kind: Literal["a", "b"] = "a"
+    stages: tuple[Literal["x", "y"], ...] = option(("x", "y"), separator=",")
     weight: float = option(1.0, flags=("--BCE_weight", "--weight"))
     check: bool = False
     names: tuple[str, ...] = option((), separator=",")
@@ -76,7 +78,8 @@ def parsed(*argv: str) -> Example:
 
 def test_every_type_of_option() -> None:
     words = (
-        "photo.jpg --lr 0.1 --names a,b --qualities 3,4 --check --out x --realign false --weight 2"
+        "photo.jpg --lr 0.1 --names a,b --qualities 3,4 --check --stages y --out x --realign false"
+        " --weight 2"
     )
     assert parsed(*words.split()) == Example(
         data_dir="photo.jpg",
@@ -84,6 +87,7 @@ def test_every_type_of_option() -> None:
         names=("a", "b"),
         qualities=(3, 4),
         check=True,
+        stages=("y",),
         out=Path("x"),
         realign=False,
         weight=2.0,
@@ -101,6 +105,7 @@ def test_every_type_of_option() -> None:
         ("x --qualities 3,0", "--qualities is 0; it must be 1 or more"),
         ("x --qualities 3,a", "--qualities: invalid int,... value: '3,a'"),
         ("x --kind c", "--kind: expected one of 'a', 'b'; found c"),
+        ("x --stages x,z", "--stages is 'z'; choose from x, y"),
         ("x --lr a", "--lr: expected float; found a"),
         ("x y", "unrecognized arguments: y; see artfp example --help"),
         ("x --chek", "unrecognized arguments: --chek; did you mean --check?"),

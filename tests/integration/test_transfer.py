@@ -63,7 +63,7 @@ def test_quick_fills_in_what_is_not_given(call: Call, words: list[object], tmp_p
 def test_a_forecast(call: Call, weights: Path, photo_folder: Path, tmp_path: Path) -> None:
     output = tmp_path / "forecast.json"
     code, said, errors = call(
-        *("transfer", "predict", "--data_dir", photo_folder, "--images", 64, "--words", 2),
+        *("transfer", "predict", "--data_dir", photo_folder, "--images", 64, "--fingerprints", 2),
         *("--encoder_path", weights / "encoder.safetensors", "--output", output),
     )
     assert code == 0, errors
@@ -75,8 +75,8 @@ def test_a_forecast(call: Call, weights: Path, photo_folder: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        (["--stages", "embed,train,fly"], "no stage 'fly'"),
-        (["--controls", "none"], "no control is called 'none'"),
+        (["--stages", "embed,train,fly"], "--stages is 'fly'; choose from embed"),
+        (["--controls", "none"], "--controls is 'none'; choose from other"),
         (["--images", 1], "images is 1"),
         (["--fingerprint", "010"], "16"),
         (["--limit", 0], "limit is 0"),
@@ -109,7 +109,7 @@ def test_bad_input_of_the_other_actions(
                 *("predict", "--data_dir", photo_folder, "--images", 8),
                 *("--encoder_path", weights / "encoder.safetensors"),
             ],
-            "needs 16 images",
+            "--images is 8; it must be 16 or more",
         ),
     ):
         code, _, errors = call("transfer", *words)

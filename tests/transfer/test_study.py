@@ -17,9 +17,10 @@ from PIL import Image
 from artfp.core.errors import UserError
 from artfp.generators.settings import GeneratorTrainingSettings
 from artfp.ownership.assignment import Fingerprints
-from artfp.ownership.key import Key
-from artfp.transfer.report import read_elsewhere, report
-from artfp.transfer.study import STAGES, TransferStudy, run_stages
+from artfp.ownership.key import Key, to_text
+from artfp.transfer.report import decode_generated, report
+from artfp.transfer.settings import STAGES, DecodeGeneratedSettings
+from artfp.transfer.study import TransferStudy, run_stages
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*GPU available but not used.*")
 
@@ -112,11 +113,13 @@ def test_the_report_and_its_figures(done: TransferStudy) -> None:
     facts = json.loads((done.output / "transfer.json").read_text())
     assert facts["in_data"]["read"]["bit_accuracy"] > 0.95 and facts["in_data"]["psnr"] > 15
     # The figures are those of the images on disk.
-    again, failed = read_elsewhere(
-        str(done.made("fingerprinted", 4)),
-        str(Path(done.encoder).with_name("decoder.safetensors")),
-        Fingerprints(16, fingerprint=WORD),
-        output=str(done.output / "again.json"),
+    again, failed = decode_generated(
+        DecodeGeneratedSettings(
+            data_dir=str(done.made("fingerprinted", 4)),
+            decoder_path=str(Path(done.encoder).with_name("decoder.safetensors")),
+            fingerprint=to_text(WORD),
+            output=done.output / "again.json",
+        )
     )
     assert not failed and again.table.row_count == 1
     assert json.loads((done.output / "again.json").read_text())["bit_accuracy"] == pytest.approx(
