@@ -12,7 +12,7 @@ from artfp.data.reading import Failed
 from artfp.data.sources import ImageSource, open_sources
 from artfp.passive.attributors.bundle import save_attributor
 from artfp.passive.attributors.window import ALIGNED
-from artfp.passive.fitting.baselines import BASELINES, fit_baseline
+from artfp.passive.fitting.baselines import find_baseline, fit_baseline
 from artfp.passive.fitting.card import describe_fit
 from artfp.passive.fitting.classifier import (
     CALIBRATION_GROUPS,
@@ -103,9 +103,9 @@ def fit_baseline_attributor(settings: FitBaselineSettings) -> AttributorFit:
         The attributor, and its results on held-out images.
 
     Raises:
-        UserError: images too few or too small, or too many components.
+        UserError: an unknown kind, images too few or too small, or too many components.
     """
-    output = settings.output_dir
+    output, description = settings.output_dir, find_baseline(settings.kind)
     sources = open_sources(settings.data_dir)
     leakage = warn_of_leakage(sources)
     names = ("window", "limit", "seed", "kind", "components")
@@ -119,7 +119,7 @@ def fit_baseline_attributor(settings: FitBaselineSettings) -> AttributorFit:
             name=output.resolve().name,
             device=settings.torch_device(),
         )
-        return _write(image_set, found, leakage, card, output, BASELINES[settings.kind])
+        return _write(image_set, found, leakage, card, output, description)
 
 
 def train_attributor(settings: TrainAttributorSettings) -> AttributorFit | None:

@@ -110,7 +110,7 @@ class FitBaselineSettings(SourcesSettings, DecisionSettings, DeviceSettings):
 
     Args:
         output_dir: Folder for the attributor.
-        kind: Kind of the baseline.
+        kind: Kind of the baseline: nearest, eigenface, or one that another package adds.
         components: Principal components of eigenface; by default the best of 32, 128 and 512.
         window: Side in pixels of the square that is taken from the middle of every image; by
             default as large as the images of all sources, at most 256.
@@ -124,7 +124,7 @@ class FitBaselineSettings(SourcesSettings, DecisionSettings, DeviceSettings):
     title: ClassVar[str] = "baseline"
 
     output_dir: Path
-    kind: Literal["nearest", "eigenface"]
+    kind: str
     components: PositiveInt | None = None
     window: PositiveInt | None = None
     seed: NonNegativeInt = 0

@@ -1,4 +1,4 @@
-"""Fit the baselines of Yu et al. 2019 (arXiv 1811.08180) to a folder of sources.
+"""Fit the baselines of Yu et al. 2019 (arXiv 1811.08180), or an attributor of another package.
 
 All images are reference images and all images validate: each is attributed by the images of the
 other nine folds.
@@ -12,7 +12,7 @@ from torch import Tensor
 from artfp.core.errors import UserError
 from artfp.core.progress import track
 from artfp.passive.attributors.base import AttributorPart
-from artfp.passive.attributors.bundle import FittedAttributor
+from artfp.passive.attributors.bundle import FittedAttributor, fit_part, fittable_parts
 from artfp.passive.attributors.eigenface import EIGENFACE, EUCLIDEAN, MAHALANOBIS, Eigenfaces
 from artfp.passive.attributors.nearest_neighbour import NEAREST, NearestNeighbour
 from artfp.passive.attributors.score_model import ScoreModel, Values
@@ -25,10 +25,25 @@ BASELINES = {
     NEAREST: "source of the nearest known image, by its pixels",
     EIGENFACE: "nearest source's mean, along principal components of the pixels",
 }
-"""Kinds of baselines, with their descriptions."""
+"""Kinds of artfp's baselines, with their descriptions."""
 
 COMPONENTS = (32, 128, 512)
 """Numbers of Eigenfaces that are compared, no more than an eighth of the images."""
+
+
+def find_baseline(kind: str) -> str:
+    """Return the description of a baseline: one of BASELINES, or a part of another package.
+
+    Raises:
+        UserError: there is no such kind.
+    """
+    known = {
+        **BASELINES,
+        **{name: f"plugin {part.__name__}" for name, part in fittable_parts().items()},
+    }
+    if kind not in known:
+        raise UserError(f"baseline {kind!r}: choose from {', '.join(known)}")
+    return known[kind]
 
 
 def fit_baseline(
@@ -40,19 +55,21 @@ def fit_baseline(
     name: str = "attributor",
     device: torch.device | str = "cpu",
 ) -> FitResult:
-    """Fit one of BASELINES.
+    """Fit a baseline (see `find_baseline`).
 
     The number of `components` of Eigenfaces is chosen by the log loss of held-out posteriors where
     it is None; the distance always is. Raises UserError: an unknown kind, or too many components.
     """
-    if kind not in BASELINES:
-        raise UserError(f"baseline {kind!r}: choose from {', '.join(BASELINES)}")
+    find_baseline(kind)
     numbers = _numbers(image_set, components) if kind == EIGENFACE else []
     rule, pixels = rule or DecisionRule(), image_set.stack_windows()
     trials: dict[str, list[Trial]] = {}
     part: AttributorPart
     if kind == NEAREST:
         part, scores = _nearest(image_set, pixels.to(device))
+    elif kind in fittable_parts():
+        plugin, folds = fittable_parts()[kind], image_set.folds
+        part, scores = fit_part(plugin, image_set.sources, pixels, image_set.labels, folds)
     else:
         part, scores, trials[kind] = _eigenface(image_set, pixels, numbers)
     log_likelihoods, p_values = held_out_likelihoods(scores, image_set)

@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
+from artfp.cli.main import main
 from artfp.core.errors import UserError
 from artfp.passive.attributors import bundle
 from artfp.passive.attributors.bundle import (
@@ -63,7 +65,12 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         metadata.EntryPoint("brightness", f"{__name__}:Brightness", "artfp.attributors"),
         metadata.EntryPoint("number", "math:pi", "artfp.attributors"),
     ]
-    monkeypatch.setattr(metadata, "entry_points", lambda group: points)
+    others = metadata.entry_points
+
+    def entry_points(**wanted: str) -> Any:
+        return points if wanted.get("group") == "artfp.attributors" else others(**wanted)
+
+    monkeypatch.setattr(metadata, "entry_points", entry_points)
     known_parts.cache_clear()
     yield
     known_parts.cache_clear()
@@ -84,6 +91,27 @@ def attributor() -> FittedAttributor:
     np.testing.assert_allclose(scores[folds == 0], expected, atol=1e-6)
     policy = WindowPolicy(ALIGNED, (16, 16), (16, 16))
     return FittedAttributor("own", [part], ScoreModel.fit(scores, labels), policy)
+
+
+@pytest.mark.usefixtures("plugins")
+def test_the_command_fits_and_predicts_with_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    for name, level in (("dark", 90), ("bright", 160)):
+        (tmp_path / "dumps" / name).mkdir(parents=True)
+        for number in range(50):
+            pixels = level + rng.normal(0, 20, (16, 16, 3))
+            image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+            image.save(tmp_path / "dumps" / name / f"{number}.png")
+    dumps, output = str(tmp_path / "dumps"), str(tmp_path / "own")
+    words = ["attribute", "baseline", dumps, "--output_dir", output, "--kind"]
+    assert main([*words, "colour"]) == 2
+    assert "choose from nearest, eigenface, brightness" in capsys.readouterr().err
+    assert main([*words, "brightness"]) == 0
+    assert isinstance(load_attributor(output).parts[0], Brightness)
+    assert main(["attribute", "predict", f"{dumps}/dark", "--attributor", output]) == 0
+    assert "dark" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("plugins")

@@ -87,7 +87,7 @@ def test_the_best_eigenfaces_are_kept(image_set: ImageSet) -> None:
 
 
 def test_bad_input(image_set: ImageSet) -> None:
-    with pytest.raises(UserError, match="choose from nearest, eigenface"):
+    with pytest.raises(UserError, match=r"choose from nearest, eigenface$"):
         fit_baseline(image_set, "knn")
     with pytest.raises(UserError, match="found 23, expected 1 to 22"):
         fit_baseline(image_set, "eigenface", components=23)

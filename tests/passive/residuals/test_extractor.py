@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from importlib import metadata
+from typing import Any
 
 import pytest
 import torch
@@ -66,7 +67,12 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         metadata.EntryPoint(name, f"{__name__}:{function}", "artfp.extractors")
         for name, function in (("halved", "halved"), ("odd", "with_a_tensor"))
     ]
-    monkeypatch.setattr(metadata, "entry_points", lambda group: points)
+    others = metadata.entry_points
+
+    def entry_points(**wanted: str) -> Any:
+        return points if wanted.get("group") == "artfp.extractors" else others(**wanted)
+
+    monkeypatch.setattr(metadata, "entry_points", entry_points)
     extractor_module._factories.cache_clear()
     yield
     extractor_module._factories.cache_clear()
