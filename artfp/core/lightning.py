@@ -20,7 +20,7 @@ from artfp.core.errors import UserError
 from artfp.core.progress import Progress
 
 PRECISIONS = ("32-true", "bf16-mixed")
-"""Half precision with scaled losses is none: one scale does not fit several players."""
+"""Half precision with scaled losses is none: one scale does not fit several networks."""
 
 _SHOW_EVERY = 10  # steps
 

@@ -1,11 +1,8 @@
 from .base import AdversarialConfig as AdversarialConfig
 from .base import AdversarialModel as AdversarialModel
-from .base import DataBatch as DataBatch
 from .base import GenerativeModel as GenerativeModel
 from .base import Generator as Generator
 from .base import ModelConfig as ModelConfig
-from .base import TrainedNetwork as TrainedNetwork
-from .base import TrainingStep as TrainingStep
 from .generate import generate_images as generate_images
 from .perturb_weights import alter_weights as alter_weights
 from .registry import build_model as build_model
@@ -14,5 +11,8 @@ from .registry import generative_models as generative_models
 from .settings import AlterSettings as AlterSettings
 from .settings import GenerateSettings as GenerateSettings
 from .settings import TrainGeneratorSettings as TrainGeneratorSettings
+from .trained_network import DataBatch as DataBatch
+from .trained_network import TrainedNetwork as TrainedNetwork
+from .trained_network import TrainingStep as TrainingStep
 from .training.fit import train_generator as train_generator
 from .weights import load_generator as load_generator

@@ -6,15 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from artfp.generators.base import (
-    DataBatch,
-    Generator,
-    ModelConfig,
-    TrainedNetwork,
-    TrainingStep,
-    from_signed,
-    to_signed,
-)
+from artfp.generators.base import Generator, ModelConfig, from_signed, to_signed
+from artfp.generators.trained_network import DataBatch, TrainedNetwork, TrainingStep
 from artfp.nn.random_inputs import ImageRandomInputs, RandomInputs
 
 

@@ -12,16 +12,13 @@ from torch import Tensor, nn
 from artfp.generators.base import (
     AdversarialConfig,
     AdversarialModel,
-    DataBatch,
     Generator,
-    Loss,
     ModelConfig,
-    TrainedNetwork,
-    TrainingStep,
     to_signed,
 )
 from artfp.generators.models.layers import spectral_norm
 from artfp.generators.models.sngan import sngan_widths
+from artfp.generators.trained_network import DataBatch, Loss, TrainedNetwork, TrainingStep
 from artfp.nn.adversarial_losses import hinge_discriminator_loss, hinge_generator_loss
 from artfp.nn.random_inputs import RandomInputs
 

@@ -11,15 +11,12 @@ from torch import Tensor, nn
 from artfp.generators.base import (
     AdversarialConfig,
     AdversarialModel,
-    DataBatch,
     Generator,
-    Loss,
     ModelConfig,
-    Scalars,
-    TrainingStep,
     to_signed,
 )
 from artfp.generators.models.translators import PatchDiscriminator, ResNetTranslator
+from artfp.generators.trained_network import DataBatch, Loss, Scalars, TrainingStep
 from artfp.nn.adversarial_losses import (
     least_squares_discriminator_loss,
     least_squares_generator_loss,

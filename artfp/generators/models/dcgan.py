@@ -7,15 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from artfp.generators.base import (
-    AdversarialConfig,
-    AdversarialModel,
-    DataBatch,
-    Generator,
-    Loss,
-    TrainingStep,
-    to_signed,
-)
+from artfp.generators.base import AdversarialConfig, AdversarialModel, Generator, to_signed
+from artfp.generators.trained_network import DataBatch, Loss, TrainingStep
 from artfp.nn.adversarial_losses import logistic_discriminator_loss, logistic_generator_loss
 from artfp.nn.random_inputs import RandomInputs
 

@@ -15,16 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from artfp.core.errors import UserError
-from artfp.generators.base import (
-    DataBatch,
-    GenerativeModel,
-    Generator,
-    Loss,
-    ModelConfig,
-    TrainedNetwork,
-    TrainingStep,
-    to_signed,
-)
+from artfp.generators.base import GenerativeModel, Generator, ModelConfig, to_signed
+from artfp.generators.trained_network import DataBatch, Loss, TrainedNetwork, TrainingStep
 from artfp.nn.random_inputs import RandomInputs
 
 

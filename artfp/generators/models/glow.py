@@ -12,16 +12,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from artfp.generators.base import (
-    DataBatch,
-    GenerativeModel,
-    Generator,
-    Loss,
-    ModelConfig,
-    TrainedNetwork,
-    TrainingStep,
-)
+from artfp.generators.base import GenerativeModel, Generator, ModelConfig
 from artfp.generators.models.glow_layers import ActNorm, Flow
+from artfp.generators.trained_network import DataBatch, Loss, TrainedNetwork, TrainingStep
 from artfp.nn.random_inputs import RandomInputs
 
 LEVELS = 256

@@ -8,15 +8,10 @@ import torch
 from torch import Tensor
 
 from artfp.core.errors import UserError
-from artfp.generators.base import (
-    AdversarialModel,
-    DataBatch,
-    Loss,
-    TrainingStep,
-    to_signed,
-)
+from artfp.generators.base import AdversarialModel, to_signed
 from artfp.generators.models.dcgan import DCGANConfig, DCGANGenerator
 from artfp.generators.models.layers import strided_critic
+from artfp.generators.trained_network import DataBatch, Loss, TrainingStep
 from artfp.nn.adversarial_losses import gradient_penalty, interpolate_pairs, squared_distances
 from artfp.nn.random_inputs import RandomInputs
 

@@ -13,14 +13,12 @@ from torch import Tensor, nn
 from artfp.generators.base import (
     AdversarialConfig,
     AdversarialModel,
-    DataBatch,
     Generator,
-    Loss,
     ModelConfig,
-    TrainingStep,
     to_signed,
 )
 from artfp.generators.models.layers import minibatch_deviation, pixel_norm
+from artfp.generators.trained_network import DataBatch, Loss, TrainingStep
 from artfp.nn.adversarial_losses import gradient_penalty, interpolate_pairs
 from artfp.nn.equalised import EqualisedConv2d, EqualisedLinear
 from artfp.nn.random_inputs import RandomInputs

@@ -13,14 +13,12 @@ from torch import Tensor, nn
 from artfp.generators.base import (
     AdversarialConfig,
     AdversarialModel,
-    DataBatch,
     Generator,
-    Loss,
     ModelConfig,
-    TrainingStep,
     to_signed,
 )
 from artfp.generators.models.layers import spectral_norm
+from artfp.generators.trained_network import DataBatch, Loss, TrainingStep
 from artfp.nn.adversarial_losses import hinge_discriminator_loss, hinge_generator_loss
 from artfp.nn.random_inputs import RandomInputs
 

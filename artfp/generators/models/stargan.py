@@ -8,16 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from artfp.generators.base import (
-    AdversarialConfig,
-    AdversarialModel,
-    DataBatch,
-    Generator,
-    Loss,
-    TrainingStep,
-    to_signed,
-)
+from artfp.generators.base import AdversarialConfig, AdversarialModel, Generator, to_signed
 from artfp.generators.models.translators import ResNetTranslator
+from artfp.generators.trained_network import DataBatch, Loss, TrainingStep
 from artfp.nn.adversarial_losses import gradient_penalty, interpolate_pairs
 from artfp.nn.random_inputs import RandomInputs
 

@@ -7,21 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from artfp.generators.base import (
-    AdversarialConfig,
-    AdversarialModel,
-    DataBatch,
-    Generator,
-    Loss,
-    TrainingStep,
-    to_signed,
-)
+from artfp.generators.base import AdversarialConfig, AdversarialModel, Generator, to_signed
 from artfp.generators.models.stylegan2_layers import (
     Mapping,
     StyleGAN2Discriminator,
     Synthesis,
     stylegan2_widths,
 )
+from artfp.generators.trained_network import DataBatch, Loss, TrainingStep
 from artfp.nn.adversarial_losses import (
     logistic_discriminator_loss,
     logistic_generator_loss,

@@ -12,7 +12,8 @@ from torchvision.utils import make_grid
 
 from artfp.data.bundle import Card
 from artfp.data.pixels import to_unit
-from artfp.generators.base import DataBatch, GenerativeModel, Generator
+from artfp.generators.base import GenerativeModel, Generator
+from artfp.generators.trained_network import DataBatch
 from artfp.generators.training.module import GenerativeModule
 from artfp.generators.weights import save_generator
 from artfp.nn.random_inputs import ImageRandomInputs

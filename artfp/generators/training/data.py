@@ -15,7 +15,7 @@ from artfp.data.decode import ImageError
 from artfp.data.geometry import Geometry
 from artfp.data.sources import ImageSource
 from artfp.data.train_module import TrainingData
-from artfp.generators.base import DataBatch
+from artfp.generators.trained_network import DataBatch
 
 MAX_MEMORY = 2**29
 """Bytes of decoded 8-bit images of each set that a training keeps in memory, at most."""

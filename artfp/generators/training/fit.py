@@ -25,9 +25,10 @@ from artfp.data.files import file_hash, write_atomic
 from artfp.data.resume import Manifest
 from artfp.data.sources import open_source
 from artfp.data.subset import limit_images
-from artfp.generators.base import DataBatch, GenerativeModel, ModelConfig
+from artfp.generators.base import GenerativeModel, ModelConfig
 from artfp.generators.registry import build_model, configure_model, find_model
 from artfp.generators.settings import GeneratorTrainingSettings, TrainGeneratorSettings
+from artfp.generators.trained_network import DataBatch
 from artfp.generators.training.callbacks import PICTURE_IMAGES, SampleCallback, sample_grid
 from artfp.generators.training.data import GenerativeData, labels_of
 from artfp.generators.training.module import GenerativeModule

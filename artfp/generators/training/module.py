@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from artfp.core.errors import UserError
 from artfp.data.pixels import to_unit
-from artfp.generators.base import DataBatch, GenerativeModel, Scalars, TrainedNetwork, TrainingStep
+from artfp.generators.base import GenerativeModel
+from artfp.generators.trained_network import DataBatch, Scalars, TrainedNetwork, TrainingStep
 from artfp.nn.ema import ema_copy, update_ema
 from artfp.nn.random_inputs import RandomInputs, derive_seed
 

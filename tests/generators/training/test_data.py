@@ -17,7 +17,7 @@ from artfp.core.errors import UserError
 from artfp.data import sources
 from artfp.data.sources import open_source
 from artfp.data.train_module import TrainingData
-from artfp.generators.base import DataBatch
+from artfp.generators.trained_network import DataBatch
 from artfp.generators.training.data import GenerativeData, labels_of
 
 

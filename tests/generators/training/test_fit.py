@@ -31,8 +31,9 @@ from artfp.generators import (
     TrainedNetwork,
     build_model,
 )
-from artfp.generators.base import TrainingStep, to_signed
+from artfp.generators.base import to_signed
 from artfp.generators.settings import TrainGeneratorSettings
+from artfp.generators.trained_network import TrainingStep
 from artfp.generators.training import fit as generator_fit
 from artfp.generators.training.fit import plan_training, train_generator
 from artfp.generators.training.pretrained import load_pretrained

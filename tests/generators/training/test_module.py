@@ -14,14 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from artfp.core.errors import UserError
-from artfp.generators.base import (
-    DataBatch,
-    GenerativeModel,
-    Generator,
-    ModelConfig,
-    TrainedNetwork,
-    TrainingStep,
-)
+from artfp.generators.base import GenerativeModel, Generator, ModelConfig
+from artfp.generators.trained_network import DataBatch, TrainedNetwork, TrainingStep
 from artfp.generators.training.module import FineTuning, GenerativeModule
 from artfp.nn.random_inputs import RandomInputs
 
