@@ -1,16 +1,9 @@
-from .assess import Assessment as Assessment
-from .assess import assess as assess
-from .fit import AttributorFit as AttributorFit
 from .fit import fit_attributor as fit_attributor
 from .fit import fit_baseline_attributor as fit_baseline_attributor
 from .fit import train_attributor as train_attributor
 from .fit import train_visnet_attributor as train_visnet_attributor
-from .predict import AttributedImages as AttributedImages
 from .predict import AttributionResult as AttributionResult
-from .predict import attribute_group as attribute_group
-from .predict import attribute_images as attribute_images
 from .predict import predict_sources as predict_sources
-from .report import AttributorReport as AttributorReport
 from .report import assess_attributor as assess_attributor
 from .settings import AssessAttributorSettings as AssessAttributorSettings
 from .settings import FitAttributorSettings as FitAttributorSettings

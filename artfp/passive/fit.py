@@ -70,6 +70,23 @@ def fit_attributor(settings: FitAttributorSettings) -> AttributorFit:
 
     Raises:
         UserError: images too few or too small, or settings that exclude each other.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> folder, rng = Path(tempfile.mkdtemp()), np.random.default_rng(0)
+        >>> for name, level in (("bright", 180), ("dark", 60)):
+        ...     (folder / "sources" / name).mkdir(parents=True)
+        ...     for number in range(40):
+        ...         pixels = (level + 9 * rng.standard_normal((8, 8, 3))).astype(np.uint8)
+        ...         Image.fromarray(pixels).save(folder / "sources" / name / f"{number}.png")
+        >>> settings = FitAttributorSettings(
+        ...     data_dir=folder / "sources", output_dir=folder / "out", cuda=-1,
+        ...     method="matched", extractor="gaussian:sigma=1", recompress=False)
+        >>> found = fit_attributor(settings)
+        >>> found.chosen, found.images, found.files
+        ('matched', 80, ('attributor.safetensors', 'attributor.json'))
     """
     device, output = settings.torch_device(), settings.output_dir
     options = FitOptions(settings.method, settings.extractor, settings.rule, device)
@@ -104,6 +121,21 @@ def fit_baseline_attributor(settings: FitBaselineSettings) -> AttributorFit:
 
     Raises:
         UserError: an unknown kind, images too few or too small, or too many components.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> folder, rng = Path(tempfile.mkdtemp()), np.random.default_rng(0)
+        >>> for name, level in (("bright", 180), ("dark", 60)):
+        ...     (folder / "sources" / name).mkdir(parents=True)
+        ...     for number in range(40):
+        ...         pixels = (level + 9 * rng.standard_normal((8, 8, 3))).astype(np.uint8)
+        ...         Image.fromarray(pixels).save(folder / "sources" / name / f"{number}.png")
+        >>> settings = FitBaselineSettings(
+        ...     data_dir=folder / "sources", output_dir=folder / "out", kind="nearest", cuda=-1)
+        >>> fit_baseline_attributor(settings).validation.accuracy
+        1.0
     """
     output, description = settings.output_dir, find_baseline(settings.kind)
     sources = open_sources(settings.data_dir)
@@ -134,6 +166,12 @@ def train_attributor(settings: TrainAttributorSettings) -> AttributorFit | None:
     Raises:
         UserError: images too few or too small, settings that exclude each other, or another
             training in the output folder.
+
+    Example:
+        >>> settings = TrainAttributorSettings(data_dir="dumps", output_dir="out", max_steps=500)
+        >>> train_attributor(settings)  # takes minutes
+        Traceback (most recent call last):
+        artfp.core.errors.UserError: dumps: cannot be read: No such file or directory
     """
     output = settings.output_dir
     sources = open_sources(settings.data_dir)
@@ -168,6 +206,12 @@ def train_visnet_attributor(settings: TrainVisNetSettings) -> AttributorFit:
 
     Raises:
         UserError: images too few or too small, or another training in the output folder.
+
+    Example:
+        >>> settings = TrainVisNetSettings(data_dir="dumps", output_dir="out", max_steps=500)
+        >>> train_visnet_attributor(settings)  # takes minutes
+        Traceback (most recent call last):
+        artfp.core.errors.UserError: dumps: cannot be read: No such file or directory
     """
     from artfp.passive.visnet_report import evidence_files
 

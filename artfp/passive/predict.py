@@ -58,6 +58,12 @@ class AttributionResult:
         images_of: Name of the set of images.
         images: Prediction for each image.
         group: Prediction for all images together, if that was asked for.
+
+    Example:
+        >>> prediction = SourcePrediction("dcgan", 4.2, 0.97, 0.31, "source")
+        >>> images = AttributedImages(["a.png"], [(8, 8)], np.zeros((1, 2)), [prediction], [])
+        >>> print(AttributionResult(None, "photos", images, None).to_csv().splitlines()[1])
+        a.png,8,8,dcgan,4.2,0.97,0.31,source,
     """
 
     attributor: FittedAttributor
@@ -100,6 +106,26 @@ def predict_sources(settings: PredictSourcesSettings) -> AttributionResult:
 
     Raises:
         UserError: no attributor, or no image that can be used.
+
+    Example:
+        >>> from artfp.passive import FitBaselineSettings, fit_baseline_attributor
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> folder, rng = Path(tempfile.mkdtemp()), np.random.default_rng(0)
+        >>> for name, level in (("bright", 180), ("dark", 60)):
+        ...     (folder / "sources" / name).mkdir(parents=True)
+        ...     for number in range(40):
+        ...         pixels = (level + 9 * rng.standard_normal((8, 8, 3))).astype(np.uint8)
+        ...         Image.fromarray(pixels).save(folder / "sources" / name / f"{number}.png")
+        >>> attributor = folder / "attributor"
+        >>> fitted = fit_baseline_attributor(FitBaselineSettings(
+        ...     data_dir=folder / "sources", output_dir=attributor, kind="nearest", cuda=-1))
+        >>> photo = folder / "photo.png"
+        >>> Image.new("RGB", (8, 8), (62, 62, 62)).save(photo)
+        >>> settings = PredictSourcesSettings(data_dir=str(photo), attributor=attributor, cuda=-1)
+        >>> [each.source for each in predict_sources(settings).images.predictions]
+        ['dark']
     """
     attributor = load_attributor(settings.attributor)
     source = open_source(settings.data_dir)

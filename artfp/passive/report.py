@@ -60,6 +60,26 @@ def assess_attributor(settings: AssessAttributorSettings) -> AttributorReport:
 
     Raises:
         UserError: no attributor, no folder with the name of a known source, or no usable image.
+
+    Example:
+        >>> import tempfile
+        >>> from artfp.passive import FitBaselineSettings, fit_baseline_attributor
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> folder, rng = Path(tempfile.mkdtemp()), np.random.default_rng(0)
+        >>> for name, level in (("bright", 180), ("dark", 60)):
+        ...     (folder / "sources" / name).mkdir(parents=True)
+        ...     for number in range(40):
+        ...         pixels = (level + 9 * rng.standard_normal((8, 8, 3))).astype(np.uint8)
+        ...         Image.fromarray(pixels).save(folder / "sources" / name / f"{number}.png")
+        >>> attributor = folder / "attributor"
+        >>> fitted = fit_baseline_attributor(FitBaselineSettings(
+        ...     data_dir=folder / "sources", output_dir=attributor, kind="nearest", cuda=-1))
+        >>> settings = AssessAttributorSettings(
+        ...     data_dir=folder / "sources", attributor=attributor, cuda=-1,
+        ...     output_dir=folder / "report", limit=3)
+        >>> assess_attributor(settings).files
+        ('report.md', 'report.json', 'confusion.png', 'roc.png')
     """
     attributor = load_attributor(settings.attributor)
     sources, device = open_sources(settings.data_dir), settings.torch_device()

@@ -15,6 +15,7 @@ from PIL import Image
 
 from artfp.passive.attributors.bundle import load_attributor
 from artfp.passive.fitting import select as attribute_fit
+from artfp.passive.fitting.cross_validation import cross_validate_correlation
 
 Call = Callable[..., tuple[int, list[str], list[str]]]
 SIDE, NAMES = 24, ("left", "middle", "right")
@@ -155,7 +156,7 @@ def test_files_of_predictions(call: Call, there: Path, dumps: Path, labelled: Pa
 def test_a_stopped_fit_goes_on(
     call: Call, there: Path, dumps: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = attribute_fit.cross_validate_correlation
+    made = cross_validate_correlation
     tried: list[str] = []
 
     def stop(image_set: object, options: object, what: str, *rest: object) -> object:

@@ -142,7 +142,9 @@ def test_one_photo_without_options(
     """A positional path and the attributor of the working folder are enough."""
     monkeypatch.chdir(tmp_path)
     fit_baseline_attributor(
-        FitBaselineSettings(data_dir=folder, output_dir="attributor", kind="nearest", cuda=-1)
+        FitBaselineSettings(
+            data_dir=folder, output_dir=tmp_path / "attributor", kind="nearest", cuda=-1
+        )
     )
     before = sorted(path.name for path in tmp_path.iterdir())
     photo = str(folder / "dark" / "00.png")

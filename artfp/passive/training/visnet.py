@@ -25,8 +25,9 @@ from artfp.nn.ema import ema_copy, update_ema
 from artfp.nn.random_inputs import RandomInputs, derive_seed
 from artfp.passive.networks.visnet import VisNet, VisNetCritic
 from artfp.passive.settings import VisNetSettings
-from artfp.passive.training.classifier import EMA_DECAY, Batch
+from artfp.passive.training.classifier import EMA_DECAY
 from artfp.passive.training.labelled import (
+    Batch,
     HeldOutValidation,
     LabelledData,
     LabelledImages,
@@ -79,8 +80,8 @@ def critic_loss(
 
     `images` and `reconstructed` are (N, 3, R, R) in [-1, 1].
     """
-    between = interpolate_pairs(images, reconstructed, rng).requires_grad_(True)
-    difference = critic(reconstructed).float().mean() - critic(images).float().mean()
+    between: Tensor = interpolate_pairs(images, reconstructed, rng).requires_grad_(True)
+    difference: Tensor = critic(reconstructed).float().mean() - critic(images).float().mean()
     return difference + penalty * gradient_penalty(critic(between), between)
 
 

@@ -25,6 +25,7 @@ from artfp.passive.attributors.bundle import (
     load_attributor,
     save_attributor,
 )
+from artfp.passive.attributors.correlation import MATCHED_FILTER
 from artfp.passive.attributors.verdicts import NONE, DecisionRule, predict_group, predict_images
 from artfp.passive.fitting import select as attribute_fit
 from artfp.passive.fitting.cross_validation import (
@@ -166,7 +167,7 @@ def test_scores_are_held_out(image_set: ImageSet, monkeypatch: pytest.MonkeyPatc
             yield part, to_unit(torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)) + 0 * x
 
     monkeypatch.setattr(mixed, "batches", shuffled)
-    _, scores = cross_validate_correlation(mixed, attribute_fit.MATCHED_FILTER, "gaussian:sigma=1")
+    _, scores = cross_validate_correlation(mixed, MATCHED_FILTER, "gaussian:sigma=1")
     assert (scores.argmax(1) == mixed.labels).mean() < 0.5
     _, scores = cross_validate_spectrum(mixed, "image, hann")
     assert (scores.argmax(1) == mixed.labels).mean() < 0.5

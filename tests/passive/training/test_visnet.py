@@ -72,7 +72,7 @@ def test_losses_of_the_network_by_hand() -> None:
     value = (given * critic.weight.detach().double().numpy()).sum((1, 2, 3)).mean()
     assert float(found.adversarial.detach()) == pytest.approx(-value, rel=1e-4)
     total = entropy.mean() + 20.0 * missed - 0.1 * value
-    assert float(found.total(VisNetSettings(output_dir="out")).detach()) == pytest.approx(
+    assert float(found.total(VisNetSettings(output_dir=Path("out"))).detach()) == pytest.approx(
         total, rel=1e-4
     )
 
