@@ -1,14 +1,15 @@
-"""The test of a comparison: every contestant on every image under every condition."""
+"""The test of a comparison: every methods on every image under every condition."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from artfp.comparison.contestants import Contestant
+from artfp.comparison.methods import ComparedMethod
 from artfp.comparison.scores import Contest, contest, thresholds
 from artfp.data.resume import Journal
 from artfp.passive.attributors.score_model import Values
@@ -16,10 +17,12 @@ from artfp.passive.fitting.image_set import ImageSet
 from artfp.passive.scoring import score_condition
 from artfp.perturbations.conditions import Condition
 
+_log = logging.getLogger("artfp")
+
 
 @dataclass(frozen=True, kw_only=True)
-class Row(Contest):
-    """Figures of a contestant under a condition; `strength` is None for unperturbed images."""
+class ComparisonRow(Contest):
+    """Figures of a methods under a condition; `strength` is None for unperturbed images."""
 
     contestant: str
     perturbation: str
@@ -28,25 +31,24 @@ class Row(Contest):
 
 
 def measure(
-    contestants: Sequence[Contestant],
+    methods: Sequence[ComparedMethod],
     image_set: ImageSet,
     conditions: Sequence[Condition],
     journal: Journal,
     seed: int,
-    say: Callable[[str], None],
-) -> tuple[list[Row], dict[str, float]]:
-    """Rows of all contestants under all conditions, and milliseconds that each takes an image.
+) -> tuple[list[ComparisonRow], dict[str, float]]:
+    """Rows of all methods under all conditions, and milliseconds that each takes an image.
 
     The first condition is that of unperturbed images. The journal has what an earlier run found.
     """
     known = journal.records()
     fixed: dict[str, Values] = {}
-    rows: list[Row] = []
+    rows: list[ComparisonRow] = []
     for condition in conditions:
-        keys = {one.name: f"{condition.key}/{one.name}" for one in contestants}
-        missing = [one for one in contestants if keys[one.name] not in known]
+        keys = {one.name: f"{condition.key}/{one.name}" for one in methods}
+        missing = [one for one in methods if keys[one.name] not in known]
         if missing:
-            say(f"testing: {condition.name}")
+            _log.info("testing: %s", condition.name)
             seen, truth, paces = score_condition(missing, image_set, condition, seed)
             for one in missing:
                 vectors = seen[one.name]
@@ -66,16 +68,16 @@ def measure(
                 journal.append(record)
                 known[record["name"]] = record
         rows += [
-            Row(
+            ComparisonRow(
                 contestant=one.name,
                 perturbation=condition.group,
                 strength=condition.strength,
                 unit=condition.unit,
                 **_tupled(known[keys[one.name]]["figures"]),
             )
-            for one in contestants
+            for one in methods
         ]
-    first = {one.name: known[f"identity/{one.name}"]["milliseconds"] for one in contestants}
+    first = {one.name: known[f"identity/{one.name}"]["milliseconds"] for one in methods}
     return rows, first
 
 

@@ -5,22 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, fields
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from rich.table import Table
 
-from artfp.comparison.measure import Row
+from artfp.comparison.measure import ComparisonRow
 from artfp.comparison.scores import FPR, SURE
-from artfp.comparison.study import Comparison
-from artfp.data.tables import Column, csv_table, markdown_table, round_significant
-from artfp.perturbations.conditions import IDENTITY, Condition
+from artfp.comparison.settings import CompareSettings
+from artfp.comparison.study import Comparison, ComparisonResult
+from artfp.data.tables import Column, csv_table, markdown_table, rich_table, round_significant
+from artfp.perturbations.conditions import IDENTITY
 from artfp.reporting.figure import write_files
 from artfp.robustness.plots import Contestant, plot_figure
 
 CLOSING = (
-    "contestant",
+    "method",
     "accuracy",
     "perturbed",
     "worst",
@@ -53,17 +53,24 @@ _TITLES = {
 }
 
 
-def write_comparison(
-    found: Comparison, conditions: Sequence[Condition], settings: dict[str, Any], folder: Path
-) -> list[str]:
-    """Write all files; their names. Raises UserError: a file cannot be written."""
+def write_comparison(result: ComparisonResult, settings: CompareSettings) -> list[str]:
+    """Write all files into the output folder; return their names."""
+    found = result.comparison
     whole = {
-        "settings": settings,
+        "settings": {
+            "decoder": result.decoder,
+            "realign": result.realign,
+            "network": settings.network,
+            "max_steps": settings.max_steps,
+            "immunise_steps": settings.immunise_steps,
+            "precision": settings.precision,
+            "seed": settings.seed,
+        },
         "sources": list(found.sources),
         "unmarked": found.unmarked,
         "fitted": found.images[0],
         "tested": found.images[1],
-        "contestants": [asdict(entrant) for entrant in found.entrants],
+        "methods": [asdict(summary) for summary in found.summaries],
         "rows": [asdict(row) for row in found.rows],
         "unusable": [list(each) for each in found.failed],
     }
@@ -72,32 +79,44 @@ def write_comparison(
         "compare.json": json.dumps(round_significant(whole), indent=1) + "\n",
         "compare.md": to_markdown(found),
     }
-    who = [Contestant(entrant.name) for entrant in found.entrants]
+    who = [Contestant(summary.name) for summary in found.summaries]
     for figure, limits in _WHERE.items():
-        title = f"{_TITLES[figure]}: {len(found.sources)} sources, {found.images[1]} images of each"
-        files[f"{figure}.png"] = plot_figure(found.rows, conditions, who, figure, title, limits)
-    return write_files(folder, files)
+        counts = f"{len(found.sources)} sources, {found.images[1]} images of each"
+        title = f"{_TITLES[figure]}: {counts}"
+        files[f"{figure}.png"] = plot_figure(
+            found.rows, result.conditions, who, figure, title, limits
+        )
+    return write_files(settings.output_dir, files)
 
 
-def to_csv(rows: Sequence[Row]) -> str:
+def closing_table(found: Comparison) -> Table:
+    """Return the closing table, a row for each method, without the last column of CLOSING."""
+    columns = [
+        Column(heading, align="left" if heading == CLOSING[0] else "right")
+        for heading in CLOSING[:-1]
+    ]
+    return rich_table([row[:-1] for row in closing_rows(found)], columns)
+
+
+def to_csv(rows: Sequence[ComparisonRow]) -> str:
     """Return all rows as CSV; the accuracy of each source in a column, separated by spaces."""
-    names = [field.name for field in fields(Row) if field.name != "per_source"]
+    names = [field.name for field in fields(ComparisonRow) if field.name != "per_source"]
     per_source = Column("per_source", form=lambda each: " ".join(f"{x:.4f}" for x in each))
     return csv_table(rows, [*names, per_source], floats=".6g")
 
 
 def closing_rows(found: Comparison) -> list[list[str]]:
-    """Cells of the closing table, a row for each contestant, by CLOSING."""
+    """Cells of the closing table, a row for each methods, by CLOSING."""
     table = []
-    for entrant in found.entrants:
-        rows = [row for row in found.rows if row.contestant == entrant.name]
+    for summary in found.summaries:
+        rows = [row for row in found.rows if row.contestant == summary.name]
         clean = next(row for row in rows if row.perturbation == IDENTITY)
         others = [row for row in rows if row.perturbation != IDENTITY]
         needed = [row.images for row in rows if row.images is not None]
         median = f", {np.median(needed):g}" if needed else ""
         table.append(
             [
-                entrant.name,
+                summary.name,
                 f"{clean.accuracy:.4f}",
                 _mean(others, "accuracy"),
                 f"{min(row.accuracy for row in rows):.3f}",
@@ -106,9 +125,9 @@ def closing_rows(found: Comparison) -> list[list[str]]:
                 f"{max(row.fixed_fpr for row in rows):.4f}",
                 _count(clean.images),
                 f"{len(needed)} of {len(rows)}{median}",
-                "" if entrant.seconds is None else f"{entrant.seconds:.0f}",
-                f"{entrant.milliseconds:.2f}",
-                entrant.needs,
+                "" if summary.seconds is None else f"{summary.seconds:.0f}",
+                f"{summary.milliseconds:.2f}",
+                summary.needs,
             ]
         )
     return table
@@ -116,19 +135,19 @@ def closing_rows(found: Comparison) -> list[list[str]]:
 
 def to_markdown(found: Comparison) -> str:
     """The closing table with its legend, and the accuracy under each condition."""
-    names = [entrant.name for entrant in found.entrants]
+    names = [summary.name for summary in found.summaries]
     unmarked = f", {found.unmarked} without a fingerprint" if found.unmarked else ""
     lines = [
         f"# {len(found.sources)} sources: {', '.join(found.sources)}{unmarked}",
         "",
-        f"{found.images[0]} images of each fitted the passive contestants, {found.images[1]} "
+        f"{found.images[0]} images of each fitted the passive methods, {found.images[1]} "
         "others tested all.",
         "",
         markdown_table(closing_rows(found), CLOSING),
         "",
         LEGEND,
         "",
-        *(f"- {entrant.name}: {entrant.about}" for entrant in found.entrants),
+        *(f"- {summary.name}: {summary.about}" for summary in found.summaries),
         "",
         "## Accuracy under each perturbation",
         "",
@@ -145,7 +164,7 @@ def to_markdown(found: Comparison) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _mean(rows: Sequence[Row], figure: str) -> str:
+def _mean(rows: Sequence[ComparisonRow], figure: str) -> str:
     """Mean of the perturbations' means; empty without any."""
     groups: dict[str, list[float]] = {}
     for row in rows:

@@ -1,4 +1,4 @@
-"""What contestants' scores are worth: the right source, claims at a false positive rate, images."""
+"""What methods' scores are worth: the right source, claims at a false positive rate, images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SURE = 0.95
 
 @dataclass(frozen=True)
 class Contest:
-    """Figures of one contestant under one condition.
+    """Figures of one methods under one condition.
 
     `accuracy`: share of images whose true source scores best, mean over sources (1/t where t
     share it). `per_source`, the same of each. `tpr`: share of true claims accepted at thresholds,
@@ -62,7 +62,7 @@ def contest(
     draws: np.random.Generator,
     tries: int = 40,
 ) -> Contest:
-    """Figures of images of sources `truth` (N,): vectors (N, D), and what a contestant makes of it.
+    """Figures of images of sources `truth` (N,): vectors (N, D), and what a methods makes of it.
 
     Args: `scores` (N, K); `pooled`, from vectors of a group to evidence (K,); `fixed`, thresholds
     (K,) of unperturbed images; `tries`, groups of each source and size, drawn without putting back.

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from artfp.comparison.measure import Row
+from artfp.comparison.measure import ComparisonRow
 from artfp.comparison.report import write_comparison
-from artfp.comparison.study import Comparison, Entrant
+from artfp.comparison.settings import CompareSettings
+from artfp.comparison.study import Comparison, ComparisonResult, MethodSummary
 from artfp.perturbations.conditions import choose
 from tests.golden import Golden
 
@@ -16,7 +17,7 @@ CONDITIONS = choose(["jpeg"], {"jpeg": [90, 30]})
 
 def found() -> Comparison:
     rows = tuple(
-        Row(
+        ComparisonRow(
             accuracy=0.9 - number / 10 - place / 30, per_source=(0.75, 1.0 - number / 9),
             tpr=0.5 / (1 + number), fixed_tpr=0.5, fixed_fpr=number / 97,
             images=4 if number == 0 else None,
@@ -26,15 +27,18 @@ def found() -> Comparison:
         for number, condition in enumerate(CONDITIONS)
         for place, name in enumerate(("proactive", "residual"))
     )  # fmt: skip
-    entrants = (
-        Entrant("proactive", "Reads bits.", "decoder", None, 1.25),
-        Entrant("residual", "Correlates.", "images", 12.4, 0.123456),
+    summaries = (
+        MethodSummary("proactive", "Reads bits.", "decoder", None, 1.25),
+        MethodSummary("residual", "Correlates.", "images", 12.4, 0.123456),
     )
-    return Comparison(("a", "b"), "photos", (100, 40), entrants, rows, [("a/x.png", "damaged")])
+    return Comparison(("a", "b"), "photos", (100, 40), summaries, rows, [("a/x.png", "damaged")])
 
 
 def test_files(golden: Golden, tmp_path: Path) -> None:
-    names = write_comparison(found(), CONDITIONS, {"seed": 0}, tmp_path)
+    settings = CompareSettings(
+        data_dir=tmp_path, fingerprints=tmp_path / "made.json", output_dir=tmp_path
+    )
+    names = write_comparison(ComparisonResult(found(), CONDITIONS, "0" * 64, True), settings)
     assert sorted(names) == sorted(path.name for path in tmp_path.iterdir())
     for name in ("compare.csv", "compare.md"):
         golden(name, (tmp_path / name).read_text())

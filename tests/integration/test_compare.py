@@ -49,7 +49,7 @@ def _run(made: Folder, weights: Path, output: Path, *more: str) -> int:
     return main([*given, "--fit", "45", "--test", "25", *more])
 
 
-_FEW = ("--contestants", "plain,nearest", "--perturbations", "jpeg,noise",
+_FEW = ("--methods", "plain,nearest", "--perturbations", "jpeg,noise",
         "--strengths", "jpeg=90;noise=0.3")  # fmt: skip
 
 
@@ -113,8 +113,8 @@ def test_wrong_fingerprints(
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (("--contestants", "plan"), "contestant 'plan': choose from plain"),
-        (("--contestants", "immunised"), "immunised goes on from learned"),
+        (("--methods", "plan"), "method 'plan': choose from plain"),
+        (("--methods", "immunised"), "immunised goes on from learned"),
         (("--fit", "70"), "70 images; 70 shall fit"),
         (("--perturbations", "jpg"), "no perturbation 'jpg'"),
     ],

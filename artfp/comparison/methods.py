@@ -1,6 +1,6 @@
-"""Proactive and passive attribution as contestants that choose among the same sources.
+"""Proactive and passive attribution as methods that choose among the same sources.
 
-A contestant turns images into vectors once; from these come scores of single images and the
+A methods turns images into vectors once; from these come scores of single images and the
 evidence of several images of one source. Both are larger for likelier sources.
 """
 
@@ -26,7 +26,7 @@ LEVEL = 1e-3
 """p-value, corrected for the number of fingerprints, above which an image counts as unmarked."""
 
 
-class Contestant(Protocol):
+class ComparedMethod(Protocol):
     """What chooses among K sources."""
 
     @property
@@ -52,7 +52,7 @@ class Contestant(Protocol):
         ...
 
 
-class PassiveContestant:
+class PassiveMethod:
     """A fitted attributor: log-likelihood ratios, which add up over images."""
 
     def __init__(self, attributor: FittedAttributor, name: str | None = None) -> None:
@@ -72,7 +72,7 @@ class PassiveContestant:
         return np.asarray(self._attributor.log_likelihoods(vectors).sum(0))
 
 
-class ProactiveContestant:
+class ProactiveMethod:
     """A decoder and the fingerprints of the sources; a source without one is called unmarked.
 
     An image is of the fingerprint that it matches best, or of the unmarked source if no match has
@@ -92,20 +92,22 @@ class ProactiveContestant:
         """
         self.name, self.sources = name, tuple(fingerprints)
         self._decoder = decoder
-        self._marked = [k for k, word in enumerate(fingerprints.values()) if word is not None]
-        words = [np.asarray(word) for word in fingerprints.values() if word is not None]
-        if not words or len(fingerprints) - len(words) > 1:
+        self._marked = [
+            k for k, fingerprint in enumerate(fingerprints.values()) if fingerprint is not None
+        ]
+        known = [np.asarray(each) for each in fingerprints.values() if each is not None]
+        if not known or len(fingerprints) - len(known) > 1:
             raise ValueError(
-                f"{len(words)} fingerprints for {len(fingerprints)} sources; "
+                f"{len(known)} fingerprints for {len(fingerprints)} sources; "
                 "one source at most may have none"
             )
-        for word in words:
-            if word.shape != (decoder.bits,):
+        for each in known:
+            if each.shape != (decoder.bits,):
                 raise ValueError(
-                    f"a fingerprint of shape {word.shape}; the decoder reads {decoder.bits} bits"
+                    f"a fingerprint of shape {each.shape}; the decoder reads {decoder.bits} bits"
                 )
-        self._signs: NDArray[np.float64] = np.stack(words).astype(np.float64) * 2.0 - 1.0
-        self._log_level = float(np.log(level / len(words)))
+        self._signs: NDArray[np.float64] = np.stack(known).astype(np.float64) * 2.0 - 1.0
+        self._log_level = float(np.log(level / len(known)))
 
     @torch.inference_mode()
     def score_vectors(self, x: Tensor) -> Values:
@@ -135,11 +137,11 @@ class ProactiveContestant:
         return placed
 
 
-def same_sources(contestants: Sequence[Contestant]) -> tuple[str, ...]:
-    """The sources of all contestants. Raises ValueError: they differ, or two have one name."""
-    names = [contestant.name for contestant in contestants]
+def same_sources(methods: Sequence[ComparedMethod]) -> tuple[str, ...]:
+    """The sources of all methods. Raises ValueError: they differ, or two have one name."""
+    names = [method.name for method in methods]
     if len(set(names)) < len(names):
-        raise ValueError(f"contestants {', '.join(names)}: each takes a name of its own")
-    if len({contestant.sources for contestant in contestants}) != 1:
-        raise ValueError("the contestants know different sources")
-    return contestants[0].sources
+        raise ValueError(f"methods {', '.join(names)}: each takes a name of its own")
+    if len({method.sources for method in methods}) != 1:
+        raise ValueError("the methods know different sources")
+    return methods[0].sources

@@ -1,4 +1,4 @@
-"""The passive contestants of a comparison, by name: what fits them, and what they have to know."""
+"""The passive methods of a comparison, by name: what fits them, and what they have to know."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def _immunised(image_set: ImageSet, settings: CacheSettings, name: str) -> Fitte
 
 
 @dataclass(frozen=True)
-class Way:
-    """A way to attribute: what it is, what it must know beforehand, and what fits it.
+class PassiveMethodSpec:
+    """A method to attribute: what it is, what it must know beforehand, and what fits it.
 
     `recompress`: to recompressed copies of the images as well.
     """
@@ -64,17 +64,21 @@ class Way:
 
 _IMAGES = "images of every source, beforehand"
 
-WAYS = {
-    PLAIN: Way("correlation with mean residuals (Marra et al. 2019)", _IMAGES, _plain),
-    BEST: Way("matched filter, spectra or both, the best on held out images", _IMAGES, _best, True),
-    LEARNED: Way("network (after Yu et al. 2019)", _IMAGES, _learned),
-    IMMUNISED: Way(
+PASSIVE_METHODS = {
+    PLAIN: PassiveMethodSpec(
+        "correlation with mean residuals (Marra et al. 2019)", _IMAGES, _plain
+    ),
+    BEST: PassiveMethodSpec(
+        "matched filter, spectra or both, the best on held out images", _IMAGES, _best, True
+    ),
+    LEARNED: PassiveMethodSpec("network (after Yu et al. 2019)", _IMAGES, _learned),
+    IMMUNISED: PassiveMethodSpec(
         "the same, tuned on perturbed images", f"{_IMAGES}, and the perturbations", _immunised
     ),
-    NEAREST: Way("nearest image by its pixels", _IMAGES, _baseline(NEAREST)),
-    EIGENFACE: Way("Eigenfaces", _IMAGES, _baseline(EIGENFACE)),
+    NEAREST: PassiveMethodSpec("nearest image by its pixels", _IMAGES, _baseline(NEAREST)),
+    EIGENFACE: PassiveMethodSpec("Eigenfaces", _IMAGES, _baseline(EIGENFACE)),
 }
-"""Passive contestants by name, in the order of tables; one that goes on from another is later."""
+"""Passive methods by name, in the order of tables; one that goes on from another is later."""
 
 PROACTIVE = "proactive"
 PROACTIVE_ABOUT = "fingerprints in the training data, decoded (Yu et al. 2021)"
