@@ -168,12 +168,9 @@ class ResidualFingerprint:
                     f"fingerprints of {self.source} and {other.source} cannot be merged: "
                     f"{what} is {here} and {there}"
                 )
-        self.total += other.total
-        self.power += other.power
-        if self.product is not None and other.product is not None:
-            self.product += other.product
-        if self.square is not None and other.square is not None:
-            self.square += other.square
+        for name in (*_NEEDED, *_WEIGHTING):
+            if getattr(self, name) is not None:
+                getattr(self, name).add_(getattr(other, name))
         self.count += other.count
         self.codecs += other.codecs
         self.sizes += other.sizes
