@@ -59,3 +59,10 @@ def test_calibrate(
     words += ["--output", tmp_path / "c.json", "--keys", 3, "--num_workers", 0, "--cuda", -1]
     step = next_step(capfd, "calibrate", *words)
     assert step.startswith("artfp detect --data_dir IMAGES ") and f"{tmp_path}/c.json" in step
+
+
+def test_gan_train(capfd: pytest.CaptureFixture[str], photo_folder: Path, tmp_path: Path) -> None:
+    words = ["train", "dcgan", "--data_dir", photo_folder, "--output_dir", tmp_path, "--cuda", -1]
+    words += ["--resolution", 16, "--set", "width=4", "--max_steps", 1, "--batch_size", 4]
+    step = next_step(capfd, "gan", *words)
+    assert step.startswith(f"artfp gan generate {tmp_path}/generator.safetensors --count ")
