@@ -35,9 +35,8 @@ from artfp.ownership.assignment import (
     Fingerprints,
     draw_fingerprints,
     given_fingerprints,
-    owner_context,
 )
-from artfp.ownership.key import parse_fingerprint, to_text
+from artfp.ownership.key import owner_context, parse_fingerprint, to_text
 from artfp.watermark.api import decode_pixels
 from artfp.watermark.networks.base import Decoder, Encoder, add_residual, limit_psnr
 from artfp.watermark.prediction_loop import Prediction, make_trainer, run_prediction

@@ -29,7 +29,8 @@ def pair() -> Watermark:
 def _photograph() -> np.ndarray:
     import skimage.data
 
-    return skimage.data.astronaut()[:200, 100:400]
+    result: np.ndarray = skimage.data.astronaut()[:200, 100:400]
+    return result
 
 
 def test_fingerprint_image_keeps_size_and_input(pair: Watermark) -> None:

@@ -154,7 +154,7 @@ def test_an_image_that_was_mended_is_done_the_next_time(
 def test_stylegan_zip_keeps_labels_and_packs_again(
     job: Jobs, tmp_path: Path, photographs: list[np.ndarray]
 ) -> None:
-    labels = [["00000/img0.jpg", 3], ["00000/img1.png", 1]]
+    labels: list[tuple[str, int]] = [("00000/img0.jpg", 3), ("00000/img1.png", 1)]
     with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
         archive.writestr("dataset.json", json.dumps({"labels": labels}))
         for (name, _), photo in zip(labels, photographs, strict=False):
@@ -163,17 +163,15 @@ def test_stylegan_zip_keeps_labels_and_packs_again(
             archive.writestr(str(name), file.getvalue())
     this = job(tmp_path / "set.zip", archive=True)
     run_embedding(this, ONE)
-    wanted = {"labels": [["00000/img0.png", 3], ["00000/img1.png", 1]]}
+    names = ["00000/img0.png", "00000/img1.png"]
+    wanted = {"labels": [[name, label] for name, label in zip(names, (3, 1), strict=True)]}
     assert json.loads((this.output / FINGERPRINTED_FOLDER / "dataset.json").read_text()) == wanted
     with zipfile.ZipFile(this.output / ARCHIVE_FILE) as archive:
         assert json.loads(archive.read("dataset.json")) == wanted
-        for name, _ in wanted["labels"]:
-            assert (
-                archive.read(str(name))
-                == (this.output / FINGERPRINTED_FOLDER / str(name)).read_bytes()
-            )
+        for name in names:
+            assert archive.read(name) == (this.output / FINGERPRINTED_FOLDER / name).read_bytes()
     again = open_source(this.output / ARCHIVE_FILE)
-    assert again.names == ["00000/img0.png", "00000/img1.png"]
+    assert again.names == names
 
 
 def test_per_image_words_differ_and_are_read(job: Jobs, pair: Watermark) -> None:
@@ -204,8 +202,9 @@ def test_a_stopped_run_goes_on_and_repeats_nothing(
     run_embedding(whole, EACH)
 
     import artfp.watermark.embed as module
+    from artfp.data.files import write_atomic
 
-    real, count = module.write_atomic, 0
+    real, count = write_atomic, 0
 
     def failing(path: Path, data: bytes | str) -> None:
         nonlocal count

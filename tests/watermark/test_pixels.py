@@ -52,8 +52,11 @@ def _expected(pair: Watermark, original: np.ndarray, strength: float = 1.0) -> n
     else:  # antialiased bicubic, as Pillow does it in floating point
         planes = (Image.fromarray(plane.astype(np.float32)) for plane in residual)
         size = (width, height)
-        grown = np.stack([p.resize(size, Image.Resampling.BICUBIC) for p in planes], axis=2)
-    return np.clip(original + 255.0 * strength * grown, 0.0, 255.0)
+        grown = np.stack(
+            [np.asarray(p.resize(size, Image.Resampling.BICUBIC)) for p in planes], axis=2
+        )
+    result: np.ndarray = np.clip(original + 255.0 * strength * grown, 0.0, 255.0)
+    return result
 
 
 def _read(job: EmbeddingJob, name: str) -> np.ndarray:

@@ -38,7 +38,8 @@ def _ssim(a: np.ndarray, b: np.ndarray) -> float:
     """Wang et al. 2004 on (H, W, 3) in 0..255, borders mirrored."""
 
     def mean(values: np.ndarray) -> np.ndarray:
-        return gaussian_filter(values, (1.5, 1.5, 0.0), mode="mirror", truncate=3.5)
+        result: np.ndarray = gaussian_filter(values, (1.5, 1.5, 0.0), mode="mirror", truncate=3.5)
+        return result
 
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     ma, mb = mean(a), mean(b)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ import artfp
 from artfp.core.errors import UserError
 from artfp.data.bundle import find_decoder, find_weights, read_card, shipped_weights
 from artfp.data.files import file_hash
-from artfp.watermark import build_pair, load_decoder, load_encoder, save_network
+from artfp.watermark import Decoder, Encoder, build_pair, load_decoder, load_encoder, save_network
 from artfp.watermark.networks.realigning import MirroringDecoder, RealigningDecoder
 
 
@@ -32,7 +32,8 @@ def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
 def test_round_trip(architecture: str, tmp_path: Path) -> None:
     pair = build_pair(architecture, 24, 64, seed=4)
     extra = {"training": {"data": "Fotos ü"}, "measured": {"psnr": 41.25}}
-    for network, kind in zip(pair, ("encoder", "decoder"), strict=True):
+    networks: tuple[Encoder | Decoder, ...] = pair
+    for network, kind in zip(networks, ("encoder", "decoder"), strict=True):
         file = tmp_path / "new" / f"{kind}.safetensors"
         written = save_network(network, file, extra)
         assert written == read_card(file) == {
@@ -124,6 +125,7 @@ def test_cards_that_do_not_fit(decoder_file: Path) -> None:
         refuse(load_decoder, decoder_file, "has no artfp card")
     rewrite(decoder_file, {**good, "architecture": "newer", "version": "9.9"})
     refuse(load_decoder, decoder_file, "architecture 'newer', which this version .* written by 9.9")
+    change: Mapping[str, object]
     for change in ({"bits": 17}, {"resolution": 64}, {"architecture": "stegastamp"}, {"bits": 5}):
         rewrite(decoder_file, {**good, **change})
         refuse(load_decoder, decoder_file, "does not fit the decoder that it claims to be")

@@ -35,7 +35,8 @@ def transform_matrices(transforms: Transforms, aspect: Tensor | float = 1.0) -> 
     cosine, sine = scale * transforms[..., 1].cos(), scale * transforms[..., 1].sin()
     zero, one = torch.zeros_like(scale), torch.ones_like(scale)
     rows = [cosine, -sine * aspect, transforms[..., 2], sine / aspect, cosine, transforms[..., 3]]
-    return torch.stack([*rows, zero, zero, one], dim=-1).unflatten(-1, (3, 3))
+    result: Tensor = torch.stack([*rows, zero, zero, one], dim=-1).unflatten(-1, (3, 3))
+    return result
 
 
 def describe_transform(transform: Tensor) -> str:
@@ -113,7 +114,8 @@ class AlignmentScorer:
 
     def gray(self, grids: Tensor) -> Tensor:
         """Project grids (N, 3, side, side) on the one colour, (N, 1, side, side)."""
-        return (grids * self.colour.view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+        result: Tensor = (grids * self.colour.view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+        return result
 
     def positions(self, matrices: Tensor) -> Tensor:
         """Return the positions (N, T * side, side, 2) of the cells under matrices (N, T, 3, 3)."""
@@ -185,7 +187,8 @@ class AlignmentScorer:
         """Return ln of the energy (M,) that random patterns of that spectrum find by chance."""
         power = torch.fft.rfft2(sampled)
         power = power.real.square() + power.imag.square()
-        return ((power * self.spectrum).sum(dim=(1, 2)) + 1e-9).log()
+        result: Tensor = ((power * self.spectrum).sum(dim=(1, 2)) + 1e-9).log()
+        return result
 
     def _combine(self, correlations: Tensor, chance: Tensor) -> Tensor:
         """Return the scores (M,) of correlations (M, bits), given the chance energy (M,)."""

@@ -53,7 +53,8 @@ def limit_psnr(residual: Tensor, min_psnr: float) -> Tensor:
     it weaker, rounding to 8 bits adds noise of 59 dB. At 0 dB nothing is weakened.
     """
     rms = residual.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
-    return residual * (10.0 ** (-min_psnr / 20.0) / rms.clamp_min(1e-9)).clamp_max(1.0)
+    result: Tensor = residual * (10.0 ** (-min_psnr / 20.0) / rms.clamp_min(1e-9)).clamp_max(1.0)
+    return result
 
 
 class Encoder(nn.Module):

@@ -96,7 +96,7 @@ class RealigningDecoder(Decoder):
         self._search_plans: dict[tuple[torch.device, int, float], SearchPlan] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, bits) of images (N, 3, R, R) in [0, 1] that were square."""
+        """Return the logits (N, bits) of images (N, 3, R, R) in [0, 1] that were square."""
         return self.decode(x, torch.ones(len(x)))[0]
 
     def decode(self, x: Tensor, aspects: Tensor) -> tuple[Tensor, list[str]]:
@@ -218,7 +218,7 @@ class MirroringDecoder(Decoder):
         self.architecture = decoder.architecture
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, bits) of images (N, 3, R, R) in [0, 1]."""
+        """Return the logits (N, bits) of images (N, 3, R, R) in [0, 1]."""
         return self.decode(x, torch.ones(len(x)))[0]
 
     def decode(self, x: Tensor, aspects: Tensor) -> tuple[Tensor, list[str]]:

@@ -1,19 +1,19 @@
-"""artfp's own encoder and decoder: an informed spread-spectrum watermark that is then trained.
+"""Encoder and decoder of artfp: an informed spread-spectrum watermark that is then trained.
 
 Both work on a coarse grid (one cell is `cell` x `cell` pixels) of at most 32 x 32 cells, so they
-are cheap, and what they add is smooth: it survives resizing and recompression. They start as a
-watermark that already reads, and training improves it; there is no plateau at 0.5 to leave.
+are fast, and their residual is smooth: it survives resizing and recompression. They start as a
+watermark that can be decoded, and training improves it; there is no plateau at bit accuracy 0.5.
 
 - Each bit owns a *carrier*, a pattern on the grid. Carriers are symmetric about the vertical axis,
   so a mirrored image decodes like the original.
 - The decoder estimates the residual on the grid (local mean removed, divided by the local
   deviation, corrected by a small convolutional net) and correlates it with its carriers.
-- The encoder listens to the image before it adds anything, and spends less on the bits that the
-  image already speaks for (informed embedding; improved spread spectrum, Malvar and Florencio
-  2003); it drafts a pattern, listens to the result, and spends more on what is not heard. Local
-  strength follows local activity, a simple masking model, and
-  a learned level gives harder images more. Levels are centred over the batch while training, so
-  the network can only shift energy between images; `strength` alone sets the mean.
+- The encoder correlates the image with its carriers before it adds anything, and gives less weight
+  to bits that the image already correlates with (informed embedding; improved spread spectrum,
+  Malvar and Florencio 2003); it drafts a pattern, correlates again, and gives more weight to bits
+  that are still weak. Local strength follows local activity, a simple masking model, and a learned
+  level gives harder images more. Levels are centred over the batch in training, so the network can
+  only shift energy between images; `log_strength` alone sets the mean.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from torch import Tensor, nn
 from artfp.watermark.networks.base import Decoder, Encoder
 
 BASE_RESOLUTION = 128
-"""Larger images are averaged down to this side before the networks look at them."""
+"""Side in pixels to which larger images are averaged before the networks process them."""
 
 INITIAL_CHROMA = 0.4
-"""Share of the colour in untrained carriers, against gray: gray is what survives JPEG."""
+"""Fraction of colour in untrained carriers, against gray, which survives JPEG."""
 
 LEVEL_RANGE = 0.5
-"""How far, in nepers (8.7 dB), the strength of one image may lie from the middle."""
+"""Largest deviation, in nepers (8.7 dB), of the strength of one image from the mean."""
 
 
 def grid_shape(bits: int, resolution: int) -> tuple[int, int]:
-    """(cell side in pixels of the base resolution, cells a side) for a pair of networks.
+    """Return the cell side in pixels of the base resolution, and the number of cells a side.
 
     Cells have 4 pixels a side where the mirror-symmetric patterns on that grid outnumber the bits
     six to one, and 2 pixels otherwise.
@@ -53,7 +53,7 @@ def _conv(inputs: int, outputs: int) -> nn.Conv2d:
 
 
 def _zero_start(layer: nn.Conv2d) -> nn.Conv2d:
-    """The same layer, with weights and bias 0: the net begins as a no-op and training opens it."""
+    """Set weights and bias of a layer to 0, so that training starts from a network without it."""
     nn.init.zeros_(layer.weight)
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
@@ -61,12 +61,12 @@ def _zero_start(layer: nn.Conv2d) -> nn.Conv2d:
 
 
 def _box(x: Tensor) -> Tensor:
-    """Mean over 3 x 3 cells, borders replicated; the shape stays."""
+    """Average over 3 x 3 cells, borders replicated; the shape stays."""
     return F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
 
 
 def _unit_power(x: Tensor) -> Tensor:
-    """Each image of (N, ...) divided by its root mean square."""
+    """Divide each image of (N, ...) by its root mean square."""
     power = x.square().mean(dim=tuple(range(1, x.ndim)), keepdim=True)
     return x * (power + 1e-8).rsqrt()
 
@@ -80,27 +80,27 @@ class Carriers(nn.Module):
         rows = torch.randn(bits, 3, side * side // 2)
         gray = rows.mean(dim=1, keepdim=True)
         rows = (gray + INITIAL_CHROMA * (rows - gray)).flatten(1)
-        fits = bits <= rows.shape[1]
-        rows = torch.linalg.qr(rows.T).Q.T if fits else F.normalize(rows, dim=1)
+        can_be_orthogonal = bits <= rows.shape[1]
+        rows = torch.linalg.qr(rows.T).Q.T if can_be_orthogonal else F.normalize(rows, dim=1)
         # The other half mirrors this one, so a full pattern has unit norm.
         half = (rows / math.sqrt(2.0)).reshape(bits, 3, side, side // 2)
         self.left = nn.Parameter(half.contiguous())
 
     def matrix(self) -> Tensor:
-        """All patterns, (bits, 3 * side * side)."""
+        """Return all patterns, (bits, 3 * side * side)."""
         return torch.cat([self.left, self.left.flip(-1)], dim=-1).flatten(1)
 
     def correlate(self, grid: Tensor) -> Tensor:
-        """Inner products (N, bits) of grids (N, 3, side, side) with the patterns."""
+        """Return the inner products (N, bits) of grids (N, 3, side, side) with the patterns."""
         return grid.flatten(1) @ self.matrix().T
 
     def combine(self, weights: Tensor) -> Tensor:
-        """Weighted sums (N, 3, side, side) of the patterns for weights (N, bits)."""
+        """Return the sums (N, 3, side, side) of the patterns with weights (N, bits)."""
         return (weights @ self.matrix()).view(-1, 3, self.side, self.side)
 
 
 class Cells(nn.Module):
-    """Cut images (N, 3, R, R) into cells: (N, 3 * cell * cell, side, side)."""
+    """Cuts images (N, 3, R, R) into cells: (N, 3 * cell * cell, side, side)."""
 
     def __init__(self, bits: int, resolution: int) -> None:
         super().__init__()
@@ -109,17 +109,18 @@ class Cells(nn.Module):
         self.channels = 3 * self.cell * self.cell
 
     def forward(self, x: Tensor) -> Tensor:
-        """Cells of images; the pixels of one colour of one cell are neighbouring channels."""
+        """Return the cells; the pixels of one colour of one cell are neighbouring channels."""
         if self.pool > 1:
             x = F.avg_pool2d(x, self.pool)
         return F.pixel_unshuffle(x, self.cell).contiguous(memory_format=torch.channels_last)
 
     def means(self, cells: Tensor) -> Tensor:
-        """Mean colour of each cell, (N, 3, side, side)."""
-        return cells.unflatten(1, (3, -1)).mean(dim=2)
+        """Return the mean colour of each cell, (N, 3, side, side)."""
+        result: Tensor = cells.unflatten(1, (3, -1)).mean(dim=2)
+        return result
 
     def activity(self, cells: Tensor) -> Tensor:
-        """Standard deviation of the gray pixels in 3 x 3 cells, (N, 1, side, side)."""
+        """Return the standard deviation of the gray pixels in 3 x 3 cells, (N, 1, side, side)."""
         gray = cells.unflatten(1, (3, -1)).mean(dim=1)
         mean = _box(gray.mean(dim=1, keepdim=True))
         square = _box(gray.square().mean(dim=1, keepdim=True))
@@ -127,7 +128,7 @@ class Cells(nn.Module):
 
 
 class Estimate(nn.Module):
-    """What in an image is more likely residual than picture, per cell: (N, 3, side, side)."""
+    """Estimate of the whitened watermark residual in each cell of an image."""
 
     def __init__(self, cells: Cells, width: int, depth: int) -> None:
         super().__init__()
@@ -139,27 +140,31 @@ class Estimate(nn.Module):
         self.rest = nn.Sequential(*layers, _zero_start(_conv(width, 3)))
         self.log_floor = nn.Parameter(torch.tensor(math.log(0.02)))
 
-    def look(self, cells: Tensor) -> tuple[Tensor, Tensor]:
-        """What `forward` needs of cells (N, channels, side, side): first layer and cell means."""
+    def features_and_means(self, cells: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the first layer and the means of cells (N, channels, side, side) for `forward`."""
         return self.first(cells), self.cells.means(cells)
 
-    def with_draft(self, seen: tuple[Tensor, Tensor], draft: Tensor) -> tuple[Tensor, Tensor]:
-        """What `look` would give had a residual (N, 3, side, side) been added to every pixel."""
+    def with_draft(self, features: tuple[Tensor, Tensor], draft: Tensor) -> tuple[Tensor, Tensor]:
+        """Return them as if a residual (N, 3, side, side) had been added to every pixel."""
         weight = self.first.weight.unflatten(1, (3, -1)).sum(dim=2)
-        return seen[0] + F.conv2d(draft, weight, padding=1), seen[1] + draft
+        return features[0] + F.conv2d(draft, weight, padding=1), features[1] + draft
 
-    def forward(self, seen: tuple[Tensor, Tensor]) -> Tensor:
-        """Whitened estimate, (N, 3, side, side)."""
-        features, means = seen
+    def forward(self, features: tuple[Tensor, Tensor]) -> Tensor:
+        """Return the whitened estimate, (N, 3, side, side)."""
+        first, means = features
         detail = means - _box(means)
         spread = (_box(detail.square()) + (2.0 * self.log_floor).exp()).sqrt()
-        return detail / spread + self.rest(features)
+        result: Tensor = detail / spread + self.rest(first)
+        return result
 
 
 class ResidualEncoder(Encoder):
     """Informed spread-spectrum encoder; `log_strength` is the scale of its residuals.
 
-    Args: `width`, channels of the hidden layers.
+    Args:
+        bits: Number of bits of the message.
+        resolution: Pixels a side of the images.
+        width: Channels of the hidden layers.
     """
 
     architecture = "residual"
@@ -170,6 +175,7 @@ class ResidualEncoder(Encoder):
         super().__init__(bits, resolution)
         self.cells = Cells(bits, resolution)
         self.carriers = Carriers(bits, self.cells.side)
+        # The decoder's carriers as the encoder knows them; files of weights have this name.
         self.listeners = Carriers(bits, self.cells.side)
         self.estimate = Estimate(self.cells, width, depth=1)
         self.body = nn.Sequential(
@@ -189,32 +195,32 @@ class ResidualEncoder(Encoder):
         with torch.no_grad():
             self.log_strength.add_(torch.as_tensor(factor).log().to(self.log_strength))
 
-    def residual(self, x: Tensor, bits: Tensor) -> Tensor:
-        """Residual on the grid, (N, 3, side, side)."""
+    def residual(self, x: Tensor, messages: Tensor) -> Tensor:
+        """Return the residuals on the grid, (N, 3, side, side)."""
         cells = self.cells(x)
-        signs = bits * 2.0 - 1.0
+        signs = messages * 2.0 - 1.0
         mask = (self.cells.activity(cells) + 0.01).sqrt()
         scale = self.log_strength.exp() * mask
-        seen = self.estimate.look(cells)
-        effort = self._effort(0, seen, signs)
-        pattern = _unit_power(self.carriers.combine(signs * effort))
-        # Rehearse: add this pattern, listen again, and work harder on what is still not heard.
-        seen = self.estimate.with_draft(seen, scale * pattern)
-        effort = effort + self._effort(1, seen, signs)
-        pattern = _unit_power(self.carriers.combine(signs * effort))
-        features = self.body(torch.cat([cells, pattern], dim=1))
-        gain, shift = self.shape(features).chunk(2, dim=1)
+        features = self.estimate.features_and_means(cells)
+        weights = self._bit_weights(0, features, signs)
+        pattern = _unit_power(self.carriers.combine(signs * weights))
+        # Draft: add this pattern, correlate again, and give more weight to bits that are weak.
+        features = self.estimate.with_draft(features, scale * pattern)
+        weights = weights + self._bit_weights(1, features, signs)
+        pattern = _unit_power(self.carriers.combine(signs * weights))
+        shape_features = self.body(torch.cat([cells, pattern], dim=1))
+        gain, shift = self.shape(shape_features).chunk(2, dim=1)
         pattern = _unit_power(pattern * (2.0 * torch.sigmoid(gain)) + shift)
-        return self._levels(features, effort) * scale * pattern
+        return self._levels(shape_features, weights) * scale * pattern
 
-    def _effort(self, turn: int, seen: tuple[Tensor, Tensor], signs: Tensor) -> Tensor:
-        """Weight (N, bits) of each bit by how well it is heard already, in the given turn."""
-        heard = signs * self.listeners.correlate(self.estimate(seen))
-        return F.softplus(self.margin[turn] - self.thrift[turn] * heard)
+    def _bit_weights(self, turn: int, features: tuple[Tensor, Tensor], signs: Tensor) -> Tensor:
+        """Return the weights (N, bits) of the bits: less for those that correlate well already."""
+        correlation = signs * self.listeners.correlate(self.estimate(features))
+        return F.softplus(self.margin[turn] - self.thrift[turn] * correlation)
 
-    def _levels(self, features: Tensor, effort: Tensor) -> Tensor:
-        """Strength of each image relative to the mean of all, (N, 1, 1, 1)."""
-        summary = torch.cat([features.mean(dim=(2, 3)), effort.mean(dim=1, keepdim=True)], dim=1)
+    def _levels(self, features: Tensor, weights: Tensor) -> Tensor:
+        """Return the strength of each image relative to the mean of all, (N, 1, 1, 1)."""
+        summary = torch.cat([features.mean(dim=(2, 3)), weights.mean(dim=1, keepdim=True)], dim=1)
         level = LEVEL_RANGE * torch.tanh(self.level(summary))
         if self.training:
             mean = level.mean()
@@ -226,9 +232,13 @@ class ResidualEncoder(Encoder):
 
 
 class ResidualDecoder(Decoder):
-    """Whitened estimate of the residual, then one matched filter a bit.
+    """Whitened estimate of the residual, then one matched filter for each bit.
 
-    Args: `width` and `depth`, channels and number of the hidden layers.
+    Args:
+        bits: Number of bits of the message.
+        resolution: Pixels a side of the images.
+        width: Channels of the hidden layers.
+        depth: Number of the hidden layers.
     """
 
     architecture = "residual"
@@ -242,20 +252,20 @@ class ResidualDecoder(Decoder):
         self.bias = nn.Parameter(torch.zeros(bits))
 
     def estimate_residual(self, x: Tensor) -> Tensor:
-        """Whitened estimate of the residual in images (N, 3, R, R), (N, 3, side, side)."""
-        grid: Tensor = self.estimate(self.estimate.look(self.cells(x)))
+        """Return the whitened residuals (N, 3, side, side) estimated in images (N, 3, R, R)."""
+        grid: Tensor = self.estimate(self.estimate.features_and_means(self.cells(x)))
         return grid
 
     def decode_residual(self, grids: Tensor) -> Tensor:
-        """Logits (N, bits) of what `listen` heard, (N, 3, side, side)."""
+        """Return the logits (N, bits) of estimated residuals (N, 3, side, side)."""
         return self.log_scale.exp() * self.carriers.correlate(grids) + self.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, bits) of images (N, 3, R, R) in [0, 1]."""
+        """Return the logits (N, bits) of images (N, 3, R, R) in [0, 1]."""
         return self.decode_residual(self.estimate_residual(x))
 
 
 def share_carriers(encoder: ResidualEncoder, decoder: ResidualDecoder) -> None:
-    """Give a new pair one set of carriers, so that the decoder reads the encoder untrained."""
+    """Give a new pair one set of carriers, so that it works before any training."""
     decoder.carriers.load_state_dict(encoder.carriers.state_dict())
     encoder.listeners.load_state_dict(encoder.carriers.state_dict())

@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from artfp.watermark.networks.base import Decoder, Encoder
 
 SECRET_SIDE = 16
-"""Side of the map into which the fingerprint is laid out before it is upsampled."""
+"""Side of the map into which the message is laid out before it is upsampled."""
 
 
 def initialise_he(*networks: nn.Module) -> None:
     """Draw all weights from He's normal distribution, biases 0 (He et al., ICCV 2015, section 2.2).
 
-    PyTorch's own start passes on a sixth of the mean square at each layer: of what the fingerprint
-    changes, 7e-6 of the spread is left at the logits (32 px, 64 bits; with this start 0.23), and a
-    training waits at bit accuracy 0.5 for thousands of steps.
+    PyTorch's default passes on a sixth of the mean square at each layer: of the effect of the
+    message, 7e-6 of the standard deviation is left at the logits (32 px, 64 bits; with this one
+    0.23), and a training stays at bit accuracy 0.5 for thousands of steps.
     """
     for network in networks:
         for module in network.modules():
@@ -32,12 +32,12 @@ def initialise_he(*networks: nn.Module) -> None:
 
 
 def _double(x: Tensor) -> Tensor:
-    """Nearest-neighbour upsampling by 2, with one zero row below and one zero column right."""
+    """Upsample by 2 (nearest neighbour), with one zero row below and one zero column right."""
     return F.pad(F.interpolate(x, scale_factor=2.0, mode="nearest"), (0, 1, 0, 1))
 
 
 class StegaStampEncoder(Encoder):
-    """U-Net on image and upsampled fingerprint; the output is a whole image (sigmoid)."""
+    """U-Net on image and upsampled message; the output is a whole image (sigmoid)."""
 
     architecture = "stegastamp"
 
@@ -76,9 +76,9 @@ class StegaStampEncoder(Encoder):
         for part in ("weight", "bias"):
             state[f"{prefix}residual.{part}"] = state.pop(f"{prefix}residual_.{part}")
 
-    def forward(self, x: Tensor, bits: Tensor) -> Tensor:
-        """Fingerprinted images (N, 3, R, R) in (0, 1)."""
-        secret = F.relu(self.secret_dense(bits)).view(-1, 3, SECRET_SIDE, SECRET_SIDE)
+    def forward(self, x: Tensor, messages: Tensor) -> Tensor:
+        """Return fingerprinted images (N, 3, R, R) in (0, 1)."""
+        secret = F.relu(self.secret_dense(messages)).view(-1, 3, SECRET_SIDE, SECRET_SIDE)
         secret = F.interpolate(secret, size=(x.shape[-2], x.shape[-1]), mode="nearest")
         both = torch.cat([secret, x], dim=1)
         c1 = F.relu(self.conv1(both))
@@ -97,9 +97,10 @@ class StegaStampEncoder(Encoder):
         u = F.relu(self.conv10(u))
         return torch.sigmoid(self.residual_(u))
 
-    def residual(self, x: Tensor, bits: Tensor) -> Tensor:
-        """What the network adds to the image, (N, 3, R, R)."""
-        return self(x, bits) - x
+    def residual(self, x: Tensor, messages: Tensor) -> Tensor:
+        """Return the difference that the network makes to images, (N, 3, R, R)."""
+        marked: Tensor = self(x, messages)
+        return marked - x
 
 
 class StegaStampDecoder(Decoder):
@@ -119,5 +120,6 @@ class StegaStampDecoder(Decoder):
         self.dense = nn.Sequential(nn.Linear(features, 512), nn.ReLU(), nn.Linear(512, bits))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, bits) of images (N, 3, R, R) in [0, 1]."""
-        return self.dense(self.decoder(x).flatten(1))
+        """Return the logits (N, bits) of images (N, 3, R, R) in [0, 1]."""
+        logits: Tensor = self.dense(self.decoder(x).flatten(1))
+        return logits

@@ -1,4 +1,4 @@
-"""What is shown and kept while a training runs."""
+"""Callbacks of a training: pictures, milestones, and recovery from a stall at bit accuracy 0.5."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ _log = logging.getLogger("artfp")
 
 
 def fingerprinted_sample(module: FingerprintAutoencoder, batch: Tensor) -> Tensor:
-    """Grid (3, h, w) of the first images of an 8-bit batch, fingerprinted with random bits."""
+    """Return a picture (3, h, w) of the first images of an 8-bit batch with random messages."""
     x = to_unit(batch[:_SHOWN]).to(module.device)
-    draws = torch.Generator().manual_seed(0)
-    bits = torch.randint(0, 2, (len(x), module.bits), generator=draws).to(x)
+    rng = torch.Generator().manual_seed(0)
+    messages = torch.randint(0, 2, (len(x), module.bits), generator=rng).to(x)
     training = module.encoder.training
     with torch.no_grad():
-        marked = module.encoder.eval()(x, bits)
+        marked = module.encoder.eval()(x, messages)
     module.encoder.train(training)
     return fingerprint_grid(x, marked)
 
 
 class ImageGrids(pl.Callback):
-    """Writes a grid of training images every `every` steps, and one at each validation."""
+    """Writes pictures to TensorBoard: every `every` steps and at each validation."""
 
     def __init__(self, every: int = 500) -> None:
         self.every = every
@@ -46,7 +46,7 @@ class ImageGrids(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Training grid."""
+        """Write a picture of training images."""
         if trainer.global_step % self.every == 1 or self.every == 1:
             self._write(trainer, pl_module, batch, "train/images")
 
@@ -59,7 +59,7 @@ class ImageGrids(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Validation grid, of the first batch."""
+        """Write a picture of the first validation batch."""
         if batch_idx == 0 and not trainer.sanity_checking:
             self._write(trainer, pl_module, batch, "val/images")
 
@@ -73,21 +73,26 @@ class ImageGrids(pl.Callback):
 
 
 class Milestones(pl.Callback):
-    """Notes the step and the seconds at which unperturbed images were read at `level` or better.
+    """Records when the bit accuracy of unperturbed images first reaches a level.
 
-    Args: `level`, a bit accuracy; `window`, over how many steps in a row it is averaged.
-    Attributes: `step`, `seconds` (of training until then, resumed or not); None until then.
+    Args:
+        level: Bit accuracy.
+        window: Number of steps over which it is averaged.
+
+    Attributes:
+        step: Step at which it was reached; None until then.
+        seconds: Seconds of training until then, resumed or not; None until then.
     """
 
     def __init__(self, level: float = 0.99, window: int = 5) -> None:
-        self.level, self.begun, self.before = level, 0.0, 0.0
+        self.level, self.started, self.before = level, 0.0, 0.0
         self.recent: deque[float] = deque(maxlen=window)
         self.step: int | None = None
         self.seconds: float | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
-        self.begun = time.perf_counter() - self.before
+        self.started = time.perf_counter() - self.before
 
     def on_train_batch_end(
         self,
@@ -97,7 +102,7 @@ class Milestones(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Look at the accuracy of this step."""
+        """Average the accuracy with that of this step."""
         if self.step is not None:
             return
         accuracy = trainer.callback_metrics.get("train/bit_accuracy_unperturbed")
@@ -106,19 +111,19 @@ class Milestones(pl.Callback):
         full = len(self.recent) == self.recent.maxlen
         if full and sum(self.recent) / len(self.recent) >= self.level:
             self.step = trainer.global_step
-            self.seconds = time.perf_counter() - self.begun
+            self.seconds = time.perf_counter() - self.started
             _log.info(
                 "bit accuracy %.2f at step %d after %.1f s", self.level, self.step, self.seconds
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
-        spent = time.perf_counter() - self.begun
+        """Return what a checkpoint keeps."""
+        spent = time.perf_counter() - self.started
         recent = list(self.recent)
         return {"step": self.step, "seconds": self.seconds, "recent": recent, "spent": spent}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on where the checkpoint was."""
+        """Continue where the checkpoint was."""
         self.step, self.seconds = state_dict["step"], state_dict["seconds"]
         self.recent.extend(state_dict["recent"])
         self.before = state_dict["spent"]
@@ -131,13 +136,15 @@ _log = logging.getLogger("artfp")
 
 
 class StallRecovery(pl.Callback):
-    """Every `patience` steps looks at the running bit accuracy until it passes 0.6.
+    """Checks the running bit accuracy every `patience` steps until it exceeds 0.6.
 
-    While it has not, the guard takes the next of its measures: it makes the residual 6 dB stronger
-    (where the schedule allows), trains on one fixed batch for `patience` // 2 steps, then starts
-    again from a new seed; three rounds at most. Each is logged and written to TensorBoard.
+    Until then it takes one measure after the other: it makes the residual 6 dB stronger (where the
+    schedule allows), trains on one fixed batch for `patience` // 2 steps, then restarts from a new
+    seed; three rounds at most. Each is logged and written to TensorBoard.
 
-    Args: `patience` in steps; `act` False only reports.
+    Args:
+        patience: Steps between checks.
+        act: False to report only.
     """
 
     def __init__(self, patience: int = 300, act: bool = True) -> None:
@@ -153,11 +160,11 @@ class StallRecovery(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Watch one step."""
+        """Check the accuracy after a step."""
         assert isinstance(pl_module, FingerprintAutoencoder)
         step = trainer.global_step
-        if pl_module.hold_batch is not None and step >= self.free_at:
-            pl_module.hold_batch = None
+        if pl_module.held_batch is not None and step >= self.free_at:
+            pl_module.held_batch = None
         if self.left_plateau or step - self.since < self.patience:
             return
         self.since = step
@@ -165,31 +172,33 @@ class StallRecovery(pl.Callback):
         if accuracy >= STALLED:
             self.left_plateau = True
         else:
-            done = self._measure(pl_module, batch, step) if self.act else "nothing (only watching)"
-            self._say(trainer, f"step {step}: bit accuracy is still {accuracy:.3f}; did: {done}")
+            done = self._measure(pl_module, batch, step) if self.act else "none (only reporting)"
+            self._report(
+                trainer, f"step {step}: bit accuracy is still {accuracy:.3f}; action: {done}"
+            )
 
     def _measure(self, module: FingerprintAutoencoder, batch: Any, step: int) -> str:
-        """Take the next measure; what it was."""
+        """Take the next measure, and return what it was."""
         measures = ["hold", "restart"]
         if isinstance(module.schedule, FeedbackSchedule):
             measures.insert(0, "ease")
         turn, which = divmod(self.taken, len(measures))
         self.taken += 1
         if turn >= 3:
-            return "nothing more; try more images, fewer bits or a lower --target_psnr"
+            return "none; try more images, fewer bits or a lower --target_psnr"
         if measures[which] == "ease":
             assert isinstance(module.schedule, FeedbackSchedule)
             module.schedule.ease(6.0)
             return "made the residual 6 dB stronger"
         if measures[which] == "hold":
-            module.hold_batch = batch.clone() if isinstance(batch, torch.Tensor) else batch
+            module.held_batch = batch.clone() if isinstance(batch, torch.Tensor) else batch
             self.free_at = step + self.patience // 2
             return f"holding one batch for {self.patience // 2} steps"
         seed = module.seed + 1000 * (turn + 1)
         module.restart(seed)
-        return f"started again from seed {seed}"
+        return f"restarted from seed {seed}"
 
-    def _say(self, trainer: pl.Trainer, text: str) -> None:
+    def _report(self, trainer: pl.Trainer, text: str) -> None:
         if trainer.is_global_zero:
             _log.warning(text)
             board = getattr(trainer.logger, "experiment", None)
@@ -197,10 +206,10 @@ class StallRecovery(pl.Callback):
                 board.add_text("stall", text, trainer.global_step)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps; a held batch is let go by an interruption."""
+        """Return what a checkpoint keeps; an interruption releases a held batch."""
         return {"since": self.since, "taken": self.taken, "left_plateau": self.left_plateau}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on where the checkpoint was."""
+        """Continue where the checkpoint was."""
         self.since, self.taken = state_dict["since"], state_dict["taken"]
         self.left_plateau = state_dict["left_plateau"]

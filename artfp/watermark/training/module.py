@@ -19,30 +19,30 @@ from artfp.watermark.training.schedules import FeedbackSchedule, PublishedSchedu
 from artfp.watermark.training.transplant import make_transplants, share_within_groups
 
 WARMUP_STEPS = 20
-"""Steps in which the learning rate rises to its value."""
+"""Steps in which the learning rate rises to its peak."""
 
 HEADSTART = 10.0
-"""How much stronger, in dB, the residual is at the start than at the end, by `feedback`."""
+"""Difference in dB between the target PSNR and that at the start, with `feedback`."""
 
 TOLERANCE = 0.5
-"""By how many dB the mean of a validation may miss the target before its score pays for it."""
+"""Decibels by which the mean PSNR of a validation may miss the target without a lower score."""
 
 COLOUR_WEIGHT = 0.05
-"""Weight, by `feedback`, of the share of the residual's energy that is colour. Photographs have
-least energy there, so bits are cheapest there too, but on gray photographs colour is seen."""
+"""Weight, with `feedback`, of the residual's fraction of energy in colour. Photographs have
+little energy there, so bits cost least there too, but on gray photographs colour is visible."""
 
-CONDITIONS: tuple[tuple[str, Perturbation, float], ...] = (
+VALIDATION_CONDITIONS: tuple[tuple[str, Perturbation, float], ...] = (
     ("jpeg90", Jpeg(), 90.0),
     ("jpeg50", Jpeg(), 50.0),
     ("mirror", Mirror(), 1.0),
     ("noise0.05", Noise(), 0.05),
     ("resize50", ResizeBack(), 0.5),
 )
-"""What validation does to fingerprinted images, beside nothing: name, perturbation, strength."""
+"""Perturbations of the validation: name, perturbation, strength."""
 
 
 def colour_fraction(residual: Tensor) -> Tensor:
-    """Share, 0 to 1, of the energy of residuals (N, 3, H, W) that is not equal in all colours."""
+    """Return the fraction of the energy of residuals (N, 3, H, W) that differs between colours."""
     gray = residual.mean(dim=1, keepdim=True)
     return (residual - gray).square().sum() / residual.square().sum().clamp_min(1e-12)
 
@@ -51,20 +51,25 @@ class FingerprintAutoencoder(pl.LightningModule):
     """Encoder and decoder in training; batches are 8-bit images (N, 3, R, R).
 
     Args:
-        architecture: `residual` or `stegastamp`.
-        bits, resolution: of the networks.
+        architecture: Name of the architecture.
+        bits: Number of bits of the message.
+        resolution: Pixels a side of the images.
         schedule: `feedback` (needs an adjustable encoder) or `published`.
-        target_psnr: mean PSNR in dB that `feedback` ends at.
-        headstart: by how many dB lower its goal starts.
-        total_steps: length of the training; the learning rate of `feedback` ends there.
-        lr: peak learning rate.
-        perturb: whether the decoder sees perturbed images.
-        transplanted: share of the images that are transplants, see
+        target_psnr: Mean PSNR in dB at the end of `feedback`.
+        headstart: Decibels below it at the start.
+        total_steps: Steps of the training; the learning rate of `feedback` ends there.
+        lr: Learning rate at its peak.
+        perturb: True to train the decoder on perturbed images.
+        transplanted: Fraction of the images that are transplants, see
             `artfp.watermark.training.transplant`.
-        l2_loss_weight, l2_loss_await, l2_loss_ramp, bce_loss_weight: of `published`, as there.
-        seed: decides the weights at the start and every draw.
+        l2_loss_weight: Final weight of the image loss of `published`.
+        l2_loss_await: Steps before that loss begins.
+        l2_loss_ramp: Steps in which its weight rises.
+        bce_loss_weight: Weight of the cross-entropy of the bits.
+        seed: Seed of the initial weights and of all draws.
 
-    Raises UserError: a schedule that does not fit the architecture.
+    Raises:
+        UserError: the schedule does not fit the architecture.
     """
 
     def __init__(
@@ -87,22 +92,23 @@ class FingerprintAutoencoder(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        self.hold_batch: Tensor | None = None
-        self.seen: list[Tensor] = []
-        self.seen_images = 0
+        self.held_batch: Tensor | None = None
+        self.validated: list[Tensor] = []
+        self.validated_images = 0
         self.seed, self.bits, self.lr, self.total_steps = seed, bits, lr, total_steps
         self.bce_loss_weight, self.transplanted = bce_loss_weight, transplanted
         self.encoder, self.decoder = build_pair(architecture, bits, resolution, seed)
         self.schedule: Schedule
         if schedule == "feedback":
-            if not isinstance(self.encoder, ResidualEncoder):
+            if not self.encoder.adjustable:
                 raise UserError(
-                    f"schedule feedback needs an encoder whose strength can be set, which "
-                    f"{architecture} is not; take --schedule published"
+                    f"schedule feedback needs an encoder with an adjustable strength, which "
+                    f"{architecture} does not have; take --schedule published"
                 )
             start = target_psnr - headstart
             self.schedule = FeedbackSchedule(start, target_psnr, total_steps)
-            self.encoder.log_strength.requires_grad_(False)
+            if isinstance(self.encoder, ResidualEncoder):  # the schedule sets its strength
+                self.encoder.log_strength.requires_grad_(False)
         elif schedule == "published":
             self.schedule = PublishedSchedule(l2_loss_weight, l2_loss_await, l2_loss_ramp)
         else:
@@ -117,18 +123,18 @@ class FingerprintAutoencoder(pl.LightningModule):
         encoder, decoder = build_pair(hp["architecture"], hp["bits"], hp["resolution"], seed)
         self.encoder.load_state_dict(encoder.state_dict())
         self.decoder.load_state_dict(decoder.state_dict())
-        self.schedule.begin_again()
+        self.schedule.restart()
         optimizer = self.optimizers(use_pl_optimizer=False)
         assert isinstance(optimizer, torch.optim.Optimizer)
         optimizer.state.clear()
 
-    def draws(self, step: int) -> torch.Generator:
-        """The random generator of one step of this process; a resumed run draws the same."""
+    def step_rng(self, step: int) -> torch.Generator:
+        """Return the generator of one step of this process; a resumed run draws the same."""
         seed = (self.seed * 1_000_003 + step) * 1009 + self.global_rank
         return torch.Generator().manual_seed(seed % 2**63)
 
     def configure_optimizers(self) -> Any:
-        """AdamW with warm-up and cosine decay, or Adam at a constant rate as published."""
+        """Return AdamW with warm-up and cosine decay, or Adam at a constant rate as published."""
         parameters = [p for p in self.parameters() if p.requires_grad]
         if isinstance(self.schedule, PublishedSchedule):
             return torch.optim.Adam(parameters, lr=self.lr)
@@ -143,7 +149,7 @@ class FingerprintAutoencoder(pl.LightningModule):
         }
 
     def on_train_start(self) -> None:
-        """Take the rate that was asked for, where it is constant: a checkpoint brings its own."""
+        """Set the constant rate that was asked for: a checkpoint brings its own."""
         if isinstance(self.schedule, PublishedSchedule):
             optimizer = self.optimizers(use_pl_optimizer=False)
             assert isinstance(optimizer, torch.optim.Optimizer)
@@ -151,39 +157,39 @@ class FingerprintAutoencoder(pl.LightningModule):
                 group["lr"] = self.lr
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-        """One step on 8-bit images (N, 3, R, R)."""
-        if self.hold_batch is not None:
-            batch = self.hold_batch
-        draws = self.draws(self.global_step)
+        """Train one step on 8-bit images (N, 3, R, R)."""
+        if self.held_batch is not None:
+            batch = self.held_batch
+        rng = self.step_rng(self.global_step)
         x = to_unit(batch)
-        bits = torch.randint(0, 2, (len(x), self.bits), generator=draws).to(x)
+        messages = torch.randint(0, 2, (len(x), self.bits), generator=rng).to(x)
         if self.transplanted:
-            bits = share_within_groups(bits)
-        received = marked = self.encoder(x, bits)
+            messages = share_within_groups(messages)
+        received = marked = self.encoder(x, messages)
         choice = moved = None
         if self.transplanted:
-            received, moved, constant = make_transplants(x, marked, self.transplanted, draws)
-            self.log("train/constant_share", constant)
+            received, moved, constant = make_transplants(x, marked, self.transplanted, rng)
+            self.log("train/constant_fraction", constant)
         if self.mixture is not None:
             # Uniform noise of one grey level stands in for the rounding to 8 bits.
-            rounding = torch.rand(marked.shape, generator=draws).to(x).sub_(0.5).div_(255.0)
+            rounding = torch.rand(marked.shape, generator=rng).to(x).sub_(0.5).div_(255.0)
             # A codec in half precision would be another codec.
             with torch.autocast(x.device.type, enabled=False):
-                received, choice = self.mixture(received.float() + rounding, draws)
+                received, choice = self.mixture(received.float() + rounding, rng)
         logits = self.decoder(received)
-        bce = F.binary_cross_entropy_with_logits(logits, bits)
+        bce = F.binary_cross_entropy_with_logits(logits, messages)
         mse = (marked - x).square().mean()
         colour = colour_fraction(marked - x)
         weight = self.schedule.image_weight()
         loss = self.bce_loss_weight * bce + weight.to(mse) * mse + self.colour_weight * colour
 
-        right = ((logits > 0) == (bits > 0.5)).float().mean(dim=1).detach()
+        accuracies = ((logits > 0) == (messages > 0.5)).float().mean(dim=1).detach()
         fidelity = psnr(marked.detach(), x)
-        worst = right.mean()
+        worst = accuracies.mean()
         if self.mixture is not None and choice is not None:
-            self.mixture.learn(choice, right)
+            self.mixture.learn(choice, accuracies)
             worst = 1.0 - self.mixture.error.max()
-        means = torch.stack([right.mean(), fidelity.mean(), worst.to(right)])
+        means = torch.stack([accuracies.mean(), fidelity.mean(), worst.to(accuracies)])
         gathered = self.all_gather(means)
         assert isinstance(gathered, Tensor)
         means = gathered.view(-1, 3).mean(dim=0)
@@ -194,16 +200,16 @@ class FingerprintAutoencoder(pl.LightningModule):
                 self.log(f"perturbation/reach_{member.name}", self.mixture.reach[number])
                 error = self.mixture.error[number]
                 self.log(f"perturbation/bit_accuracy_{member.name}", 1.0 - error)
-        untouched = right if choice is None else right[(choice < 0).to(right.device)]
+        untouched = accuracies if choice is None else accuracies[(choice < 0).to(accuracies.device)]
         self.log("train/loss", loss)
         self.log("train/bce_loss", bce)
         self.log("train/l2_loss", mse)
-        self.log("train/colour_share", colour)
+        self.log("train/colour_fraction", colour)
         self.log("train/bit_accuracy", means[0], prog_bar=True)
         if len(untouched):
             self.log("train/bit_accuracy_unperturbed", untouched.mean())
         if moved is not None and moved.any():
-            self.log("train/bit_accuracy_transplanted", right[moved].mean())
+            self.log("train/bit_accuracy_transplanted", accuracies[moved].mean())
         self.log("train/psnr", means[1], prog_bar=True)
         self.log("train/psnr_worst", fidelity.min())
         self.log("train/residual_rms", mse.detach().sqrt())
@@ -214,43 +220,47 @@ class FingerprintAutoencoder(pl.LightningModule):
         if self.global_step % 50 == 0:
             with torch.no_grad():
                 self.log("train/ssim", ssim(marked.clamp(0.0, 1.0), x).mean())
-        return loss
+        result: Tensor = loss
+        return result
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
-        """Figures on validation images, through 8-bit pixels and true operations."""
-        draws = torch.Generator().manual_seed(batch_idx)
+        """Validate on 8-bit pixels with real operations."""
+        rng = torch.Generator().manual_seed(batch_idx)
         x = to_unit(batch)
-        bits = torch.randint(0, 2, (len(x), self.bits), generator=draws).to(x)
-        marked = to_8bit(self.encoder(x, bits))
+        messages = torch.randint(0, 2, (len(x), self.bits), generator=rng).to(x)
+        marked = to_8bit(self.encoder(x, messages))
         received = to_unit(marked)
 
-        def note(name: str, value: Tensor, bar: bool = False) -> None:
+        def log(name: str, value: Tensor, bar: bool = False) -> None:
             self.log(f"val/{name}", value.mean(), batch_size=len(x), sync_dist=True, prog_bar=bar)
 
         def accuracy(images: Tensor) -> Tensor:
-            return ((self.decoder(to_unit(images)) > 0) == (bits > 0.5)).float().mean()
+            result: Tensor = (
+                ((self.decoder(to_unit(images)) > 0) == (messages > 0.5)).float().mean()
+            )
+            return result
 
         logits = self.decoder(received)
-        clean = ((logits > 0) == (bits > 0.5)).float().mean()
+        clean = ((logits > 0) == (messages > 0.5)).float().mean()
         fidelity = psnr(received, x).mean()
-        note("bce_loss", F.binary_cross_entropy_with_logits(logits, bits))
-        note("bit_accuracy", clean, bar=True)
-        note("psnr", fidelity, bar=True)
-        note("ssim", ssim(received, x).mean())
-        all_accuracies = [clean]
-        for name, perturbation, strength in CONDITIONS:
-            value = accuracy(perturbation.true(marked, strength, draws))
-            all_accuracies.append(value)
-            note(f"bit_accuracy_{name}", value)
-        self.seen.append(torch.stack([torch.stack(all_accuracies).mean(), fidelity]) * len(x))
-        self.seen_images += len(x)
+        log("bce_loss", F.binary_cross_entropy_with_logits(logits, messages))
+        log("bit_accuracy", clean, bar=True)
+        log("psnr", fidelity, bar=True)
+        log("ssim", ssim(received, x).mean())
+        perturbed = [clean]
+        for name, perturbation, strength in VALIDATION_CONDITIONS:
+            value = accuracy(perturbation.true(marked, strength, rng))
+            perturbed.append(value)
+            log(f"bit_accuracy_{name}", value)
+        self.validated.append(torch.stack([torch.stack(perturbed).mean(), fidelity]) * len(x))
+        self.validated_images += len(x)
 
     def on_validation_epoch_start(self) -> None:
-        """Nothing seen yet."""
-        self.seen, self.seen_images = [], 0
+        """Start with no figures."""
+        self.validated, self.validated_images = [], 0
 
     def on_validation_epoch_end(self) -> None:
-        """The score by which the best weights are kept: of all images, not batch by batch."""
-        accuracy, fidelity = torch.stack(self.seen).sum(dim=0) / self.seen_images
+        """Log the score by which the best weights are chosen, of all images together."""
+        accuracy, fidelity = torch.stack(self.validated).sum(dim=0) / self.validated_images
         short = (self.target_psnr - TOLERANCE - fidelity).clamp_min(0.0)
         self.log("val/score", accuracy - 0.05 * short, sync_dist=True)

@@ -1,8 +1,8 @@
-"""How a training weighs reading the bits against looking like the original.
+"""Schedules of a training: the weighing of bit accuracy against fidelity.
 
 `FeedbackSchedule` is artfp's own: the encoder's strength is steered so that the mean PSNR follows
-a goal, and the goal rises to its target faster while the bits are read well. `PublishedSchedule` is
-that of ArtFP (Yu et al., ICCV 2021): no image loss until the bits are read, then a ramp.
+a goal, and the goal rises to its target faster while the bit accuracy is high. `PublishedSchedule`
+is that of ArtFP (Yu et al., ICCV 2021): no image loss until the bits are decoded, then a ramp.
 
 Both are modules whose buffers are the whole state, so that a checkpoint holds them.
 """
@@ -19,14 +19,14 @@ AVERAGE_DECAY = 0.95
 
 
 STARTED = 0.9
-"""Running bit accuracy from which a training counts as begun, and images may get better."""
+"""Running bit accuracy from which the goal of the PSNR rises."""
 
 FASTER = 4.0
-"""How much faster than planned the goal rises while everything is read well."""
+"""Factor on the pace of the goal while the accuracy is high."""
 
 
 class Schedule(nn.Module):
-    """Base: a running mean of the bit accuracy, and what subclasses steer by it."""
+    """Base class: a running mean of the bit accuracy, by which subclasses steer."""
 
     accuracy: Tensor
 
@@ -34,23 +34,27 @@ class Schedule(nn.Module):
         super().__init__()
         self.register_buffer("accuracy", torch.tensor(0.5))
 
-    def begin_again(self) -> None:
-        """Forget what was seen, for networks that start anew."""
+    def restart(self) -> None:
+        """Reset the state, for networks that restart."""
         self.accuracy.fill_(0.5)
 
     def image_weight(self) -> Tensor:
-        """Weight of the mean squared image error in the loss of the next step."""
+        """Return the weight of the mean squared image error in the loss of the next step."""
         return torch.zeros(())
 
     def update(self, encoder: Encoder, accuracy: Tensor, psnr: Tensor, worst: Tensor) -> None:
-        """Take note of a step, over all processes.
+        """Update the state after a step.
 
-        Args: its bit accuracy, its mean PSNR in dB, the bit accuracy of the worst perturbation.
+        Args:
+            encoder: Encoder in training.
+            accuracy: Bit accuracy of the step.
+            psnr: Mean PSNR in dB.
+            worst: Bit accuracy under the worst perturbation.
         """
         self.accuracy.lerp_(accuracy.to(self.accuracy), 1.0 - AVERAGE_DECAY)
 
     def figures(self) -> dict[str, Tensor]:
-        """Scalars worth a plot."""
+        """Return scalars for TensorBoard."""
         return {}
 
 
@@ -58,10 +62,14 @@ class FeedbackSchedule(Schedule):
     """Steers the strength of an adjustable encoder towards a mean PSNR.
 
     The goal rises from `start` to `target`: in a straight line that ends after `latest` of the
-    steps, and `FASTER` times as fast while all is read well.
+    steps, and `FASTER` times as fast while the worst accuracy is at least `hold`.
 
-    Args: `start` and `target` in dB; `steps` of the whole training; `hold`, the bit accuracy of
-    the worst perturbation from which all counts as read well; `latest`, a share of the steps.
+    Args:
+        start: First goal in dB.
+        target: Last goal in dB.
+        steps: Steps of the whole training.
+        hold: Bit accuracy under the worst perturbation from which the goal rises faster.
+        latest: Fraction of the steps after which the goal is reached at the latest.
     """
 
     goal: Tensor
@@ -80,19 +88,19 @@ class FeedbackSchedule(Schedule):
         self.register_buffer("worst", torch.tensor(0.5))
         self.register_buffer("corrections", torch.zeros((), dtype=torch.int64))
 
-    def begin_again(self) -> None:
-        """Start from the first goal."""
-        super().begin_again()
+    def restart(self) -> None:
+        """Reset the state to the first goal."""
+        super().restart()
         self.goal.fill_(self.start)
         self.worst.fill_(0.5)
         self.corrections.zero_()
 
     def ease(self, decibels: float) -> None:
-        """Lower the goal: a stronger residual, easier to read."""
+        """Lower the goal for a stronger residual, which is easier to decode."""
         self.goal -= decibels
 
     def update(self, encoder: Encoder, accuracy: Tensor, psnr: Tensor, worst: Tensor) -> None:
-        """Correct the strength by the miss of this step; raise the goal."""
+        """Correct the strength by the error of this step; raise the goal."""
         super().update(encoder, accuracy, psnr, worst)
         self.worst.lerp_(worst.to(self.worst), 1.0 - AVERAGE_DECAY)
         # The first steps are off by whatever the initial strength is off for these images.
@@ -107,14 +115,17 @@ class FeedbackSchedule(Schedule):
             self.goal.clamp_(max=self.target)
 
     def figures(self) -> dict[str, Tensor]:
-        """The goal in dB, and the running bit accuracy of the worst perturbation."""
+        """Return the goal in dB, and the running bit accuracy under the worst perturbation."""
         return {"psnr_goal": self.goal, "worst_bit_accuracy": self.worst}
 
 
 class PublishedSchedule(Schedule):
-    """ArtFP's: image loss off until a batch reads above 0.9, a pause, then a linear ramp.
+    """Schedule of ArtFP: no image loss until a batch exceeds 0.9, a pause, then a linear ramp.
 
-    Args: `weight`, final weight of the image loss; `pause` and `ramp` in steps.
+    Args:
+        weight: Final weight of the image loss.
+        pause: Steps before the ramp.
+        ramp: Steps of the ramp.
     """
 
     since: Tensor
@@ -124,22 +135,22 @@ class PublishedSchedule(Schedule):
         self.weight, self.pause, self.ramp = weight, pause, ramp
         self.register_buffer("since", torch.tensor(-1))
 
-    def begin_again(self) -> None:
-        """Switch the image loss off again."""
-        super().begin_again()
+    def restart(self) -> None:
+        """Reset the state to no image loss."""
+        super().restart()
         self.since.fill_(-1)
 
     def image_weight(self) -> Tensor:
-        """Weight for the next step."""
-        share = (self.since - self.pause) / max(1, self.ramp)
-        return self.weight * share.clamp(0.0, 1.0)
+        """Return the weight of the next step."""
+        fraction = (self.since - self.pause) / max(1, self.ramp)
+        return self.weight * fraction.clamp(0.0, 1.0)
 
     def update(self, encoder: Encoder, accuracy: Tensor, psnr: Tensor, worst: Tensor) -> None:
-        """Start counting at the first batch that reads above 0.9."""
+        """Count the steps from the first batch above 0.9."""
         super().update(encoder, accuracy, psnr, worst)
         if self.since >= 0 or accuracy > 0.9:
             self.since += 1
 
     def figures(self) -> dict[str, Tensor]:
-        """The weight of the image loss."""
+        """Return the weight of the image loss."""
         return {"l2_weight": self.image_weight()}

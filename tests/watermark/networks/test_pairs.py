@@ -87,7 +87,8 @@ def _heard(pair: tuple[torch.nn.Module, torch.nn.Module]) -> float:
     words = torch.randint(0, 2, (2, 8, 64), generator=draws).float()
     with torch.no_grad():
         one, two = (pair[1](pair[0](x, word)) for word in words)
-    return ((one - two).std() / one.std()).item()
+    result: float = ((one - two).std() / one.std()).item()
+    return result
 
 
 def test_unknown_architecture() -> None:

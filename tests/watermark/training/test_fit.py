@@ -25,7 +25,7 @@ from artfp.watermark import load_decoder, load_encoder
 from artfp.watermark.settings import TrainSettings
 from artfp.watermark.training import fit
 from artfp.watermark.training.fit import train
-from artfp.watermark.training.module import CONDITIONS
+from artfp.watermark.training.module import VALIDATION_CONDITIONS
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*GPU available but not used.*"),
@@ -34,7 +34,8 @@ pytestmark = [
 
 
 def checkpoint(folder: Path) -> dict[str, Any]:
-    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    result: dict[str, Any] = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    return result
 
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
@@ -166,8 +167,8 @@ def test_output_files(settings: Callable[..., TrainSettings]) -> None:
     scalars = set(board.Tags()["scalars"])
     expected = {f"train/{n}" for n in ("loss", "bce_loss", "l2_loss", "bit_accuracy", "psnr")}
     expected |= {f"val/{n}" for n in ("bit_accuracy", "psnr", "ssim", "bit_accuracy_jpeg90")}
-    expected |= {f"val/bit_accuracy_{name}" for name, _, _ in CONDITIONS}
-    expected |= {"schedule/psnr_goal", "train/strength", "train/colour_share", "lr-AdamW"}
+    expected |= {f"val/bit_accuracy_{name}" for name, _, _ in VALIDATION_CONDITIONS}
+    expected |= {"schedule/psnr_goal", "train/strength", "train/colour_fraction", "lr-AdamW"}
     expected |= {
         f"perturbation/{what}_{member.name}"
         for member in training_mixture(32).members

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from artfp.watermark.training.module import (
-    CONDITIONS,
+    VALIDATION_CONDITIONS,
     WARMUP_STEPS,
     FingerprintAutoencoder,
     colour_fraction,
@@ -44,7 +44,7 @@ def test_learning_rate_as_published() -> None:
     assert module.mixture is None
 
 
-def test_colour_share() -> None:
+def test_colour_fraction() -> None:
     """Gray is 0, what sums to nothing is 1, and mixtures go by energy: by hand, in float64."""
     gray = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0)).expand(-1, 3, -1, -1)
     red_against_blue = gray * torch.tensor([1.0, 0.0, -1.0]).view(1, 3, 1, 1)
@@ -59,7 +59,7 @@ def test_colour_share() -> None:
     assert float(colour_fraction(torch.from_numpy(rows))) == pytest.approx(expected)
 
 
-def test_colour_share_of_nothing_has_a_gradient() -> None:
+def test_colour_fraction_of_nothing_has_a_gradient() -> None:
     residual = torch.zeros(2, 3, 4, 4, requires_grad=True)
     share = colour_fraction(residual)
     share.backward()
@@ -95,11 +95,11 @@ def test_colour_costs_by_feedback_only(photo_crops: Callable[..., torch.Tensor])
 
 def test_validation_conditions() -> None:
     """Each once, by a name that tells the perturbation and how strong."""
-    names = [name for name, _, _ in CONDITIONS]
+    names = [name for name, _, _ in VALIDATION_CONDITIONS]
     assert len(set(names)) == len(names) and {"jpeg90", "jpeg50", "mirror"} <= set(names)
     draws = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (1, 3, 32, 32), generator=draws, dtype=torch.uint8)
-    for name, perturbation, strength in CONDITIONS:
+    for name, perturbation, strength in VALIDATION_CONDITIONS:
         assert name.startswith(perturbation.name)
         changed = perturbation.true(pixels, strength, draws)
         assert changed.dtype == torch.uint8 and not torch.equal(changed, pixels)

@@ -124,7 +124,7 @@ def test_goal_rises_once_kicked_off_and_faster_when_all_is_read(worst: float) ->
     assert (reached < 240) == (worst > 0.93)
 
 
-def test_begin_again_and_resume() -> None:
+def test_restart_and_resume() -> None:
     encoder = Strength(0.1)
     schedule, fresh = (FeedbackSchedule(32.0, 40.0, 100) for _ in range(2))
     for _ in range(90):
@@ -139,11 +139,11 @@ def test_begin_again_and_resume() -> None:
             one.update(network, accuracy(0.9), off, accuracy(0.9))
         assert other.strength == encoder.strength
         assert torch.equal(fresh.goal, schedule.goal)
-    schedule.begin_again()
+    schedule.restart()
     assert float(schedule.goal) == 32.0 and float(schedule.accuracy) == 0.5
     schedule.update(encoder, accuracy(0.5), encoder.psnr + 7.0, accuracy(0.5))
 
     published = PublishedSchedule()
     published.since.fill_(4000)
-    published.begin_again()
+    published.restart()
     assert float(published.image_weight()) == 0.0 and float(published.accuracy) == 0.5

@@ -48,8 +48,8 @@ class Stage:
             self.trainer.global_step = self.step
             batch = torch.full((2, 3, 32, 32), self.step % 256, dtype=torch.uint8)
             self.guard.on_train_batch_end(self.trainer, self.module, None, batch, 0)
-            self.held[self.step] = self.module.hold_batch is not None
-        return [(step, text.split("did: ")[1]) for _, text, step in self.board.texts[before:]]
+            self.held[self.step] = self.module.held_batch is not None
+        return [(step, text.split("action: ")[1]) for _, text, step in self.board.texts[before:]]
 
 
 def test_measures_in_their_order(caplog: pytest.LogCaptureFixture) -> None:
@@ -60,11 +60,11 @@ def test_measures_in_their_order(caplog: pytest.LogCaptureFixture) -> None:
         assert stage.run(1) == [(10, "made the residual 6 dB stronger")]
         assert float(stage.module.schedule.goal) == goal - 6.0  # type: ignore[arg-type]
         assert stage.run(10) == [(20, "holding one batch for 5 steps")]
-        held = stage.module.hold_batch
+        held = stage.module.held_batch
         assert held is not None and (held == 20).all()
         kept = stage.module.decoder.state_dict()["carriers.left"].clone()
         assert stage.optimizer.state
-        assert stage.run(10) == [(30, "started again from seed 1005")]
+        assert stage.run(10) == [(30, "restarted from seed 1005")]
     assert [step for step, is_held in stage.held.items() if is_held] == list(range(20, 25))
     expected = build_pair("residual", 8, 32, 1005)
     for network, fresh in zip((stage.module.encoder, stage.module.decoder), expected, strict=True):
@@ -75,21 +75,23 @@ def test_measures_in_their_order(caplog: pytest.LogCaptureFixture) -> None:
     assert float(stage.module.schedule.goal) == goal  # type: ignore[arg-type]
     told = [record.getMessage() for record in caplog.records]
     assert told == [text for _, text, _ in stage.board.texts]
-    assert told[0] == "step 10: bit accuracy is still 0.500; did: made the residual 6 dB stronger"
+    assert (
+        told[0] == "step 10: bit accuracy is still 0.500; action: made the residual 6 dB stronger"
+    )
     assert {tag for tag, _, _ in stage.board.texts} == {"stall"}
 
 
 def test_three_rounds_then_advice() -> None:
     stage = Stage(StallRecovery(patience=2))
     done = [text for _, text in stage.run(20)]
-    assert [text.split()[0] for text in done] == ["made", "holding", "started"] * 3 + ["nothing"]
+    assert [text.split()[0] for text in done] == ["made", "holding", "restarted"] * 3 + ["none;"]
     assert done[2].endswith("seed 1005") and done[8].endswith("seed 3005")
-    assert done[9].startswith("nothing more; try more images")
+    assert done[9].startswith("none; try more images")
 
 
 def test_published_schedule_has_no_strength_to_raise() -> None:
     stage = Stage(StallRecovery(patience=2), schedule="published")
-    assert [t.split()[0] for _, t in stage.run(8)] == ["holding", "started"] * 2
+    assert [t.split()[0] for _, t in stage.run(8)] == ["holding", "restarted"] * 2
 
 
 @pytest.mark.parametrize("level", [0.6, 0.8])
@@ -113,7 +115,7 @@ def test_acts_just_below() -> None:
 def test_only_watching() -> None:
     stage = Stage(StallRecovery(patience=5, act=False))
     before = {name: value.clone() for name, value in stage.module.state_dict().items()}
-    assert stage.run(10) == [(5, "nothing (only watching)"), (10, "nothing (only watching)")]
+    assert stage.run(10) == [(5, "none (only reporting)"), (10, "none (only reporting)")]
     for name, value in stage.module.state_dict().items():
         assert torch.equal(value, before[name])
 
