@@ -241,7 +241,7 @@ def _print_trials(
     ]
     trials = [] if methods else [each for part in found.extractors.values() for each in part]
     if methods:
-        columns.insert(1, Column("", lambda trial: methods.get(trial.what)))
+        columns.insert(1, Column("", lambda trial: methods[trial.what]))
     console().print(rich_table(trials or found.methods, columns, title))
 
 

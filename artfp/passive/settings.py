@@ -80,8 +80,7 @@ class FitAttributorSettings(SourcesSettings, DecisionSettings, DeviceSettings):
         policy: Sizes and positions of images; by default by the images' sizes.
         window: Side in pixels of the square that is taken from every image; by default as large as
             the images of all sources, at most 256, for shift three quarters of that.
-        method: Method of attribution: plain, matched, spectrum or fusion, or one that another
-            package adds; by default the best but plain.
+        method: Method of attribution; by default the best but plain.
         extractor: Extractor of noise residuals, such as wavelet:sigma=1; by default the best of
             eight.
         recompress: Also fit to recompressed copies of the images.
@@ -98,7 +97,7 @@ class FitAttributorSettings(SourcesSettings, DecisionSettings, DeviceSettings):
     output_dir: Path = Path("attributor")
     policy: Literal["aligned", "shift", "spectrum"] | None = None
     window: PositiveInt | None = None
-    method: str | None = option(None, metavar="NAME")
+    method: Literal["plain", "matched", "spectrum", "fusion"] | None = None
     extractor: str | None = option(None, metavar="NAME[:SETTING=VALUE,...]")
     recompress: bool = True
     seed: NonNegativeInt = 0

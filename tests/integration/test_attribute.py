@@ -220,7 +220,7 @@ def test_sources_whose_files_differ(call: Call, there: Path, tmp_path: Path) -> 
         (["fit", "."], "found 0 subfolders"),
         (["fit", "DUMPS", "--limit", "0"], "--limit is 0; it must be 1 or more"),
         (["fit", "DUMPS", "--limit", "39"], "39 of 39 images can be used, a source takes 40"),
-        (["fit", "DUMPS", "--method", "best"], "method 'best': choose from"),
+        (["fit", "DUMPS", "--method", "best"], "--method: expected one of"),
         (["fit", "DUMPS", "--policy", "best"], "--policy: expected one of"),
         (["fit", "DUMPS", "--policy", "spectrum", "--method", "matched"], "which excludes matched"),
         (["fit", "DUMPS", "--window", "25"], "window is 25, but a source has images of 24x24"),

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from torch import Tensor
 
 from artfp.cli.main import main
 from artfp.core.errors import UserError
@@ -25,48 +20,9 @@ from artfp.passive import (
     fit_baseline_attributor,
     predict_sources,
 )
-from artfp.passive.attributors.bundle import known_parts
 from tests.progress import recorded_progress
 
 SIDE, NAMES = 16, ("bright", "dark")
-
-
-class Brightness:
-    """A method of another package."""
-
-    name = "brightness"
-
-    def __init__(self, sources: Sequence[str], means: Tensor) -> None:
-        self.sources, self.means = tuple(sources), means
-
-    def scores(self, x: Tensor) -> Tensor:
-        return -(x.mean((1, 2, 3))[:, None] - self.means).abs()
-
-    def card(self) -> dict[str, Any]:
-        return {"kind": self.name}
-
-    def tensors(self) -> dict[str, Tensor]:
-        return {"means": self.means}
-
-    @classmethod
-    def load(
-        cls, sources: Sequence[str], card: Mapping[str, Any], tensors: Mapping[str, Tensor]
-    ) -> Brightness:
-        return cls(sources, tensors["means"])
-
-    @classmethod
-    def fit(cls, sources: Sequence[str], pixels: Tensor, labels: Tensor) -> Brightness:
-        means = pixels.float().mean((1, 2, 3)) / 255
-        return cls(sources, torch.stack([means[labels == k].mean() for k in range(len(sources))]))
-
-
-@pytest.fixture
-def plugin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    point = metadata.EntryPoint("brightness", f"{__name__}:Brightness", "artfp.attributors")
-    monkeypatch.setattr(metadata, "entry_points", lambda group: [point])
-    known_parts.cache_clear()
-    yield
-    known_parts.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -154,24 +110,10 @@ def test_one_photo_without_options(
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
-@pytest.mark.usefixtures("plugin")
-def test_a_method_of_another_package(folder: Path, tmp_path: Path) -> None:
-    settings = FitAttributorSettings(
-        data_dir=folder, output_dir=tmp_path / "a", method="brightness", recompress=False, cuda=-1
-    )
-    fit = fit_attributor(settings)
-    assert fit.chosen == "brightness" and fit.validation.accuracy == 1.0
-    photo = str(folder / "bright" / "01.png")
-    predicted = predict_sources(PredictSourcesSettings(data_dir=photo, attributor=tmp_path / "a"))
-    assert predicted.images.predictions[0].source == "bright"
-
-
-def test_settings_are_checked(folder: Path, tmp_path: Path) -> None:
+def test_settings_are_checked(folder: Path) -> None:
     with pytest.raises(UserError, match=r"--alpha is 1\.0; it must be above 0 and below 1"):
         FitAttributorSettings(data_dir=folder, alpha=1.0)
-    with pytest.raises(UserError, match="method 'best': choose from plain, matched, spectrum"):
-        fit_attributor(
-            FitAttributorSettings(data_dir=folder, output_dir=tmp_path / "x", method="best")
-        )
+    with pytest.raises(UserError, match="--method is 'best'; choose from plain, matched"):
+        FitAttributorSettings(data_dir=folder, method="best")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="only one of them can go to standard output"):
         PredictSourcesSettings(data_dir="photos", json="-", csv="-")

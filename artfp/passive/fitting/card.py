@@ -35,7 +35,7 @@ def describe_fit(
     counts = np.bincount(originals, minlength=len(image_set.sources)).tolist()
     whole = {
         "method": found.chosen,
-        "about": about or METHODS.get(found.chosen, "method of another package"),
+        "about": about or METHODS[found.chosen],
         "settings": settings,
         "data": {
             name: {

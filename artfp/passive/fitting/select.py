@@ -30,7 +30,7 @@ from artfp import __version__
 from artfp.core.errors import UserError
 from artfp.data.resume import Journal, Manifest
 from artfp.passive.attributors.base import AttributorPart
-from artfp.passive.attributors.bundle import FittedAttributor, fit_part, fittable_parts
+from artfp.passive.attributors.bundle import FittedAttributor
 from artfp.passive.attributors.correlation import (
     MATCHED_FILTER,
     PLAIN_CORRELATION,
@@ -76,8 +76,7 @@ METHODS = {
     SPECTRUM_METHOD: "discriminant of log spectra",
     FUSION_METHOD: "matched and spectrum together",
 }
-"""Methods of attribution by name; all but the first are compared where none is asked for. Other
-packages add methods (`artfp.passive.attributors.base.FittablePart`), which are fitted by name."""
+"""Methods of attribution by name; all but the first are compared where none is asked for."""
 
 _RUN = "attribute"
 
@@ -95,9 +94,8 @@ class FitOptions:
     device: torch.device | str = "cpu"
 
     def __post_init__(self) -> None:
-        known = [*METHODS, *fittable_parts()]
-        if self.method is not None and self.method not in known:
-            raise UserError(f"method {self.method!r}: choose from {', '.join(known)}")
+        if self.method is not None and self.method not in METHODS:
+            raise UserError(f"method {self.method!r}: choose from {', '.join(METHODS)}")
         if self.extractor is not None:
             load_extractor(self.extractor)
 
@@ -186,10 +184,6 @@ def fit_methods(
             np.concatenate([scores for _, scores in both], 1),
         )
     labels, sources = image_set.labels, image_set.sources
-    for method in set(wanted) - set(METHODS):
-        pixels = image_set.stack_windows()
-        own, scores = fit_part(fittable_parts()[method], sources, pixels, labels, image_set.folds)
-        fitted[method] = ((own,), scores)
     held_out = {method: held_out_likelihoods(fitted[method][1], image_set) for method in wanted}
     ranked = sorted(
         (make_trial(m, fitted[m][1], held_out[m][0], labels) for m in wanted[::-1]),
