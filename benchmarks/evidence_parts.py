@@ -15,17 +15,10 @@ from scipy import stats
 from tallies import LEVELS, Tally, attained
 
 from artfp.ownership.registry.nearest import counter, pack_lanes
-from artfp.stats import (
-    benjamini_yekutieli,
-    bonferroni,
-    count_matches,
-    evaluate_source,
-    log_p_inverted,
-    log_p_soft,
-    log_p_value,
-    majority_bits,
-    mean_logits,
-)
+from artfp.stats import bonferroni, count_matches, evaluate_source, log_p_soft, log_p_value
+from artfp.stats.binomial import log_p_inverted
+from artfp.stats.multiple_testing import benjamini_yekutieli
+from artfp.stats.pooling import majority_bits, mean_logits
 
 FAMILY = 1_000
 """Keys that are sought at once, in the parts that correct for it."""

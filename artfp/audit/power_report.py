@@ -17,7 +17,8 @@ from artfp import __version__
 from artfp.audit.settings import PowerSettings
 from artfp.data.tables import Column, csv_table, json_rows, rich_table
 from artfp.reporting.figure import CHANCE_LINE, OKABE_ITO, figure_style
-from artfp.stats import minimum_matches, power_table, required_images
+from artfp.stats import minimum_matches, required_images
+from artfp.stats.power import power_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -72,7 +73,7 @@ def images_needed(settings: PowerSettings) -> list[ImagesNeeded]:
 
     Example:
         >>> [cell.images for cell in images_needed(PowerSettings(accuracies=(0.6,), bits=64))]
-        [5, 12, 21]
+        [6, 11, 18]
     """
     return [
         ImagesNeeded(

@@ -14,7 +14,8 @@ from artfp.audit.verdicts import AuditResult, ImageFinding
 from artfp.ownership.commitment import utc_now
 from artfp.ownership.key import to_text
 from artfp.ownership.registry import RegistryEntry, RegistryState
-from artfp.stats import Policy, Verdict, format_odds, format_p, minimum_matches
+from artfp.stats import Policy, Verdict, format_p, minimum_matches
+from artfp.stats.formatting import format_odds
 
 REPORT_KIND = "detection"
 REPORT_VERSION = 1
@@ -127,11 +128,12 @@ def _answer(audit: AuditResult, verdict: Verdict) -> str:
             return f"Yes: the image carries {which}."
         if entry is None:
             return (
-                f"Yes: at least one image carries {which}; {alone} of {total} match on their own."
+                f"Yes: at least one image carries {which}; {alone} of {total} are significant on "
+                "their own."
             )
         return (
-            f"Yes: at least one image carries {which}; {alone} of {total} images match on their "
-            "own, each with the fingerprint nearest to it."
+            f"Yes: at least one image carries {which}; {alone} of {total} are significant on "
+            "their own, each with the fingerprint nearest to it."
         )
     if verdict.outcome == "no match":
         nothing = "none of the fingerprints was found" if audit.compared > 1 else ""

@@ -17,19 +17,18 @@ from artfp.audit.candidates import Candidate, Candidates
 from artfp.ownership.key import parse_fingerprint
 from artfp.ownership.registry import RegistryEntry
 from artfp.stats import (
-    CLIP,
     Policy,
     SourceEvidence,
     Verdict,
     bonferroni,
-    clip_logits,
     count_matches,
     decide_image,
     decide_source,
     log_p_value,
-    log_tail,
-    prevalence,
 )
+from artfp.stats.multiple_testing import prevalence
+from artfp.stats.pooling import CLIP, clip_logits
+from artfp.stats.sign_tails import log_tail
 from artfp.watermark.records import Record, unpack_logits
 
 _CHUNK = 1024

@@ -1,11 +1,11 @@
-"""The fingerprint: a secret bit string, as bits, as text, and as drawn from a key.
+"""Fingerprints: secret bit strings, as bits, as text, and as drawn from a key.
 
 A fingerprint is a `uint8` array of {0, 1} with shape (bits,). It comes from bits that the user
 gives (`parse_fingerprint`) or from a secret `Key`; it never comes from a default seed.
 
     >>> key = Key.draw()
-    >>> word = key.fingerprint(100)
-    >>> int(distance(word, parse(to_hex(word), 100)))
+    >>> fingerprint = key.fingerprint(100)
+    >>> int(hamming_distance(fingerprint, parse_fingerprint(to_hex(fingerprint), 100)))
     0
 """
 

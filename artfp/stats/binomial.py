@@ -16,16 +16,27 @@ def log_p_value(matches: int, bits: int) -> float: ...
 @overload
 def log_p_value(matches: ArrayLike, bits: int) -> float | NDArray[np.float64]: ...
 def log_p_value(matches: ArrayLike, bits: int) -> float | NDArray[np.float64]:
-    """Natural log of P(X >= matches) for X ~ Bin(bits, 1/2): one-sided, exact.
+    """Compute the one-sided binomial p-value of matching bits: P(X >= matches), X ~ Bin(bits, 1/2).
 
-    `matches` has any shape, such as (N, K) for N images and K keys; the result has the same, and
-    is a float for a single number. It is finite and at most 0, and exactly 0.0 for no matches.
-    Computed from integer binomial sums, so that it holds to a few units in the last place for any
-    `bits`. Valid for one comparison with one key that was uniform and secret, given the decoded
-    word; for K keys or T tries see `correct`.
+    Computed from integer binomial sums, so that it is exact to a few units in the last place for
+    any `bits`. Valid for one comparison with one fingerprint that was uniform and secret, given the
+    decoded bits; for several fingerprints or tries see `bonferroni`.
+
+    Args:
+        matches: Numbers of matching bits, 0 to `bits`, any shape, such as (N, K) for N images and
+            K fingerprints.
+        bits: Bits of a fingerprint, at least 1.
+
+    Returns:
+        Natural logs of the p-values, finite and at most 0, in the shape of `matches`; a float for a
+        single number.
 
     Raises:
         ValueError: `bits` is below 1, or `matches` holds anything but integers in 0..bits.
+
+    Example:
+        >>> round(log_p_value(64, 64) / math.log(2), 6)
+        -64.0
     """
     count = _check_count(matches, bits)
     result = _log_tails(bits)[count]
@@ -37,12 +48,12 @@ def log_p_inverted(matches: int, bits: int) -> float: ...
 @overload
 def log_p_inverted(matches: ArrayLike, bits: int) -> float | NDArray[np.float64]: ...
 def log_p_inverted(matches: ArrayLike, bits: int) -> float | NDArray[np.float64]:
-    """Natural log of P(X <= matches) for X ~ Bin(bits, 1/2): the test for an inverted word.
+    """Natural log of P(X <= matches) for X ~ Bin(bits, 1/2): the test for an inverted bit string.
 
-    A word that agrees with a secret key in far fewer than half of its bits is as unlikely by
-    chance as one that agrees in far more: it says that the key is there and was tampered with
-    (all bits flipped, by a negative of the residual, say), not that it is absent. It is a test of
-    its own, beside `log_p_value`, with the same guarantee and shapes.
+    A bit string that agrees with a secret fingerprint in far fewer than half of its bits is as
+    unlikely by chance as one that agrees in far more: it says that the fingerprint is there and was
+    tampered with (all bits flipped, by a negative of the residual, say), not that it is absent. It
+    is a test of its own, beside `log_p_value`, with the same guarantee and shapes.
 
     Raises:
         ValueError: as `log_p_value`.
@@ -53,13 +64,24 @@ def log_p_inverted(matches: ArrayLike, bits: int) -> float | NDArray[np.float64]
 
 
 def minimum_matches(bits: int, alpha: float) -> int:
-    """Smallest number of matches whose p-value is at most `alpha`, for one comparison.
+    """Return the smallest number of matches whose p-value is at most `alpha`, for one comparison.
 
-    It is bits + 1, which no word reaches, where even a perfect match is not significant:
-    2 ** -bits > alpha. The comparison is exact, in integers; see the package for what it assumes.
+    The comparison is exact, in integers.
+
+    Args:
+        bits: Bits of a fingerprint, at least 1.
+        alpha: Level of the test, above 0 and at most 1.
+
+    Returns:
+        The number of matches; `bits` + 1, which cannot be reached, where even a perfect match is
+        not significant: 2 ** -bits > alpha.
 
     Raises:
         ValueError: `bits` is below 1, or `alpha` is not in 0 < alpha <= 1.
+
+    Example:
+        >>> minimum_matches(100, 1e-4), minimum_matches(8, 1e-4)
+        (69, 9)
     """
     if bits < 1:
         raise ValueError(f"bits: found {bits}, expected at least 1")
@@ -73,16 +95,24 @@ def minimum_matches(bits: int, alpha: float) -> int:
     return 0
 
 
-def count_matches(words: ArrayLike, keys: ArrayLike) -> NDArray[np.int64]:
-    """Numbers of bits in which words agree with keys.
+def count_matches(decoded: ArrayLike, fingerprints: ArrayLike) -> NDArray[np.int64]:
+    """Count the bits in which decoded bits agree with fingerprints.
 
-    Words (N, bits) and keys (K, bits) give (N, K); a single key (bits,) gives (N,), a single word
-    (K,), and one of each an array of no dimension.
+    Args:
+        decoded: Decoded bits of {0, 1}, shape (N, bits), or (bits,) for one image.
+        fingerprints: Fingerprints of {0, 1}, shape (K, bits), or (bits,) for one.
+
+    Returns:
+        Numbers of matching bits, shape (N, K), without the axis of a single image or fingerprint.
 
     Raises:
         ValueError: values other than {0, 1}, or unequal numbers of bits.
+
+    Example:
+        >>> count_matches([[0, 1, 1, 0], [1, 0, 0, 1]], [0, 1, 1, 1]).tolist()
+        [3, 1]
     """
-    rows, columns = check_bit_array(words, "words"), np.asarray(keys)
+    rows, columns = check_bit_array(decoded, "decoded"), np.asarray(fingerprints)
     signs = fingerprint_signs(columns, rows.shape[-1])
     left = 2.0 * np.atleast_2d(rows) - 1.0
     agreements = (left @ signs.T + rows.shape[-1]) / 2.0
@@ -104,7 +134,7 @@ def _check_count(matches: ArrayLike, bits: int) -> NDArray[np.int64]:
 
 
 def _tails(bits: int) -> Iterator[tuple[int, int]]:
-    """Yield (m, number of words with at least m matches) for m from `bits` down to 0."""
+    """Yield (m, number of bit strings with at least m matches) for m from `bits` down to 0."""
     term, tail = 1, 0
     for matches in range(bits, -1, -1):
         tail += term
@@ -149,15 +179,15 @@ def check_bit_array(values: ArrayLike, name: str) -> NDArray[np.float64]:
     return array.astype(np.float64)
 
 
-def fingerprint_signs(keys: ArrayLike, bits: int) -> NDArray[np.float64]:
-    """Check keys (bits,) or (K, bits) of {0, 1}; return signs (K, bits), +1 for a bit of 1.
+def fingerprint_signs(fingerprints: ArrayLike, bits: int) -> NDArray[np.float64]:
+    """Check fingerprints (bits,) or (K, bits) of {0, 1}; return signs (K, bits), +1 for a bit of 1.
 
     Raises ValueError: values other than {0, 1}, or another number of bits.
     """
-    words = np.atleast_2d(check_bit_array(keys, "keys"))
-    if words.shape[1] != bits:
-        raise ValueError(f"keys: found {words.shape[1]} bits, expected {bits} as decoded")
-    return 2.0 * words - 1.0
+    decoded = np.atleast_2d(check_bit_array(fingerprints, "fingerprints"))
+    if decoded.shape[1] != bits:
+        raise ValueError(f"fingerprints: found {decoded.shape[1]} bits, expected {bits} as decoded")
+    return 2.0 * decoded - 1.0
 
 
 def check_logits(logits: ArrayLike) -> NDArray[np.float64]:
@@ -177,6 +207,6 @@ def check_logits(logits: ArrayLike) -> NDArray[np.float64]:
 
 
 def drop_single_axes(values: NDArray[Any], one_row: bool, one_key: bool) -> NDArray[Any]:
-    """Drop the axes of (N, K) that stand for a single image or a single key."""
+    """Drop the axes of (N, K) that stand for a single image or a single fingerprint."""
     values = values[0] if one_row else values
     return np.asarray(values[..., 0] if one_key else values)

@@ -75,10 +75,18 @@ class KeyCheck:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What decoder `decoder_hash` said of `images` clean images, in `bits` bits, for some keys.
+    """Decoded bits of clean images, by themselves and against fingerprints.
 
-    Keys are not in it, but `keys` depends on them: who has it learns some bits of each. Treat it
-    as you treat the keys, or calibrate with others.
+    The fingerprints are not in it, but `keys` depends on them: whoever has it learns some bits of
+    each. Treat it as you treat the keys, or calibrate with others.
+
+    Args:
+        decoder_hash: SHA-256 of the decoder's weights.
+        images: Number of clean images.
+        bits: Bits of a fingerprint.
+        biases: Fraction of ones of each bit, with bounds.
+        dependence: Correlations between the bits.
+        keys: Matches and false alarms of each fingerprint.
     """
 
     decoder_hash: str

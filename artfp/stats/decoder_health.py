@@ -1,16 +1,17 @@
-"""What a decoder says of clean images: a health check, and the law of a FIXED key.
+"""Health of a decoder on clean images, and the distribution of matches with FIXED fingerprints.
 
-For a uniform secret key the binomial p-value is exact, whatever the decoder does with clean images:
-constant bits, correlated bits, all images alike. Nothing here is needed for that, and nothing here
-can mend or break it. Calibration matters for the other question, how often clean images pass for
-one given key, over the images: there biased and dependent bits count. A key that happens to lie
-near the words that the decoder likes has many false alarms, other keys then have fewer. Images are
-taken for independent draws of what the decoder will meet.
+For a uniform secret fingerprint the binomial p-value is exact, whatever the decoder does with clean
+images: constant bits, correlated bits, all images alike. Nothing here is needed for that, and
+nothing here can mend or break it. Calibration matters for the other question, how often clean
+images pass for one given fingerprint, over the images: there biased and dependent bits count. A
+fingerprint that happens to lie near the bit strings that the decoder likes has many false alarms,
+other fingerprints then have fewer. Images are taken for independent draws of what the decoder will
+meet.
 
     >>> import numpy as np
-    >>> words = np.random.default_rng(0).integers(0, 2, (1000, 64))
-    >>> key = np.random.default_rng(1).integers(0, 2, 64)
-    >>> alarms(calibrate(words, key, "sha256:..."))
+    >>> decoded = np.random.default_rng(0).integers(0, 2, (1000, 64))
+    >>> fingerprint = np.random.default_rng(1).integers(0, 2, 64)
+    >>> find_alarms(calibrate_decoder(decoded, fingerprint, "0" * 64))
     []
 """
 
@@ -34,28 +35,42 @@ CALIBRATION_CONFIDENCE = 0.95
 
 
 def calibrate_decoder(
-    words: ArrayLike,
-    keys: ArrayLike,
+    decoded: ArrayLike,
+    fingerprints: ArrayLike,
     decoder_hash: str,
     levels: Sequence[float] = CALIBRATION_LEVELS,
 ) -> Calibration:
-    """Describe decoded words (N, bits) of clean images, by themselves and against keys (K, bits).
+    """Describe the decoded bits of clean images, by themselves and against fingerprints.
 
-    `levels` are nominal levels of the one-image, one-key test. Each key is judged by itself: the
-    tests of several keys on the same images are not independent, and are never pooled.
+    Each fingerprint is tested by itself: the tests of several on the same images are not
+    independent, and are never pooled.
+
+    Args:
+        decoded: Decoded bits of {0, 1}, shape (N, bits), N above 1.
+        fingerprints: Fingerprints of {0, 1}, shape (K, bits), or (bits,) for one.
+        decoder_hash: SHA-256 of the decoder's weights.
+        levels: Nominal levels of the test of one image against one fingerprint.
+
+    Returns:
+        Biases and dependence of the bits, and the false alarms of each fingerprint.
 
     Raises:
-        ValueError: fewer than two images, words or keys that are not {0, 1}, unequal numbers of
-            bits, or a level not in 0 < level <= 1.
+        ValueError: fewer than two images, values that are not {0, 1}, unequal numbers of bits, or a
+            level not in 0 < level <= 1.
+
+    Example:
+        >>> decoded = np.random.default_rng(0).integers(0, 2, (1000, 64))
+        >>> calibrate_decoder(decoded, decoded[0], "0" * 64).images
+        1000
     """
-    rows = check_bit_array(words, "words")
+    rows = check_bit_array(decoded, "decoded")
     if rows.ndim != 2 or len(rows) < 2:
-        raise ValueError(f"words: found shape {rows.shape}, expected (images, bits), images > 1")
+        raise ValueError(f"decoded: found shape {rows.shape}, expected (images, bits), images > 1")
     images, bits = rows.shape
     ones = rows.sum(axis=0).astype(np.int64)
     lower, upper = clopper_pearson(ones, images, CALIBRATION_CONFIDENCE)
     biases = zip((ones / images).tolist(), lower.tolist(), upper.tolist(), strict=True)
-    matches = count_matches(rows, np.atleast_2d(np.asarray(keys)))
+    matches = count_matches(rows, np.atleast_2d(np.asarray(fingerprints)))
     return Calibration(
         decoder_hash=decoder_hash,
         images=images,
@@ -67,35 +82,48 @@ def calibrate_decoder(
 
 
 def find_alarms(calibration: Calibration) -> list[str]:
-    """Say in words what is wrong with a decoder on clean images; empty where nothing is seen.
+    """List what is wrong with a decoder on clean images.
 
     Named are bits that are surely 1 in less than .4 or more than .6 of the images, matches that
     surely vary over 1.25 times as much as the binomial, a mean that surely exceeds bits / 2 by a
     quarter of a binomial standard deviation, and false alarms surely above 1.5 times their level:
-    many images show for some of many keys that they pass a little too often, of any decoder.
-    "Surely": at .95 for each of the four kinds, Bonferroni over bits, keys and levels. Where keys
-    share an alarm, the worst is told and the others are counted. None of this touches the p-value
-    for a uniform secret key.
+    with many images, some of many fingerprints pass a little too often with any decoder. "Surely":
+    at .95 for each of the four kinds, Bonferroni over bits, fingerprints and levels. Where
+    fingerprints share an alarm, the worst is named and the others are counted. None of this affects
+    the p-value for a uniform secret fingerprint.
+
+    Args:
+        calibration: Result of `calibrate_decoder`.
+
+    Returns:
+        A sentence for each alarm; none where nothing is wrong.
+
+    Example:
+        >>> decoded = np.zeros((100, 64), int)
+        >>> found = find_alarms(calibrate_decoder(decoded, decoded[0], "0" * 64))
+        >>> found[0][:24]
+        'bias: 64 of 64 bits lean'
     """
     found: dict[str, list[tuple[float, str]]] = defaultdict(list)
     count = len(calibration.keys)
     sure = float(special.ndtri(1.0 - (1.0 - CALIBRATION_CONFIDENCE) / max(count, 1)))
     half, spread = calibration.bits / 2, math.sqrt(calibration.bits) / 2
-    for number, key in enumerate(calibration.keys):
-        name = f"key {number + 1} of {count}"
-        if key.dispersion - sure * key.dispersion_error > 1.25:
+    for number, fingerprint in enumerate(calibration.keys):
+        name = f"fingerprint {number + 1} of {count}"
+        if fingerprint.dispersion - sure * fingerprint.dispersion_error > 1.25:
             text = (
-                f"over-dispersion: the matches with {name} vary {key.dispersion:.2f} times as much "
-                "as those of independent fair bits; the binomial understates its false alarms"
+                f"over-dispersion: the matches with {name} vary {fingerprint.dispersion:.2f} "
+                "times as much as those of independent fair bits; the binomial understates its "
+                "false alarms"
             )
-            found["dispersion"].append((key.dispersion, text))
-        if key.mean - sure * key.mean_error > half + spread / 4:
+            found["dispersion"].append((fingerprint.dispersion, text))
+        if fingerprint.mean - sure * fingerprint.mean_error > half + spread / 4:
             text = (
-                f"clean images lean to {name}: they match it in {key.mean:.1f} of "
-                f"{calibration.bits} bits on average, expected {half:.1f}; draw another key"
+                f"clean images lean to {name}: they match it in {fingerprint.mean:.1f} of "
+                f"{calibration.bits} bits on average, expected {half:.1f}; draw another fingerprint"
             )
-            found["mean"].append((key.mean, text))
-        for level, hits, text in _too_many(name, key, calibration.images, count):
+            found["mean"].append((fingerprint.mean, text))
+        for level, hits, text in _too_many(name, fingerprint, calibration.images, count):
             found[f"rate at {level}"].append((hits, text))
     return [*_biased(calibration), *map(_worst, found.values())]
 
@@ -110,9 +138,13 @@ def count_uneven_bits(calibration: Calibration) -> int:
 
 
 def _worst(ranked: list[tuple[float, str]]) -> str:
-    """The text of the worst of some alarms (how bad, text) of one kind, a key each."""
+    """The text of the worst of some alarms (how bad, text) of one kind, a fingerprint each."""
     others = len(ranked) - 1
-    more = f"; {others} more key{'' if others == 1 else 's'} with the same alarm" if others else ""
+    more = (
+        f"; {others} more fingerprint{'' if others == 1 else 's'} with the same alarm"
+        if others
+        else ""
+    )
     return max(ranked, key=lambda alarm: alarm[0])[1] + more
 
 
@@ -141,10 +173,15 @@ def _biased(calibration: Calibration) -> list[str]:
     return [text + (f"; {constant} never change" if constant else "")]
 
 
-def _too_many(name: str, key: KeyCheck, images: int, keys: int) -> Iterator[tuple[float, int, str]]:
-    """Yield (level, hits, alarm) where images surely pass for a key far more often than told."""
-    confidence = 1.0 - (1.0 - CALIBRATION_CONFIDENCE) / (keys * max(len(key.false_alarms), 1))
-    for alarm in key.false_alarms:
+def _too_many(
+    name: str, fingerprint: KeyCheck, images: int, fingerprints: int
+) -> Iterator[tuple[float, int, str]]:
+    """Yield (level, hits, alarm) where images surely pass for a fingerprint far more often than the
+    level says."""
+    confidence = 1.0 - (1.0 - CALIBRATION_CONFIDENCE) / (
+        fingerprints * max(len(fingerprint.false_alarms), 1)
+    )
+    for alarm in fingerprint.false_alarms:
         lower, _ = clopper_pearson(alarm.hits, images, confidence)
         if lower > 1.5 * alarm.level:
             text = (
@@ -180,7 +217,7 @@ def _dependence(rows: NDArray[np.float64]) -> Dependence:
 
 
 def _check_key(matches: NDArray[np.int64], bits: int, levels: Sequence[float]) -> KeyCheck:
-    """Mean, dispersion and false alarms of one key's matches (N,)."""
+    """Mean, dispersion and false alarms of one fingerprint's matches (N,)."""
     images, centred = len(matches), matches - matches.mean()
     variance = float(np.square(centred).sum()) / (images - 1)
     fourth = float((centred**4).mean())
@@ -212,10 +249,10 @@ def _false_alarms(matches: NDArray[np.int64], bits: int, level: float) -> FalseA
 
 @dataclass(frozen=True)
 class PooledRate:
-    """Clean images that pass at a nominal level, over all keys of a calibration.
+    """Clean images that pass at a nominal level, over all fingerprints of a calibration.
 
     `rate`, `hits` of `tests`, is expected to be `attained`, which lies in `lower`..`upper` with a
-    probability of .95. `worst` are the hits of the key that has most.
+    probability of .95. `worst` are the hits of the fingerprint that has most.
     """
 
     level: float
@@ -230,14 +267,14 @@ class PooledRate:
 
 
 def pooled_rates(calibration: Calibration) -> list[PooledRate]:
-    """The rate at each level of a calibration; none where it has fewer than two keys.
+    """The rate at each level of a calibration; none where it has fewer than two fingerprints.
 
     The design effect is the largest of all levels, since rare hits show it too seldom; where there
     is no hit at any, the images count as one.
     """
     if len(calibration.keys) < 2:
         return []
-    levels = list(zip(*(key.false_alarms for key in calibration.keys), strict=True))
+    levels = list(zip(*(fingerprint.false_alarms for fingerprint in calibration.keys), strict=True))
     hits = [np.array([alarm.hits for alarm in each]) for each in levels]
     images = calibration.images
     seen = [_design_effect(each, images) for each in hits if each.any()]
@@ -264,7 +301,7 @@ def pooled_rates(calibration: Calibration) -> list[PooledRate]:
 
 
 def _design_effect(hits: NDArray[np.int64], images: int) -> float:
-    """Variance of hits (K,) over keys, relative to independent tests: 1 to `images`."""
+    """Variance of hits (K,) over fingerprints, relative to independent tests: 1 to `images`."""
     rate = float(hits.mean()) / images
     if rate == 1.0:
         return float(images)

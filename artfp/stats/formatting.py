@@ -6,12 +6,20 @@ import math
 
 
 def format_p(log_p: float) -> str:
-    """Write the p-value exp(log_p) for people: `1`, `0.028`, `1.3e-27`, `4.0e-1234`.
+    """Write a p-value with two significant digits, also where it is too small for a float.
 
-    Two significant digits, also where the p-value itself is far too small for a float.
+    Args:
+        log_p: Natural log of the p-value, at most 0.
+
+    Returns:
+        Text such as `1`, `0.028`, `1.3e-27`, `4.0e-1234`.
 
     Raises:
         ValueError: `log_p` is above 0, infinite or not a number.
+
+    Example:
+        >>> format_p(-2840.0)
+        '4.0e-1234'
     """
     if not (math.isfinite(log_p) and log_p <= 0):
         raise ValueError(f"log p-value: found {log_p}, expected a finite number of at most 0")

@@ -14,14 +14,27 @@ _EDGE = 1e-12
 def clopper_pearson(
     hits: ArrayLike, trials: int, confidence: float = 0.95
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Exact lower and upper bounds of a share, EACH at `confidence`, in the shape of `hits`.
+    """Compute exact lower and upper bounds of a fraction, EACH at `confidence`.
 
-    Clopper and Pearson 1934: the share at which as many hits (as few, for the upper bound) have
+    Clopper and Pearson 1934: the fraction at which as many hits (as few, for the upper bound) have
     probability 1 - confidence. Two bounds at .975 make an interval at .95. No hits in N trials give
     an upper bound of about 3 / N at .95. Assumes independent trials.
 
+    Args:
+        hits: Numbers of hits, any shape.
+        trials: Number of trials, at least 1.
+        confidence: Confidence of each bound, above 0 and below 1.
+
+    Returns:
+        Lower and upper bounds, in the shape of `hits`.
+
     Raises:
         ValueError: hits outside 0..trials, no trials, or `confidence` not in 0 < confidence < 1.
+
+    Example:
+        >>> lower, upper = clopper_pearson(0, 100)
+        >>> float(lower), round(float(upper), 3)
+        (0.0, 0.03)
     """
     check_level(confidence, "confidence")
     found = np.asarray(hits)
@@ -36,12 +49,23 @@ def clopper_pearson(
 
 
 def auc(negatives: ArrayLike, positives: ArrayLike) -> float:
-    """Probability that a positive's score exceeds a negative's; equal scores count one half.
+    """Compute the area under the ROC curve: P(a positive's score exceeds a negative's).
 
-    The Mann-Whitney statistic over the number of pairs: 0.5 is chance.
+    The Mann-Whitney statistic over the number of pairs; equal scores count one half.
+
+    Args:
+        negatives: Finite scores, shape (N,).
+        positives: Finite scores, shape (P,).
+
+    Returns:
+        The area, 0 to 1; 0.5 is chance.
 
     Raises:
         ValueError: no scores on a side, or scores that are not finite.
+
+    Example:
+        >>> auc([0.1, 0.2], [0.2, 0.9])
+        0.875
     """
     low, high = _scores(negatives, "negatives"), _scores(positives, "positives")
     ranks = stats.rankdata(np.concatenate([low, high]))[len(low) :]

@@ -1,4 +1,5 @@
-"""Many tests at once: Bonferroni for keys and tries, Benjamini-Yekutieli for many images."""
+"""Many tests at once: Bonferroni for fingerprints and tries, Benjamini-Yekutieli for many
+images."""
 
 from __future__ import annotations
 
@@ -11,23 +12,41 @@ from numpy.typing import ArrayLike, NDArray
 
 
 @overload
-def bonferroni(log_p: float, keys: int = 1, tries: int = 1) -> float: ...
+def bonferroni(log_p: float, fingerprints: int = 1, tries: int = 1) -> float: ...
 @overload
-def bonferroni(log_p: ArrayLike, keys: int = 1, tries: int = 1) -> float | NDArray[np.float64]: ...
-def bonferroni(log_p: ArrayLike, keys: int = 1, tries: int = 1) -> float | NDArray[np.float64]:
-    """Bonferroni: natural log of min(1, p * keys * tries), in the shape of `log_p`.
+def bonferroni(
+    log_p: ArrayLike, fingerprints: int = 1, tries: int = 1
+) -> float | NDArray[np.float64]: ...
+def bonferroni(
+    log_p: ArrayLike, fingerprints: int = 1, tries: int = 1
+) -> float | NDArray[np.float64]:
+    """Correct p-values for several comparisons by Bonferroni: log of min(1, p * fingerprints *
+    tries).
 
-    For K keys looked for and T transforms tried (crops, turns, models of the decoder), all of
-    which must be counted, also those that were tried and dropped. The chance that any of the K*T
-    p-values of an unmarked image is at most alpha / (K*T) is at most alpha, however they depend on
-    each other (the union bound). It is a bound: what is corrected is no longer exact.
+    The probability that any of the corrected p-values of an image without a fingerprint is at most
+    alpha is at most alpha, however they depend on each other (the union bound).
+
+    Args:
+        log_p: Natural logs of p-values, any shape.
+        fingerprints: Fingerprints that were compared.
+        tries: Ways in which the images were decoded (crops, turns, decoders); count also those that
+            were tried and dropped.
+
+    Returns:
+        Natural logs of the corrected p-values, in the shape of `log_p`.
 
     Raises:
         ValueError: a count below 1, or a log p-value above 0, infinite or not a number.
+
+    Example:
+        >>> round(math.exp(bonferroni(math.log(1e-6), fingerprints=20)), 9)
+        2e-05
     """
-    if keys < 1 or tries < 1:
-        raise ValueError(f"found {keys} keys and {tries} tries, expected at least 1 of each")
-    result = np.minimum(check_log_p(log_p) + math.log(keys * tries), 0.0)
+    if fingerprints < 1 or tries < 1:
+        raise ValueError(
+            f"found {fingerprints} fingerprints and {tries} tries, expected at least 1 of each"
+        )
+    result = np.minimum(check_log_p(log_p) + math.log(fingerprints * tries), 0.0)
     return result if result.ndim else float(result)
 
 
@@ -56,7 +75,8 @@ def benjamini_yekutieli(log_p: ArrayLike, level: float) -> NDArray[np.bool_]:
 
     The k smallest are taken, for the largest k with p_(k) <= k * level / (N * (1 + ... + 1/N)).
     The expected share of false ones among them is at most `level` however the p-values depend on
-    each other (Benjamini and Yekutieli 2001, theorem 1.3); images of one decoder and one key do.
+    each other (Benjamini and Yekutieli 2001, theorem 1.3); images of one decoder and one
+    fingerprint do.
 
     Raises:
         ValueError: `log_p` is no vector of log p-values, or `level` not in 0 < level < 1.
@@ -75,11 +95,12 @@ def benjamini_yekutieli(log_p: ArrayLike, level: float) -> NDArray[np.bool_]:
 
 
 def prevalence(log_p: ArrayLike, level: float) -> Prevalence:
-    """Count `benjamini_yekutieli` p-values (N,): the claim "so many of these images carry the key".
+    """Count `benjamini_yekutieli` p-values (N,): the claim "so many of these images carry the
+    fingerprint".
 
-    It is another claim than that of `evaluate_source` ("the key is in this source"), and neither
-    implies the other: a weak key in every image is found only together, a strong key in one
-    image of fifty only alone.
+    It is another claim than that of `evaluate_source` ("the fingerprint is in this source"), and
+    neither implies the other: a weak fingerprint in every image is found only together, a strong
+    fingerprint in one image of fifty only alone.
 
     Raises:
         ValueError: as `benjamini_yekutieli`.

@@ -1,13 +1,14 @@
-"""Many images from one suspected source: is the key in what they share?
+"""Many images from one suspected source: is the fingerprint in what they share?
 
 Matching bits of several images must not be pooled, nor their p-values multiplied (Fisher): that
-takes the images for independent, and a decoder that answers one constant word, agreeing with the
-key in 60 of 100 bits by luck, would then "prove" anything: 1e-45 over 50 images, where the truth is
-p = 0.028. Here the images are first made into one word, without the key: s_i, the mean over images
-of the clipped logits of bit i. Then the key is tested against s as against a single image. The
-p-value is conditional on all images, so that they may depend on each other in any way, be copies of
-one image, or be chosen by the suspect, as long as neither images nor choice know the key. More
-images help as they should: they average away what is not common to them.
+takes the images for independent, and a decoder that answers one constant bit string, agreeing with
+the fingerprint in 60 of 100 bits by luck, would then "prove" anything: 1e-45 over 50 images, where
+the truth is p = 0.028. Here the images are first made into one bit string, without the fingerprint:
+s_i, the mean over images of the clipped logits of bit i. Then the fingerprint is tested against s
+as against a single image. The p-value is conditional on all images, so that they may depend on each
+other in any way, be copies of one image, or be chosen by the suspect, as long as neither images nor
+choice know the fingerprint. More images help as they should: they average away what is not common
+to them.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ from artfp.stats.multiple_testing import Prevalence, bonferroni, prevalence
 from artfp.stats.sign_tails import log_tail
 
 CLIP = 20.0
-"""Largest size of a logit. Any limit that does not depend on the key keeps the p-value valid; this
-one leaves most logits of the shipped decoders alone, and no single bit or image decides."""
+"""Largest size of a logit. Any limit that does not depend on the fingerprint keeps the p-value
+valid; this one leaves most logits of the shipped decoders alone, and no single bit or image
+decides."""
 
 
 def clip_logits(logits: ArrayLike, clip: float | None = CLIP) -> NDArray[np.float64]:
@@ -52,25 +54,38 @@ def clip_logits(logits: ArrayLike, clip: float | None = CLIP) -> NDArray[np.floa
 
 
 def log_p_soft(
-    logits: ArrayLike, keys: ArrayLike, clip: float | None = CLIP
+    logits: ArrayLike, fingerprints: ArrayLike, clip: float | None = CLIP
 ) -> float | NDArray[np.float64]:
-    """Natural log of P(T >= observed T) over a uniform key, given the logits: never too small.
+    """Compute the p-value of T = sum_i l_i (2 k_i - 1) over a uniform fingerprint k, given the
+    logits l.
 
-    Logits (bits,) and a key (bits,) give a float; several images (N, bits) or keys (K, bits) give
-    (N,), (K,) or (N, K), one test each: see `bonferroni` for keys, `evaluate_source` for images.
-    Finite and at most 0. Where all logits are of one size it is `log_p_value` of the matches
-    (to 1e-10); where they differ, matches at large logits weigh more. All logits 0 give 0.0.
+    Where all logits are of one size it is `log_p_value` of the matches (to 1e-10); where they
+    differ, matches at large logits weigh more. All logits 0 give 0.0.
 
     P(p <= alpha) <= alpha for every alpha, every set of logits and any number of bits, because
     `log_tail` never undercuts the exact tail (there: the proof, and how it is computed) and ties
     with the observed T count as reached. The method depends on the number of bits alone, never on
-    the data or the result. Some milliseconds an image, up to twenty at 256 bits; many
-    keys share that.
+    the data or the result. Some milliseconds an image, up to twenty at 256 bits; many fingerprints
+    share that.
+
+    Args:
+        logits: Logits of the decoder, shape (N, bits), or (bits,) for one image.
+        fingerprints: Fingerprints of {0, 1}, shape (K, bits), or (bits,) for one.
+        clip: Largest size of a logit, above 0; None leaves finite logits alone.
+
+    Returns:
+        Natural logs of the p-values, finite and at most 0, one test each: (N, K), without the axis
+        of a single image or fingerprint. See `bonferroni` for several fingerprints,
+        `evaluate_source` for several images.
 
     Raises:
-        ValueError: as `clip_logits`; keys that are not {0, 1} or of another number of bits.
+        ValueError: as `clip_logits`; fingerprints that are not {0, 1} or of another number of bits.
+
+    Example:
+        >>> round(math.exp(log_p_soft([3.0, 2.0, -1.0], [1, 1, 1])), 3)
+        0.25
     """
-    values, columns = clip_logits(logits, clip), np.asarray(keys)
+    values, columns = clip_logits(logits, clip), np.asarray(fingerprints)
     signs = fingerprint_signs(columns, values.shape[-1])
     rows = np.atleast_2d(values)
     found = np.stack([log_tail(np.abs(row), np.where(row < 0, -signs, signs)) for row in rows])
@@ -79,10 +94,10 @@ def log_p_soft(
 
 
 def mean_logits(logits: ArrayLike, clip: float | None = CLIP) -> NDArray[np.float64]:
-    """The word that images (N, bits) have in common: means (bits,) of their clipped logits.
+    """The bit string that images (N, bits) have in common: means (bits,) of their clipped logits.
 
-    For `log_p_soft(mean_logits(logits), keys, clip=None)`. Each image has one voice per bit of at
-    most `clip`, so that no single image outweighs many.
+    For `log_p_soft(mean_logits(logits), fingerprints, clip=None)`. Each image has one voice per bit
+    of at most `clip`, so that no single image outweighs many.
 
     Raises:
         ValueError: as `clip_logits`.
@@ -93,28 +108,35 @@ def mean_logits(logits: ArrayLike, clip: float | None = CLIP) -> NDArray[np.floa
     return first + (rows - first).mean(axis=0)
 
 
-def majority_bits(words: ArrayLike) -> NDArray[np.uint8]:
-    """The word (bits,) that most of the words (N, bits) hold, bit by bit; ties give 0.
+def majority_bits(decoded: ArrayLike) -> NDArray[np.uint8]:
+    """The bit string (bits,) that most of the bit strings (N, bits) hold, bit by bit; ties give 0.
 
     For `log_p_value`, where only bits were kept. As valid as `mean_logits`, less sharp. A tie must
-    be broken without the key; any such way will do, as the key itself is uniform.
+    be broken without the fingerprint; any such way will do, as the fingerprint itself is uniform.
 
     Raises:
-        ValueError: words that are not {0, 1} or of another shape.
+        ValueError: bit strings that are not {0, 1} or of another shape.
     """
-    rows = np.atleast_2d(check_bit_array(words, "words"))
+    rows = np.atleast_2d(check_bit_array(decoded, "decoded"))
     return (2 * rows.sum(axis=0) > len(rows)).astype(np.uint8)
 
 
 @dataclass(frozen=True)
 class SourceEvidence:
-    """What images from one suspected source say of K keys; arrays are (K,), logs natural.
+    """Tests of images from one suspected source against K fingerprints; logs are natural.
 
-    `log_p` is the test to go by, chosen beforehand: the mean logits. `log_p_majority`, of the
-    `matches` of the majority word, is the simpler test, for checking by hand; the smaller of the
-    two is NOT a p-value. `log_p_inverted` is the lower tail of the first: tampering. None of these
-    is corrected; all were one of `tests` = keys * tries. `alone` counts, for each key, the images
-    that are significant on their own, after correction for `tests`.
+    Args:
+        images: Number of images.
+        bits: Bits of a fingerprint.
+        tests: Comparisons that were made: fingerprints * tries. None of the p-values is corrected.
+        log_p: Log p-values (K,) of the mean logits: the test that decides, chosen beforehand.
+        log_p_inverted: Log p-values (K,) of its lower tail: a sign of tampering.
+        matches: Bits (K,) of the majority over the images that agree with each fingerprint.
+        log_p_majority: Log p-values (K,) of `matches`: the simpler test, for checking by hand; the
+            smaller of the two is NOT a p-value.
+        alone: For each fingerprint, the images that are significant on their own after correction
+        for
+            `tests`.
     """
 
     images: int
@@ -128,7 +150,7 @@ class SourceEvidence:
 
     @property
     def best(self) -> int:
-        """Position of the key with the smallest p-value."""
+        """Position of the fingerprint with the smallest p-value."""
         return int(self.log_p.argmin())
 
     @property
@@ -139,28 +161,43 @@ class SourceEvidence:
 
 def evaluate_source(
     logits: ArrayLike,
-    keys: ArrayLike,
+    fingerprints: ArrayLike,
     tries: int = 1,
     level: float = 0.01,
     clip: float | None = CLIP,
 ) -> SourceEvidence:
-    """Weigh images (N, bits) of one source, or one image (bits,), against keys (K, bits).
+    """Test images of one suspected source, or one image, against fingerprints.
 
-    `tries` counts the ways in which the whole set was read (transforms, decoders, choices of
-    images). `level` is the false discovery rate for the images on their own, which are tested by
-    counting bits, and reported beside the source as the different claim that they are.
+    Args:
+        logits: Logits of the decoder, shape (N, bits), or (bits,) for one image.
+        fingerprints: Fingerprints of {0, 1}, shape (K, bits), or (bits,) for one.
+        tries: Ways in which the whole set was decoded (transforms, decoders, choices of images).
+        level: False discovery rate for the images on their own, which are tested by counting bits
+        and
+            reported beside the source as a separate result.
+        clip: Largest size of a logit, above 0; None leaves finite logits alone.
+
+    Returns:
+        The p-values and matches for each fingerprint.
 
     Raises:
         ValueError: as `log_p_soft` and `bonferroni`; `level` not in 0 < level < 1.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> fingerprint = rng.integers(0, 2, 64)
+        >>> found = evaluate_source(2 * fingerprint - 1 + rng.normal(0, 1, (20, 64)), fingerprint)
+        >>> found.images, int(found.matches[0])
+        (20, 64)
     """
     rows = np.atleast_2d(clip_logits(logits, clip))
     bits = rows.shape[1]
-    signs = fingerprint_signs(keys, bits)
+    signs = fingerprint_signs(fingerprints, bits)
     common = mean_logits(rows, None)
     held = np.where(common < 0, -signs, signs)
-    words, columns = (rows > 0).astype(np.uint8), np.atleast_2d(np.asarray(keys))
-    matches = count_matches(majority_bits(words), columns)
-    alone = log_p_value(count_matches(words, columns), bits)
+    decoded, columns = (rows > 0).astype(np.uint8), np.atleast_2d(np.asarray(fingerprints))
+    matches = count_matches(majority_bits(decoded), columns)
+    alone = log_p_value(count_matches(decoded, columns), bits)
     singles = np.asarray(bonferroni(alone, len(signs), tries))
     return SourceEvidence(
         images=len(rows),

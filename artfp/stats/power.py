@@ -1,10 +1,12 @@
-"""How many images it takes: power of the tests under a simple model of a source that has the key.
+"""How many images it takes: power of the tests under a simple model of a source that has the
+fingerprint.
 
-The model: every image carries the key, each bit of each image is right with probability `accuracy`,
-independently of all others. Bits of a real decoder are not: the same bits tend to be wrong in all
-images of a source, and what is wrong in all of them no number of images mends. So the numbers here
-are a best case for several images; for one image, dependence between bits widens the spread but
-not the mean. `alpha` is the level of a single comparison: with K keys and T tries, alpha / (K * T).
+The model: every image carries the fingerprint, each bit of each image is right with probability
+`accuracy`, independently of all others. Bits of a real decoder are not: the same bits tend to be
+wrong in all images of a source, and what is wrong in all of them no number of images mends. So the
+numbers here are a best case for several images; for one image, dependence between bits widens the
+spread but not the mean. `alpha` is the level of a single comparison: with K fingerprints and T
+tries, alpha / (K * T).
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ MAX_IMAGES_SEARCHED = 10**7
 def power_one_image(bits: int, accuracy: float, alpha: float) -> float:
     """Probability that one image is significant by counting: P(Bin(bits, accuracy) >= threshold).
 
-    Exact under the model; the threshold is that of `minimum_matches`. 0 where no word suffices.
+    Exact under the model; the threshold is that of `minimum_matches`. 0 where no bit string
+    suffices.
 
     Raises:
         ValueError: `bits` below 1, or `accuracy` or `alpha` outside 0..1.
@@ -37,12 +40,12 @@ def power_one_image(bits: int, accuracy: float, alpha: float) -> float:
 
 
 def power_majority(bits: int, accuracy: float, alpha: float, images: int) -> float:
-    """Probability that the majority word of `images` images is significant.
+    """Probability that the majority bit string of `images` images is significant.
 
-    Exact under the model: a bit of the majority word is right with q = P(more than half of the
-    images have it right), half of the ties added, as `majority_bits` calls a tie 0 and a bit of
-    a uniform key is 0 half of the time; then P(Bin(bits, q) >= threshold). An even number of
-    images is no better than the odd one below it.
+    Exact under the model: a bit of the majority bit string is right with q = P(more than half of
+    the images have it right), half of the ties added, as `majority_bits` calls a tie 0 and a bit of
+    a uniform fingerprint is 0 half of the time; then P(Bin(bits, q) >= threshold). An even number
+    of images is no better than the odd one below it.
 
     Raises:
         ValueError: as `power_one_image`; `images` below 1.
@@ -61,13 +64,13 @@ def power_majority(bits: int, accuracy: float, alpha: float, images: int) -> flo
 def power_soft(bits: int, accuracy: float, alpha: float, images: int = 1) -> float:
     """Probability that the mean logits of `images` images are significant, by a Gaussian model.
 
-    Logits, times the sign of the key's bit, are N(mu, 1) with mu = ndtri(accuracy); then the means
-    s_i k_i over images are a sample of N(mu, 1 / images), and the test of random signs is Fisher's
-    randomisation test of a mean, which agrees with Student's t to the first order (Hoeffding
-    1952). So the power is that of the one-sided one-sample t test, a noncentral t with bits - 1
-    degrees of freedom and noncentrality mu * sqrt(bits * images): approximate; simulated, it is
-    high by .05 at 16 bits and alpha = 1e-4, and within .03 from 32 bits. 0 where no word suffices,
-    2^-bits > alpha.
+    Logits, times the sign of the fingerprint's bit, are N(mu, 1) with mu = ndtri(accuracy); then
+    the means s_i k_i over images are a sample of N(mu, 1 / images), and the test of random signs is
+    Fisher's randomisation test of a mean, which agrees with Student's t to the first order
+    (Hoeffding 1952). So the power is that of the one-sided one-sample t test, a noncentral t with
+    bits - 1 degrees of freedom and noncentrality mu * sqrt(bits * images): approximate; simulated,
+    it is high by .05 at 16 bits and alpha = 1e-4, and within .03 from 32 bits. 0 where no bit
+    string suffices, 2^-bits > alpha.
 
     Raises:
         ValueError: as `power_majority`; fewer than 2 bits.
@@ -90,10 +93,24 @@ def power_soft(bits: int, accuracy: float, alpha: float, images: int = 1) -> flo
 def required_images(
     bits: int, accuracy: float, alpha: float, power: float, method: PowerMethod = "soft"
 ) -> int | None:
-    """Least number of images at which `power` is reached; None above ten million, or never.
+    """Compute the least number of images at which the test reaches a power.
+
+    Args:
+        bits: Bits of a fingerprint.
+        accuracy: Probability that a bit of an image is right, 0 to 1.
+        alpha: Level of a single comparison.
+        power: Probability to reach, above 0 and below 1.
+        method: "soft" weighs logits, "majority" counts bits.
+
+    Returns:
+        The number of images; None above ten million, or if no number is enough.
 
     Raises:
         ValueError: as `power_soft`; `power` not in 0 < power < 1, or an unknown method.
+
+    Example:
+        >>> required_images(64, 0.6, 1e-6, 0.9)
+        11
     """
     if not 0 < power < 1:
         raise ValueError(f"power: found {power}, expected 0 < power < 1")

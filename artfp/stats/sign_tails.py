@@ -1,9 +1,10 @@
 """Tails of a weighted sum of random signs, S = sum_i w_i e_i with e_i = +1 or -1 at even odds.
 
-This is the law of T = sum_i l_i (2 k_i - 1) over a uniform key, given logits l, with w = |l|. Four
-ways to P(S >= t), each a natural log; `log_tail` is the one for verdicts.
+This is the law of T = sum_i l_i (2 k_i - 1) over a uniform fingerprint, given logits l, with w =
+|l|. Four ways to P(S >= t), each a natural log; `log_tail` is the one for verdicts.
 
-- `log_tail`: never below the truth, and tight. Uses the next one, or Hoeffding for very long words.
+- `log_tail`: never below the truth, and tight. Uses the next one, or Hoeffding for very long bit
+strings.
 - `log_tail_hoeffding`: never below the truth, and simple enough to check by hand.
 - `log_tail_monte_carlo`: valid as a test, at a resolution of 1 / (draws + 1).
 - `approximate_log_tail_saddle`: an approximation without a guarantee, for plots and planning.
@@ -17,7 +18,7 @@ counted on the grid include those that are asked for, and the p-value can only g
 a power of two, so that u and f are exact in floating point, and depends on the weights alone. Where
 all weights are equal, or all are multiples of g, nothing is lost and the tail is exact. Elsewhere
 the loss is as if t were smaller by some hundredths of a standard deviation of S at 256 bits, by
-less for shorter words; where all signs are +1, p is 2^j of 2^bits for j weights below g.
+less for shorter bit strings; where all signs are +1, p is 2^j of 2^bits for j weights below g.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from artfp.stats.binomial import log_fraction
 Floats = NDArray[np.float64]
 
 EXACT_BITS = 512
-"""Longest word whose tail is computed on the grid; Hoeffding's bound beyond."""
+"""Longest bit string whose tail is computed on the grid; Hoeffding's bound beyond."""
 _HALVES_BITS = 20
 _HALVES_DIGITS = 46
 _TABLE_WORK = 25
@@ -86,8 +87,8 @@ def log_tail_monte_carlo(
     The two additions count the observed signs themselves as a draw; without them the test would
     reject too often, and p could be 0 (Davison and Hinkley 1997, section 4.2; Phipson and Smyth
     2010). Sums within rounding of t count as reached, so that ties are not lost to the order of
-    summation. Valid over the key and the draws together; all K share the draws. Arguments and
-    errors are those of `log_tail`; also ValueError for less than one draw.
+    summation. Valid over the fingerprint and the draws together; all K share the draws. Arguments
+    and errors are those of `log_tail`; also ValueError for less than one draw.
     """
     found, held = _check(weights, signs)
     if draws < 1:
@@ -128,12 +129,14 @@ def _check(weights: ArrayLike, signs: ArrayLike) -> tuple[Floats, Floats]:
     if found.ndim != 1 or not len(found) or not (np.isfinite(found) & (found >= 0)).all():
         raise ValueError("weights: expected a vector of finite numbers of at least 0")
     if held.ndim != 2 or held.shape[1] != len(found) or not (np.abs(held) == 1).all():
-        raise ValueError(f"signs: found shape {held.shape}, expected (keys, {len(found)}) of +-1")
+        raise ValueError(
+            f"signs: found shape {held.shape}, expected (fingerprints, {len(found)}) of +-1"
+        )
     return found, held
 
 
 def _levels(bits: int) -> int:
-    """Binary digits of the grid for dynamic programming: finer for shorter words.
+    """Binary digits of the grid for dynamic programming: finer for shorter bit strings.
 
     At least 4 * bits steps. From 2 * bits on equal weights stay exact: bits * f < bits <= u.
     """
@@ -142,7 +145,8 @@ def _levels(bits: int) -> int:
 
 
 def _grid(weights: Floats, missed: NDArray[np.bool_], digits: int) -> tuple[Floats, Floats]:
-    """Round down to a grid: units (bits,) below 2^digits, and floor(m / g) of each key (K,).
+    """Round down to a grid: units (bits,) below 2^digits, and floor(m / g) of each fingerprint
+    (K,).
 
     Both are whole numbers in floats. Their sums stay below 2^53, and thus exact; the sum of the
     fractions does not, and gets more than its rounding on top before it is rounded down.

@@ -1,11 +1,12 @@
-"""The verdict: match, no match or inconclusive, with what it rests on and what it does not say.
+"""Verdicts: match, no match or inconclusive, with their reasons and their limits.
 
 - Match: the p-value, corrected for all tests, is at most alpha.
-- No match: the key was not found, nor anything near it, by a test that would have found it with
+- No match: the fingerprint was not found, nor anything near it, by a test that would have found it
+with
   the stated power, had the bits been read at the stated accuracy or better. As such a test rejects
   that accuracy at level 1 - power, absence of evidence is evidence of absence here, and only here.
 - Inconclusive: everything else. Too few bits for the power; p above alpha, but not unremarkable; a
-  source in which single images carry the key; a word that disagrees too well.
+  source in which single images carry the fingerprint; a bit string that disagrees too well.
 
 Tampering is flagged beside the outcome: agreement surely below one half, its own test at alpha.
 """
@@ -30,15 +31,26 @@ Outcome = Literal["match", "no match", "inconclusive"]
 
 @dataclass(frozen=True)
 class Policy:
-    """What is decided before the images are looked at.
+    """Rule of a verdict, fixed before the images are examined.
 
-    `alpha`: level of a match, over all keys and tries together; tampering is tested at the same
-    level once more. `power` and `accuracy`: what "no match" takes. `remarkable`: a corrected
-    p-value at or below it is never "no match". `prior`: probability, before the test, that one of
-    the keys is there; it changes the odds that are stated, not the outcome. `independent_images`:
-    as many images of a source count for its power; 1, unless they are known to err apart.
+    Args:
+        alpha: Level of a match, over all fingerprints and tries together; tampering is tested at
+        the
+            same level once more.
+        power: Least probability of finding a fingerprint for "no match".
+        accuracy: Bit accuracy, above 0.5, at which that probability is computed.
+        remarkable: A corrected p-value at or below it is never "no match".
+        prior: Probability, before the test, that one of the fingerprints is there; it changes the
+            odds that are stated, not the outcome.
+        independent_images: Images of a source that count for its power; 1, unless they are known to
+            err independently.
 
-    Raises ValueError: a number outside its range.
+    Raises:
+        ValueError: a number outside its range.
+
+    Example:
+        >>> Policy(alpha=1e-6).accuracy
+        0.75
     """
 
     alpha: float = 1e-4
@@ -61,13 +73,22 @@ class Policy:
 
 @dataclass(frozen=True)
 class Verdict:
-    """An outcome with everything that it rests on; logs are natural.
+    """Outcome with everything that it rests on; logs are natural.
 
-    `log_p` is that of the `best` of `tests` comparisons, `log_p_corrected` after Bonferroni;
-    `power` is the probability of a match at `policy.accuracy`. `log_odds_at_most` bounds the
-    posterior odds that a key is there (see `odds`), at `policy.prior`. `explanation` is one plain
-    sentence, `limits` says what the outcome does not prove. `alone` are the images of a source
-    that are significant on their own, a claim beside the verdict.
+    Args:
+        outcome: "match", "no match" or "inconclusive".
+        tampered: True if far fewer bits agree than by chance.
+        log_p: Log p-value of the best comparison.
+        log_p_corrected: The same, corrected for all `tests` by Bonferroni.
+        log_p_tampered: Log p-value of the test for inverted bits.
+        best: Position of the best comparison.
+        tests: Comparisons that were made.
+        power: Probability of a match at `policy.accuracy`.
+        log_odds_at_most: Bound of the log odds that a fingerprint is there, at `policy.prior`.
+        policy: Rule of the verdict.
+        explanation: The outcome and its reason, in one sentence.
+        limits: What the outcome does not prove.
+        alone: Images of a source that are significant on their own, a separate result.
     """
 
     outcome: Outcome
@@ -88,37 +109,48 @@ class Verdict:
         prior = f"{self.policy.prior:g}"
         parts = [
             self.explanation,
-            f"With a prior probability of {prior} that a key sought is there, the odds that it is "
-            f"are at most {format_odds(self.log_odds_at_most)}.",
+            f"With a prior probability of {prior} that a fingerprint compared is there, the odds "
+            f"that it is are at most {format_odds(self.log_odds_at_most)}.",
         ]
         if self.alone is not None and self.alone.images > 1:
-            parts.append(f"A claim apart: {self.alone}.")
+            parts.append(f"A separate result: {self.alone}.")
         return " ".join([*parts, self.limits])
 
 
 def decide_image(
     matches: ArrayLike, bits: int, tests: int | None = None, policy: Policy | None = None
 ) -> Verdict:
-    """Judge one image by the bits that agree: `matches` with every key and in every try, any shape.
+    """Decide on one image by the number of bits that agree.
 
-    `tests` counts all comparisons that were made, by default those in `matches`; give more where
-    others were dropped. `best` is the position in the flattened matches.
+    Args:
+        matches: Matching bits with every fingerprint and in every try, any shape.
+        bits: Bits of a fingerprint.
+        tests: All comparisons that were made, by default those in `matches`; give more where
+            others were dropped.
+        policy: Levels that were fixed beforehand; by default `Policy()`.
+
+    Returns:
+        The verdict; its `best` is the position in the flattened matches.
 
     Raises:
         ValueError: no matches, numbers that are no matches, or fewer tests than matches.
+
+    Example:
+        >>> decide_image(50, 100).outcome, decide_image([48, 97], 100).outcome
+        ('no match', 'match')
     """
     policy = policy or Policy()
     found = np.asarray(matches).reshape(-1)
     if not found.size:
-        raise ValueError("matches: found none, expected one for each key")
+        raise ValueError("matches: found none, expected one for each fingerprint")
     count = found.size if tests is None else tests
     if count < found.size:
         raise ValueError(f"tests: found {count}, expected at least the {found.size} given")
     upper = np.atleast_1d(log_p_value(found, bits))
     lower = np.atleast_1d(log_p_inverted(found, bits))
     best = int(upper.argmin())
-    return _judge(
-        f"{found[best]} of {bits} bits agree with the key{_of(count)}",
+    return _verdict(
+        f"{found[best]} of {bits} bits agree with the fingerprint{_of(count)}",
         float(upper[best]),
         float(lower.min()),
         best,
@@ -130,10 +162,25 @@ def decide_image(
 
 
 def decide_source(evidence: SourceEvidence, policy: Policy | None = None) -> Verdict:
-    """Judge one source, or one image with its logits, by the test of `evaluate_source`.
+    """Decide on one source, or one image with its logits, by the test of `evaluate_source`.
 
-    The power is the smaller of those by counting and by soft evidence. No match says that the
-    key is not in what the images share, and in none that stands out on its own.
+    The power is the smaller of those by counting and by logits. No match means that the fingerprint
+    is neither in what the images share nor in any image that is significant on its own.
+
+    Args:
+        evidence: Result of `evaluate_source`.
+        policy: Rule, fixed beforehand; by default `Policy()`.
+
+    Returns:
+        The verdict; its `best` is the position of the fingerprint.
+
+    Example:
+        >>> from artfp.stats.pooling import evaluate_source
+        >>> rng = np.random.default_rng(0)
+        >>> fingerprint = rng.integers(0, 2, 64)
+        >>> logits = 2 * fingerprint - 1 + rng.normal(0, 1, (20, 64))
+        >>> decide_source(evaluate_source(logits, fingerprint)).outcome
+        'match'
     """
     policy = policy or Policy()
     alpha = policy.alpha / evidence.tests
@@ -143,9 +190,9 @@ def decide_source(evidence: SourceEvidence, policy: Policy | None = None) -> Ver
     ]
     best = evidence.best
     images = "1 image" if evidence.images == 1 else f"{evidence.images} images together"
-    return _judge(
+    return _verdict(
         f"the decoded bits of {images}, weighed by how sure they are ({evidence.matches[best]} of "
-        f"{evidence.bits} by majority), agree with the key{_of(evidence.tests)}",
+        f"{evidence.bits} by majority), agree with the fingerprint{_of(evidence.tests)}",
         float(evidence.log_p[best]),
         float(evidence.log_p_inverted.min()),
         best,
@@ -156,7 +203,7 @@ def decide_source(evidence: SourceEvidence, policy: Policy | None = None) -> Ver
     )
 
 
-def _judge(
+def _verdict(
     finding: str,
     log_p: float,
     log_p_tampered: float,
@@ -204,19 +251,19 @@ def _decide(
         return "match", f"which chance alone reaches with a probability of at most {alpha}"
     above = f"above {alpha}"
     if tampered:
-        return "inconclusive", f"{above}, but they disagree far too well for chance"
+        return "inconclusive", f"{above}, but far fewer bits agree than by chance"
     if log_p <= math.log(policy.remarkable):
-        return "inconclusive", f"{above}, yet too small to be passed over"
+        return "inconclusive", f"{above}, yet too small to be dismissed"
     if alone is not None and alone.significant:
-        single = f"{alone.significant} of {alone.images} images stand out on their own"
-        return "inconclusive", (
-            f"{above}, yet {single if alone.images > 1 else 'not if its bits are counted'}"
-        )
-    model = f"bits read at an accuracy of {policy.accuracy:g}"
+        single = "at most alpha if the bits of the image are counted"
+        if alone.images > 1:
+            single = f"{alone.significant} of {alone.images} images are significant on their own"
+        return "inconclusive", f"{above}, yet {single}"
+    model = f"bits decoded with an accuracy of {policy.accuracy:g}"
     if power < policy.power:
         return "inconclusive", (
             f"{above}, and with {model} it would be found with a probability of only "
-            f"{_rounded(power)}, where {policy.power:g} is asked for"
+            f"{_rounded(power)}, where {policy.power:g} is required"
         )
     return "no match", (
         f"{above}, while with {model} or better it would be found with a probability of at least "
@@ -225,20 +272,20 @@ def _decide(
 
 
 def _limits(outcome: Outcome, policy: Policy) -> str:
-    """What an outcome does not prove."""
+    """What an outcome does not prove, in a sentence or two."""
     if outcome == "match":
         return (
-            "A match says that the key is present, not who put it there: fingerprints can be "
-            "copied, forged and removed. It holds if the key was drawn uniformly, kept secret, "
-            "and fixed before the images were looked at."
+            "A match means that the fingerprint is present, not who put it there: fingerprints can "
+            "be copied, forged and removed. It is valid if the fingerprint was drawn uniformly at "
+            "random, kept secret, and fixed before the images were examined."
         )
     if outcome == "no match":
         return (
-            "No match speaks of the keys sought and of this decoder: another key, or one read at "
-            f"an accuracy below {policy.accuracy:g}, weakened or removed on purpose, is not ruled "
-            "out. It does not say that an image is a photograph."
+            "No match is about the fingerprints compared and this decoder: it does not rule out "
+            f"another fingerprint, or one decoded with an accuracy below {policy.accuracy:g} "
+            "because it was weakened or removed. It does not mean that an image is a photograph."
         )
-    return "Inconclusive says neither that a key is present nor that it is absent."
+    return "Inconclusive means neither that a fingerprint is present nor that it is absent."
 
 
 def _of(tests: int) -> str:
@@ -263,10 +310,11 @@ def log_bayes_factor_bound(log_p: float) -> float:
 
 
 def log_posterior_odds_bound(log_p: float, prior: float) -> float:
-    """Natural log of the largest odds that the key is there, given p and a prior probability.
+    """Natural log of the largest odds that the fingerprint is there, given p and a prior
+    probability.
 
-    Odds of presence are at most this; odds of absence, its negative, at least. With several keys,
-    `prior` is that of any of them, and `log_p` the corrected one.
+    Odds of presence are at most this; odds of absence, its negative, at least. With several
+    fingerprints, `prior` is that of any of them, and `log_p` the corrected one.
 
     Raises:
         ValueError: as `log_bayes_factor_bound`; `prior` not in 0 < prior < 1.

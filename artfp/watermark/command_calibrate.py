@@ -70,7 +70,7 @@ def _calibrate(settings: CalibrateSettings) -> int:
 
 def health_table(found: Calibration) -> Table:
     """Return a table of the bias and dependence of the bits, and the dispersion over the keys."""
-    from artfp.stats import count_uneven_bits
+    from artfp.stats.decoder_health import count_uneven_bits
 
     ones = [bias.ones for bias in found.biases]
     dependence = found.dependence
@@ -91,7 +91,8 @@ def health_table(found: Calibration) -> Table:
 
 def false_alarm_table(found: Calibration) -> Table:
     """Return a table with the images that pass at each level, over all keys and for the worst."""
-    from artfp.stats import clopper_pearson, pooled_rates
+    from artfp.stats import clopper_pearson
+    from artfp.stats.decoder_health import pooled_rates
 
     headings: tuple[str, ...] = (
         "level",

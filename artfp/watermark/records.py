@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from artfp.stats import clip_logits
+from artfp.stats.pooling import clip_logits
 
 Record = dict[str, Any]
 

@@ -103,6 +103,7 @@ def test_detect_killed_at_random_moments(
     assert again[0] == first[0] == 0 and again[1][1:] == first[1][1:]
     assert files(tmp_path / "killed") == files(tmp_path / "whole")
     assert sorted(path.name for path in (tmp_path / "killed").iterdir()) == [
+        "artfp.log",
         "detected_fingerprints.csv",
         "detected_fingerprints.txt",
     ]

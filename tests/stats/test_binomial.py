@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from artfp.stats import count_matches, log_p_inverted, log_p_value, minimum_matches
+from artfp.stats import count_matches, log_p_value, minimum_matches
+from artfp.stats.binomial import log_p_inverted
 
 
 def exact_p(matches: int, bits: int) -> Fraction:
@@ -156,8 +157,8 @@ def test_matches_of_words_and_keys_are_counted_by_hand():
 @pytest.mark.parametrize(
     ("words", "keys", "found"),
     [
-        ([[0.2, 1.0]], [0, 1], "words: found values other than 0 and 1"),
-        ([0, 1], [0, 2], "keys: found values other"),
+        ([[0.2, 1.0]], [0, 1], "decoded: found values other than 0 and 1"),
+        ([0, 1], [0, 2], "fingerprints: found values other"),
         ([0, 1, 1], [0, 1], "found 2 bits, expected 3"),
         ([], [], "found shape"),
         (np.zeros((1, 1, 2)), [0, 1], "found shape"),

@@ -9,14 +9,8 @@ import pytest
 from scipy import stats
 
 from artfp.core.errors import UserError
-from artfp.stats import (
-    Calibration,
-    calibrate_decoder,
-    clopper_pearson,
-    count_uneven_bits,
-    find_alarms,
-    log_p_value,
-)
+from artfp.stats import Calibration, calibrate_decoder, clopper_pearson, find_alarms, log_p_value
+from artfp.stats.decoder_health import count_uneven_bits
 
 
 def fair(images: int, bits: int, seed: int = 0) -> np.ndarray:
@@ -115,9 +109,11 @@ def test_copied_bits_are_dependent_and_overdispersed_for_an_unlucky_key():
     assert found.keys[0].dispersion == pytest.approx(2.0, rel=0.1)
     assert found.keys[1].dispersion == 0.0
     texts = find_alarms(found)
-    assert any(text.startswith("over-dispersion: the matches with key 1 of 2") for text in texts)
-    assert any(text.startswith("false alarms:") and "key 1 of 2" in text for text in texts)
-    assert not any("key 2 of 2" in text for text in texts)
+    assert any(
+        text.startswith("over-dispersion: the matches with fingerprint 1 of 2") for text in texts
+    )
+    assert any(text.startswith("false alarms:") and "fingerprint 1 of 2" in text for text in texts)
+    assert not any("fingerprint 2 of 2" in text for text in texts)
 
 
 def test_a_constant_decoder_alarms_for_the_key_it_leans_to_though_random_keys_are_safe():
@@ -125,9 +121,9 @@ def test_a_constant_decoder_alarms_for_the_key_it_leans_to_though_random_keys_ar
     near = np.arange(100) < 70
     found = calibrate_decoder(words, np.stack([near, ~near]).astype(int), "")
     texts = find_alarms(found)
-    assert any("lean to key 1 of 2" in text and "70.0 of 100" in text for text in texts)
-    assert any("500 of 500 clean images pass for key 1 of 2" in text for text in texts)
-    assert not any("key 2 of 2" in text for text in texts)
+    assert any("lean to fingerprint 1 of 2" in text and "70.0 of 100" in text for text in texts)
+    assert any("500 of 500 clean images pass for fingerprint 1 of 2" in text for text in texts)
+    assert not any("fingerprint 2 of 2" in text for text in texts)
     assert found.dependence.effective_bits == 0.0
     # Over uniform keys the rate is the level all the same.
     keys = fair(50_000, 100, 3)
@@ -140,9 +136,11 @@ def test_of_many_keys_with_one_alarm_the_worst_is_told():
     keys = np.array([np.arange(100) < agreeing for agreeing in (62, 75, 68, 40)]).astype(int)
     texts = find_alarms(calibrate_decoder(words, keys, "", levels=(1e-2,)))
     (lean,) = [text for text in texts if text.startswith("clean images lean")]
-    assert "key 2 of 4" in lean and lean.endswith("; 2 more keys with the same alarm")
+    assert "fingerprint 2 of 4" in lean and lean.endswith(
+        "; 2 more fingerprints with the same alarm"
+    )
     (passing,) = [text for text in texts if text.startswith("false alarms")]
-    assert passing.endswith("; 1 more key with the same alarm")
+    assert passing.endswith("; 1 more fingerprint with the same alarm")
 
 
 def test_a_rate_slightly_above_its_level_is_no_alarm_however_sure():

@@ -20,19 +20,18 @@ from scipy import stats
 
 from artfp.stats import (
     Policy,
-    benjamini_yekutieli,
     bonferroni,
     count_matches,
     decide_image,
     decide_source,
     evaluate_source,
-    log_p_inverted,
     log_p_soft,
     log_p_value,
-    majority_bits,
-    mean_logits,
     minimum_matches,
 )
+from artfp.stats.binomial import log_p_inverted
+from artfp.stats.multiple_testing import benjamini_yekutieli
+from artfp.stats.pooling import majority_bits, mean_logits
 from artfp.watermark import load_decoder
 
 LEVELS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from artfp.stats import format_odds, format_p, log_p_value
+from artfp.stats import format_p, log_p_value
+from artfp.stats.formatting import format_odds
 
 
 @pytest.mark.parametrize(

@@ -7,17 +7,22 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from artfp.stats import benjamini_yekutieli, bonferroni, log_p_value, prevalence
+from artfp.stats import bonferroni, log_p_value
+from artfp.stats.multiple_testing import benjamini_yekutieli, prevalence
 
 
 def test_correction_multiplies_by_all_tests_and_stops_at_one():
-    assert bonferroni(math.log(1e-6), keys=20, tries=3) == pytest.approx(math.log(6e-5), rel=1e-14)
-    assert bonferroni(math.log(0.4), keys=3) == 0.0
+    assert bonferroni(math.log(1e-6), fingerprints=20, tries=3) == pytest.approx(
+        math.log(6e-5), rel=1e-14
+    )
+    assert bonferroni(math.log(0.4), fingerprints=3) == 0.0
     assert type(bonferroni(-1.0, 2)) is float
     found = bonferroni(np.array([[-177.0, -1.0], [-0.1, 0.0]]), 5)
     np.testing.assert_allclose(found, [[-177 + math.log(5), 0.0], [0.0, 0.0]])
     assert bonferroni(-0.3) == -0.3
-    assert bonferroni(-1e4, keys=10**6, tries=10**6) == pytest.approx(-1e4 + 12 * math.log(10))
+    assert bonferroni(-1e4, fingerprints=10**6, tries=10**6) == pytest.approx(
+        -1e4 + 12 * math.log(10)
+    )
 
 
 def test_correction_holds_over_keys_and_tries():
@@ -33,7 +38,7 @@ def test_correction_holds_over_keys_and_tries():
 
 @pytest.mark.parametrize(
     ("log_p", "keys", "tries", "found"),
-    [(-1.0, 0, 1, "0 keys"), (-1.0, 1, -2, "-2 tries"), (0.5, 1, 1, "found 0.5")],
+    [(-1.0, 0, 1, "0 fingerprints"), (-1.0, 1, -2, "-2 tries"), (0.5, 1, 1, "found 0.5")],
 )
 def test_correction_refuses(log_p, keys, tries, found):
     with pytest.raises(ValueError, match=found):
@@ -71,11 +76,11 @@ def test_false_discoveries_stay_under_the_level_for_equal_images():
 def test_prevalence_counts_and_says_so():
     log_p = np.concatenate([np.full(30, -60.0), np.full(70, -0.5)])
     found = prevalence(log_p, 0.01)
-    assert (found.significant, found.images, found.share) == (30, 100, 0.3)
+    assert (found.significant, found.images, found.fraction) == (30, 100, 0.3)
     assert str(found).startswith("30 of 100 images")
     assert "%" not in str(found)
     assert prevalence([-0.1], 0.01).significant == 0
-    assert prevalence(np.full(10_000, -177.4), 1e-9).share == 1.0
+    assert prevalence(np.full(10_000, -177.4), 1e-9).fraction == 1.0
 
 
 @pytest.mark.parametrize(("log_p", "level"), [([], 0.1), ([[-1.0]], 0.1), ([-1.0], 1.0)])

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from artfp.stats import calibrate_decoder, pooled_rates
+from artfp.stats import calibrate_decoder
+from artfp.stats.decoder_health import pooled_rates
 
 
 def fair(rng, images, bits=64):

@@ -6,14 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from artfp.stats import (
-    count_matches,
-    evaluate_source,
-    log_p_soft,
-    log_p_value,
-    majority_bits,
-    mean_logits,
-)
+from artfp.stats import count_matches, evaluate_source, log_p_soft, log_p_value
+from artfp.stats.pooling import majority_bits, mean_logits
 
 LEVELS = (1e-1, 1e-2, 1e-3, 1e-4)
 
@@ -102,7 +96,7 @@ def test_images_that_share_a_weak_key_convince_together():
     assert (found.best, found.tests) == (3, 10)
     assert found.corrected[3] < math.log(1e-9)
     assert found.log_p_majority[3] < math.log(1e-4)
-    assert found.alone[3].share < 0.1
+    assert found.alone[3].fraction < 0.1
     assert (found.corrected[[0, 1, 2, 4]] > math.log(1e-3)).all()
     np.testing.assert_allclose(found.corrected, np.minimum(found.log_p + math.log(10), 0))
 
@@ -135,7 +129,7 @@ def test_ten_thousand_images_and_all_bits_neither_underflow_nor_exceed_one():
         assert (log_p <= 0).all()
     assert found.log_p[0] == pytest.approx(-256 * math.log(2))
     assert found.log_p[1] == 0.0
-    assert found.alone[0].share == 1.0
+    assert found.alone[0].fraction == 1.0
 
 
 def test_the_majority_by_hand_with_ties():

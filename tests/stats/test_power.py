@@ -6,17 +6,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from artfp.stats import (
-    log_p_soft,
-    log_p_value,
-    majority_bits,
-    mean_logits,
-    minimum_matches,
+from artfp.stats import log_p_soft, log_p_value, minimum_matches, required_images
+from artfp.stats.pooling import majority_bits, mean_logits
+from artfp.stats.power import (
     power_majority,
     power_one_image,
     power_soft,
     power_table,
-    required_images,
     required_table,
 )
 

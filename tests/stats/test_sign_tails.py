@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from artfp.stats import (
+from artfp.stats import log_p_value
+from artfp.stats import sign_tails as signs
+from artfp.stats.binomial import log_fraction
+from artfp.stats.sign_tails import (
     approximate_log_tail_saddle,
-    log_p_value,
     log_tail,
     log_tail_hoeffding,
     log_tail_monte_carlo,
 )
-from artfp.stats import sign_tails as signs
-from artfp.stats.binomial import log_fraction
 
 BOUNDS = [log_tail, log_tail_hoeffding]
 SCALE = 2.0**-30

@@ -6,14 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from artfp.stats import (
-    CLIP,
-    clip_logits,
-    count_matches,
-    log_p_soft,
-    log_p_value,
-    log_tail_hoeffding,
-)
+from artfp.stats import count_matches, log_p_soft, log_p_value
+from artfp.stats.pooling import CLIP, clip_logits
+from artfp.stats.sign_tails import log_tail_hoeffding
 
 LEVELS = (1e-1, 1e-2, 1e-3, 1e-4)
 

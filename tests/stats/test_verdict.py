@@ -13,12 +13,10 @@ from artfp.stats import (
     decide_image,
     decide_source,
     evaluate_source,
-    log_bayes_factor_bound,
     log_p_value,
-    log_posterior_odds_bound,
-    power_one_image,
-    power_soft,
 )
+from artfp.stats.power import power_one_image, power_soft
+from artfp.stats.verdict import log_bayes_factor_bound, log_posterior_odds_bound
 
 
 def test_the_bound_of_the_bayes_factor_against_its_formula_and_its_class():
@@ -120,7 +118,7 @@ def test_inverted_words_speak_of_tampering_not_of_absence():
 def test_near_misses_are_not_called_absent():
     verdict = decide_image(66, 100)
     assert verdict.outcome == "inconclusive"
-    assert "too small to be passed over" in verdict.explanation
+    assert "too small to be dismissed" in verdict.explanation
 
 
 def sources() -> dict[str, np.ndarray]:
@@ -142,9 +140,9 @@ def sources() -> dict[str, np.ndarray]:
     [
         ("match", "match", "40 images together"),
         ("no match", "no match", "would be found"),
-        ("inverted", "inconclusive", "disagree far too well"),
-        ("single", "inconclusive", "1 of 40 images stand out"),
-        ("short", "inconclusive", "is asked for"),
+        ("inverted", "inconclusive", "far fewer bits agree than by chance"),
+        ("single", "inconclusive", "1 of 40 images are significant"),
+        ("short", "inconclusive", "is required"),
     ],
 )
 def test_sources_get_their_verdicts(name, outcome, said):

@@ -137,7 +137,7 @@ def test_a_p_value_of_many_comparisons(filled):
     (best,) = found.entries[0]
     assert best.subject == "17" and found.matches[0, 0] == 90
     single = log_p_value(found.matches, found.bits)
-    corrected = bonferroni(single, keys=found.compared)
+    corrected = bonferroni(single, fingerprints=found.compared)
     np.testing.assert_allclose(corrected, single + np.log(300))
 
 
