@@ -8,15 +8,15 @@ from artfp.core.console import console
 from artfp.core.errors import one_line
 
 DESCRIPTION = """\
-Compare proactive attribution, by embedded fingerprints, with passive attribution, by the traces of
-generators, on the same images under the same perturbations.
+Attribute the same images to their sources by fingerprints and by traces, under the same
+perturbations.
 
-FOLDER has one subfolder of images for each source: what generators made that were trained on
+FOLDER has one subfolder of images for each source: images of generators that were trained on
 fingerprinted images, each with a fingerprint of its own; and perhaps one source without, such as
-real images. Some images of each source fit the passive methods, the others test all methods.
+real images. Some images of each source fit the passive methods, the others test all.
 
 methods:
-  proactive  decodes the fingerprint; it needs no image of any source (always included)
+  proactive  decodes the fingerprint; it needs no image of any source (always takes part)
   plain      correlation with mean noise residuals (Marra et al. 2019)
   best       matched filter, spectra or both, whichever is best on held-out images
   learned    a network (after Yu et al. 2019)
@@ -25,12 +25,12 @@ methods:
   eigenface  Eigenfaces
 
 writes into --output_dir:
-  compare.md               the closing table, and the accuracy under each perturbation
+  compare.md               the summary table, and the accuracy under each perturbation
   compare.csv, .json       all figures
   accuracy.png, tpr.png    a panel for each perturbation, a line for each method
-  attributors/             the fitted attributors, for artfp attribute predict
+  attributors/             the fitted passive methods, for artfp attribute predict
 
-An interrupted comparison goes on when the same command is given again."""
+An interrupted comparison continues when the same command is given again."""
 
 EPILOG = """\
 the file of --fingerprints, JSON; a fingerprint is bits, hexadecimal, or a key's file; null: none:
@@ -45,14 +45,13 @@ exit codes: 0 done, 1 some images could not be used (each is named), 2 bad input
 
 
 def _compare(settings: CompareSettings) -> int:
-    from artfp.comparison.report import closing_table, write_comparison
+    from artfp.comparison.report import summary_table
     from artfp.comparison.study import compare_attribution
 
-    result = compare_attribution(settings)
-    files = write_comparison(result, settings)
-    console().print(closing_table(result.comparison))
-    print(f"wrote {', '.join(files)} into {one_line(str(settings.output_dir))}")
-    return report_unusable(result.comparison.failed)
+    found = compare_attribution(settings)
+    console().print(summary_table(found))
+    print(f"wrote {', '.join(found.files)} into {one_line(str(settings.output_dir))}")
+    return report_unusable(found.failed)
 
 
 COMMAND = Command(CompareSettings, _compare, DESCRIPTION, EPILOG)

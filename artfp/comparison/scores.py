@@ -1,4 +1,4 @@
-"""What methods' scores are worth: the right source, claims at a false positive rate, images."""
+"""Scores of attribution methods: accuracy, claims at a false positive rate, images needed."""
 
 from __future__ import annotations
 
@@ -10,27 +10,31 @@ from numpy.typing import NDArray
 
 from artfp.passive.attributors.score_model import Values
 
-FPR = 1e-3
+FALSE_POSITIVE_RATE = 1e-3
 """False positive rate of a claim "this image is of that source"."""
 
-GROUPS = (1, 2, 3, 5, 10, 20, 50, 100)
-"""Images that are judged together."""
+GROUP_SIZES = (1, 2, 3, 5, 10, 20, 50, 100)
+"""Numbers of images that are attributed together."""
 
-SURE = 0.95
-"""Share of the groups of every source that must be named rightly."""
+REQUIRED_FRACTION = 0.95
+"""Fraction of the groups of every source that must be attributed correctly."""
 
 
 @dataclass(frozen=True)
-class Contest:
-    """Figures of one methods under one condition.
+class MethodScores:
+    """Scores of a method under a condition.
 
-    `accuracy`: share of images whose true source scores best, mean over sources (1/t where t
-    share it). `per_source`, the same of each. `tpr`: share of true claims accepted at thresholds,
-    one a source, which accept a share of FPR of the false claims under the same condition.
-    `fixed_tpr`, `fixed_fpr`: shares of true and of false claims accepted at the thresholds of
-    unperturbed images, which is what an auditor has who does not know what was done to an image.
-    `images`: how many images of one source suffice to name every source rightly in a share of SURE
-    of the groups; None: more than the largest of GROUPS that there are images for.
+    Args:
+        accuracy: Fraction of images whose true source scores highest, mean over sources (1/t where
+            t sources tie).
+        per_source: The same by source.
+        tpr: Fraction of true claims accepted, with a threshold for each source that accepts
+            FALSE_POSITIVE_RATE of the false claims under the same condition.
+        fixed_tpr: Fraction of true claims accepted at the thresholds of unperturbed images, which
+            is what an auditor has who does not know how an image was processed.
+        fixed_fpr: Fraction of false claims accepted at those thresholds.
+        images: Number of images of one source that suffices to attribute every source correctly in
+            REQUIRED_FRACTION of the groups; None if the largest group size does not.
     """
 
     accuracy: float
@@ -41,10 +45,12 @@ class Contest:
     images: int | None
 
 
-def thresholds(scores: Values, truth: NDArray[np.int64], fpr: float = FPR) -> Values:
-    """(K,): above each lies a share of at most `fpr` of the false claims to that source.
+def claim_thresholds(
+    scores: Values, truth: NDArray[np.int64], fpr: float = FALSE_POSITIVE_RATE
+) -> Values:
+    """Return thresholds (K,), each exceeded by at most `fpr` of the false claims to that source.
 
-    Of scores (N, K) of images of sources `truth` (N,).
+    From scores (N, K) of images of sources `truth` (N,).
     """
     found = []
     for k in range(scores.shape[1]):
@@ -53,59 +59,65 @@ def thresholds(scores: Values, truth: NDArray[np.int64], fpr: float = FPR) -> Va
     return np.array(found)
 
 
-def contest(
+def score_method(
     vectors: Values,
     truth: NDArray[np.int64],
     scores: Values,
     pooled: Callable[[Values], Values],
-    fixed: Values,
-    draws: np.random.Generator,
-    tries: int = 40,
-) -> Contest:
-    """Figures of images of sources `truth` (N,): vectors (N, D), and what a methods makes of it.
+    clean_thresholds: Values,
+    rng: np.random.Generator,
+    groups: int = 40,
+) -> MethodScores:
+    """Score a method on images of known sources.
 
-    Args: `scores` (N, K); `pooled`, from vectors of a group to evidence (K,); `fixed`, thresholds
-    (K,) of unperturbed images; `tries`, groups of each source and size, drawn without putting back.
+    Args:
+        vectors: Score vectors (N, D).
+        truth: True sources (N,).
+        scores: Scores of single images (N, K).
+        pooled: Function from the vectors of a group to its evidence (K,).
+        clean_thresholds: Thresholds (K,) of unperturbed images.
+        rng: Generator that draws the groups.
+        groups: Groups of each source and size, drawn without replacement.
     """
     rows = np.arange(len(truth))
     best = scores == scores.max(1, keepdims=True)
-    right = best[rows, truth] / best.sum(1)
+    correct = best[rows, truth] / best.sum(1)
     count = scores.shape[1]
-    per_source = tuple(float(right[truth == k].mean()) for k in range(count))
+    per_source = tuple(float(correct[truth == k].mean()) for k in range(count))
     own = scores[rows, truth]
     false = np.ones(scores.shape, bool)
     false[rows, truth] = False
-    return Contest(
+    return MethodScores(
         accuracy=float(np.mean(per_source)),
         per_source=per_source,
-        tpr=float((own > thresholds(scores, truth)[truth]).mean()),
-        fixed_tpr=float((own > fixed[truth]).mean()),
-        fixed_fpr=float((scores > fixed)[false].mean()),
-        images=_images(vectors, truth, pooled, draws, tries, count),
+        tpr=float((own > claim_thresholds(scores, truth)[truth]).mean()),
+        fixed_tpr=float((own > clean_thresholds[truth]).mean()),
+        fixed_fpr=float((scores > clean_thresholds)[false].mean()),
+        images=_images_needed(vectors, truth, pooled, rng, groups, count),
     )
 
 
-def _images(
+def _images_needed(
     vectors: Values,
     truth: NDArray[np.int64],
     pooled: Callable[[Values], Values],
-    draws: np.random.Generator,
-    tries: int,
+    rng: np.random.Generator,
+    groups: int,
     count: int,
 ) -> int | None:
-    """The least of GROUPS from which on all larger ones too are named rightly often enough."""
-    enough: int | None = None
-    for size in GROUPS[::-1]:
-        shares: list[float] = []
+    """Return the smallest group size from which on all sizes are attributed correctly."""
+    needed: int | None = None
+    for size in GROUP_SIZES[::-1]:
+        fractions: list[float] = []
         for k in range(count):
             own = np.flatnonzero(truth == k)
             if len(own) < size:
                 break
-            groups = [draws.choice(own, size, replace=False) for _ in range(tries)]
-            shares.append(float(np.mean([pooled(vectors[g]).argmax() == k for g in groups])))
-        if len(shares) < count:
+            drawn = [rng.choice(own, size, replace=False) for _ in range(groups)]
+            fractions.append(float(np.mean([pooled(vectors[g]).argmax() == k for g in drawn])))
+        if len(fractions) < count:
             continue
-        if min(shares) < SURE:
-            return enough
-        enough = size
-    return enough
+        if min(fractions) < REQUIRED_FRACTION:
+            return needed
+        needed = size
+    return needed

@@ -1,4 +1,4 @@
-"""Contestants: a decoder with fingerprints, and fitted attributors, on one footing."""
+"""Methods of attribution: a decoder with fingerprints, and fitted attributors, on one footing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from artfp.comparison.methods import LEVEL, PassiveMethod, ProactiveMethod, same_sources
+from artfp.comparison.methods import SIGNIFICANCE, PassiveMethod, ProactiveMethod, common_sources
 from artfp.passive.attributors.bundle import FittedAttributor
 from artfp.passive.attributors.score_model import ScoreModel
 from artfp.passive.attributors.window import choose_policy
@@ -41,19 +41,17 @@ def test_marked_images_go_to_their_fingerprint(proactive: ProactiveMethod) -> No
 
 
 def test_unmarked_is_whatever_no_fingerprint_fits(proactive: ProactiveMethod) -> None:
-    """At `level` for both words together, by the exact count of matches that takes."""
-    needed = minimum_matches(64, LEVEL / 2)
-    fingerprint = proactive._signs[0]
+    """At `significance` for both fingerprints together, by the exact count of matches."""
+    needed = minimum_matches(64, SIGNIFICANCE / 2)
+    bits = proactive._signs[0]
     for matches, best in ((needed, "a"), (needed - 1, "real")):
-        logits = fingerprint.copy()
+        logits = bits.copy()
         logits[: 64 - matches] *= -1.0
         logits[:64] *= 2.0
         scores = proactive.scores(logits[None])[0]
         assert proactive.sources[scores.argmax()] == best
     assert proactive.sources[proactive.pooled(np.zeros((5, 64))).argmax()] == "real"
-    far, near = (
-        proactive.scores(np.r_[fingerprint[:n], -fingerprint[n:]][None])[0, 1] for n in (36, 42)
-    )
+    far, near = (proactive.scores(np.r_[bits[:n], -bits[n:]][None])[0, 1] for n in (36, 42))
     assert far > near  # the nearer a fingerprint, the less it looks unmarked
 
 
@@ -67,7 +65,7 @@ def test_many_weak_images_add_up(proactive: ProactiveMethod) -> None:
 
 def test_wrong_fingerprints() -> None:
     _, decoder = build_pair("residual", 64, 32)
-    with pytest.raises(ValueError, match=r"a fingerprint of shape \(8,\); the decoder reads 64"):
+    with pytest.raises(ValueError, match=r"a fingerprint of shape \(8,\); the decoder decodes 64"):
         ProactiveMethod(decoder, {"a": np.zeros(8)})
     with pytest.raises(ValueError, match="one source at most may have none"):
         ProactiveMethod(decoder, {"a": None, "b": None, "c": np.zeros(64)})
@@ -89,7 +87,7 @@ def test_passive(proactive: ProactiveMethod) -> None:
     policy = choose_policy({"a": [(32, 32)]})
     attributor = FittedAttributor("mean", [_Mean()], ScoreModel.fit(z, truth), policy)  # type: ignore[list-item]
     passive = PassiveMethod(attributor, "plain")
-    assert same_sources([proactive, passive]) == ("a", "real", "b")
+    assert common_sources([proactive, passive]) == ("a", "real", "b")
     x = torch.zeros(3, 3, 32, 32)
     for k in range(3):
         x[k, k] = 0.1
@@ -98,4 +96,4 @@ def test_passive(proactive: ProactiveMethod) -> None:
     assert passive.scores(vectors) == pytest.approx(attributor.scores(x).numpy())
     assert passive.pooled(vectors[[1, 1, 0]]).argmax() == 1
     with pytest.raises(ValueError, match="a name of its own"):
-        same_sources([passive, passive])
+        common_sources([passive, passive])

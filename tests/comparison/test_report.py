@@ -5,40 +5,37 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from artfp.comparison.measure import ComparisonRow
+from artfp.comparison.measure import ComparisonResult, ComparisonRow, MethodSummary
 from artfp.comparison.report import write_comparison
-from artfp.comparison.settings import CompareSettings
-from artfp.comparison.study import Comparison, ComparisonResult, MethodSummary
 from artfp.perturbations.conditions import choose
 from tests.golden import Golden
 
 CONDITIONS = choose(["jpeg"], {"jpeg": [90, 30]})
 
 
-def found() -> Comparison:
+def found() -> ComparisonResult:
     rows = tuple(
         ComparisonRow(
             accuracy=0.9 - number / 10 - place / 30, per_source=(0.75, 1.0 - number / 9),
             tpr=0.5 / (1 + number), fixed_tpr=0.5, fixed_fpr=number / 97,
             images=4 if number == 0 else None,
-            contestant=name, perturbation=condition.group, strength=condition.strength,
+            method=name, perturbation=condition.group, strength=condition.strength,
             unit=condition.unit,
         )
         for number, condition in enumerate(CONDITIONS)
         for place, name in enumerate(("proactive", "residual"))
     )  # fmt: skip
-    summaries = (
+    methods = (
         MethodSummary("proactive", "Reads bits.", "decoder", None, 1.25),
         MethodSummary("residual", "Correlates.", "images", 12.4, 0.123456),
     )
-    return Comparison(("a", "b"), "photos", (100, 40), summaries, rows, [("a/x.png", "damaged")])
+    return ComparisonResult(
+        ("a", "b"), "photos", (100, 40), methods, rows, [("a/x.png", "damaged")]
+    )
 
 
 def test_files(golden: Golden, tmp_path: Path) -> None:
-    settings = CompareSettings(
-        data_dir=tmp_path, fingerprints=tmp_path / "made.json", output_dir=tmp_path
-    )
-    names = write_comparison(ComparisonResult(found(), CONDITIONS, "0" * 64, True), settings)
+    names = write_comparison(found(), CONDITIONS, {"seed": 0}, tmp_path)
     assert sorted(names) == sorted(path.name for path in tmp_path.iterdir())
     for name in ("compare.csv", "compare.md"):
         golden(name, (tmp_path / name).read_text())

@@ -1,4 +1,4 @@
-"""Figures of methods on scores whose distribution is known."""
+"""Figures of contestants on scores whose distribution is known."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from artfp.comparison.scores import Contest, contest, thresholds
+from artfp.comparison.scores import MethodScores, claim_thresholds, score_method
 from artfp.passive.attributors.score_model import Values
 
 
@@ -22,10 +22,10 @@ def _scores(
     return scores, truth
 
 
-def _figures(scores: Values, truth: NDArray[np.int64], fixed: Values | None = None) -> Contest:
-    fixed = thresholds(scores, truth) if fixed is None else fixed
+def _figures(scores: Values, truth: NDArray[np.int64], fixed: Values | None = None) -> MethodScores:
+    fixed = claim_thresholds(scores, truth) if fixed is None else fixed
     draws = np.random.default_rng(1)
-    return contest(scores, truth, scores, lambda group: group.sum(0), fixed, draws, tries=100)
+    return score_method(scores, truth, scores, lambda group: group.sum(0), fixed, draws, groups=100)
 
 
 def test_against_normal_theory() -> None:
@@ -43,7 +43,7 @@ def test_against_normal_theory() -> None:
 def test_thresholds_let_through_no_more_than_their_share() -> None:
     scores, truth = _scores(1.0)
     for fpr in (1e-3, 0.01, 0.1):
-        limits = thresholds(scores, truth, fpr)
+        limits = claim_thresholds(scores, truth, fpr)
         for k in range(3):
             false = scores[truth != k, k]
             assert (false > limits[k]).mean() <= fpr
@@ -52,7 +52,7 @@ def test_thresholds_let_through_no_more_than_their_share() -> None:
 
 def test_fixed_thresholds_show_what_a_perturbation_does() -> None:
     scores, truth = _scores(3.0)
-    fixed = thresholds(scores, truth)
+    fixed = claim_thresholds(scores, truth)
     moved = _figures(scores + 2.0, truth, fixed)
     assert moved.tpr == _figures(scores, truth).tpr
     assert moved.fixed_tpr > moved.tpr

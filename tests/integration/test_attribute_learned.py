@@ -76,15 +76,15 @@ def test_the_whole_study(dumps: Path, call: Call, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--network", "vgg"], "network 'vgg': choose from published, compact"),
+        (["--network", "vgg"], "--network: expected one of 'compact', 'published'; found vgg"),
         (["--immunise", "webp"], "found 'webp'"),
         (["--left_out", "up"], "no source 'up'; choose from left, middle, right"),
         (["--fit", 55], "55 images; 55 shall fit and 10 others test"),
         (["--fit", 30], "30 of 30 images can be used, a source takes 40"),
         (["--fit", 50], "5 of 5 images can be used, a source takes 8"),
         (["--alpha", 1], "alpha is 1"),
-        (["--immunise_steps", 0], "max_steps is 0"),
-        (["--precision", "8"], "precision is 8"),
+        (["--immunise_steps", 0], "--immunise_steps is 0"),
+        (["--precision", "8"], "--precision: expected one of '32-true', 'bf16-mixed'; found 8"),
     ],
 )
 def test_bad_input(words: list[Any], said: str, dumps: Path, call: Call, tmp_path: Path) -> None:

@@ -27,24 +27,31 @@ def made(
     """Three sources of 70 images, two with a fingerprint; and the file of the fingerprints."""
     folder = tmp_path_factory.mktemp("made")
     rng = np.random.default_rng(0)
-    words: dict[str, str | None] = {"real": None}
+    fingerprints: dict[str, str | None] = {"real": None}
     one = rng.integers(0, 2, 16, dtype=np.uint8)
-    for number, (name, word) in enumerate({"dcgan": one, "glow": 1 - one, "real": None}.items()):
+    for number, (name, bits) in enumerate({"dcgan": one, "glow": 1 - one, "real": None}.items()):
         (folder / "images" / name).mkdir(parents=True)
         for index, piece in enumerate(photo_crops(70, 32, seed=number)):
             pixels = piece.permute(1, 2, 0).numpy()
-            if word is not None:
-                pixels = fingerprint_image(pair.encoder, pixels, word, 1.0)
-                words[name] = to_text(word)
+            if bits is not None:
+                pixels = fingerprint_image(pair.encoder, pixels, bits, 1.0)
+                fingerprints[name] = to_text(bits)
             Image.fromarray(pixels).save(folder / "images" / name / f"{index:03}.png")
-    path = folder / "words.json"
-    path.write_text(json.dumps(words))
+    path = folder / "fingerprints.json"
+    path.write_text(json.dumps(fingerprints))
     return folder / "images", path
 
 
 def _run(made: Folder, weights: Path, output: Path, *more: str) -> int:
-    images, words = made
-    given = ["compare", str(images), "--fingerprints", str(words), "--output_dir", str(output)]
+    images, fingerprints = made
+    given = [
+        "compare",
+        str(images),
+        "--fingerprints",
+        str(fingerprints),
+        "--output_dir",
+        str(output),
+    ]
     given += ["--decoder_path", str(weights / "decoder.safetensors")]
     return main([*given, "--fit", "45", "--test", "25", *more])
 
@@ -57,12 +64,12 @@ def test_tables_and_going_on(
     made: Folder, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _run(made, weights, tmp_path, *_FEW) == 0
-    told = capsys.readouterr()
-    assert "proactive" in told.out and "fitting: plain" in told.err
+    printed = capsys.readouterr()
+    assert "proactive" in printed.out and "fitting: plain" in printed.err
     found = json.loads((tmp_path / "compare.json").read_text())
     assert found["sources"] == ["dcgan", "glow", "real"] and found["unmarked"] == "real"
     assert (found["fitted"], found["tested"]) == (45, 25)
-    rows = {(r["contestant"], r["perturbation"]): r for r in found["rows"]}
+    rows = {(r["method"], r["perturbation"]): r for r in found["rows"]}
     assert len(rows) == 3 * 3
     clean = rows["proactive", "identity"]
     assert clean["accuracy"] > 0.8 and clean["images"] is not None
@@ -70,7 +77,7 @@ def test_tables_and_going_on(
     assert rows["proactive", "noise"]["per_source"][2] > 0.9  # few real images are claimed
     with (tmp_path / "compare.csv").open() as file:
         table = list(csv.DictReader(file))
-    assert {row["contestant"] for row in table} == {"proactive", "plain", "nearest"}
+    assert {row["method"] for row in table} == {"proactive", "plain", "nearest"}
     text = (tmp_path / "compare.md").read_text()
     assert "| proactive |" in text and "real without a fingerprint" in text
     for name in ("accuracy.png", "tpr.png"):
@@ -102,19 +109,19 @@ def test_wrong_fingerprints(
     change: dict[str, object],
     message: str,
 ) -> None:
-    images, words = made
-    path = tmp_path / "words.json"
-    path.write_text(json.dumps({**json.loads(words.read_text()), **change}))
+    images, fingerprints = made
+    path = tmp_path / "fingerprints.json"
+    path.write_text(json.dumps({**json.loads(fingerprints.read_text()), **change}))
     assert _run((images, path), weights, tmp_path / "out", *_FEW) == 2
-    told = capsys.readouterr().err.splitlines()
-    assert message in told[-1]
+    printed = capsys.readouterr().err.splitlines()
+    assert message in printed[-1]
 
 
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (("--methods", "plan"), "method 'plan': choose from plain"),
-        (("--methods", "immunised"), "immunised goes on from learned"),
+        (("--methods", "plan"), "--methods: 'plan' is unknown; choose from plain"),
+        (("--methods", "immunised"), "immunised trains the network of learned further"),
         (("--fit", "70"), "70 images; 70 shall fit"),
         (("--perturbations", "jpg"), "no perturbation 'jpg'"),
     ],

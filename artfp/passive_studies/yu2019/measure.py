@@ -1,4 +1,4 @@
-"""What learned attributors are worth on test images: accuracy, separation of features, open set."""
+"""Measurements of Yu et al. 2019: accuracy, separation of features, open set."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from artfp.core.progress import stages
 from artfp.data.pixels import to_unit
+from artfp.data.reading import Failed
 from artfp.data.sources import ImageSource
 from artfp.metrics.features import extract_features
 from artfp.passive.attributors.bundle import FittedAttributor
@@ -24,32 +25,36 @@ from artfp.passive.scoring import (
     mixed_batches,
     score_condition,
 )
-from artfp.passive_studies.yu2019.separation import separation
-from artfp.passive_studies.yu2019.tsne import embedded
+from artfp.passive_studies.yu2019.separation import measure_separation
+from artfp.passive_studies.yu2019.tsne import embed_tsne
 from artfp.perturbations.chains import Combination, OneStep
 from artfp.perturbations.conditions import IDENTITY, Condition
 
-SHOWN = 2000
-"""Images in a picture of features, about, and at most."""
+MAX_POINTS = 2000
+"""Images in a figure of features, approximately."""
 
 _DECIMALS = 3
 
 
-def conditions() -> list[Condition]:
-    """Nothing, each step of the published combination on every image, and the combination.
+def published_conditions() -> list[Condition]:
+    """Return no perturbation, each step of the published combination alone, and the combination.
 
-    Each image's strength is drawn evenly from the published range of the step.
+    Each image's strength is drawn uniformly from the published range of the step.
     """
     steps = [OneStep(step[0].name) for step in Combination.STEPS]
     return [Condition(), *(Condition(one, 1.0) for one in (*steps, Combination()))]
 
 
 @dataclass(frozen=True)
-class Row:
-    """What an attributor does with the test images under a condition.
+class PerturbedResult:
+    """Predictions of an attributor for the test images under a condition.
 
-    `confusion` (K, K): images of the row's source by their largest logit; `likeliest` (K,): images
-    of each source whose likeliest source is the true one; `rejected` (K,): called none of these.
+    Args:
+        attributor: Name of the attributor.
+        perturbation: Name of the perturbation.
+        confusion: (K, K), images of the row's source by their largest logit.
+        likeliest: (K,), images of each source whose likeliest source is the true one.
+        rejected: (K,), images of each source called none of these.
     """
 
     attributor: str
@@ -60,57 +65,57 @@ class Row:
 
     @property
     def images(self) -> tuple[int, ...]:
-        """Of each source."""
+        """Number of images of each source."""
         return tuple(map(sum, self.confusion))
 
     @property
     def accuracy(self) -> Accuracy:
-        """Of the largest logit."""
+        """Accuracy of the largest logit."""
         hits = tuple(own[k] for k, own in enumerate(self.confusion))
         return Accuracy(hits, self.images)
 
     @property
     def likeliest_accuracy(self) -> Accuracy:
-        """Of the likeliest source."""
+        """Accuracy of the likeliest source."""
         return Accuracy(self.likeliest, self.images)
 
     @property
     def rejection(self) -> float:
-        """Share of all images called none of these."""
+        """Fraction of all images called none of these."""
         return sum(self.rejected) / sum(self.images)
 
 
-def measured(
+def measure_perturbed(
     attributors: Sequence[FittedAttributor],
     image_set: ImageSet,
     condition: Condition,
     seed: int,
     device: torch.device | str = "cpu",
-) -> list[Row]:
-    """A row of each attributor, whose images are perturbed alike."""
+) -> list[PerturbedResult]:
+    """Measure attributors on the same perturbed images."""
     found, truth, _ = score_condition(attributors, image_set, condition, seed, device)
     rows = []
     for one in attributors:
         vectors, count = found[one.name], len(one.sources)
-        logs, rejected = _judged(one, vectors)
+        log_likelihoods, rejected = _predict(one, vectors)
         confusion = np.zeros((count, count), np.int64)
         np.add.at(confusion, (truth, vectors[:, :count].argmax(1)), 1)
-        right = truth[logs.argmax(1) == truth]
+        correct = truth[log_likelihoods.argmax(1) == truth]
         rows.append(
-            Row(
+            PerturbedResult(
                 one.name,
                 condition.group,
                 tuple(map(tuple, confusion.tolist())),
-                tuple(np.bincount(right, minlength=count).tolist()),
+                tuple(np.bincount(correct, minlength=count).tolist()),
                 tuple(np.bincount(truth[rejected], minlength=count).tolist()),
             )
         )
     return rows
 
 
-def row_of(record: Mapping[str, Any]) -> Row:
-    """A row from the JSON values of its fields."""
-    return Row(
+def perturbed_result_of(record: Mapping[str, Any]) -> PerturbedResult:
+    """Make a result from the JSON values of its fields."""
+    return PerturbedResult(
         record["attributor"],
         record["perturbation"],
         tuple(map(tuple, record["confusion"])),
@@ -120,7 +125,7 @@ def row_of(record: Mapping[str, Any]) -> Row:
 
 
 @dataclass(frozen=True)
-class Features:
+class FeatureSeparation:
     """Frechet distances of sources in some features, and some images as points.
 
     `between` and `within` sources, squared, and their `ratio`, from `images` a set in `dimensions`
@@ -138,16 +143,20 @@ class Features:
     labels: tuple[int, ...]
 
 
-def features(name: str, values: Values, labels: NDArray[np.int64], seed: int) -> Features:
-    """Of features (N, D) of images of sources `labels` (N,). Raises ValueError: see `separation`.
+def measure_features(
+    name: str, values: Values, labels: NDArray[np.int64], seed: int
+) -> FeatureSeparation:
+    """Measure features (N, D) of images of sources `labels` (N,).
 
-    Points are of equally many images of each source, as far as it has them, SHOWN at most.
+    Raises ValueError: see `separation`.
+
+    Points are of equally many images of each source, as far as it has them, MAX_POINTS at most.
     """
-    found = separation(values, labels, seed)
-    each = max(1, SHOWN // (int(labels.max()) + 1))
+    found = measure_separation(values, labels, seed)
+    each = max(1, MAX_POINTS // (int(labels.max()) + 1))
     rows = np.concatenate([np.flatnonzero(labels == k)[:each] for k in np.unique(labels)])
-    places = embedded(values[rows], seed).round(_DECIMALS)
-    return Features(
+    places = embed_tsne(values[rows], seed).round(_DECIMALS)
+    return FeatureSeparation(
         name,
         found.between,
         found.within,
@@ -160,18 +169,18 @@ def features(name: str, values: Values, labels: NDArray[np.int64], seed: int) ->
     )
 
 
-def features_of_record(record: Mapping[str, Any]) -> Features:
-    """Features from the JSON values of their fields."""
-    fields = {name: record[name] for name in Features.__dataclass_fields__}
+def feature_separation_of(record: Mapping[str, Any]) -> FeatureSeparation:
+    """Make a result from the JSON values of its fields."""
+    fields = {name: record[name] for name in FeatureSeparation.__dataclass_fields__}
     nested = {name: tuple(map(tuple, record[name])) for name in ("pairs", "points")}
-    return Features(**{**fields, **nested, "labels": tuple(record["labels"])})
+    return FeatureSeparation(**{**fields, **nested, "labels": tuple(record["labels"])})
 
 
 @torch.inference_mode()
 def learned_features(
     attributor: FittedAttributor, image_set: ImageSet, device: torch.device | str = "cpu"
 ) -> tuple[Values, NDArray[np.int64]]:
-    """The network's last layer but one (N, F) of all images, and their sources (N,)."""
+    """Return the penultimate layer (N, F) of a network for all images, and their sources (N,)."""
     part = attributor.parts[0]
     if not isinstance(part, NetworkAttributor):
         raise ValueError(f"{attributor.name} is not a network")
@@ -185,10 +194,7 @@ def learned_features(
 def generic_features(
     sources: Mapping[str, ImageSource], device: torch.device | str
 ) -> tuple[Values, NDArray[np.int64]]:
-    """EfficientNet's features (N, 1280) of whole images, and their sources (N,).
-
-    Raises UserError: see `extract`.
-    """
+    """Return EfficientNet's features (N, 1280) of whole images, and their sources (N,)."""
     with stages(sum(map(len, sources.values()))) as tick:
         found = [
             extract_features(
@@ -201,12 +207,16 @@ def generic_features(
 
 
 @dataclass(frozen=True)
-class OpenSet:
-    """A network that never saw a source, on test images of the others and of that source.
+class OpenSetResult:
+    """Open-set recognition by a network that was trained without a source.
 
-    `known` and `unknown`: p-values of the likeliest source. `rejected`: shares of known and unknown
-    images with the verdict none of these. `accuracy` of the largest logit on known images.
-    `softmax`: AUC of the largest posterior probability by the logits, as a score instead.
+    Args:
+        source: Unknown source, which the network was trained without.
+        known: p-values of the likeliest source, of images of the other sources.
+        unknown: The same of images of the unknown source.
+        rejected: Fractions of known and unknown images with the verdict none of these.
+        accuracy: Accuracy of the largest logit on known images.
+        softmax: AUC of the largest posterior probability by the logits, as a score instead.
     """
 
     source: str
@@ -217,59 +227,92 @@ class OpenSet:
     softmax: float
 
     @property
-    def area(self) -> AucEstimate:
-        """AUC of small p-values as a sign of the unknown source."""
+    def auc(self) -> AucEstimate:
+        """AUC of small p-values as evidence of the unknown source."""
         return estimate_auc([-p for p in self.known], [-p for p in self.unknown])
 
     @property
     def curve(self) -> tuple[Values, Values]:
-        """Shares of known and of unknown images at or under a p-value, both from 0 to 1."""
+        """Fractions of known and of unknown images at or below a p-value, both from 0 to 1."""
         return roc_curve([-p for p in self.known], [-p for p in self.unknown])
 
 
-def open_set(
+def measure_open_set(
     attributor: FittedAttributor,
     source: str,
     image_set: ImageSet,
     seed: int,
     device: torch.device | str = "cpu",
-) -> OpenSet:
-    """Of an attributor that knows all sources of the test material but one."""
+) -> OpenSetResult:
+    """Measure an attributor that knows all sources of the test images but one."""
     found, labels, _ = score_condition([attributor], image_set, Condition(), seed, device)
     vectors = found[attributor.name]
     names = np.array(image_set.sources)[labels]
     unknown = names == source
-    logs, rejected = _judged(attributor, vectors)
-    fits = attributor.p_values(vectors)[np.arange(len(logs)), logs.argmax(1)].round(6)
+    log_likelihoods, rejected = _predict(attributor, vectors)
+    p_values = attributor.p_values(vectors)[
+        np.arange(len(labels)), log_likelihoods.argmax(1)
+    ].round(6)
     logits = vectors[:, : len(attributor.sources)]
     best = posteriors(logits).max(1)
     right = np.array(attributor.sources)[logits.argmax(1)] == names
-    return OpenSet(
+    return OpenSetResult(
         source,
-        tuple(fits[~unknown].tolist()),
-        tuple(fits[unknown].tolist()),
+        tuple(p_values[~unknown].tolist()),
+        tuple(p_values[unknown].tolist()),
         (float(rejected[~unknown].mean()), float(rejected[unknown].mean())),
         float(right[~unknown].mean()),
         estimate_auc(-best[~unknown], -best[unknown]).value,
     )
 
 
-def open_set_of(record: Mapping[str, Any]) -> OpenSet:
-    """An OpenSet from the JSON values of its fields."""
+def open_set_result_of(record: Mapping[str, Any]) -> OpenSetResult:
+    """Make a result from the JSON values of its fields."""
     low, high = record["rejected"]
     known, unknown = tuple(record["known"]), tuple(record["unknown"])
-    return OpenSet(
+    return OpenSetResult(
         record["source"], known, unknown, (low, high), record["accuracy"], record["softmax"]
     )
 
 
-def identity(rows: Sequence[Row], attributor: str) -> Row:
-    """The row of an attributor's unperturbed images."""
+def unperturbed(rows: Sequence[PerturbedResult], attributor: str) -> PerturbedResult:
+    """Return an attributor's result on unperturbed images."""
     return next(r for r in rows if (r.attributor, r.perturbation) == (attributor, IDENTITY))
 
 
-def _judged(attributor: FittedAttributor, vectors: Values) -> tuple[Values, NDArray[np.bool_]]:
-    """Limited log-likelihoods (N, K), and which images are called none of these (N,)."""
-    logs, fits = attributor.log_likelihoods(vectors), attributor.p_values(vectors)
-    said = predict_images(logs, fits, attributor.sources, attributor.rule)
-    return logs, np.array([each.verdict == NONE for each in said])
+def _predict(attributor: FittedAttributor, vectors: Values) -> tuple[Values, NDArray[np.bool_]]:
+    """Return limited log-likelihoods (N, K), and True for images called none of these (N,)."""
+    log_likelihoods, p_values = attributor.log_likelihoods(vectors), attributor.p_values(vectors)
+    found = predict_images(log_likelihoods, p_values, attributor.sources, attributor.rule)
+    return log_likelihoods, np.array([each.verdict == NONE for each in found])
+
+
+@dataclass(frozen=True)
+class Yu2019Result:
+    """Results of `yu2019_study`.
+
+    Args:
+        sources: Names of the sources.
+        fitted: Images of each source that train and calibrate the networks.
+        tested: Images of each source that test them.
+        side: Side of the images in pixels.
+        alpha: Fraction of the known sources' images that may be called none of these.
+        training: Training of each network, from its card, and its seconds.
+        rows: Results of each network under each perturbation.
+        features: Separation in the network's features and, with EfficientNet, in generic ones.
+        open_sets: Results of the networks that were trained without a source.
+        failed: Images that could not be used, with the reasons.
+        files: Names of the files that were written.
+    """
+
+    sources: tuple[str, ...]
+    fitted: tuple[int, ...]
+    tested: tuple[int, ...]
+    side: int
+    alpha: float
+    training: dict[str, dict[str, Any]]
+    rows: tuple[PerturbedResult, ...]
+    features: tuple[FeatureSeparation, ...]
+    open_sets: tuple[OpenSetResult, ...]
+    failed: Failed
+    files: tuple[str, ...] = ()

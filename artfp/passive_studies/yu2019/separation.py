@@ -1,4 +1,4 @@
-"""How far sources lie apart in some features: Frechet distances between them and within them.
+"""Separation of sources in some features: Frechet distances between them and within them.
 
 The ratio of the two by which Yu, Davis and Fritz (ICCV 2019, arXiv 1811.08180) compare features of
 images. It does not depend on the features' scale, nor on turns or shifts of their space, and is
@@ -18,8 +18,8 @@ from artfp.metrics.frechet_kernel import MIN_IMAGES_PER_FEATURE, frechet_distanc
 
 Values = NDArray[np.float64]
 
-LEAST = 2 * MIN_IMAGES_PER_FEATURE
-"""Images of a source, at least."""
+MIN_SOURCE_IMAGES = 2 * MIN_IMAGES_PER_FEATURE
+"""Minimum number of images of a source."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class Separation:
 
     @property
     def ratio(self) -> float:
-        """Between over within; infinite where nothing varies within sources."""
+        """Distance between over within sources; infinite where nothing varies within sources."""
         return self.between / self.within if self.within > 0.0 else float("inf")
 
 
-def separation(features: ArrayLike, labels: ArrayLike, seed: int = 0) -> Separation:
-    """The separation of sources in features (N, D) of images of sources `labels` (N,), 0 to K - 1.
+def measure_separation(features: ArrayLike, labels: ArrayLike, seed: int = 0) -> Separation:
+    """Measure the separation of sources in features (N, D) of images with labels (N,).
 
     The estimate of a Frechet distance is too large by about a constant over the number of images,
     so all sets have the same number: half of the source that has the fewest. `seed` draws the
@@ -53,16 +53,21 @@ def separation(features: ArrayLike, labels: ArrayLike, seed: int = 0) -> Separat
 
     That constant grows with the dimensions. Where a set has no more images than there are features
     they are first reduced to their principal components (of all images, without labels), as many as
-    leave LEAST_FOR_LIMIT images in a set for each: of constant or noisy features little is lost.
+    leave MIN_IMAGES_PER_FEATURE images in a set for each: little is lost of constant or noisy
+    features.
 
-    Raises ValueError: not such a matrix, not finite, one source, or fewer than LEAST images of one.
+    Raises:
+        ValueError: not such a matrix, not finite, one source, or fewer than MIN_SOURCE_IMAGES
+            images of one.
     """
     x, own = np.asarray(features, np.float64), np.asarray(labels)
     if x.ndim != 2 or own.shape != x.shape[:1] or not np.isfinite(x).all():
         raise ValueError(f"features {x.shape} of {own.shape} labels; expected finite (N, D), (N,)")
     counts = np.bincount(own)
-    if len(counts) < 2 or counts.min() < LEAST:
-        raise ValueError(f"images of sources: {counts.tolist()}; each of two or more takes {LEAST}")
+    if len(counts) < 2 or counts.min() < MIN_SOURCE_IMAGES:
+        raise ValueError(
+            f"images of sources: {counts.tolist()}; each of two or more takes {MIN_SOURCE_IMAGES}"
+        )
     images = int(counts.min()) // 2
     if images <= x.shape[1]:
         x = _principal(x, images // MIN_IMAGES_PER_FEATURE)
@@ -83,7 +88,7 @@ def separation(features: ArrayLike, labels: ArrayLike, seed: int = 0) -> Separat
 
 
 def _principal(x: Values, count: int) -> Values:
-    """The coordinates (N, count) of rows (N, D) along their principal components."""
+    """Return the coordinates (N, count) of rows (N, D) along their principal components."""
     centred = x - x.mean(0)
     small = centred.T @ centred if len(x) > x.shape[1] else centred @ centred.T
     last = len(small) - 1

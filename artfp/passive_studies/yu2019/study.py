@@ -1,18 +1,18 @@
-"""The studies of Yu, Davis and Fritz (ICCV 2019) on the sources of a folder, whatever these are.
+"""Studies of Yu, Davis and Fritz (ICCV 2019) on the sources of a folder, whatever these are.
 
-Architectures, seeds of one architecture or data sets that nearly agree: networks are trained on
-some images of each source and tested on others, before and after they are immunised; the sources'
-distances in their features are compared with those in generic features; and networks that never saw
-a source are asked about its images. What was trained and measured is kept, so a study that was
-stopped goes on.
+Architectures, seeds of one architecture or training sets that nearly agree: networks are trained on
+some images of each source and tested on others, before and after immunisation; the sources'
+distances in their features are compared with those in generic features; and networks that were
+trained without a source are tested on its images. Networks and measurements are cached, so an
+interrupted study continues.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,87 +20,80 @@ import numpy as np
 from artfp import __version__
 from artfp.core.errors import UserError
 from artfp.data.resume import Journal, Manifest
-from artfp.data.sources import ImageSource
+from artfp.data.sources import ImageSource, open_sources
 from artfp.data.subset import split_sources
 from artfp.metrics.perceptual import effnet_installed
 from artfp.passive.attributors.bundle import FittedAttributor
+from artfp.passive.attributors.verdicts import DecisionRule
 from artfp.passive.attributors.window import ALIGNED
-from artfp.passive.fitting.cache import CacheSettings, cached_attributor, cached_network
+from artfp.passive.fitting.cache import (
+    CacheSettings,
+    cache_settings,
+    cached_attributor,
+    cached_network,
+)
 from artfp.passive.fitting.classifier import network_side
 from artfp.passive.fitting.image_set import MIN_IMAGES, ImageSet
-from artfp.passive.training.classifier import Immunisation
+from artfp.passive.fitting.leakage import warn_of_leakage
 from artfp.passive_studies.yu2019.measure import (
-    Features,
-    OpenSet,
-    Row,
-    conditions,
-    features,
-    features_of_record,
+    FeatureSeparation,
+    OpenSetResult,
+    PerturbedResult,
+    Yu2019Result,
+    feature_separation_of,
     generic_features,
     learned_features,
-    measured,
-    open_set,
-    open_set_of,
-    row_of,
+    measure_features,
+    measure_open_set,
+    measure_perturbed,
+    open_set_result_of,
+    perturbed_result_of,
+    published_conditions,
 )
-from artfp.passive_studies.yu2019.separation import LEAST
+from artfp.passive_studies.yu2019.report import LEARNED, write_results
+from artfp.passive_studies.yu2019.separation import MIN_SOURCE_IMAGES
+from artfp.passive_studies.yu2019.settings import Yu2019Settings
 
-RUN = "learned"
-"""What manifest and journal in the output folder are called after."""
+log = logging.getLogger(__name__)
 
-LEARNED, IMMUNISED, GENERIC = "learned", "immunised", "generic"
-"""The attributors, and the features that were not learned here."""
+_RUN = "learned"
+"""Name of manifest and journal in the output folder."""
+
+IMMUNISED, GENERIC = "immunised", "generic"
+"""Names of the immunised network, and of the separation in generic features."""
 
 WITHOUT = "without_"
-"""What stands before a source's name in the name of an attributor that never saw it."""
+"""Prefix of the name of a network that was trained without a source."""
 
 
-@dataclass(frozen=True)
-class Learned:
-    """`fitted` and `tested`, images of each source; `training`, what the cards tell, and seconds.
+def yu2019_study(settings: Yu2019Settings) -> Yu2019Result:
+    """Train, test and compare classifiers of sources as Yu, Davis and Fritz do (ICCV 2019).
 
-    `features`: in those of the network and, where EfficientNet is installed, generic ones.
+    Page (learned.md), tables, JSON, figures and networks are written into the output folder. What
+    is already there from an interrupted run is used.
+
+    Args:
+        settings: Images, networks, perturbations, and the output folder.
+
+    Returns:
+        Accuracies, separations of features, open-set results; images that could not be used.
+
+    Raises:
+        UserError: images too few or too small, an unknown name, or an output folder of another
+            study.
     """
-
-    sources: tuple[str, ...]
-    fitted: tuple[int, ...]
-    tested: tuple[int, ...]
-    side: int
-    alpha: float
-    training: dict[str, dict[str, Any]]
-    rows: tuple[Row, ...]
-    features: tuple[Features, ...]
-    open_sets: tuple[OpenSet, ...]
-    failed: list[tuple[str, str]]
-
-
-def learned(
-    sources: Mapping[str, ImageSource],
-    output: Path,
-    settings: CacheSettings,
-    *,
-    immunise: Sequence[str] = (),
-    left_out: Sequence[str] = (),
-    fit: int = 512,
-    test: int = 488,
-    say: Callable[[str], None] = lambda text: None,
-) -> Learned:
-    """Train, test and measure all that is not in `output` yet.
-
-    Args: `immunise`, names from IMMUNITIES, () for no such network; `left_out`, sources that a
-    network is trained without, one after the other; `fit` and `test`, images of each source.
-
-    Raises UserError: images too few or too small, an unknown name, or the output folder of another
-    study.
-    """
-    if immunise:
-        Immunisation(immunise)
+    output = settings.output_dir
+    sources = open_sources(settings.data_dir)
+    left_out = tuple(sources) if settings.left_out == ("all",) else settings.left_out
+    left_out = tuple(dict.fromkeys(left_out))
     _check_left_out(sources, left_out)
-    both = split_sources(sources, fit, test, settings.seed)
+    leakage = warn_of_leakage(sources)
+    cache = cache_settings(settings, output, DecisionRule(settings.alpha))
+    both = split_sources(sources, settings.fit, settings.test, settings.seed)
 
-    def read(part: int, least: int, side: int | None, but: str | None = None) -> ImageSet:
+    def read(part: int, least: int, side: int | None, excluded: str | None = None) -> ImageSet:
         return ImageSet(
-            {name: source for name, source in both[part].items() if name != but},
+            {name: source for name, source in both[part].items() if name != excluded},
             policy=ALIGNED,
             window=side,
             min_images=least,
@@ -113,140 +106,142 @@ def learned(
     if fitted.policy.window != (side, side):
         fitted.close()
         fitted = read(0, MIN_IMAGES, side)
-    others = read(1, LEAST, side)
+    tested = read(1, MIN_SOURCE_IMAGES, side)
     deciding = {
         "version": __version__,
         "fitted": fitted.digest,
-        "tested": others.digest,
-        "network": settings.network,
-        "steps": settings.steps,
-        "immunise": list(immunise),
-        "immunise_steps": settings.immunise_steps if immunise else None,
-        "precision": settings.precision,
-        "seed": settings.seed,
-        **asdict(settings.rules),
+        "tested": tested.digest,
+        "network": cache.network,
+        "steps": cache.steps,
+        "immunise": list(settings.immunise),
+        "immunise_steps": cache.immunise_steps if settings.immunise else None,
+        "precision": cache.precision,
+        "seed": cache.seed,
+        **asdict(cache.rules),
     }
-    Manifest.claim(output, deciding, RUN)
+    Manifest.claim(output, deciding, _RUN)
     training: dict[str, dict[str, Any]] = {}
 
-    def attributor(
+    def network(
         name: str,
-        against: Sequence[str] = (),
+        immunise: tuple[str, ...] = (),
         origin: str | None = None,
-        but: str | None = None,
+        excluded: str | None = None,
     ) -> FittedAttributor:
         def make() -> FittedAttributor:
-            say(f"training: {name}")
-            if but is None:
-                return cached_network(fitted, settings, name, tuple(against), origin)
-            with closing(read(0, MIN_IMAGES, side, but)) as rest:
-                return cached_network(rest, settings, name)
+            log.info("training: %s", name)
+            if excluded is None:
+                return cached_network(fitted, cache, name, immunise, origin)
+            with closing(read(0, MIN_IMAGES, side, excluded)) as others:
+                return cached_network(others, cache, name)
 
-        before = None if origin is None else settings.folder / origin
-        found, seconds = cached_attributor(settings.folder / name, make, before)
+        before = None if origin is None else cache.folder / origin
+        found, seconds = cached_attributor(cache.folder / name, make, before)
         training[name] = {**found.metadata["training"], "seconds": seconds}
         return found
 
-    networks = [attributor(LEARNED)]
-    if immunise:
-        networks.append(attributor(IMMUNISED, immunise, LEARNED))
-    journal = Journal(output, RUN)
-    study = _Study(journal, journal.records(), others, settings, say)
-    rows = study.rows(networks)
-    spaces = [study.learned(networks[0])]
-    if effnet_installed():
-        spaces.append(study.generic(both[1]))
-    opened = [study.open(attributor(WITHOUT + name, but=name), name) for name in left_out]
-    journal.close()
-    found = Learned(
+    networks = [network(LEARNED)]
+    if settings.immunise:
+        networks.append(network(IMMUNISED, settings.immunise, LEARNED))
+    with closing(Journal(output, _RUN)) as journal:
+        measurement = _Measurement(journal, journal.records(), tested, cache)
+        rows = measurement.perturbed(networks)
+        features = [measurement.learned(networks[0])]
+        if effnet_installed():
+            features.append(measurement.generic(both[1]))
+        open_sets = [
+            measurement.open_set(network(WITHOUT + name, excluded=name), name) for name in left_out
+        ]
+    found = Yu2019Result(
         sources=fitted.sources,
         fitted=tuple(np.bincount(fitted.labels).tolist()),
-        tested=tuple(np.bincount(others.labels).tolist()),
+        tested=tuple(np.bincount(tested.labels).tolist()),
         side=side,
-        alpha=settings.rules.alpha,
+        alpha=settings.alpha,
         training=training,
         rows=tuple(rows),
-        features=tuple(spaces),
-        open_sets=tuple(opened),
-        failed=fitted.failed + others.failed,
+        features=tuple(features),
+        open_sets=tuple(open_sets),
+        failed=fitted.failed + tested.failed,
     )
     fitted.close()
-    others.close()
-    return found
+    tested.close()
+    names = ("network", "max_steps", "immunise_steps", "precision", "seed", "alpha", "fit", "test")
+    config = {name: getattr(settings, name) for name in names} | {
+        "immunise": list(settings.immunise),
+        "leakage": [str(finding) for finding in leakage],
+    }
+    return replace(found, files=tuple(write_results(found, config, output)))
 
 
 def _check_left_out(sources: Mapping[str, ImageSource], left_out: Sequence[str]) -> None:
     for name in left_out:
         if name not in sources:
-            raise UserError(f"left_out: no source {name!r}; choose from {', '.join(sources)}")
+            raise UserError(f"--left_out: no source {name!r}; choose from {', '.join(sources)}")
     if left_out and len(sources) < 3:
         raise UserError(
-            f"left_out: without one of {len(sources)} sources nothing is left to tell apart; it "
+            f"--left_out: without one of {len(sources)} sources nothing is left to classify; it "
             "takes three or more"
         )
 
 
 @dataclass(frozen=True)
-class _Study:
-    """What measures, with what the journal `known` from before."""
+class _Measurement:
+    """Measurements on the test images, with those that the journal has in `known`."""
 
     journal: Journal
     known: dict[str, dict[str, Any]]
     image_set: ImageSet
     settings: CacheSettings
-    say: Callable[[str], None]
 
-    def _keep(self, key: str, record: dict[str, Any]) -> None:
+    def _record(self, key: str, record: dict[str, Any]) -> None:
         self.known[key] = {**record, "name": key}
         self.journal.append(self.known[key])
 
-    def rows(self, networks: Sequence[FittedAttributor]) -> list[Row]:
-        """Of all networks under all conditions, those of a network together."""
+    def perturbed(self, networks: Sequence[FittedAttributor]) -> list[PerturbedResult]:
+        """Return the results of all networks under all conditions, network by network."""
         device, seed = self.settings.device, self.settings.seed
-        for condition in conditions():
+        for condition in published_conditions():
             keys = {one.name: f"{condition.group}/{one.name}" for one in networks}
             missing = [one for one in networks if keys[one.name] not in self.known]
             if missing:
-                self.say(f"testing: {condition.group}")
-                for row in measured(missing, self.image_set, condition, seed, device):
-                    self._keep(keys[row.attributor], {"row": asdict(row)})
+                log.info("testing: %s", condition.group)
+                for row in measure_perturbed(missing, self.image_set, condition, seed, device):
+                    self._record(keys[row.attributor], {"row": asdict(row)})
         return [
-            row_of(self.known[f"{condition.group}/{one.name}"]["row"])
+            perturbed_result_of(self.known[f"{condition.group}/{one.name}"]["row"])
             for one in networks
-            for condition in conditions()
+            for condition in published_conditions()
         ]
 
-    def learned(self, network: FittedAttributor) -> Features:
-        """In the features of a network."""
+    def learned(self, network: FittedAttributor) -> FeatureSeparation:
+        """Return the separation in the features of a network."""
         key = f"features/{network.name}"
         if key not in self.known:
-            self.say("features: learned")
+            log.info("features: learned")
             values, labels = learned_features(network, self.image_set, self.settings.device)
-            found = features(LEARNED, values, labels, self.settings.seed)
-            self._keep(key, {"features": asdict(found)})
-        return features_of_record(self.known[key]["features"])
+            found = measure_features(LEARNED, values, labels, self.settings.seed)
+            self._record(key, {"features": asdict(found)})
+        return feature_separation_of(self.known[key]["features"])
 
-    def generic(self, sources: Mapping[str, ImageSource]) -> Features:
-        """In EfficientNet's features."""
+    def generic(self, sources: Mapping[str, ImageSource]) -> FeatureSeparation:
+        """Return the separation in EfficientNet's features."""
         key = f"features/{GENERIC}"
         if key not in self.known:
-            self.say("features: generic")
+            log.info("features: generic")
             values, labels = generic_features(sources, self.settings.device)
-            found = features(GENERIC, values, labels, self.settings.seed)
-            self._keep(key, {"features": asdict(found)})
-        return features_of_record(self.known[key]["features"])
+            found = measure_features(GENERIC, values, labels, self.settings.seed)
+            self._record(key, {"features": asdict(found)})
+        return feature_separation_of(self.known[key]["features"])
 
-    def open(self, network: FittedAttributor, source: str) -> OpenSet:
-        """Of a network that was trained without a source."""
+    def open_set(self, network: FittedAttributor, source: str) -> OpenSetResult:
+        """Return the result of a network that was trained without a source."""
         key = f"open/{source}"
         if key not in self.known:
-            self.say(f"open set: {source}")
-            found = open_set(
-                network,
-                source,
-                self.image_set,
-                self.settings.seed,
-                self.settings.device,
+            log.info("open set: %s", source)
+            settings = self.settings
+            found = measure_open_set(
+                network, source, self.image_set, settings.seed, settings.device
             )
-            self._keep(key, {"open": asdict(found)})
-        return open_set_of(self.known[key]["open"])
+            self._record(key, {"open": asdict(found)})
+        return open_set_result_of(self.known[key]["open"])

@@ -1,4 +1,4 @@
-"""A picture of features: images as points, those with similar features near each other (t-SNE)."""
+"""Figure of features: images as points, those with similar features near each other (t-SNE)."""
 
 from __future__ import annotations
 
@@ -13,25 +13,29 @@ from sklearn.manifold import TSNE
 from artfp.reporting.figure import encode_figure, figure_style, series_style
 
 PERPLEXITY = 30.0
-"""Neighbours of a point that count, or a third of the points where these are few."""
+"""Perplexity; a third of the points where these are few."""
 
-LEAST = 8
-"""Images, at least."""
+MIN_POINTS = 8
+"""Minimum number of images."""
 
 _WIDTH = 50
 _LONGEST = 24
 
 
-def embedded(features: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
-    """Points (N, 2) for features (N, D), by t-SNE (van der Maaten and Hinton 2008).
+def embed_tsne(features: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
+    """Embed features (N, D) as points (N, 2) by t-SNE (van der Maaten and Hinton 2008).
 
-    From 50 principal components where there are more features, as there. Distances between far
-    groups, and sizes of groups, mean nothing. Raises ValueError: not such a matrix, not finite, or
-    fewer than LEAST rows.
+    It starts from 50 principal components where there are more features, as in the paper. Distances
+    between far groups, and sizes of groups, mean nothing.
+
+    Raises:
+        ValueError: not such a matrix, not finite, or fewer than MIN_POINTS rows.
     """
     x = np.asarray(features, np.float64)
-    if x.ndim != 2 or len(x) < LEAST or not np.isfinite(x).all():
-        raise ValueError(f"features {x.shape}; expected finite (N, D) with {LEAST} rows or more")
+    if x.ndim != 2 or len(x) < MIN_POINTS or not np.isfinite(x).all():
+        raise ValueError(
+            f"features {x.shape}; expected finite (N, D) with {MIN_POINTS} rows or more"
+        )
     width = min(_WIDTH, len(x))
     if x.shape[1] > width:
         x = PCA(width, svd_solver="full").fit_transform(x)
@@ -44,10 +48,10 @@ def embedded(features: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
 
 @figure_style
 def plot_embedding(points: ArrayLike, labels: ArrayLike, sources: Sequence[str]) -> bytes:
-    """Points (N, 2) of images of sources `labels` (N,), with a legend, as a PNG file."""
+    """Plot points (N, 2) of images of sources `labels` (N,), with a legend, as a PNG file."""
     places, own = np.asarray(points), np.asarray(labels)
-    picture = Figure(figsize=(6.4, 4.6), layout="constrained")
-    panel = picture.subplots()
+    figure = Figure(figsize=(6.4, 4.6), layout="constrained")
+    panel = figure.subplots()
     size = float(np.clip(9000.0 / max(1, len(own)), 5.0, 26.0))
     # In an order that has nothing to do with sources, so that none hides the others.
     order = np.random.default_rng(0).permutation(len(own))
@@ -57,14 +61,14 @@ def plot_embedding(points: ArrayLike, labels: ArrayLike, sources: Sequence[str])
     for layer in range(8):
         for k in range(len(sources)):
             chosen = places[(own == k) & (layers == layer)]
-            looks = series_style(k)
-            panel.scatter(chosen[:, 0], chosen[:, 1], size, color=looks["color"],
-                          marker=looks["marker"], linewidths=0.2, edgecolors="white",
+            style = series_style(k)
+            panel.scatter(chosen[:, 0], chosen[:, 1], size, color=style["color"],
+                          marker=style["marker"], linewidths=0.2, edgecolors="white",
                           alpha=0.85, zorder=2 + layer)  # fmt: skip
     for k, name in enumerate(sources):
-        looks = series_style(k)
+        style = series_style(k)
         short = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
-        panel.scatter([], [], 26, color=looks["color"], marker=looks["marker"], label=short)
+        panel.scatter([], [], 26, color=style["color"], marker=style["marker"], label=short)
     panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5),
                  ncols=1 + (len(sources) - 1) // 20)  # fmt: skip
     panel.set_xticks([])
@@ -72,4 +76,4 @@ def plot_embedding(points: ArrayLike, labels: ArrayLike, sources: Sequence[str])
     panel.set_aspect("equal", "datalim")
     for spine in panel.spines.values():
         spine.set_color("#bbbbbb")
-    return encode_figure(picture)
+    return encode_figure(figure)

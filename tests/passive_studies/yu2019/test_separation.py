@@ -7,7 +7,7 @@ import pytest
 from scipy import linalg
 from sklearn.decomposition import PCA
 
-from artfp.passive_studies.yu2019.separation import _principal, separation
+from artfp.passive_studies.yu2019.separation import _principal, measure_separation
 
 
 def frechet(x: np.ndarray, y: np.ndarray) -> float:
@@ -30,7 +30,7 @@ def sources(counts: tuple[int, ...], width: int, apart: float) -> tuple[np.ndarr
 
 def test_distances_are_those_of_equal_sets() -> None:
     x, labels = sources((60, 80, 51), 4, 1.0)
-    found = separation(x, labels, seed=3)
+    found = measure_separation(x, labels, seed=3)
     random = np.random.default_rng(3)
     sets = []
     for k in range(3):
@@ -47,39 +47,39 @@ def test_distances_are_those_of_equal_sets() -> None:
 
 def test_it_tells_sources_from_none() -> None:
     x, labels = sources((400, 400, 400), 5, 3.0)
-    assert separation(x, labels).ratio > 50.0
+    assert measure_separation(x, labels).ratio > 50.0
     mixed = np.random.default_rng(0).permutation(labels)
-    assert 0.5 < separation(x, mixed).ratio < 2.0
+    assert 0.5 < measure_separation(x, mixed).ratio < 2.0
 
 
 def test_scale_turn_and_shift_do_not_matter() -> None:
     x, labels = sources((40, 40), 6, 1.0)
     turn, _ = np.linalg.qr(np.random.default_rng(1).standard_normal((6, 6)))
-    other = separation(7.0 * x @ turn + 100.0, labels)
-    assert other.ratio == pytest.approx(separation(x, labels).ratio, rel=1e-6)
+    other = measure_separation(7.0 * x @ turn + 100.0, labels)
+    assert other.ratio == pytest.approx(measure_separation(x, labels).ratio, rel=1e-6)
 
 
 @pytest.mark.parametrize("width", [30, 500])
 def test_few_images_are_reduced_first(width: int) -> None:
     x, labels = sources((48, 50), width, 1.0)
-    found = separation(x, labels)
+    found = measure_separation(x, labels)
     assert (found.images, found.dimensions) == (24, 6)
     reduced = PCA(6, svd_solver="full").fit_transform(x)
-    assert separation(reduced, labels).ratio == pytest.approx(found.ratio, rel=1e-6)
+    assert measure_separation(reduced, labels).ratio == pytest.approx(found.ratio, rel=1e-6)
     np.testing.assert_allclose(np.abs(_principal(x, 6)), np.abs(reduced), atol=1e-8)
 
 
 def test_features_that_do_not_vary_within() -> None:
     labels = np.arange(40) % 2
-    assert separation(labels[:, None] * np.ones(3), labels).ratio == np.inf
+    assert measure_separation(labels[:, None] * np.ones(3), labels).ratio == np.inf
 
 
 def test_bad_input() -> None:
     with pytest.raises(ValueError, match=r"\[40\]; each of two or more takes 8"):
-        separation(np.ones((40, 3)), np.zeros(40, int))
+        measure_separation(np.ones((40, 3)), np.zeros(40, int))
     with pytest.raises(ValueError, match=r"\[35, 5\]"):
-        separation(np.ones((40, 3)), np.arange(40) // 35)
+        measure_separation(np.ones((40, 3)), np.arange(40) // 35)
     with pytest.raises(ValueError, match="expected finite"):
-        separation(np.full((40, 3), np.nan), np.arange(40) % 2)
+        measure_separation(np.full((40, 3), np.nan), np.arange(40) % 2)
     with pytest.raises(ValueError, match="features"):
-        separation(np.ones((40, 3)), np.arange(30) % 2)
+        measure_separation(np.ones((40, 3)), np.arange(30) % 2)

@@ -26,16 +26,16 @@ from artfp.passive.fitting.cache import CacheSettings, cached_attributor
 from artfp.passive.fitting.image_set import ImageSet
 from artfp.passive.networks.classifier import ClassifierDesign
 from artfp.passive_studies.yu2019.measure import (
-    conditions,
-    features,
-    features_of_record,
+    feature_separation_of,
     learned_features,
-    measured,
-    open_set,
-    open_set_of,
-    row_of,
+    measure_features,
+    measure_open_set,
+    measure_perturbed,
+    open_set_result_of,
+    perturbed_result_of,
+    published_conditions,
 )
-from artfp.passive_studies.yu2019.separation import separation
+from artfp.passive_studies.yu2019.separation import measure_separation
 from artfp.perturbations.conditions import Condition
 
 NAMES, EACH, SIDE = ("blue", "green", "red"), 12, 32
@@ -80,44 +80,44 @@ def image_set(tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
 
 
 def test_what_is_tested() -> None:
-    assert [condition.group for condition in conditions()] == [
+    assert [condition.group for condition in published_conditions()] == [
         "identity", "relight", "random_crop", "blur", "jpeg", "noise", "combination"]  # fmt: skip
 
 
 def test_rows(image_set: ImageSet) -> None:
-    (row,) = measured([coloured(NAMES)], image_set, Condition(), 0)
+    (row,) = measure_perturbed([coloured(NAMES)], image_set, Condition(), 0)
     assert row.confusion == ((12, 0, 0), (0, 12, 0), (2, 0, 10))
     assert row.likeliest == (12, 12, 10) and sum(row.rejected) < 8
     assert row.accuracy.overall == row.likeliest_accuracy.overall == 34 / 36
     assert row.rejection == sum(row.rejected) / 36
-    assert row_of(json.loads(json.dumps(asdict(row)))) == row
+    assert perturbed_result_of(json.loads(json.dumps(asdict(row)))) == row
 
 
 def test_open_set(image_set: ImageSet) -> None:
     one = coloured(("blue", "green"))
-    found = open_set(one, "red", image_set, 0)
+    found = measure_open_set(one, "red", image_set, 0)
     assert len(found.known) == 24 and len(found.unknown) == EACH
     assert found.accuracy == 1.0 and found.rejected[0] < 0.3
     # Ten of the unknown are red, which is neither; two are blue, which is known.
     assert found.rejected[1] == pytest.approx(10 / 12, abs=2 / 12)
     truth = np.repeat([0, 1], (24, 12))
     expected = roc_auc_score(truth, [-p for p in (*found.known, *found.unknown)])
-    assert found.area.value == pytest.approx(expected) and expected > 0.8
+    assert found.auc.value == pytest.approx(expected) and expected > 0.8
     false, true = found.curve
     assert (false[0], true[0], false[-1], true[-1]) == (0, 0, 1, 1)
     at = np.searchsorted(false, np.mean([p <= 0.05 for p in found.known]), side="right") - 1
     assert true[at] >= found.rejected[1]
-    assert open_set_of(json.loads(json.dumps(asdict(found)))) == found
+    assert open_set_result_of(json.loads(json.dumps(asdict(found)))) == found
 
 
 def test_features(image_set: ImageSet) -> None:
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1], 40)
     values = rng.standard_normal((80, 5)) + 4.0 * labels[:, None]
-    found = features("some", values, labels, 1)
-    assert found.ratio == separation(values, labels, 1).ratio and found.ratio > 5
+    found = measure_features("some", values, labels, 1)
+    assert found.ratio == measure_separation(values, labels, 1).ratio and found.ratio > 5
     assert found.labels == tuple(labels) and len(found.points) == 80
-    assert features_of_record(json.loads(json.dumps(asdict(found)))) == found
+    assert feature_separation_of(json.loads(json.dumps(asdict(found)))) == found
 
 
 def test_learned_features_against_the_network(image_set: ImageSet) -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import silhouette_score
 
-from artfp.passive_studies.yu2019.tsne import embedded, plot_embedding
+from artfp.passive_studies.yu2019.tsne import embed_tsne, plot_embedding
 
 
 def features(width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -21,18 +21,18 @@ def features(width: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("width", [4, 200])
 def test_groups_stay_groups(width: int) -> None:
     x, labels = features(width)
-    points = embedded(x)
+    points = embed_tsne(x)
     assert points.shape == (90, 2)
     assert silhouette_score(points, labels) > 0.5
-    assert (embedded(x) == points).all()  # of one seed
+    assert (embed_tsne(x) == points).all()  # of one seed
 
 
 def test_few_images_and_one_feature() -> None:
-    assert embedded(np.arange(9.0)[:, None]).shape == (9, 2)
+    assert embed_tsne(np.arange(9.0)[:, None]).shape == (9, 2)
     with pytest.raises(ValueError, match=r"features \(7, 3\)"):
-        embedded(np.ones((7, 3)))
+        embed_tsne(np.ones((7, 3)))
     with pytest.raises(ValueError, match="finite"):
-        embedded(np.full((20, 3), np.inf))
+        embed_tsne(np.full((20, 3), np.inf))
 
 
 def test_each_source_has_its_colour() -> None:
