@@ -39,10 +39,19 @@ from artfp.core.errors import UserError
 from artfp.data.sources import ImageSource, open_source
 from artfp.data.subset import Subset
 from artfp.passive.residuals import load_extractor
-from artfp.passive_studies.clustering.cluster import Settings, agreement, divide, divided_by
-from artfp.passive_studies.clustering.fusion import fuse
-from artfp.passive_studies.clustering.similarity import directions, of_patterns, of_spectra
-from artfp.passive_studies.clustering.study import gathered
+from artfp.passive_studies.clustering.cluster import (
+    cluster_residuals,
+    cluster_similarities,
+    measure_agreement,
+)
+from artfp.passive_studies.clustering.fusion import fuse_scores
+from artfp.passive_studies.clustering.settings import ClusteringOptions
+from artfp.passive_studies.clustering.similarity import (
+    embed_images,
+    pattern_similarity,
+    spectrum_similarity,
+)
+from artfp.passive_studies.clustering.study import read_residuals
 from artfp.stats.intervals import auc
 
 Array = NDArray[np.float64]
@@ -91,13 +100,17 @@ def main(argv: Sequence[str] | None = None) -> int:
                 _compared(torch.cat([parts[name] for name in some]), truth, args, few, rows)
             if args.singles:
                 for name, part in parts.items():
-                    found = divide(part, Settings(least=args.least))
+                    found = cluster_residuals(part, ClusteringOptions(min_images=args.least))
                     number = len(found.stability)
                     rows.append({**about, "way": "divide", "of": name, "clusters": number})
     _show(rows, fusions)
     if args.output:
-        settings = Settings(least=args.least)
-        told = {"sources": list(sources), "settings": vars(settings), "extractor": args.extractor}
+        settings = ClusteringOptions(min_images=args.least)
+        told = {
+            "sources": list(sources),
+            "settings": settings.to_mapping(),
+            "extractor": args.extractor,
+        }
         report.write(args.output, **told, rows=rows, fusion=fusions)
     return 0
 
@@ -117,7 +130,7 @@ def _residuals(source: ImageSource, images: int, text: str, rng: np.random.Gener
     if len(source) < images:
         raise UserError(f"{source.location}: a source of {len(source)} images, not {images}")
     chosen = sorted(rng.choice(len(source), images, replace=False).tolist())
-    return gathered(Subset(source, chosen), load_extractor(text), None, [])[1]
+    return read_residuals(Subset(source, chosen), load_extractor(text), None, [])[1]
 
 
 def _compared(
@@ -129,18 +142,20 @@ def _compared(
 ) -> Labels:
     """A row for each way; the labels of `divide`."""
     start = time.process_time()
-    settings = Settings(least=args.least)
-    found = divide(residuals, settings).labels
+    settings = ClusteringOptions(min_images=args.least)
+    found = cluster_residuals(residuals, settings).labels
     seconds = time.process_time() - start
     rng = np.random.default_rng(0)
-    patterns, spectra = of_patterns(residuals, rng), of_spectra(residuals, rng)
-    z = directions([patterns, spectra], settings.components)
+    patterns, spectra = pattern_similarity(residuals, rng), spectrum_similarity(residuals, rng)
+    z = embed_images([patterns, spectra], settings.components)
     if z is None:
         raise UserError(f"{args.data_dir}: nothing stands out from chance")
     ways: dict[str, Callable[[], Labels]] = {
         "divide": lambda: found,
-        "divide, patterns alone": lambda: divided_by([patterns], patterns, settings).labels,
-        "divide, spectra alone": lambda: divided_by([spectra], patterns, settings).labels,
+        "divide, patterns alone": lambda: (
+            cluster_similarities([patterns], patterns, settings).labels
+        ),
+        "divide, spectra alone": lambda: cluster_similarities([spectra], patterns, settings).labels,
         "average, silhouette": lambda: _by_silhouette(z, "average", args.most),
         "Ward, silhouette": lambda: _by_silhouette(z, "ward", args.most),
         "mixture, BIC": lambda: _by_bic(z, args.most),
@@ -149,7 +164,7 @@ def _compared(
     }
     for way, cluster in ways.items():
         labels = cluster()
-        told = agreement(truth, labels)
+        told = measure_agreement(truth, labels)
         row = {**about, "way": way, "rand": told.rand, "homogeneity": told.homogeneity}
         row |= {"completeness": told.completeness, "clusters": told.clusters}
         row |= {"sources": told.sources}
@@ -196,11 +211,11 @@ def _fused(
             wrong = np.where(moved, rng.integers(0, right.max() + 1, len(truth)), right)
             kinds[f"true, {share:.0%} of the images elsewhere"] = wrong
         for kind, clusters in kinds.items():
-            fused = fuse(scores, clusters)
+            fused = fuse_scores(scores, clusters)
             rows.append(
                 {
                     "clusters": kind,
-                    "rand": agreement(truth, clusters).rand,
+                    "rand": measure_agreement(truth, clusters).rand,
                     "detector": strength,
                     "before": auc(scores[real], scores[~real]),
                     "after": auc(fused.scores[real], fused.scores[~real]),

@@ -132,7 +132,7 @@ class ProactiveMethod:
         """Return minus Hoeffding's bounds of the log p-values of the mean logits."""
         mean = vectors.mean(0)
         signs = np.where(mean < 0, -self._signs, self._signs)
-        return self._with_unmarked(-log_tail_hoeffding(np.abs(mean), signs)[None])[0]
+        return np.asarray(self._with_unmarked(-log_tail_hoeffding(np.abs(mean), signs)[None])[0])
 
     def _with_unmarked(self, scores: Values) -> Values:
         """Add the unmarked source to scores (N, marked).

@@ -228,8 +228,8 @@ def test_refused_with_a_fingerprint(
         ("file,score\none00.png,x\n", ["--truth"], "row 2: 'x' is no score of an image"),
         ("file,score\none00.png,1\n", ["--truth"], "no score of one/one01.png"),
         (None, ["--real", "real"], "--real goes with --truth and --scores"),
-        (None, ["--least", "1"], "least is 1; expected 2+"),
-        (None, ["--size", "7"], "--size: found 7, expected 8 or more"),
+        (None, ["--min_images", "1"], "--min_images is 1; it must be 2 or more"),
+        (None, ["--size", "7"], "--size is 7; it must be 8 or more"),
         (None, ["--size", "25"], "0 images can be used; it takes two"),
     ],
 )

@@ -1,28 +1,29 @@
-"""Images of unknown sources, of which it is not known how many there are, put into clusters.
+"""Clustering of images by source, with the number of sources unknown.
 
-    found = divide(residuals)         # (N, C, H, W), from any extractor
-    found.labels                      # (N,), 0 for the largest cluster
+    found = cluster_residuals(residuals)    # (N, C, H, W), from any extractor
+    found.labels                            # (N,), 0 for the largest cluster
 
-Two things that images of one source share are used. Their residuals have a pattern in common, place
-by place: residuals are whitened by the power spectrum of the whole folder, so that no frequency
-drowns the others, and correlated. And their residuals' spectra are alike, wherever things are: log
-powers of each image, less their mean. A set is then divided like this:
+Images of one source share two things. Their residuals have a pattern in common, place by place:
+residuals are whitened by the power spectrum of the whole set, so that no frequency dominates, and
+correlated. And their residuals' spectra are alike: log powers of each image, less their mean. A set
+is divided like this:
 
-1. Principal components of both. How many stand out from chance is known from residuals that were
-   moved in a circle, each by its own random shift, and given random signs, so that they share
-   nothing but their spectra; and from log powers exchanged between images at random.
-   `Settings.components` times as many are kept. Those of the correlations keep their weights, those
-   of the spectra, where content has the largest, are made equal; an image is a unit vector of both.
+1. Principal components of both. How many exceed chance is known from residuals that were shifted in
+   a circle, each by its own random shift, and given random signs, so that they share nothing but
+   their spectra; and from log powers permuted between images. `components` times as many are kept.
+   Those of the correlations keep their weights, those of the spectra, where content has the
+   largest, are made equal; an image is a unit vector of both.
 2. A tree by average linkage (scikit-learn's AgglomerativeClustering) of the angles between these
-   vectors, cut into 2, 3, ... `Settings.parts` clusters.
-3. A cluster is stable if it comes out of random subsets too, each with components and a tree of
-   its own: its mean largest Jaccard index over the subsets is `Settings.stability` or more (Hennig
-   2007, Computational Statistics and Data Analysis 52). The cut with the most stable clusters
-   wins, all other images are one remainder, and every part is divided in the same way.
-4. Two parts of one pattern, such as where it is strong and where it is weak, are one: where the
-   mean correlation of pairs between them is SAME times that within them (geometric mean) or more.
-5. A set of which no cut has a stable cluster is one source, or a remainder that cannot be told
-   apart. That decides the number of clusters.
+   vectors, cut into 2, 3, ... `max_parts` clusters.
+3. A cluster is stable if it is found on random subsets too, each with components and a tree of its
+   own: its mean largest Jaccard index over the subsets is `stability` or more (Hennig 2007,
+   Computational Statistics and Data Analysis 52). The cut with the most stable clusters wins, all
+   other images are one remainder, and every part is divided in the same way.
+4. Two parts with the same pattern, such as where it is strong and where it is weak, are merged:
+   where the mean correlation of pairs between them is SAME_PATTERN times that within them
+   (geometric mean) or more.
+5. A set of which no cut has a stable cluster is one source, or an inseparable remainder. That
+   decides the number of clusters.
 """
 
 from __future__ import annotations
@@ -37,58 +38,21 @@ from sklearn.cluster import AgglomerativeClustering
 from torch import Tensor
 
 from artfp.core.errors import UserError
+from artfp.passive_studies.clustering.settings import ClusteringOptions
 from artfp.passive_studies.clustering.similarity import (
-    Evidence,
-    directions,
-    of_patterns,
-    of_spectra,
+    PairSimilarity,
+    embed_images,
+    pattern_similarity,
+    spectrum_similarity,
 )
 
-__all__ = [
-    "Agreement",
-    "Clusters",
-    "Settings",
-    "agreement",
-    "divide",
-    "divided_by",
-]
-
-SAME = 0.8
-"""Correlation of two clusters' patterns, free of noise, from which on they are one source's."""
+SAME_PATTERN = 0.8
+"""Noise-free correlation of two clusters' patterns from which on they are one source's."""
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
-_LEAST = 1e-30
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How images are divided. Images a cluster has at least; the rest is explained above."""
-
-    least: int = 10
-    parts: int = 10
-    components: float = 2.0
-    stability: float = 0.85
-    subsets: int = 8
-    share: float = 0.7
-    """Of the images in a subset."""
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Raises UserError: a setting out of range."""
-        for name, low, high in (
-            ("least", 2, np.inf),
-            ("parts", 2, np.inf),
-            ("components", 1, np.inf),
-            ("stability", 0.5, 1),
-            ("subsets", 1, np.inf),
-            ("share", 0.2, 0.95),
-        ):
-            value = getattr(self, name)
-            if not low <= value <= high:
-                most = "" if high == np.inf else f" to {high:g}"
-                raise UserError(f"clustering: {name} is {value:g}; expected {low:g}{most or '+'}")
+_TINY = 1e-30
 
 
 @dataclass(frozen=True)
@@ -104,12 +68,13 @@ class Clusters:
     correlation: Array = field(repr=False)
     """Correlations (N, N) of the whitened residuals; 1 on the diagonal."""
 
-    def counts(self) -> list[int]:
-        """Number of images of each cluster."""
-        return np.bincount(self.labels, minlength=len(self.stability)).tolist()
+    def sizes(self) -> list[int]:
+        """Return the number of images of each cluster."""
+        sizes: list[int] = np.bincount(self.labels, minlength=len(self.stability)).tolist()
+        return sizes
 
-    def between(self) -> Array:
-        """Mean correlations (clusters, clusters) of pairs of different images; nan of no pair."""
+    def mean_correlations(self) -> Array:
+        """Return mean correlations (clusters, clusters) of pairs of images; nan without a pair."""
         member = np.eye(len(self.stability))[self.labels]
         others = self.correlation - np.diag(np.diag(self.correlation))
         pairs = np.outer(member.sum(0), member.sum(0)) - np.diag(member.sum(0))
@@ -117,42 +82,47 @@ class Clusters:
         return np.where(pairs > 0, sums / np.maximum(pairs, 1.0), np.nan)
 
 
-def divide(residuals: Tensor, settings: Settings | None = None) -> Clusters:
-    """Clusters of images by their residuals (N, C, H, W).
+def cluster_residuals(residuals: Tensor, options: ClusteringOptions | None = None) -> Clusters:
+    """Cluster images by their noise residuals (N, C, H, W).
 
-    Deterministic, given the settings. Takes memory for about six matrices (N, N) in float64.
+    Deterministic, given the options. Takes memory for about six matrices (N, N) in float64.
 
-    Raises UserError: fewer than two images, or residuals that are not finite.
+    Raises:
+        UserError: fewer than two images, or residuals that are not finite.
     """
     if len(residuals) < 2:
         raise UserError(f"clustering: {len(residuals)} images; it takes two or more")
     if not residuals.isfinite().all():
         raise UserError("clustering: residuals that are not finite")
-    settings = settings or Settings()
-    rng = np.random.default_rng(settings.seed)
-    patterns, spectra = of_patterns(residuals, rng), of_spectra(residuals, rng)
-    return divided_by((patterns, spectra), patterns, settings)
+    options = options or ClusteringOptions()
+    rng = np.random.default_rng(options.seed)
+    patterns, spectra = pattern_similarity(residuals, rng), spectrum_similarity(residuals, rng)
+    return cluster_similarities((patterns, spectra), patterns, options)
 
 
-def divided_by(evidence: Sequence[Evidence], patterns: Evidence, settings: Settings) -> Clusters:
-    """Clusters of images by some evidence; `patterns` tells which of them are one source's."""
+def cluster_similarities(
+    similarities: Sequence[PairSimilarity], patterns: PairSimilarity, options: ClusteringOptions
+) -> Clusters:
+    """Cluster images by similarities; `patterns` decides which parts are one source's."""
     count = len(patterns.shared)
-    rng = np.random.default_rng(settings.seed)
+    rng = np.random.default_rng(options.seed)
     labels = np.zeros(count, np.int64)
     stability: list[float | None] = []
-    for members, found in _leaves(np.arange(count), evidence, patterns, settings, rng, None):
+    for members, found in _divide_recursively(
+        np.arange(count), similarities, patterns, options, rng, None
+    ):
         labels[members] = len(stability)
         stability.append(found)
     order = np.argsort(-np.bincount(labels), kind="stable")
     rank = np.argsort(order)
-    z = directions(evidence, settings.components)
+    z = embed_images(similarities, options.components)
     similarity = np.eye(count) if z is None else z @ z.T
     return Clusters(rank[labels], tuple(stability[i] for i in order), similarity, patterns.shared)
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How well clusters agree with the true sources; see scikit-learn for the figures."""
+    """Agreement of clusters with the true sources, by the measures of scikit-learn."""
 
     rand: float
     """Adjusted Rand index: 1 for the same partition, 0 on average for random labels."""
@@ -164,8 +134,8 @@ class Agreement:
     clusters: int
 
 
-def agreement(truth: Sequence[str], labels: Labels) -> Agreement:
-    """Of clusters (N,) with the names of the true sources (N,)."""
+def measure_agreement(truth: Sequence[str], labels: Labels) -> Agreement:
+    """Compare clusters (N,) with the names of the true sources (N,)."""
     _, sources = np.unique(np.asarray(truth), return_inverse=True)
     return Agreement(
         float(metrics.adjusted_rand_score(sources, labels)),
@@ -176,48 +146,50 @@ def agreement(truth: Sequence[str], labels: Labels) -> Agreement:
     )
 
 
-def _leaves(
+def _divide_recursively(
     members: NDArray[np.intp],
-    evidence: Sequence[Evidence],
-    patterns: Evidence,
-    settings: Settings,
+    similarities: Sequence[PairSimilarity],
+    patterns: PairSimilarity,
+    options: ClusteringOptions,
     rng: np.random.Generator,
     stability: float | None,
 ) -> Iterator[tuple[NDArray[np.intp], float | None]]:
-    """The parts of a set that are not divided any more, with their stability."""
-    found = _divided([each.of(members) for each in evidence], settings, rng)
-    found = None if found is None else _joined(*found, patterns.of(members))
+    """Yield the final parts of a set, with their stability."""
+    found = _divide([each.of(members) for each in similarities], options, rng)
+    found = None if found is None else _merge_same_patterns(*found, patterns.of(members))
     if found is None:
         yield members, stability
         return
     labels, stabilities = found
     for label, its in enumerate(stabilities):
-        yield from _leaves(members[labels == label], evidence, patterns, settings, rng, its)
+        yield from _divide_recursively(
+            members[labels == label], similarities, patterns, options, rng, its
+        )
 
 
-def _divided(
-    evidence: Sequence[Evidence], settings: Settings, rng: np.random.Generator
+def _divide(
+    similarities: Sequence[PairSimilarity], options: ClusteringOptions, rng: np.random.Generator
 ) -> tuple[Labels, list[float | None]] | None:
-    """Labels of a set's parts and their stability, None for the remainder; None: one part."""
-    count = len(evidence[0].shared)
-    cuts = range(2, min(settings.parts, count // settings.least) + 1)
-    z = directions(evidence, settings.components) if cuts else None
+    """Return labels of a set's parts and their stability, or None if it is one part."""
+    count = len(similarities[0].shared)
+    cuts = range(2, min(options.max_parts, count // options.min_images) + 1)
+    z = embed_images(similarities, options.components) if cuts else None
     if z is None:
         return None
-    whole = _trees(z, cuts)
+    whole = _cut_trees(z, cuts)
     jaccard = [np.zeros(cut) for cut in cuts]
-    for _ in range(settings.subsets):
-        subset = np.sort(rng.choice(count, int(count * settings.share), replace=False))
-        its = directions([each.of(subset) for each in evidence], settings.components)
+    for _ in range(options.subsets):
+        subset = np.sort(rng.choice(count, int(count * options.subset_fraction), replace=False))
+        its = embed_images([each.of(subset) for each in similarities], options.components)
         one = np.zeros(len(subset), np.int64)
-        trees = zip(whole, [one] * len(cuts) if its is None else _trees(its, cuts), strict=True)
+        trees = zip(whole, [one] * len(cuts) if its is None else _cut_trees(its, cuts), strict=True)
         for index, (all_labels, labels) in enumerate(trees):
-            jaccard[index] += _jaccard(all_labels[subset], labels, cuts[index]) / settings.subsets
+            jaccard[index] += _jaccard(all_labels[subset], labels, cuts[index]) / options.subsets
     best: tuple[Labels, list[float | None]] | None = None
     most = (0, 0)
     for labels, each in zip(whole, jaccard, strict=True):
         sizes = np.bincount(labels, minlength=len(each))
-        stable = (each >= settings.stability) & (sizes >= settings.least)
+        stable = (each >= options.stability) & (sizes >= options.min_images)
         rest = count - int(sizes[stable].sum())
         reached = (int(stable.sum()), count - rest)
         if reached > most and reached[0] + (rest > 0) > 1:
@@ -227,10 +199,10 @@ def _divided(
     return best
 
 
-def _joined(
-    labels: Labels, stability: list[float | None], patterns: Evidence
+def _merge_same_patterns(
+    labels: Labels, stability: list[float | None], patterns: PairSimilarity
 ) -> tuple[Labels, list[float | None]] | None:
-    """The same parts, but those of one pattern in one; None if one part is left.
+    """Merge the parts that have the same pattern; return None if one part is left.
 
     A cluster has a pattern if its pairs correlate clearly more than pairs do by chance.
     """
@@ -244,9 +216,9 @@ def _joined(
         means /= np.maximum(np.outer(sizes, sizes) - np.diag(sizes), 1.0)
         own = np.diag(means)
         clear = own > 4.0 * chance * np.sqrt(2.0) / sizes
-        alike = means / np.sqrt(np.outer(own, own).clip(_LEAST))
+        alike = means / np.sqrt(np.outer(own, own).clip(_TINY))
         alike[~np.outer(clear, clear) | np.eye(len(own), dtype=bool)] = -1.0
-        if alike.max() < SAME:
+        if alike.max() < SAME_PATTERN:
             return labels, stability
         one, other = sorted(divmod(int(alike.argmax()), len(own)))
         stability = [
@@ -259,8 +231,8 @@ def _joined(
     return None
 
 
-def _trees(z: Array, cuts: range) -> list[Labels]:
-    """Labels by average linkage for each number of clusters."""
+def _cut_trees(z: Array, cuts: range) -> list[Labels]:
+    """Return labels by average linkage for each number of clusters."""
     distances = np.clip(1.0 - z @ z.T, 0.0, 2.0)
     np.fill_diagonal(distances, 0.0)
     tree = AgglomerativeClustering(
@@ -271,7 +243,7 @@ def _trees(z: Array, cuts: range) -> list[Labels]:
 
 
 def _cut(children: NDArray[np.intp], count: int, clusters: int) -> Labels:
-    """Labels after all merges but the last `clusters` - 1."""
+    """Return labels after all merges but the last `clusters` - 1."""
     owner = np.arange(count + len(children))
     for index in reversed(range(count - clusters)):  # a merge's own owner is known before its parts
         owner[children[index]] = owner[count + index]
@@ -279,7 +251,7 @@ def _cut(children: NDArray[np.intp], count: int, clusters: int) -> Labels:
 
 
 def _jaccard(ours: Labels, theirs: Labels, clusters: int) -> Array:
-    """Of each of our clusters (clusters,) the largest Jaccard index with one of theirs."""
+    """Return for each of our clusters the largest Jaccard index with one of theirs."""
     table = np.zeros((clusters, int(theirs.max()) + 1))
     np.add.at(table, (ours, theirs), 1.0)
     union = table.sum(1, keepdims=True) + table.sum(0) - table

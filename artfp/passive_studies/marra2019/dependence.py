@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from artfp.passive.roc import CONFIDENCE, AucEstimate, CorrelationScores, Values, estimate_auc
+from artfp.passive.attributors.score_model import Values
+from artfp.passive.roc import CONFIDENCE, AucEstimate, CorrelationScores, estimate_auc
 
 SourceMetadata = Mapping[str, str]
 """Metadata of a source, such as {"architecture": "dcgan", "seed": "1"}."""

@@ -75,7 +75,8 @@ def plot_autocorrelation(surfaces: Mapping[str, NDArray[np.float64]], min_shift:
 
 def _far(surface: NDArray[np.float64], min_shift: int) -> NDArray[np.float64]:
     rows, columns = (np.abs(np.arange(side) - side // 2) for side in surface.shape)
-    return surface[np.maximum(rows[:, None], columns) >= min_shift]
+    far: NDArray[np.float64] = surface[np.maximum(rows[:, None], columns) >= min_shift]
+    return far
 
 
 @figure_style

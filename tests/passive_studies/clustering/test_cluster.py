@@ -12,14 +12,15 @@ from torch import Tensor
 
 from artfp.core.errors import UserError
 from artfp.passive_studies.clustering import cluster as clustering
-from artfp.passive_studies.clustering.cluster import Settings, agreement, divide
+from artfp.passive_studies.clustering.cluster import cluster_residuals, measure_agreement
+from artfp.passive_studies.clustering.settings import ClusteringOptions
 from artfp.passive_studies.clustering.similarity import (
-    Evidence,
-    directions,
+    PairSimilarity,
+    embed_images,
     log_powers,
-    of_patterns,
-    of_spectra,
-    whitened,
+    pattern_similarity,
+    spectrum_similarity,
+    whiten,
 )
 
 
@@ -42,20 +43,23 @@ def sources_of(counts: list[int]) -> list[str]:
 def test_planted_sources_are_found_with_their_number() -> None:
     """Five patterns and noise without any: one cluster for each."""
     counts = [60, 40, 50, 30, 70, 45]
-    found = divide(planted(counts, 0.55))
-    told = agreement(sources_of(counts), found.labels)
-    assert (told.rand, told.clusters) == (pytest.approx(1.0, abs=0.03), 6)
-    np.testing.assert_allclose(found.counts(), sorted(counts, reverse=True), atol=2)
+    found = cluster_residuals(planted(counts, 0.55))
+    agreement = measure_agreement(sources_of(counts), found.labels)
+    assert agreement.rand == pytest.approx(1.0, abs=0.03) and agreement.clusters == 6
+    np.testing.assert_allclose(found.sizes(), sorted(counts, reverse=True), atol=2)
     assert sum(value is None for value in found.stability) <= 1
-    within, between = np.diag(found.between()), found.between()[~np.eye(6, dtype=bool)]
+    within, between = (
+        np.diag(found.mean_correlations()),
+        found.mean_correlations()[~np.eye(6, dtype=bool)],
+    )
     assert np.sort(within)[1] > 5 * np.abs(between).max()
 
 
 @pytest.mark.parametrize("counts", [[80, 0], [0, 80]])
 def test_one_source_or_none_is_one_cluster(counts: list[int]) -> None:
     for seed in range(6):
-        found = divide(planted(counts, 0.5, seed=seed))
-        assert found.counts() == [80] and found.stability == (None,)
+        found = cluster_residuals(planted(counts, 0.5, seed=seed))
+        assert found.sizes() == [80] and found.stability == (None,)
 
 
 def test_strong_and_weak_images_of_a_source_stay_together() -> None:
@@ -64,17 +68,17 @@ def test_strong_and_weak_images_of_a_source_stay_together() -> None:
     one, other = rng.normal(size=(2, 3, 16, 16))
     noise = rng.normal(size=(120, 3, 16, 16))
     strong = np.where(np.arange(120) < 60, 1.5, 0.3)[:, None, None, None]
-    assert divide(torch.from_numpy(noise + strong * one)).counts() == [120]
+    assert cluster_residuals(torch.from_numpy(noise + strong * one)).sizes() == [120]
     two = np.where(strong > 1.0, 0.8 * one, 0.8 * other)
-    assert divide(torch.from_numpy(noise + two)).counts() == [60, 60]
+    assert cluster_residuals(torch.from_numpy(noise + two)).sizes() == [60, 60]
 
 
 def test_the_same_settings_give_the_same_clusters() -> None:
     x = planted([40, 40, 40], 0.5, seed=2)
-    first, second = divide(x), divide(x)
+    first, second = cluster_residuals(x), cluster_residuals(x)
     assert (first.labels == second.labels).all() and first.stability == second.stability
     # What residuals are scaled by does not matter, image by image.
-    scaled = divide(x * torch.linspace(0.1, 10.0, len(x))[:, None, None, None])
+    scaled = cluster_residuals(x * torch.linspace(0.1, 10.0, len(x))[:, None, None, None])
     assert (scaled.labels == first.labels).all()
 
 
@@ -87,14 +91,14 @@ def test_correlations_are_those_of_numpy() -> None:
         (np.abs(spectra) ** 2 / power.sum((1, 2, 3), keepdims=True)).mean(0)
     )  # the half that rfft2 leaves out has the same amplitudes
     white = np.fft.ifft2(spectra / np.maximum(full, 0.01 * amplitude.max())).real
-    np.testing.assert_allclose(whitened(x).numpy(), white, rtol=1e-3, atol=1e-3 * white.std())
-    found = of_patterns(x, np.random.default_rng(0))
+    np.testing.assert_allclose(whiten(x).numpy(), white, rtol=1e-3, atol=1e-3 * white.std())
+    found = pattern_similarity(x, np.random.default_rng(0))
     np.testing.assert_allclose(found.shared, np.corrcoef(white.reshape(7, -1)), atol=1e-4)
     np.testing.assert_allclose(np.diag(found.chance), 1.0, atol=1e-5)
 
 
 def test_moving_takes_away_what_is_shared() -> None:
-    found = of_patterns(planted([100, 0], 0.5, seed=4), np.random.default_rng(1))
+    found = pattern_similarity(planted([100, 0], 0.5, seed=4), np.random.default_rng(1))
     pairs = ~np.eye(100, dtype=bool)
     assert found.shared[pairs].mean() > 0.1 and abs(found.chance[pairs].mean()) < 0.002
 
@@ -126,7 +130,7 @@ def test_many_frequencies_are_averaged() -> None:
 
 def test_exchanged_log_powers_keep_each_frequency() -> None:
     x = planted([30, 0], 0.5, seed=10)
-    found = of_spectra(x, np.random.default_rng(2))
+    found = spectrum_similarity(x, np.random.default_rng(2))
     logs = log_powers(x) - log_powers(x).mean(0)
     np.testing.assert_allclose(found.shared, logs @ logs.T, rtol=1e-9, atol=1e-6)
     assert np.trace(found.chance) == pytest.approx(np.trace(found.shared))
@@ -134,14 +138,14 @@ def test_exchanged_log_powers_keep_each_frequency() -> None:
 
 def test_directions_keep_all_angles_of_all_components() -> None:
     """With all components of patterns, the angles are those of the centred correlations."""
-    found = of_patterns(planted([20, 20, 20], 0.6, seed=5), np.random.default_rng(1))
-    z = directions([found], 1000.0)
+    found = pattern_similarity(planted([20, 20, 20], 0.6, seed=5), np.random.default_rng(1))
+    z = embed_images([found], 1000.0)
     assert z is not None
     middle = np.eye(60) - 1.0 / 60
     centred = middle @ found.shared @ middle
     scale = np.sqrt(np.diag(centred))
     np.testing.assert_allclose(z @ z.T, centred / np.outer(scale, scale), atol=1e-6)
-    kept = directions([found], 1.0)
+    kept = embed_images([found], 1.0)
     assert kept is not None and kept.shape[1] == 2  # three sources, one of noise, about their mean
 
 
@@ -151,11 +155,11 @@ def test_directions_weigh_evidence() -> None:
     groups = np.kron(np.eye(2), np.ones((10, 10)))
     noise = rng.normal(size=(20, 500)) / 500**0.5
     shared, chance = groups + noise @ noise.T, noise @ noise.T
-    both = [Evidence(shared, chance, False, 1.0), Evidence(shared, chance, True, 0.5)]
-    z = directions(both, 1.0)
+    both = [PairSimilarity(shared, chance, False, 1.0), PairSimilarity(shared, chance, True, 0.5)]
+    z = embed_images(both, 1.0)
     assert z is not None and z.shape == (20, 2)
     np.testing.assert_allclose(np.abs(z[:, 1] / z[:, 0]), 0.5, rtol=1e-9)
-    assert directions([Evidence(chance, chance, True, 1.0)]) is None
+    assert embed_images([PairSimilarity(chance, chance, True, 1.0)]) is None
 
 
 @pytest.mark.parametrize("clusters", [1, 2, 3, 7, 12])
@@ -167,7 +171,7 @@ def test_cuts_are_those_of_scipy(clusters: int) -> None:
     np.fill_diagonal(distances, 0.0)
     tree = hierarchy.linkage(squareform(distances, checks=False), "average")
     expected = hierarchy.fcluster(tree, clusters, "maxclust")
-    (found,) = clustering._trees(z, range(clusters, clusters + 1))
+    (found,) = clustering._cut_trees(z, range(clusters, clusters + 1))
     assert metrics.adjusted_rand_score(expected, found) == 1.0
     assert sorted(set(found)) == list(range(clusters))
 
@@ -179,7 +183,7 @@ def test_jaccard_is_that_of_sets() -> None:
 
 def test_agreement_is_that_of_scikit_learn() -> None:
     truth, labels = ["b", "b", "a", "a", "c"], np.array([0, 0, 1, 2, 2])
-    found = agreement(truth, labels)
+    found = measure_agreement(truth, labels)
     assert found.rand == pytest.approx(metrics.adjusted_rand_score(truth, labels))
     assert found.homogeneity == pytest.approx(metrics.homogeneity_score(truth, labels))
     assert found.completeness == pytest.approx(metrics.completeness_score(truth, labels))
@@ -193,7 +197,7 @@ def test_mean_correlations_of_pairs() -> None:
         np.eye(3),
         np.array([[1.0, 0.4, 0.1], [0.4, 1.0, 0.3], [0.1, 0.3, 1.0]]),
     )
-    np.testing.assert_allclose(found.between(), [[0.4, 0.2], [0.2, np.nan]])
+    np.testing.assert_allclose(found.mean_correlations(), [[0.4, 0.2], [0.2, np.nan]])
 
 
 def test_images_without_a_residual() -> None:
@@ -201,16 +205,18 @@ def test_images_without_a_residual() -> None:
     x = planted([40, 40, 40], 0.55, seed=7)
     x[:5] = 0.0
     truth = sources_of([40, 40, 40])
-    assert agreement(truth[5:], divide(x).labels[5:]).rand > 0.95
-    assert divide(torch.zeros(30, 3, 8, 8)).counts() == [30]
+    assert measure_agreement(truth[5:], cluster_residuals(x).labels[5:]).rand > 0.95
+    assert cluster_residuals(torch.zeros(30, 3, 8, 8)).sizes() == [30]
 
 
 def test_refused() -> None:
     with pytest.raises(UserError, match="1 images; it takes two"):
-        divide(torch.zeros(1, 3, 8, 8))
+        cluster_residuals(torch.zeros(1, 3, 8, 8))
     with pytest.raises(UserError, match="not finite"):
-        divide(torch.full((4, 3, 8, 8), torch.nan))
-    with pytest.raises(UserError, match=r"stability is 1\.5; expected 0\.5 to 1"):
-        Settings(stability=1.5)
-    with pytest.raises(UserError, match=r"least is 1; expected 2\+"):
-        Settings(least=1)
+        cluster_residuals(torch.full((4, 3, 8, 8), torch.nan))
+    with pytest.raises(
+        UserError, match=r"stability is 1\.5; it must be 0\.5 or more and at most 1"
+    ):
+        ClusteringOptions(stability=1.5)
+    with pytest.raises(UserError, match="--min_images is 1; it must be 2 or more"):
+        ClusteringOptions(min_images=1)

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from artfp.passive_studies.clustering.fusion import fuse
+from artfp.passive_studies.clustering.fusion import fuse_scores
 
 
 def planted(
@@ -27,10 +27,10 @@ def planted(
 def test_right_clusters_lift_the_detector(auc: float, reached: float) -> None:
     for seed in range(3):
         scores, labels, truth = planted(auc, seed)
-        found = fuse(scores, labels)
+        found = fuse_scores(scores, labels)
         assert roc_auc_score(truth, found.scores) > max(reached, roc_auc_score(truth, scores))
-        assert found.shares is not None
-        assert min(found.shares[:4]) > 0.8 and max(found.shares[4:]) < 0.2
+        assert found.fractions is not None
+        assert min(found.fractions[:4]) > 0.8 and max(found.fractions[4:]) < 0.2
 
 
 def test_partly_wrong_clusters_help_too() -> None:
@@ -38,7 +38,7 @@ def test_partly_wrong_clusters_help_too() -> None:
     for seed in range(5):
         scores, labels, truth = planted(0.8, seed, wrong=0.3)
         before.append(roc_auc_score(truth, scores))
-        after.append(roc_auc_score(truth, fuse(scores, labels).scores))
+        after.append(roc_auc_score(truth, fuse_scores(scores, labels).scores))
     assert np.mean(after) > np.mean(before) + 0.08
 
 
@@ -46,8 +46,8 @@ def test_clusters_that_say_nothing_do_no_harm() -> None:
     kept = 0
     for seed in range(40):
         scores, labels, truth = planted(0.8, seed, wrong=1.0)
-        found = fuse(scores, labels)
-        if found.shares is None:
+        found = fuse_scores(scores, labels)
+        if found.fractions is None:
             kept += 1
             assert roc_auc_score(truth, found.scores) == pytest.approx(roc_auc_score(truth, scores))
     assert kept >= 38  # LEVEL is one in a hundred
@@ -57,14 +57,14 @@ def test_p_value_is_the_one_way_analysis_of_variance() -> None:
     scores, labels, _ = planted(0.55, 3, each=25)
     normal = stats.norm.ppf((stats.rankdata(scores) - 0.5) / len(scores))
     expected = stats.f_oneway(*(normal[labels == k] for k in range(8)))
-    assert fuse(scores, labels).p_value == pytest.approx(expected.pvalue, rel=1e-9)
+    assert fuse_scores(scores, labels).p_value == pytest.approx(expected.pvalue, rel=1e-9)
 
 
 def test_any_increasing_scale_gives_the_same() -> None:
     scores, labels, _ = planted(0.8, 4)
     probabilities = 1.0 / (1.0 + np.exp(-scores))
     np.testing.assert_allclose(
-        fuse(scores, labels).scores, fuse(probabilities, labels).scores, atol=1e-9
+        fuse_scores(scores, labels).scores, fuse_scores(probabilities, labels).scores, atol=1e-9
     )
 
 
@@ -74,8 +74,8 @@ def test_images_in_no_cluster_stand_alone() -> None:
     labels = labels.copy()
     alone = np.arange(0, len(labels), 7)
     labels[alone] = -1
-    found = fuse(scores, labels)
-    assert found.shares is not None and len(found.shares) == 8
+    found = fuse_scores(scores, labels)
+    assert found.fractions is not None and len(found.fractions) == 8
     order = np.argsort(scores[alone])
     assert (np.diff(found.scores[alone][order]) > 0).all()
     inside = labels >= 0
@@ -84,20 +84,20 @@ def test_images_in_no_cluster_stand_alone() -> None:
 
 def test_log_odds_stay_finite() -> None:
     scores, labels, _ = planted(0.9999, 6, each=400)
-    assert np.isfinite(fuse(scores, labels).scores).all()
+    assert np.isfinite(fuse_scores(scores, labels).scores).all()
 
 
 @pytest.mark.parametrize("labels", [[0] * 6, [-1] * 6, list(range(6))])
-def test_nothing_to_fuse(labels: list[int]) -> None:
+def test_nothing_to_fuse_scores(labels: list[int]) -> None:
     scores = np.array([3.0, 1.0, 2.0, 9.0, -4.0, 0.0])
-    found = fuse(scores, labels)
-    assert (found.shares, found.p_value) == (None, 1.0)
+    found = fuse_scores(scores, labels)
+    assert (found.fractions, found.p_value) == (None, 1.0)
     assert (np.argsort(found.scores) == np.argsort(scores)).all()
 
 
 def test_refused() -> None:
     for scores, labels in (([], []), ([1.0], [0, 1]), ([[1.0]], [[0]])):
         with pytest.raises(ValueError, match="expected"):
-            fuse(scores, labels)
+            fuse_scores(scores, labels)
     with pytest.raises(ValueError, match="not finite"):
-        fuse([1.0, np.nan], [0, 1])
+        fuse_scores([1.0, np.nan], [0, 1])

@@ -46,7 +46,7 @@ def test_fit_is_the_least_squares_one(shape: str, relative: bool) -> None:
 
     def off(parameters: np.ndarray) -> np.ndarray:
         deviation = parameters[0] + parameters[1] * np.asarray(basis) - measured
-        return deviation / measured if relative else deviation
+        return np.asarray(deviation / measured if relative else deviation)
 
     expected = optimize.least_squares(off, [0.0, 1.0]).x
     found = fit_energies(counts, list(measured), shape, relative)

@@ -93,7 +93,7 @@ def _residuals(folder: Path, name: str, quality: int | None = None) -> np.ndarra
 def _correlations(residuals: np.ndarray, fingerprints: np.ndarray) -> np.ndarray:
     """Pearson's, (N, K)."""
     rows = np.concatenate([each.reshape(len(each), -1) for each in (residuals, fingerprints)])
-    return np.corrcoef(rows)[: len(residuals), len(residuals) :]
+    return np.asarray(np.corrcoef(rows)[: len(residuals), len(residuals) :])
 
 
 def test_fingerprints_and_scores(folder: Path, measured: Measurements) -> None:
