@@ -121,7 +121,7 @@ def calibrate_folder(settings: CalibrateSettings) -> CalibrationResult | None:
 
 
 def _output(settings: CalibrateSettings, weights: Path) -> Path:
-    """Return the file to write: what was asked for, or beside a decoder of the user's own."""
+    """Return the file to write: the given one, or beside a decoder of the user's own."""
     if settings.output is not None:
         return settings.output
     if settings.decoder_path in shipped_weights():
@@ -203,7 +203,9 @@ class Calibrator:
         """Calibrate and write; nothing is added to the table of the run."""
         read = [record for record in records() if record.get("error") is None]
         if len(read) < 2:
-            raise UserError(f"only {len(read)} of the images could be decoded; it takes 2 or more")
+            raise UserError(
+                f"only {len(read)} of the images could be decoded; at least 2 are needed"
+            )
         decoded = np.stack([parse_fingerprint(record["bits"], self.bits) for record in read])
         keys = np.stack([Key.from_seed(i).fingerprint(self.bits) for i in range(self.keys)])
         found = calibrate_decoder(decoded, keys, self.decoder_hash)

@@ -54,7 +54,7 @@ CONDITIONS: dict[str, tuple[str, float | None]] = {
     "screenshot": ("screenshot", 1.0),
     "combination": ("combination", 1.0),
 }
-"""What is done to fingerprinted images, by name: the perturbation and its strength, or None where
+"""Perturbations of fingerprinted images by name: the perturbation and its strength, or None where
 each image's own is drawn evenly from the perturbation's range."""
 
 MIN_SIDE = 11

@@ -139,7 +139,7 @@ class TrainSettings(RunSettings):
 
     @property
     def recipe(self) -> Recipe:
-        """What was given, completed by the defaults of the architecture and the schedule."""
+        """Options as given, completed by the defaults of the architecture and the schedule."""
         own = "published" if self.architecture == "stegastamp" else "feedback"
         schedule = self.schedule or own
         published = schedule == "published"

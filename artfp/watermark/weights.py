@@ -131,10 +131,10 @@ def load_decoder(name: str | Path, realign: bool = True) -> tuple[Decoder, Card]
     return with_realignment(decoder) if realign else decoder, card
 
 
-def check_fingerprint_size(asked: int | None, bits: int, weights: str) -> None:
+def check_fingerprint_size(expected: int | None, bits: int, weights: str) -> None:
     """Refuse a --fingerprint_size that is not that of the weights."""
-    if asked is not None and asked != bits:
-        raise UserError(f"--fingerprint_size is {asked}, but {weights} works with {bits} bits")
+    if expected is not None and expected != bits:
+        raise UserError(f"--fingerprint_size is {expected}, but {weights} works with {bits} bits")
 
 
 def check_same_bits(

@@ -226,7 +226,7 @@ def _finish(
     encoder, decoder = output / "encoder.safetensors", output / "decoder.safetensors"
     save_network(module.encoder, encoder, card)
     whole = save_network(module.decoder, decoder, card)
-    load_encoder(encoder), load_decoder(decoder)  # what was written can be read
+    load_encoder(encoder), load_decoder(decoder)  # check that the files are complete
     write_atomic(output / "card.json", json.dumps(whole, indent=2) + "\n")
     write_atomic(
         output / "sample.png", encode_picture(fingerprinted_sample(module, next(iter(loader))))

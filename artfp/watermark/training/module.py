@@ -149,7 +149,7 @@ class FingerprintAutoencoder(pl.LightningModule):
         }
 
     def on_train_start(self) -> None:
-        """Set the constant rate that was asked for: a checkpoint brings its own."""
+        """Set the constant learning rate of the settings: a checkpoint brings its own."""
         if isinstance(self.schedule, PublishedSchedule):
             optimizer = self.optimizers(use_pl_optimizer=False)
             assert isinstance(optimizer, torch.optim.Optimizer)
