@@ -220,7 +220,7 @@ def tests(
     for quality in (None, *qualities):
         changed = pixels
         if quality is not None:
-            changed = PERTURBATIONS["jpeg"].true(pixels, float(quality), torch.Generator())
+            changed = PERTURBATIONS["jpeg"].real(pixels, float(quality), torch.Generator())
         vectors = np.concatenate(
             [attributor.score_vectors(to_unit(part)) for part in changed.split(256)]
         )

@@ -203,7 +203,7 @@ def _coded(image_set: ImageSet, quality: int | None) -> Batches:
     for rows, x in image_set.batches(np.arange(len(image_set))):
         pixels = to_8bit(x)
         if quality is not None:
-            pixels = codec.true(pixels, float(quality), torch.Generator())
+            pixels = codec.real(pixels, float(quality), torch.Generator())
         found.append((rows, pixels))
     return found
 

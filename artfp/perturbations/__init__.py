@@ -1,4 +1,4 @@
-"""Perturbations: each once, in a differentiable form for training and as the true operation."""
+"""Perturbations: each once, in a differentiable form for training and as the real operation."""
 
 import lazy_loader as lazy
 

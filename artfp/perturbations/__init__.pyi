@@ -23,3 +23,4 @@ from .photometric import Noise as Noise
 from .photometric import Quantise as Quantise
 from .photometric import Saturation as Saturation
 from .registry import PERTURBATIONS as PERTURBATIONS
+from .registry import known_perturbations as known_perturbations

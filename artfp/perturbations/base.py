@@ -1,4 +1,4 @@
-"""What a perturbation is: one small class with a name, a range, a soft and a true form."""
+"""Base class of perturbations: a name, a range, a differentiable and a real form."""
 
 from __future__ import annotations
 
@@ -9,14 +9,31 @@ from artfp.data.pixels import to_8bit, to_unit
 
 
 class Perturbation:
-    """One way in which an image changes between its making and its audit.
+    """Change of an image between its making and its audit, at a strength.
 
-    Attributes: `name`; `unit` of the strength, for axes; `source` of the range; `mildest` and
-    `harshest`, the range of strengths drawn in training; `both_ways`, whether strengths lie on
-    both sides of the mildest; `levels`, the strengths of a sweep, from mild to harsh.
+    A draw (`draw`) is kept apart from its application (`differentiable`), so that it can be
+    replayed: the same strengths and a generator in the same state give the same result. A subclass
+    sets the attributes and defines `differentiable`; `real` and `transform` where these differ.
+    Other packages add perturbations by the entry point `artfp.perturbations`, which names a
+    subclass whose `name` is that of the entry.
 
-    A draw (`draw`) is kept apart from its application (`soft`), so that it can be replayed: the
-    same strengths and a generator in the same state give the same result.
+    Attributes:
+        name: Name on command lines and in tables.
+        unit: Unit of the strength, for axes.
+        source: Origin of the range.
+        mildest: Strength next to doing nothing.
+        harshest: Other end of the range that strengths are drawn from in training.
+        both_ways: True if strengths lie on both sides of the mildest.
+        levels: Strengths of a robustness sweep, from mild to harsh.
+
+    Example:
+        >>> class Darken(Perturbation):
+        ...     name, unit, levels = "darken", "fraction", (0.25, 0.5)
+        ...     def differentiable(self, x, strength, generator):
+        ...         return x * (1.0 - per_image(strength, x))
+        >>> pixels = torch.full((1, 3, 8, 8), 200, dtype=torch.uint8)
+        >>> Darken().real(pixels, 0.5, torch.Generator()).unique().tolist()
+        [100]
     """
 
     name = ""
@@ -28,41 +45,75 @@ class Perturbation:
     levels: tuple[float, ...] = ()
 
     def draw(self, count: int, generator: torch.Generator, reach: float = 1.0) -> Tensor:
-        """Strengths (count,), uniform over the share `reach` of the range next to the mildest."""
-        share = torch.rand(count, generator=generator)
-        if self.both_ways:
-            share = share * 2.0 - 1.0
-        share = share * reach
-        return self.mildest + share * (self.harshest - self.mildest)
+        """Draw strengths uniformly from the part of the range next to the mildest.
 
-    def soft(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
-        """Differentiable form on images (N, 3, H, W) in [0, 1] with strengths (N,)."""
+        Args:
+            count: Number of images.
+            generator: Source of the random numbers.
+            reach: Fraction of the range that is drawn from, 0 to 1.
+
+        Returns:
+            Strengths (count,).
+        """
+        fraction = torch.rand(count, generator=generator)
+        if self.both_ways:
+            fraction = fraction * 2.0 - 1.0
+        fraction = fraction * reach
+        return self.mildest + fraction * (self.harshest - self.mildest)
+
+    def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+        """Perturb images such that gradients pass.
+
+        Args:
+            x: Images (N, 3, H, W) in [0, 1].
+            strength: Strengths (N,).
+            generator: Source of the random numbers.
+
+        Returns:
+            Images (N, 3, H, W) in [0, 1].
+        """
         raise NotImplementedError
 
-    def true(self, pixels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-        """True operation on 8-bit images (N, 3, H, W), 8-bit out.
+    def real(self, pixels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+        """Perturb 8-bit images as it happens outside of a training.
 
-        Unless a real codec or resampler is involved this is the soft form, rounded.
+        Unless a codec or resampler is involved this is the differentiable form, rounded.
+
+        Args:
+            pixels: Images (N, 3, H, W), uint8.
+            strength: Strength for all of them.
+            generator: Source of the random numbers.
+
+        Returns:
+            Images (N, 3, H, W), uint8.
         """
         strengths = torch.full((len(pixels),), strength)
-        return to_8bit(self.soft(to_unit(pixels), strengths, generator))
+        return to_8bit(self.differentiable(to_unit(pixels), strengths, generator))
 
     def transform(
         self, strength: Tensor, size: tuple[int, int], generator: torch.Generator
     ) -> Tensor | None:
-        """Where the pixels of the result come from, (N, 3, 3), or None if every one stays.
+        """Return the places that the pixels of the result come from; None if every one stays.
 
-        See `artfp.perturbations.warp` for the coordinates. A generator in the state in which
-        `soft` is given it tells the transform of that very call. Args: `size`, (H, W).
+        A generator in the state in which `differentiable` is given it gives the transform of that
+        very call.
+
+        Args:
+            strength: Strengths (N,).
+            size: (H, W) of the images.
+            generator: Source of the random numbers.
+
+        Returns:
+            Maps (N, 3, 3) in the coordinates of `artfp.perturbations.warp`.
         """
         return None
 
 
 def per_image(strength: Tensor, x: Tensor) -> Tensor:
-    """Strengths (N,) shaped and placed to multiply images `x` (N, 3, H, W)."""
+    """Reshape strengths (N,) to multiply images `x` (N, 3, H, W)."""
     return strength.to(x).view(-1, 1, 1, 1)
 
 
 def pass_through(value: Tensor, x: Tensor) -> Tensor:
-    """`value`, with the gradient of `x`: how a rounding or a real codec is trained through."""
+    """Return `value` with the gradient of `x`: the straight-through estimator (Bengio 2013)."""
     return x + (value - x).detach()

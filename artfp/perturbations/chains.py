@@ -44,17 +44,17 @@ class Screenshot(Perturbation):
     mildest, harshest = 0.0, 1.0
     levels = (0.25, 0.5, 1.0)
 
-    def soft(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
         """The chain at harshness (N,)."""
-        x = ResizeBack().soft(x, 1.0 - 0.4 * strength, generator)
-        x = Jpeg().soft(x, 95.0 - 45.0 * strength, generator)
-        return ResizeBack().soft(x, 1.0 - 0.2 * strength, generator)
+        x = ResizeBack().differentiable(x, 1.0 - 0.4 * strength, generator)
+        x = Jpeg().differentiable(x, 95.0 - 45.0 * strength, generator)
+        return ResizeBack().differentiable(x, 1.0 - 0.2 * strength, generator)
 
-    def true(self, pixels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    def real(self, pixels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
         """The chain with Pillow's resampler and codec."""
-        pixels = ResizeBack().true(pixels, 1.0 - 0.4 * strength, generator)
-        pixels = Jpeg().true(pixels, 95.0 - 45.0 * strength, generator)
-        return ResizeBack().true(pixels, 1.0 - 0.2 * strength, generator)
+        pixels = ResizeBack().real(pixels, 1.0 - 0.4 * strength, generator)
+        pixels = Jpeg().real(pixels, 95.0 - 45.0 * strength, generator)
+        return ResizeBack().real(pixels, 1.0 - 0.2 * strength, generator)
 
 
 class Combination(Perturbation):
@@ -104,22 +104,22 @@ class Combination(Perturbation):
                 out[step.where] = out[step.where] @ moved
         return out
 
-    def soft(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
         """The chain, in differentiable steps."""
         for step in self._plan(strength, generator):
             where = step.where.to(x.device)
             if len(where):
-                changed = step.perturbation.soft(x[where], step.strength, step.generator)
+                changed = step.perturbation.differentiable(x[where], step.strength, step.generator)
                 x = x.index_copy(0, where, changed)
         return x
 
-    def true(self, pixels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-        """The chain of true operations, 8-bit after each."""
+    def real(self, pixels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+        """The chain of real operations, 8-bit after each."""
         pixels = pixels.clone()
         for step in self._plan(torch.full((len(pixels),), strength), generator):
             for image, value in zip(step.where.tolist(), step.strength.tolist(), strict=True):
                 one = pixels[image : image + 1]
-                pixels[image] = step.perturbation.true(one, value, step.generator)[0]
+                pixels[image] = step.perturbation.real(one, value, step.generator)[0]
         return pixels
 
 

@@ -1,9 +1,9 @@
-"""JPEG and WebP: differentiable forms, and the true codecs.
+"""JPEG and WebP: differentiable forms, and the real codecs.
 
-The soft form of JPEG does what a baseline encoder does (ITU-T T.81: full-range YCbCr as in JFIF,
-chroma averaged over 2 x 2 pixels, 8 x 8 DCT, quantisation by the Annex K tables scaled by quality)
-and lets gradients pass its roundings unchanged. That of WebP runs the true codec; its gradient is
-that of halving the resolution of the colours.
+The differentiable form of JPEG does what a baseline encoder does (ITU-T T.81: full-range YCbCr as
+in JFIF, chroma averaged over 2 x 2 pixels, 8 x 8 DCT, quantisation by the Annex K tables scaled by
+quality) and lets gradients pass its roundings unchanged. That of WebP runs the real codec; its
+gradient is that of halving the resolution of the colours.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Jpeg(Perturbation):
     mildest, harshest = 95.0, 10.0
     levels = (90.0, 75.0, 50.0, 30.0, 20.0, 10.0)
 
-    def soft(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
         """Coded and decoded at qualities (N,)."""
         height, width = x.shape[-2:]
         padded = F.pad(x * 255.0, (0, -width % 16, 0, -height % 16), mode="replicate")
@@ -123,7 +123,7 @@ class Jpeg(Perturbation):
         rgb = torch.einsum("ij,njhw->nihw", torch.linalg.inv(matrix), whole)
         return (rgb[..., :height, :width] / 255.0).clamp(0.0, 1.0)
 
-    def true(self, pixels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    def real(self, pixels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
         """Pillow's JPEG codec at quality `strength`, 4:2:0."""
         quality = round(strength)
         return each(pixels, lambda _, image: _store(image, "JPEG", quality=quality, subsampling=2))
@@ -138,11 +138,11 @@ class Webp(Perturbation):
     mildest, harshest = 95.0, 10.0
     levels = (90.0, 75.0, 50.0, 30.0, 10.0)
 
-    def soft(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
-        """Coded at qualities (N,) by the true codec; the gradient passes by halved chroma."""
+    def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+        """Coded at qualities (N,) by the real codec; the gradient passes by halved chroma."""
         coded = torch.cat(
             [
-                self.true(to_8bit(image.detach()[None]), float(quality), generator)
+                self.real(to_8bit(image.detach()[None]), float(quality), generator)
                 for image, quality in zip(x, strength, strict=True)
             ]
         )
@@ -154,7 +154,7 @@ class Webp(Perturbation):
         rgb = torch.einsum("ij,njhw->nihw", torch.linalg.inv(matrix), whole)
         return pass_through(to_unit(coded).to(x), rgb[..., :height, :width])
 
-    def true(self, pixels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    def real(self, pixels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
         """Pillow's WebP codec at quality `strength`."""
         quality = round(strength)
         return each(pixels, lambda _, image: _store(image, "WEBP", quality=quality))

@@ -1,4 +1,4 @@
-"""What a sweep does to images: each perturbation at some strengths, and nothing at all."""
+"""Conditions of a robustness sweep: perturbations at strengths, and unperturbed images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from artfp.core.errors import UserError
-from artfp.perturbations import PERTURBATIONS, Perturbation
+from artfp.perturbations import Perturbation, known_perturbations
 
 IDENTITY = "identity"
 """Name of the condition under which images stay as they are."""
@@ -48,7 +48,7 @@ class Condition:
         return "" if self.perturbation is None else self.perturbation.unit
 
     def apply(self, pixels: Tensor, seed: int, batch: str) -> Tensor:
-        """8-bit images (N, 3, H, W) truly perturbed, same shape.
+        """Return 8-bit images (N, 3, H, W) perturbed, of the same shape.
 
         The draws depend on the seed, the condition and the name of the batch alone.
         """
@@ -57,7 +57,7 @@ class Condition:
         label = f"{seed}/{self.key}/{batch}"
         number = int.from_bytes(hashlib.sha256(label.encode()).digest()[:8], "big") >> 1
         generator = torch.Generator().manual_seed(number)
-        changed = self.perturbation.true(pixels, self.strength, generator)
+        changed = self.perturbation.real(pixels, self.strength, generator)
         if changed.shape != pixels.shape or changed.dtype != torch.uint8:
             raise ValueError(
                 f"{self.name} made {changed.dtype} of shape {tuple(changed.shape)} from 8-bit "
@@ -67,7 +67,7 @@ class Condition:
 
 
 def arms(perturbation: Perturbation, strengths: Sequence[float]) -> list[list[float]]:
-    """Strengths from mild to harsh: one list, or one below and one above the mildest."""
+    """Sort strengths from mild to harsh: one list, or one below and one above the mildest."""
     mildest, harshest = perturbation.mildest, perturbation.harshest
     unique = sorted(set(strengths))
     if perturbation.both_ways:
@@ -80,13 +80,26 @@ def arms(perturbation: Perturbation, strengths: Sequence[float]) -> list[list[fl
 def choose(
     names: Sequence[str] | None = None,
     strengths: Mapping[str, Sequence[float]] | None = None,
-    known: Mapping[str, Perturbation] = PERTURBATIONS,
+    known: Mapping[str, Perturbation] | None = None,
 ) -> list[Condition]:
-    """The identity, and perturbations by name (default: all) at given strengths or their levels.
+    """Return the identity, and perturbations at given strengths or their levels.
 
-    Strengths come in order from mild to harsh, each once. Raises UserError: an unknown name, no
-    strength, or one at which the perturbation cannot be applied.
+    Args:
+        names: Names of perturbations; None: all.
+        strengths: Strengths by name, in place of the perturbation's levels.
+        known: Perturbations by name; None: artfp's and those of other packages.
+
+    Returns:
+        Conditions, those of a perturbation from mild to harsh, each once.
+
+    Raises:
+        UserError: an unknown name, no strength, or one at which the perturbation cannot be applied.
+
+    Example:
+        >>> [condition.name for condition in choose(["jpeg"], {"jpeg": [50, 90]})]
+        ['identity', 'jpeg@90', 'jpeg@50']
     """
+    known = known_perturbations() if known is None else known
     strengths = dict(strengths or {})
     chosen = list(dict.fromkeys(known if names is None else names))
     for name in [*chosen, *strengths]:
@@ -105,7 +118,12 @@ def choose(
 
 
 def parse_strengths(text: str) -> dict[str, list[float]]:
-    """`jpeg=90,50;noise=0.02` as a mapping. Raises UserError on anything else."""
+    """Parse `jpeg=90,50;noise=0.02`. Raises UserError on anything else.
+
+    Example:
+        >>> parse_strengths("jpeg=90,50;noise=0.02")
+        {'jpeg': [90.0, 50.0], 'noise': [0.02]}
+    """
     found: dict[str, list[float]] = {}
     for part in filter(None, (part.strip() for part in text.split(";"))):
         name, equals, values = (piece.strip() for piece in part.partition("="))

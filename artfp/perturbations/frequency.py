@@ -30,7 +30,7 @@ class Blur(Perturbation):
     mildest, harshest = 0.2, 1.8
     levels = (0.5, 1.0, 1.5, 2.0, 3.0)
 
-    def soft(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
         """Blurred by deviations (N,)."""
         return gaussian(x, strength)
 
@@ -48,7 +48,7 @@ class LowPass(Perturbation):
     mildest, harshest = 1.0, 32.0
     levels = (2.0, 4.0, 8.0, 16.0, 32.0)
 
-    def soft(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
         """Low-passed by factors (N,)."""
         return gaussian(x, strength / 2.0)
 
@@ -62,6 +62,6 @@ class Residual(Perturbation):
     mildest, harshest = 32.0, 1.0
     levels = (32.0, 16.0, 8.0, 4.0, 2.0)
 
-    def soft(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
         """Image minus its low-pass by factors (N,), plus one half, clamped."""
         return (x - gaussian(x, strength / 2.0) + 0.5).clamp(0.0, 1.0)

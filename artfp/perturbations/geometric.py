@@ -1,4 +1,4 @@
-"""Perturbations that move or resample pixels; the true forms are Pillow's resamplers."""
+"""Perturbations that move or resample pixels; the real forms are Pillow's resamplers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Mirror(Perturbation):
     mildest, harshest = 1.0, 1.0
     levels = (1.0,)
 
-    def soft(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
         """Mirrored images."""
         return x.flip(-1)
 
@@ -48,14 +48,14 @@ class ResizeBack(Perturbation):
     mildest, harshest = 0.95, 0.35
     levels = (0.75, 0.5, 0.35, 0.25)
 
-    def soft(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
         """Bicubic there and back; one share for the whole batch, the mean of the strengths."""
         size = (x.shape[-2], x.shape[-1])
         small = self._small(size, float(strength.mean()))
         shrunk = F.interpolate(x, small, mode="bicubic", antialias=True).clamp(0.0, 1.0)
         return F.interpolate(shrunk, size, mode="bicubic", antialias=True).clamp(0.0, 1.0)
 
-    def true(self, pixels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    def real(self, pixels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
         """Pillow there and back, 8-bit in between."""
         height, width = self._small((pixels.shape[-2], pixels.shape[-1]), strength)
         return each(
@@ -82,14 +82,14 @@ class Crop(Perturbation):
         scale = torch.tensor([size[1], size[0], size[1], size[0]])
         return warp.window(*(self.boxes(strength, size, generator) / scale).unbind(1))
 
-    def soft(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
         """Cropped and enlarged, bicubic."""
         transform = self.transform(strength, (x.shape[-2], x.shape[-1]), generator)
         grid = F.affine_grid(transform[:, :2].to(x), list(x.shape), align_corners=False)
         out = F.grid_sample(x, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
         return out.clamp(0.0, 1.0)
 
-    def true(self, pixels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    def real(self, pixels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
         """Pillow's crop and bicubic resize."""
         strengths = torch.full((len(pixels),), strength)
         boxes = self.boxes(strengths, (pixels.shape[-2], pixels.shape[-1]), generator)
@@ -149,11 +149,11 @@ class Rotation(Perturbation):
         """See Perturbation."""
         return warp.turn(strength, size)
 
-    def soft(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
         """Turned, bicubic."""
         size = (x.shape[-2], x.shape[-1])
         return warp.warp(x, self.transform(strength, size, generator)).clamp(0.0, 1.0)
 
-    def true(self, pixels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    def real(self, pixels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
         """Pillow's bicubic rotation."""
         return each(pixels, lambda _, image: image.rotate(strength, _BICUBIC))

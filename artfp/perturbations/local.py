@@ -22,7 +22,7 @@ class Relight(Perturbation):
     mildest, harshest = 0.0, 1.0
     levels = (0.25, 0.5, 1.0, 1.5)
 
-    def soft(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
         """Relit by (N,) stops, clamped."""
         coarse = torch.rand(len(x), 1, 3, 3, generator=generator).to(x) * 2.0 - 1.0
         size = (x.shape[-2], x.shape[-1])
@@ -43,7 +43,7 @@ class Erase(Perturbation):
     mildest, harshest = 0.02, 0.25
     levels = (0.05, 0.1, 0.25)
 
-    def soft(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
         """Rectangles of (N,) of the area set to 0."""
         height, width = x.shape[-2:]
         aspect, down, across = torch.rand(3, len(x), generator=generator)

@@ -130,7 +130,7 @@ def _received(
     state = generator.get_state()
     moved = member.transform(strength, size, generator)
     generator.set_state(state)
-    out = member.soft(x, strength, generator)
+    out = member.differentiable(x, strength, generator)
     if moved is None:
         return out
     # Places are in units of half a side; a turn or a scale moves the corner at (1, 1) by the same.

@@ -27,7 +27,7 @@ class Noise(Perturbation):
     mildest, harshest = 0.0, 0.08
     levels = (0.01, 0.02, 0.05, 0.08, 0.1)
 
-    def soft(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
         """Noise of standard deviation (N,) added, then clamped."""
         # Image by image: drawn together, images of some sizes get other noise than alone.
         noise = torch.stack([torch.randn(one.shape, generator=generator) for one in x]).to(x)
@@ -43,7 +43,7 @@ class Brightness(Perturbation):
     mildest, harshest, both_ways = 1.0, 1.6, True
     levels = (0.75, 0.5, 1.25, 1.5, 2.0)
 
-    def soft(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
         """Images times (N,), clamped."""
         return (x * per_image(strength, x)).clamp(0.0, 1.0)
 
@@ -57,7 +57,7 @@ class Contrast(Perturbation):
     mildest, harshest, both_ways = 1.0, 1.6, True
     levels = (0.75, 0.5, 1.25, 1.5, 2.0)
 
-    def soft(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
         """Contrast times (N,) about each image's mean, clamped."""
         mean = x.mean(dim=(1, 2, 3), keepdim=True)
         return ((x - mean) * per_image(strength, x) + mean).clamp(0.0, 1.0)
@@ -72,7 +72,7 @@ class Saturation(Perturbation):
     mildest, harshest, both_ways = 1.0, 2.0, True
     levels = (0.5, 0.0, 1.5, 2.0)
 
-    def soft(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
         """Saturation times (N,), clamped."""
         middle = gray(x)
         return ((x - middle) * per_image(strength, x) + middle).clamp(0.0, 1.0)
@@ -91,7 +91,7 @@ class Hue(Perturbation):
     mildest, harshest, both_ways = 0.0, 60.0, True
     levels = (10.0, 30.0, 60.0, 180.0)
 
-    def soft(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
         """Turned by (N,) degrees, clamped."""
         luma = gray(x)[:, 0]
         blue, red = (x[:, 2] - luma) / 1.772, (x[:, 0] - luma) / 1.402
@@ -112,7 +112,7 @@ class Gamma(Perturbation):
     mildest, harshest, both_ways = 1.0, 1.6, True
     levels = (0.75, 0.5, 1.5, 2.0)
 
-    def soft(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
         """Images to the power (N,); under one grey level a straight line, for a finite slope."""
         x = x.clamp(0.0, 1.0)
         return x * x.clamp_min(1.0 / 255.0) ** (per_image(strength, x) - 1.0)
@@ -127,7 +127,7 @@ class Quantise(Perturbation):
     mildest, harshest = 6.0, 3.0
     levels = (6.0, 5.0, 4.0, 3.0, 2.0)
 
-    def soft(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
         """Rounded to (N,) bits; the gradient is that of the identity."""
         steps = 2.0 ** per_image(strength, x).round() - 1.0
         x = x.clamp(0.0, 1.0)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
+
+from artfp.core.plugins import with_plugins
 from artfp.perturbations.base import Perturbation
 from artfp.perturbations.chains import Combination, Screenshot
 from artfp.perturbations.codec import Jpeg, Webp
@@ -44,4 +47,24 @@ PERTURBATIONS: dict[str, Perturbation] = {
         Combination(),
     )
 }
-"""All perturbations by name, in the order of tables."""
+"""artfp's perturbations by name, in the order of tables."""
+
+
+@cache
+def known_perturbations() -> dict[str, Perturbation]:
+    """Return all perturbations by name: artfp's, and those of other packages.
+
+    A package adds one by the entry point `artfp.perturbations`, which names a subclass of
+    `Perturbation` (or an object of one) whose `name` is that of the entry.
+
+    Example:
+        >>> known_perturbations()["jpeg"].levels
+        (90.0, 75.0, 50.0, 30.0, 20.0, 10.0)
+    """
+    return with_plugins("artfp.perturbations", PERTURBATIONS, _as_perturbation)
+
+
+def _as_perturbation(found: object) -> Perturbation | None:
+    """Return what an entry point names as a perturbation, None if it is none."""
+    made = found() if isinstance(found, type) and issubclass(found, Perturbation) else found
+    return made if isinstance(made, Perturbation) and made.name and made.levels else None

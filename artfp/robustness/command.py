@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 from artfp.core.command import Command, count_images, report_unusable
@@ -11,7 +12,14 @@ from artfp.robustness.settings import RobustnessSettings
 if TYPE_CHECKING:
     from artfp.robustness.report import Report
 
-DESCRIPTION = """\
+
+def _plugins(group: str) -> str:
+    """Return the names of an entry point's group, for the help; empty if there are none."""
+    names = ", ".join(entry.name for entry in metadata.entry_points(group=group))
+    return f" Of other packages: {names}." if names else ""
+
+
+DESCRIPTION = f"""\
 Compare watermarks under perturbations of growing strength.
 
 Every method marks the same originals, each image with a random message of its own, and decodes them
@@ -23,11 +31,11 @@ method's number of bits, so that 32 and 100 bits can be compared.
 Methods: shipped weights (photo128, cifar32, transfer32), an encoder's file with its decoder beside
 it, and with pip install -e '.[peers]' dwtDct, dwtDctSvd, rivaGan (32 bits, from 256x256 pixels) and
 blind-watermark (64 bits). NAME:plain takes a decoder without its search for crops and rotations;
-LABEL=NAME renames.
+LABEL=NAME renames.{_plugins("artfp.methods")}
 
 Perturbations: jpeg, webp, resize, blur, noise, quantise, lowpass, residual, mirror, centre_crop,
 random_crop, rotation, erase, brightness, contrast, gamma, saturation, hue, relight, screenshot,
-combination.
+combination.{_plugins("artfp.perturbations")}
 
 With --marked_dir nothing is embedded: the images there, such as the output of a generator that was
 trained on fingerprinted images, carry one known fingerprint and are only decoded.

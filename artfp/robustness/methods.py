@@ -1,33 +1,38 @@
-"""Watermarking methods by name: an embedder, what reads it, and what decides the results."""
+"""Watermark methods by name: an embedder with its decoder.
+
+Other packages add methods by the entry point `artfp.methods`, which names a function without
+arguments (or a class) that returns a `ThirdPartyWatermark`.
+"""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from numpy.typing import ArrayLike
 
 from artfp.core.errors import UserError
+from artfp.core.plugins import with_plugins
 from artfp.data.bundle import find_decoder, find_weights, shipped_weights
 from artfp.data.files import file_hash
 from artfp.passive.attributors.base import Embedder
 from artfp.robustness.matching import MatchingBits, Read
 from artfp.robustness.proactive import ArtfpEmbedder, read_bits
-from artfp.robustness.third_party import PEERS
+from artfp.robustness.third_party import PEERS, ThirdPartyWatermark
 from artfp.watermark import load_decoder, load_encoder
 
 PLAIN = ":plain"
-"""Ending of a name whose decoder shall not look for crops and turns."""
+"""Ending of a name whose decoder shall not search for crops and rotations."""
 
 _WEIGHTS = (".safetensors", ".pth")
 
 
 @dataclass(frozen=True)
 class Reader:
-    """What reads words: `read`, images to bits; `settings`, JSON values that decide the results."""
+    """Decoder: `read` maps images to bits; `settings` are JSON values that decide the results."""
 
     name: str
     bits: int
@@ -35,13 +40,24 @@ class Reader:
     settings: dict[str, object]
 
     def attributor(self, fingerprints: ArrayLike, sources: Sequence[str]) -> MatchingBits:
-        """The attributor for words (sources, bits)."""
+        """Return the attributor for fingerprints (sources, bits)."""
         return MatchingBits(self.name, self.read, fingerprints, sources)
 
 
 @dataclass(frozen=True)
 class Method:
-    """An embedder and its reader; methods of equal `marks` mark images alike."""
+    """Watermark method: an embedder and its decoder.
+
+    Args:
+        name: Name in tables.
+        embedder: Writer of messages.
+        reader: Decoder.
+        marks: What decides the marked images, as JSON values; methods of equal `marks` share them.
+
+    Example:
+        >>> load_method("cifar32").reader.bits
+        64
+    """
 
     name: str
     embedder: Embedder
@@ -50,17 +66,44 @@ class Method:
 
 
 def known_methods() -> list[str]:
-    """Names of all methods that need no file: shipped weights and peers."""
-    return [*shipped_weights(), *PEERS]
+    """Return the names of all methods that need no file: shipped weights and third-party ones.
+
+    Example:
+        >>> "photo128" in known_methods() and "dwtDct" in known_methods()
+        True
+    """
+    return [*shipped_weights(), *third_party_methods()]
+
+
+@cache
+def third_party_methods() -> dict[str, Callable[[], ThirdPartyWatermark]]:
+    """Return functions that load the third-party methods, by name, with those of plugins.
+
+    Example:
+        >>> list(third_party_methods())[:3]
+        ['dwtDct', 'dwtDctSvd', 'rivaGan']
+    """
+    return with_plugins("artfp.methods", PEERS, lambda found: found if callable(found) else None)
 
 
 def load_method(text: str, strength: float = 1.0) -> Method:
-    """Load what `text` names: shipped weights, an encoder's file, or a peer.
+    """Load a watermark method.
 
-    `LABEL=` before it gives it a name of its own; `:plain` after weights takes the decoder as it
-    is, without the search for crops and turns. `strength` is a factor on the residual of artfp's
-    encoders; peers have none. Raises UserError: no such method, an extra that is not installed,
-    or unusable weights.
+    Args:
+        text: Shipped weights, an encoder's file, or a third-party method. `LABEL=` before it gives
+            it another name; `:plain` after weights takes the decoder without its search for crops
+            and rotations.
+        strength: Factor on the watermark residual of artfp's encoders; other methods have none.
+
+    Returns:
+        The embedder with its decoder.
+
+    Raises:
+        UserError: no such method, an extra that is not installed, or unusable weights.
+
+    Example:
+        >>> load_method("mine=cifar32").name
+        'mine'
     """
     label, equals, named = text.partition("=")
     if not equals or Path(text.strip().removesuffix(PLAIN)).exists():  # a path with = in it
@@ -68,7 +111,7 @@ def load_method(text: str, strength: float = 1.0) -> Method:
     label, named = label.strip(), named.strip()
     if not named or (equals and not label):
         raise UserError(f"method {text!r}: expected a name, a file, or LABEL=name")
-    method = _peer(named) if named in PEERS else _own(named, strength)
+    method = _third_party(named) if named in third_party_methods() else _own(named, strength)
     if label:
         reader = replace(method.reader, name=label)
         method = replace(method, name=label, reader=reader)
@@ -76,9 +119,9 @@ def load_method(text: str, strength: float = 1.0) -> Method:
 
 
 def load_reader(text: str) -> Reader:
-    """What reads artfp's fingerprints: shipped weights or a decoder's file, see `load_method`.
+    """Load artfp's decoder: shipped weights or a file, see `load_method`.
 
-    Decoders are loaded here and nowhere else in this room. Raises UserError as `load_decoder`.
+    Raises UserError as `load_decoder`.
     """
     path = text.removesuffix(PLAIN)
     realign = path == text
@@ -91,8 +134,8 @@ def load_reader(text: str) -> Reader:
     return Reader(name, decoder.bits, partial(read_bits, decoder), settings)
 
 
-def _peer(name: str) -> Method:
-    peer = PEERS[name]()
+def _third_party(name: str) -> Method:
+    peer = third_party_methods()[name]()
     marks = {"method": name, **peer.settings}
     return Method(name, peer, Reader(name, peer.bits, peer.read, {}), marks)
 
@@ -117,7 +160,7 @@ def _own(text: str, strength: float) -> Method:
 
 
 def _label(path: str) -> str:
-    """What weights are called: the shipped name, or the file's without its kind, or its folder."""
+    """Name weights: the shipped name, or the file's without its kind, or its folder."""
     if path in shipped_weights():
         return path
     stem = Path(path).stem

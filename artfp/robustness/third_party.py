@@ -26,10 +26,14 @@ from artfp.data.pixels import to_8bit
 _LEAST_AREA = 256 * 256
 
 
-class Peer:
-    """A peer as an Embedder that also reads; subclasses provide `embed` and `read_image`.
+class ThirdPartyWatermark:
+    """Third-party method: an `Embedder` that also decodes.
 
-    Attributes: `bits`; `settings`, what decides its results, for records.
+    Subclasses provide `embed`, `read_image` and `refuses`.
+
+    Attributes:
+        bits: Length of the messages.
+        settings: What decides the results, such as the version of the package, as JSON values.
     """
 
     bits = 0
@@ -40,7 +44,7 @@ class Peer:
         raise NotImplementedError
 
     def read_image(self, pixels: np.ndarray) -> NDArray[np.uint8]:
-        """The bits (bits,) that an 8-bit RGB image (H, W, 3) decodes to."""
+        """Decode an 8-bit RGB image (H, W, 3) to bits (bits,)."""
         raise NotImplementedError
 
     def refuses(self, height: int, width: int) -> str | None:
@@ -48,12 +52,12 @@ class Peer:
         raise NotImplementedError
 
     def read(self, x: Tensor) -> Tensor:
-        """The bits (N, bits) of images (N, 3, H, W) in [0, 1], one after the other."""
+        """Decode images (N, 3, H, W) in [0, 1] to bits (N, bits), one after the other."""
         images = to_8bit(x).permute(0, 2, 3, 1).contiguous().numpy()
         return torch.from_numpy(np.stack([self.read_image(image) for image in images]))
 
 
-class InvisibleWatermark(Peer):
+class InvisibleWatermark(ThirdPartyWatermark):
     """invisible-watermark with 32 bits: `dwtDct`, `dwtDctSvd` or `rivaGan`."""
 
     bits = 32
@@ -74,7 +78,7 @@ class InvisibleWatermark(Peer):
         return _swapped(encoder.encode(_swapped(pixels), self._method))
 
     def read_image(self, pixels: np.ndarray) -> NDArray[np.uint8]:
-        """See Peer."""
+        """See ThirdPartyWatermark."""
         decoder = self._package.WatermarkDecoder("bits", self.bits)
         return np.asarray(decoder.decode(_swapped(pixels), self._method)).astype(np.uint8)
 
@@ -83,7 +87,7 @@ class InvisibleWatermark(Peer):
         return None if height * width >= _LEAST_AREA else "it needs 256x256 pixels"
 
 
-class BlindWatermark(Peer):
+class BlindWatermark(ThirdPartyWatermark):
     """blind-watermark with 64 bits, both passwords 1."""
 
     bits = 64
@@ -103,7 +107,7 @@ class BlindWatermark(Peer):
         return _swapped(np.rint(mark.embed()).astype(np.uint8))  # rounded, as its files are
 
     def read_image(self, pixels: np.ndarray) -> NDArray[np.uint8]:
-        """See Peer."""
+        """See ThirdPartyWatermark."""
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore", RuntimeWarning)  # its k-means on equal values
             found = self._mark().extract(embed_img=_swapped(pixels), wm_shape=self.bits, mode="bit")
@@ -118,13 +122,13 @@ class BlindWatermark(Peer):
         return self._package.WaterMark(password_img=1, password_wm=1)
 
 
-PEERS: dict[str, Callable[[], Peer]] = {
+PEERS: dict[str, Callable[[], ThirdPartyWatermark]] = {
     "dwtDct": lambda: InvisibleWatermark("dwtDct"),
     "dwtDctSvd": lambda: InvisibleWatermark("dwtDctSvd"),
     "rivaGan": lambda: InvisibleWatermark("rivaGan"),
     "blind-watermark": BlindWatermark,
 }
-"""The peers by name: call one to load it."""
+"""Functions that load the third-party methods, by name."""
 
 
 def _load(module: str, method: str) -> Any:
@@ -139,7 +143,7 @@ def _load(module: str, method: str) -> Any:
 
 
 def _swapped(pixels: np.ndarray) -> np.ndarray:
-    """RGB to BGR, or back; a copy, since some peers write into what they are given."""
+    """RGB to BGR, or back; a copy, since some packages write into what they are given."""
     return np.ascontiguousarray(pixels[..., ::-1])
 
 

@@ -252,10 +252,10 @@ def apply_condition(name: str, pixels: Tensor, rng: torch.Generator) -> Tensor:
     """Return 8-bit images (N, 3, H, W) under one of CONDITIONS; the shape stays."""
     perturbation, strength = PERTURBATIONS[CONDITIONS[name][0]], CONDITIONS[name][1]
     if strength is not None:
-        return perturbation.true(pixels, strength, rng)
+        return perturbation.real(pixels, strength, rng)
     strengths = perturbation.draw(len(pixels), rng).tolist()
     parts = zip(pixels.split(1), strengths, strict=True)
-    return torch.cat([perturbation.true(one, own, rng) for one, own in parts])
+    return torch.cat([perturbation.real(one, own, rng) for one, own in parts])
 
 
 def _mark(

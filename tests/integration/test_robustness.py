@@ -114,27 +114,27 @@ def test_an_interrupted_run_goes_on(
 ) -> None:
     call("robustness", *words("whole"))
     noise = type(PERTURBATIONS["noise"])
-    kept = noise.soft
+    kept = noise.differentiable
 
     def stop(*args: object) -> Tensor:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(noise, "soft", stop)
+    monkeypatch.setattr(noise, "differentiable", stop)
     # The strengths are tried before anything is written: let those pass.
     monkeypatch.setattr("artfp.perturbations.conditions._check", lambda *args: None)
     code, _, err = call("robustness", *words("out"))
     assert code == 130 and err[-1] == "artfp robustness: interrupted"
     assert not (tmp_path / "out/robustness.csv").exists()
-    monkeypatch.setattr(noise, "soft", kept)
+    monkeypatch.setattr(noise, "differentiable", kept)
 
     jpeg, seen = type(PERTURBATIONS["jpeg"]), []
-    coded = jpeg.true
+    coded = jpeg.real
 
     def counted(self: object, pixels: Tensor, strength: float, generator: object) -> Tensor:
         seen.append(len(pixels))
         return coded(self, pixels, strength, generator)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(jpeg, "true", counted)
+    monkeypatch.setattr(jpeg, "real", counted)
     code, _, err = call("robustness", *words("out"))
     assert code == 0 and "2 of 5 conditions to go" in err[0]
     assert seen == [1, 1]  # the example picture alone

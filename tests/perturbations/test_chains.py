@@ -89,23 +89,23 @@ def test_soft_and_true_follow_one_plan(
     """Image by image: another plan, or other noise, would share nothing with the change."""
     pixels = photo_crops(24, 64, seed=6)[..., : size[0], : size[1]].contiguous()
     x = to_unit(pixels)
-    soft = kind().soft(x, torch.ones(24), seeded(8))
-    true = to_unit(kind().true(pixels, 1.0, seeded(8)))
+    soft = kind().differentiable(x, torch.ones(24), seeded(8))
+    true = to_unit(kind().real(pixels, 1.0, seeded(8)))
     missed = (soft - true).square().mean(dim=(1, 2, 3))
     changed = (true - x).square().mean(dim=(1, 2, 3))
     rounding = 2 / 12 / 255**2  # of two steps
     assert (missed < 0.1 * changed + rounding).all()
-    other = kind().soft(x, torch.ones(24), seeded(9))
+    other = kind().differentiable(x, torch.ones(24), seeded(9))
     assert (other - soft).square().mean() > (soft - true).square().mean() * 5
 
 
 def test_combination_takes_its_steps_in_order(x: Tensor, seeded: Seeded) -> None:
     """Against each step by itself, on the images that it is for."""
-    got = Combination().soft(x, torch.ones(4), seeded(3))
+    got = Combination().differentiable(x, torch.ones(4), seeded(3))
     expected = x.clone()
     for step in Combination()._plan(torch.ones(4), seeded(3)):
         some = expected[step.where]
-        expected[step.where] = step.perturbation.soft(some, step.strength, step.generator)
+        expected[step.where] = step.perturbation.differentiable(some, step.strength, step.generator)
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-6)
 
 
@@ -116,7 +116,7 @@ def test_transform_is_that_of_the_crop_which_soft_did(
     """Red and green over blue tell where a pixel came from, however it was relit."""
     x = (ramps(*size) * 0.4).expand(12, -1, -1, -1)  # so dark that nothing clips
     strength = torch.ones(12)
-    received = Unblurred().soft(x, strength, seeded(2))
+    received = Unblurred().differentiable(x, strength, seeded(2))
     moved = Unblurred().transform(strength, size, seeded(2))
     torch.testing.assert_close(moved, Combination().transform(strength, size, seeded(2)))
     ratios = received / received[:, 2:]
@@ -133,7 +133,7 @@ def test_realign_brings_a_combination_back(
     ramps: Callable[[int, int], Tensor], seeded: Seeded
 ) -> None:
     x = ramps(64, 64).expand(12, -1, -1, -1)
-    received = Cropped().soft(x, torch.ones(12), seeded(4))
+    received = Cropped().differentiable(x, torch.ones(12), seeded(4))
     moved = Cropped().transform(torch.ones(12), (64, 64), seeded(4))
     back = warp.realign(received, moved)
     # At the worst 13 pixels of a side are gone, and cubic kernels reach 2 more.
@@ -150,12 +150,12 @@ def test_combination_leaves_its_input_alone_and_can_do_nothing(
     class Nothing(Combination):
         STEPS = ()
 
-    assert torch.equal(Nothing().true(pixels, 1.0, seeded()), pixels)
-    Combination().true(pixels, 1.0, seeded())
+    assert torch.equal(Nothing().real(pixels, 1.0, seeded()), pixels)
+    Combination().real(pixels, 1.0, seeded())
     assert torch.equal(pixels, kept)
     one = to_unit(pixels[:1])
     for seed in range(12):  # a step without any image is no error
-        Combination().soft(one, torch.ones(1), seeded(seed))
+        Combination().differentiable(one, torch.ones(1), seeded(seed))
         Combination().transform(torch.ones(1), (64, 64), seeded(seed))
 
 
@@ -164,16 +164,16 @@ def test_screenshot_is_resize_jpeg_resize(
     harshness: float, pixels: Tensor, x: Tensor, seeded: Seeded
 ) -> None:
     generator = seeded()
-    expected = ResizeBack().true(pixels, 1 - 0.4 * harshness, generator)
-    expected = Jpeg().true(expected, 95 - 45 * harshness, generator)
-    expected = ResizeBack().true(expected, 1 - 0.2 * harshness, generator)
-    assert torch.equal(Screenshot().true(pixels, harshness, seeded()), expected)
+    expected = ResizeBack().real(pixels, 1 - 0.4 * harshness, generator)
+    expected = Jpeg().real(expected, 95 - 45 * harshness, generator)
+    expected = ResizeBack().real(expected, 1 - 0.2 * harshness, generator)
+    assert torch.equal(Screenshot().real(pixels, harshness, seeded()), expected)
     mixed = torch.tensor([0.2, 0.6, 0.2, 0.6]) * harshness
     mean = torch.full((4,), 0.4 * harshness)
-    soft = ResizeBack().soft(x, 1 - 0.4 * mean, generator)
-    soft = Jpeg().soft(soft, 95 - 45 * mixed, generator)  # quality is each image's own
-    soft = ResizeBack().soft(soft, 1 - 0.2 * mean, generator)
-    torch.testing.assert_close(Screenshot().soft(x, mixed, seeded()), soft)
+    soft = ResizeBack().differentiable(x, 1 - 0.4 * mean, generator)
+    soft = Jpeg().differentiable(soft, 95 - 45 * mixed, generator)  # quality is each image's own
+    soft = ResizeBack().differentiable(soft, 1 - 0.2 * mean, generator)
+    torch.testing.assert_close(Screenshot().differentiable(x, mixed, seeded()), soft)
 
 
 def test_steps_are_the_published_ones() -> None:

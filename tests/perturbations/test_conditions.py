@@ -82,7 +82,7 @@ def test_a_perturbation_of_another_shape_is_refused() -> None:
     class Halves(Perturbation):
         name = "halves"
 
-        def true(
+        def real(
             self, pixels: torch.Tensor, strength: float, generator: torch.Generator
         ) -> torch.Tensor:
             return pixels[..., ::2]

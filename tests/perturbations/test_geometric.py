@@ -38,7 +38,7 @@ def pillow(pixels: Tensor, change: Callable[[Image.Image], Image.Image]) -> Tens
 
 def test_mirror(pixels: Tensor, seeded: Seeded) -> None:
     expected = np.ascontiguousarray(pixels.numpy()[:, :, :, ::-1])
-    assert np.array_equal(Mirror().true(pixels, 1.0, seeded()).numpy(), expected)
+    assert np.array_equal(Mirror().real(pixels, 1.0, seeded()).numpy(), expected)
 
 
 @pytest.mark.parametrize("share", [0.95, 0.75, 0.5])
@@ -48,13 +48,13 @@ def test_resize_keeps_what_is_smooth_and_drops_what_is_fine(share: float, seeded
     kept = {}
     for period, wave in waves.items():
         x = wave.expand(1, 3, 64, 64)
-        out = ResizeBack().soft(x, torch.tensor([share]), seeded())
+        out = ResizeBack().differentiable(x, torch.tensor([share]), seeded())
         middle = out[0, 0, 32, 8:-8] - 0.5
         kept[period] = float((middle.square().mean() / (wave[8:-8] - 0.5).square().mean()).sqrt())
     assert kept[32] > 0.95
     assert kept[2] < {0.95: 0.75, 0.75: 0.35, 0.5: 0.1}[share]
     grey = torch.full((1, 3, 50, 33), 0.3)
-    out = ResizeBack().soft(grey, torch.tensor([share]), seeded())
+    out = ResizeBack().differentiable(grey, torch.tensor([share]), seeded())
     torch.testing.assert_close(out, grey)
 
 
@@ -63,15 +63,17 @@ def test_resize_is_pillow_there_and_back(share: float, pixels: Tensor, seeded: S
     pixels = pixels[..., :50].contiguous()
     small = max(1, round(50 * share)), max(1, round(64 * share))
     expected = pillow(pixels, lambda i: i.resize(small, BICUBIC).resize(i.size, BICUBIC))
-    assert torch.equal(ResizeBack().true(pixels, share, seeded()), expected)
-    ResizeBack().soft(to_unit(pixels), torch.full((4,), share), seeded())  # never of no size
+    assert torch.equal(ResizeBack().real(pixels, share, seeded()), expected)
+    ResizeBack().differentiable(
+        to_unit(pixels), torch.full((4,), share), seeded()
+    )  # never of no size
 
 
 def test_crops_of_nothing(x: Tensor, pixels: Tensor, seeded: Seeded) -> None:
     none = torch.zeros(4)
     for kind in (CentreCrop(), RandomCrop()):
-        torch.testing.assert_close(kind.soft(x, none, seeded()), x, rtol=0, atol=1e-5)
-        assert torch.equal(kind.true(pixels, 0.0, seeded()), pixels)
+        torch.testing.assert_close(kind.differentiable(x, none, seeded()), x, rtol=0, atol=1e-5)
+        assert torch.equal(kind.real(pixels, 0.0, seeded()), pixels)
         assert torch.equal(kind.transform(none, (64, 64), seeded()), warp.identity(4))
 
 
@@ -83,7 +85,7 @@ def test_centre_crop_against_slicing(
     """What NumPy cuts out, enlarged by cubic convolution; torch also sees beyond the cut."""
     pixels = photo_crops(2, 96, seed=2)[..., : size[0], : size[1]].contiguous()
     x = to_unit(pixels)
-    got = CentreCrop().soft(x, torch.full((2,), share), seeded()).numpy()
+    got = CentreCrop().differentiable(x, torch.full((2,), share), seeded()).numpy()
     out = x.double().numpy()
     cut = [round(share * side) for side in size]
     for axis, (lost, side) in enumerate(zip(cut, size, strict=True)):
@@ -93,7 +95,7 @@ def test_centre_crop_against_slicing(
 
     box = (cut[1], cut[0], size[1] - cut[1], size[0] - cut[0])
     expected = pillow(pixels, lambda i: i.crop(box).resize(i.size, BICUBIC))
-    assert torch.equal(CentreCrop().true(pixels, share, seeded()), expected)
+    assert torch.equal(CentreCrop().real(pixels, share, seeded()), expected)
 
 
 def test_random_crop_windows(seeded: Seeded) -> None:
@@ -119,12 +121,12 @@ def test_random_crop_is_one_window_in_all_forms(
 ) -> None:
     strength = torch.full((4,), share)
     boxes = RandomCrop().boxes(strength, (64, 64), seeded(5)).long()
-    true = RandomCrop().true(pixels, share, seeded(5))
+    real = RandomCrop().real(pixels, share, seeded(5))
     transform = RandomCrop().transform(strength, (64, 64), seeded(5))
     for n, (left, top, width, height) in enumerate(boxes.tolist()):
         one = pixels[n : n + 1, :, top : top + height, left : left + width]
-        assert torch.equal(true[n : n + 1], pillow(one, lambda i: i.resize((64, 64), BICUBIC)))
-    soft = RandomCrop().soft(x, strength, seeded(5))
+        assert torch.equal(real[n : n + 1], pillow(one, lambda i: i.resize((64, 64), BICUBIC)))
+    soft = RandomCrop().differentiable(x, strength, seeded(5))
     torch.testing.assert_close(
         soft[..., 6:-6, 6:-6], warp.warp(x, transform)[..., 6:-6, 6:-6].clamp(0, 1)
     )
@@ -144,15 +146,15 @@ def test_rotation_turns_as_pillow_does(
     degrees: float, size: tuple[int, int], photo_crops: Callable[..., Tensor], seeded: Seeded
 ) -> None:
     pixels = photo_crops(2, 96, seed=2)[..., : size[0], : size[1]].contiguous()
-    true = Rotation().true(pixels, degrees, seeded())
-    assert torch.equal(true, pillow(pixels, lambda i: i.rotate(degrees, BICUBIC)))
+    real = Rotation().real(pixels, degrees, seeded())
+    assert torch.equal(real, pillow(pixels, lambda i: i.rotate(degrees, BICUBIC)))
     strength = torch.full((2,), degrees)
-    soft = Rotation().soft(to_unit(pixels), strength, seeded())
-    other = Rotation().soft(to_unit(pixels), -strength, seeded())
+    soft = Rotation().differentiable(to_unit(pixels), strength, seeded())
+    other = Rotation().differentiable(to_unit(pixels), -strength, seeded())
     middle = (..., slice(size[0] // 3, -size[0] // 3), slice(size[1] // 3, -size[1] // 3))
-    right, wrong = (float((form - to_unit(true))[middle].square().mean()) for form in (soft, other))
+    right, wrong = (float((form - to_unit(real))[middle].square().mean()) for form in (soft, other))
     assert right < 0.01 * wrong
-    assert soft[..., 0, 0].max() < 1e-6 and true[..., 0, 0].max() == 0  # black corners
+    assert soft[..., 0, 0].max() < 1e-6 and real[..., 0, 0].max() == 0  # black corners
 
 
 def test_transform_undoes_a_rotation_of_an_oblong(ramps: Callable[[int, int], Tensor],
@@ -160,5 +162,5 @@ def test_transform_undoes_a_rotation_of_an_oblong(ramps: Callable[[int, int], Te
     x = ramps(60, 90)
     strength = torch.tensor([12.0])
     moved = Rotation().transform(strength, (60, 90), seeded())
-    back = warp.realign(Rotation().soft(x, strength, seeded()), moved)
+    back = warp.realign(Rotation().differentiable(x, strength, seeded()), moved)
     torch.testing.assert_close(back[..., 15:-15, 20:-20], x[..., 15:-15, 20:-20], rtol=0, atol=2e-3)

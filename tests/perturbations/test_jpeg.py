@@ -80,7 +80,7 @@ def test_soft_form_against_pillow(
     """
     pixels = np.stack([p[40 : 40 + size[0], 60 : 60 + size[1]] for p in photographs[:2]])
     x = to_unit(torch.from_numpy(pixels).permute(0, 3, 1, 2))
-    got = Jpeg().soft(x, torch.full((2,), float(quality)), torch.Generator())
+    got = Jpeg().differentiable(x, torch.full((2,), float(quality)), torch.Generator())
     coded = np.stack([np.asarray(pillow(p, quality)) for p in pixels])
     expected = to_unit(torch.from_numpy(coded).permute(0, 3, 1, 2))
     missed = (got - expected).square().mean()
@@ -90,9 +90,11 @@ def test_soft_form_against_pillow(
 
 def test_qualities_differ_within_a_batch(photographs: list[np.ndarray]) -> None:
     x = to_unit(torch.from_numpy(photographs[0][:64, :64].copy()).permute(2, 0, 1)[None])
-    both = Jpeg().soft(x.expand(2, -1, -1, -1), torch.tensor([90.0, 30.0]), torch.Generator())
+    both = Jpeg().differentiable(
+        x.expand(2, -1, -1, -1), torch.tensor([90.0, 30.0]), torch.Generator()
+    )
     for image, quality in zip(both, (90.0, 30.0), strict=True):
-        alone = Jpeg().soft(x, torch.tensor([quality]), torch.Generator())
+        alone = Jpeg().differentiable(x, torch.tensor([quality]), torch.Generator())
         torch.testing.assert_close(image, alone[0], rtol=0, atol=1e-5)
 
 
@@ -100,7 +102,7 @@ def test_qualities_differ_within_a_batch(photographs: list[np.ndarray]) -> None:
 def test_true_form_is_pillow(quality: int, photographs: list[np.ndarray]) -> None:
     pixels = np.stack([p[:50, :70] for p in photographs[:2]])
     batch = torch.from_numpy(pixels).permute(0, 3, 1, 2)
-    got = Jpeg().true(batch, float(quality), torch.Generator())
+    got = Jpeg().real(batch, float(quality), torch.Generator())
     assert got.dtype == torch.uint8
     for image, source in zip(got.permute(0, 2, 3, 1).numpy(), pixels, strict=True):
         np.testing.assert_array_equal(image, np.asarray(pillow(source, quality)))
@@ -109,7 +111,7 @@ def test_true_form_is_pillow(quality: int, photographs: list[np.ndarray]) -> Non
 def test_gradient_is_that_of_the_unrounded_codec() -> None:
     """With roundings passed through, luma and chroma of a grey shift have gradient 1."""
     x = torch.full((1, 3, 16, 16), 0.5, requires_grad=True)
-    Jpeg().soft(x, torch.tensor([50.0]), torch.Generator()).sum().backward()
+    Jpeg().differentiable(x, torch.tensor([50.0]), torch.Generator()).sum().backward()
     assert x.grad is not None
     torch.testing.assert_close(x.grad, torch.ones_like(x), rtol=0, atol=1e-4)
 

@@ -18,7 +18,7 @@ Seeded = Callable[..., torch.Generator]
 @pytest.mark.parametrize("stops", [0.25, 1.0, 1.5])
 def test_relight_spans_the_stops_smoothly(stops: float, seeded: Seeded) -> None:
     dark = torch.full((16, 3, 48, 80), 0.2)  # so dark that nothing clips
-    out = Relight().soft(dark, torch.full((16,), stops), seeded(1))
+    out = Relight().differentiable(dark, torch.full((16,), stops), seeded(1))
     field = (out / 0.2).log2().double().numpy()
     np.testing.assert_allclose(field[:, 1:], field[:, :1].repeat(2, axis=1), atol=1e-6)
     peaks = np.abs(field[:, 0]).max(axis=(1, 2))
@@ -34,12 +34,12 @@ def test_relight_spans_the_stops_smoothly(stops: float, seeded: Seeded) -> None:
 
 
 def test_relight_at_0_is_no_change(x: Tensor, seeded: Seeded) -> None:
-    assert torch.equal(Relight().soft(x, torch.zeros(4), seeded()), x)
+    assert torch.equal(Relight().differentiable(x, torch.zeros(4), seeded()), x)
 
 
 def erased(x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
     """Which pixels (N, H, W) were set to 0 in an image without black."""
-    out = Erase().soft(x.mul(0.9).add(0.1), strength, generator)
+    out = Erase().differentiable(x.mul(0.9).add(0.1), strength, generator)
     gone = (out == 0).all(dim=1)
     assert torch.equal((out == 0).any(dim=1), gone)
     kept = ~gone.unsqueeze(1).expand_as(out)
@@ -80,6 +80,6 @@ def test_erase_by_strengths(x: Tensor, seeded: Seeded) -> None:
 
 def test_erased_pixels_have_no_gradient(x: Tensor, seeded: Seeded) -> None:
     x = x.mul(0.9).add(0.1).requires_grad_()
-    out = Erase().soft(x, torch.full((4,), 0.25), seeded(3))
+    out = Erase().differentiable(x, torch.full((4,), 0.25), seeded(3))
     out.sum().backward()
     assert x.grad is not None and torch.equal(x.grad, (out != 0).float())

@@ -32,7 +32,7 @@ class Add(Perturbation):
     def __init__(self, amount: float) -> None:
         self.amount = amount
 
-    def soft(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
         return x + self.amount * strength.view(-1, 1, 1, 1)
 
 
@@ -147,7 +147,7 @@ def test_what_moves_comes_back_in_place(
     height, width = 48, 64
     x = ramps(height, width).expand(200, -1, -1, -1)
     strength = torch.full((200,), member.harshest)
-    moved = member.soft(x, strength, torch.Generator().manual_seed(0))
+    moved = member.differentiable(x, strength, torch.Generator().manual_seed(0))
     mixture = Mixture([member], identity=0.0, reach=1.0)
     out, choice = mixture(x, torch.Generator().manual_seed(1))
     assert (choice == 0).all() and out.shape == x.shape
@@ -183,14 +183,14 @@ def test_how_far_it_is_misplaced(ramps: Callable[[int, int], Tensor]) -> None:
 def test_what_stays_is_given_as_it_is(
     member: Perturbation, photo_crops: Callable[..., Tensor]
 ) -> None:
-    """Replayed by hand: choices, identity, strengths, the soft form, mirroring."""
+    """Replayed by hand: choices, identity, strengths, the differentiable form, mirroring."""
     x = photo_crops(8, 32) / 255.0
     mixture = Mixture([member], identity=0.0, reach=0.5)
     out, _ = mixture(x, torch.Generator().manual_seed(1))
     draws = torch.Generator().manual_seed(1)
     torch.multinomial(torch.ones(1), 8, replacement=True, generator=draws)
     torch.rand(8, generator=draws)
-    expected = member.soft(x, member.draw(8, draws, 0.5), draws)
+    expected = member.differentiable(x, member.draw(8, draws, 0.5), draws)
     mirrored = torch.rand(8, generator=draws) < 0.5
     assert 0 < mirrored.sum() < 8
     assert torch.equal(out, torch.where(mirrored.view(-1, 1, 1, 1), expected.flip(-1), expected))
@@ -211,12 +211,12 @@ def test_a_combination_is_realigned_by_the_crop_that_it_did(
         (ratios.flip(-1) - expected).abs().amax(dim=(1, 2, 3)),
     )
     assert off.max() < 1.2 * 6 * MISPLACED / 64
-    moved = Unblurred().soft(x, torch.ones(40), torch.Generator().manual_seed(1))
+    moved = Unblurred().differentiable(x, torch.ones(40), torch.Generator().manual_seed(1))
     assert ((moved[:, :2] / moved[:, 2:])[middle] - expected).abs().max() > 0.1
 
 
 def test_transforms_do_not_disturb_the_draws(photo_crops: Callable[..., Tensor]) -> None:
-    """`soft` gets the generator in the state in which `transform` was asked."""
+    """`differentiable` gets the generator in the state in which `transform` was asked."""
     seen = []
 
     class Spy(RandomCrop):
@@ -237,7 +237,7 @@ def test_realigned_images_fill_what_was_lost_with_their_mean(
 ) -> None:
     x = photo_crops(8, 32, seed=4) / 255.0
     strength = torch.full((8,), 45.0)
-    turned = Rotation().soft(x, strength, torch.Generator())
+    turned = Rotation().differentiable(x, strength, torch.Generator())
     back = warp.realign(turned, Rotation().transform(strength, (32, 32), torch.Generator()))
     means = turned.mean(dim=(2, 3))
     for corner in (back[..., 0, 0], back[..., -1, -1]):

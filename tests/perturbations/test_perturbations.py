@@ -1,4 +1,4 @@
-"""What holds for every perturbation: its card, its draws, its soft form beside the true one."""
+"""Properties of every perturbation: attributes, draws, differentiable form beside the real one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UNEXPLAINED = {
     "random_crop": 0.005,
     "rotation": 0.005,
 }
-"""Share of the energy of what the true operation changes by which the soft form may miss it.
+"""Fraction of the changed energy by which the differentiable form may miss the real operation.
 
 JPEG: libjpeg's integer arithmetic rounds some coefficients the other way; the milder the quality,
 the more that is of the little that changes. Resampling: bicubic with a = -0.75 (torch) against
@@ -87,14 +87,14 @@ def test_same_strength_and_generator_same_result(
     x = to_unit(pixels)
     strength = perturbation.draw(len(x), seeded(3))
     kept, kept_strength, kept_pixels = x.clone(), strength.clone(), pixels.clone()
-    one = perturbation.soft(x, strength, seeded(4))
-    assert torch.equal(one, perturbation.soft(x, strength, seeded(4)))
+    one = perturbation.differentiable(x, strength, seeded(4))
+    assert torch.equal(one, perturbation.differentiable(x, strength, seeded(4)))
     assert one.shape == x.shape and one.dtype == x.dtype
     assert one.min() >= -1e-6 and one.max() <= 1 + 1e-6
     assert not torch.equal(one, x)
     harsh = perturbation.harshest
-    true = perturbation.true(pixels, harsh, seeded(4))
-    assert torch.equal(true, perturbation.true(pixels, harsh, seeded(4)))
+    true = perturbation.real(pixels, harsh, seeded(4))
+    assert torch.equal(true, perturbation.real(pixels, harsh, seeded(4)))
     assert true.shape == pixels.shape and true.dtype == torch.uint8
     for value, before in ((x, kept), (strength, kept_strength), (pixels, kept_pixels)):
         assert torch.equal(value, before)
@@ -112,15 +112,16 @@ def test_each_image_has_its_own_strength(
     if perturbation.name == "resize":
         same = torch.full((4,), float(mixed.mean()))
         assert torch.equal(
-            perturbation.soft(x, mixed, seeded(4)), perturbation.soft(x, same, seeded(4))
+            perturbation.differentiable(x, mixed, seeded(4)),
+            perturbation.differentiable(x, same, seeded(4)),
         )
     if perturbation.name in MEAN_ONLY:
         return
-    got = perturbation.soft(x, mixed, seeded(4))
+    got = perturbation.differentiable(x, mixed, seeded(4))
     # A Gaussian is cut at three of the widest deviation, beyond which lies 0.3% of each axis.
     tolerance = 0.01 if perturbation.name in ("lowpass", "residual", "blur", "combination") else 0
     for strength in (one, other):
-        alone = perturbation.soft(x, torch.full((4,), strength), seeded(4))
+        alone = perturbation.differentiable(x, torch.full((4,), strength), seeded(4))
         where = mixed == strength
         torch.testing.assert_close(got[where], alone[where], rtol=0, atol=tolerance + 1e-6)
         assert (got[~where] - alone[~where]).abs().max() > 2 * tolerance
@@ -132,7 +133,7 @@ def test_gradients_reach_every_image(perturbation: Perturbation, x: Tensor, seed
     plain = torch.tensor([0.0, 0.5, 1.0]).view(3, 1, 1, 1).expand(-1, 3, 64, 64)
     for strength in strengths_of(perturbation):
         images = torch.cat([x.mul(0.8).add(0.1), plain]).requires_grad_()
-        out = perturbation.soft(images, torch.full((7,), strength), seeded(4))
+        out = perturbation.differentiable(images, torch.full((7,), strength), seeded(4))
         (out * torch.randn(out.shape, generator=seeded(5))).sum().backward()
         assert images.grad is not None and torch.isfinite(images.grad).all()
         reached = images.grad.abs().mean(dim=(1, 2, 3))
@@ -144,8 +145,8 @@ def test_soft_form_against_the_true_one(
     perturbation: Perturbation, pixels: Tensor, x: Tensor, seeded: Seeded
 ) -> None:
     for strength in strengths_of(perturbation):
-        true = to_unit(perturbation.true(pixels, strength, seeded(6)))
-        soft = perturbation.soft(x, torch.full((4,), strength), seeded(6))
+        true = to_unit(perturbation.real(pixels, strength, seeded(6)))
+        soft = perturbation.differentiable(x, torch.full((4,), strength), seeded(6))
         if perturbation.name not in UNEXPLAINED:
             assert (true - soft).abs().max() <= 0.5001 / 255, strength
             continue
@@ -154,7 +155,7 @@ def test_soft_form_against_the_true_one(
             # Pillow leaves a pixel black if its centre comes from outside; torch fades out. What
             # touches the outside is not compared.
             white = torch.full_like(pixels, 255)
-            inside = to_unit(perturbation.true(white, strength, seeded(6)))
+            inside = to_unit(perturbation.real(white, strength, seeded(6)))
             kept = -torch.nn.functional.max_pool2d(-inside, 7, 1, 3) > 0.5
         kept[..., :3, :] = kept[..., -3:, :] = kept[..., :3] = kept[..., -3:] = False
         assert kept.float().mean() > 0.5
@@ -179,13 +180,13 @@ def test_generator_in_one_state_tells_the_transform(
 
 def test_a_perturbation_without_forms() -> None:
     with pytest.raises(NotImplementedError):
-        Perturbation().soft(torch.zeros(1, 3, 8, 8), torch.zeros(1), torch.Generator())
+        Perturbation().differentiable(torch.zeros(1, 3, 8, 8), torch.zeros(1), torch.Generator())
 
 
 def test_true_form_is_by_default_the_soft_form_rounded(pixels: Tensor, x: Tensor) -> None:
     class Half(Perturbation):
-        def soft(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+        def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
             return x * strength.view(-1, 1, 1, 1)
 
-    got = Half().true(pixels, 0.5, torch.Generator())
+    got = Half().real(pixels, 0.5, torch.Generator())
     assert torch.equal(got, to_8bit(x * 0.5))

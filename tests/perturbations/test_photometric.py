@@ -34,19 +34,19 @@ def same(x: Tensor, value: float) -> Tensor:
 def test_noise_has_the_stated_deviation(seeded: Seeded) -> None:
     strength = torch.tensor([0.0, 0.01, 0.04])
     grey = torch.full((3, 3, 128, 128), 0.5)
-    noise = Noise().soft(grey, strength, seeded(2)) - grey
+    noise = Noise().differentiable(grey, strength, seeded(2)) - grey
     for values, deviation in zip(noise, strength, strict=True):
         standard_error = float(deviation) / (2 * values.numel()) ** 0.5
         assert abs(float(values.std()) - float(deviation)) <= 4 * standard_error + 1e-9
         assert abs(float(values.mean())) <= 4 * float(deviation) / values.numel() ** 0.5
-    other = Noise().soft(grey, strength, seeded(3)) - grey
+    other = Noise().differentiable(grey, strength, seeded(3)) - grey
     assert abs(float((noise[2] * other[2]).mean())) < 1e-4  # other generator, other noise
 
 
 @pytest.mark.parametrize("kind", [Brightness, Contrast])
 def test_brightness_and_contrast(kind: type[Perturbation], x: Tensor) -> None:
     factors = torch.tensor([0.8, 1.2, 1.0, 2.0])
-    got = kind().soft(x, factors, UNUSED)
+    got = kind().differentiable(x, factors, UNUSED)
     for image, original, factor in zip(got, x, factors, strict=True):
         values = original.double().numpy()
         centre = 0.0 if kind is Brightness else values.mean()
@@ -57,7 +57,7 @@ def test_brightness_and_contrast(kind: type[Perturbation], x: Tensor) -> None:
 @pytest.mark.parametrize("factor", [0.0, 0.5, 1.0, 1.5, 2.0])
 def test_saturation_against_pillow(factor: float, pixels: Tensor) -> None:
     """Pillow rounds its gray to 8 bits, which the factor carries into the result."""
-    got = Saturation().true(pixels, factor, UNUSED).permute(0, 2, 3, 1).numpy().astype(int)
+    got = Saturation().real(pixels, factor, UNUSED).permute(0, 2, 3, 1).numpy().astype(int)
     for image, original in zip(got, pixels.permute(0, 2, 3, 1).numpy(), strict=True):
         enhanced = ImageEnhance.Color(Image.fromarray(original)).enhance(factor)
         difference = np.abs(image - np.asarray(enhanced).astype(int))
@@ -74,10 +74,10 @@ def test_gray_against_pillow(pixels: Tensor, x: Tensor) -> None:
 def test_gamma_against_numpy(exponent: float) -> None:
     """All 8-bit values; only under one grey level, where there is none, it is a straight line."""
     values = torch.arange(256.0).div(255.0).view(1, 1, 16, 16).expand(1, 3, -1, -1)
-    got = Gamma().soft(values, same(values, exponent), UNUSED)
+    got = Gamma().differentiable(values, same(values, exponent), UNUSED)
     np.testing.assert_allclose(got.numpy(), values.double().numpy() ** exponent, atol=1e-6)
     low = torch.tensor([0.0, 0.25, 0.5, 1.0]).div(255.0).view(1, 1, 2, 2)
-    line = Gamma().soft(low, same(low, exponent), UNUSED)
+    line = Gamma().differentiable(low, same(low, exponent), UNUSED)
     np.testing.assert_allclose(line, low * 255.0 ** (1.0 - exponent), rtol=1e-5)
 
 
@@ -93,7 +93,7 @@ def rotated_by_hand(x: np.ndarray, degrees: float) -> np.ndarray:
 
 @pytest.mark.parametrize("degrees", [-60.0, -10.0, 30.0, 120.0, 180.0])
 def test_hue_against_a_formula(degrees: float, x: Tensor) -> None:
-    got = Hue().soft(x, same(x, degrees), UNUSED)
+    got = Hue().differentiable(x, same(x, degrees), UNUSED)
     for image, original in zip(got, x.permute(0, 2, 3, 1).double().numpy(), strict=True):
         expected = np.clip(rotated_by_hand(original, degrees), 0, 1)
         np.testing.assert_allclose(image.permute(1, 2, 0).numpy(), expected, atol=1e-5)
@@ -101,23 +101,25 @@ def test_hue_against_a_formula(degrees: float, x: Tensor) -> None:
 
 def test_hue_turns_whole(x: Tensor) -> None:
     for degrees in (0.0, 360.0, -360.0):
-        torch.testing.assert_close(Hue().soft(x, same(x, degrees), UNUSED), x, rtol=0, atol=1e-5)
+        torch.testing.assert_close(
+            Hue().differentiable(x, same(x, degrees), UNUSED), x, rtol=0, atol=1e-5
+        )
     thrice = x.mul(0.2).add(0.4)  # so faint that nothing clips
     for _ in range(3):
-        thrice = Hue().soft(thrice, same(x, 120.0), UNUSED)
+        thrice = Hue().differentiable(thrice, same(x, 120.0), UNUSED)
     torch.testing.assert_close(thrice, x.mul(0.2).add(0.4), rtol=0, atol=1e-5)
 
 
 def test_hue_keeps_luma_and_leaves_gray_alone(x: Tensor) -> None:
     faint = x.mul(0.2).add(0.4)
     for degrees in (20.0, 77.0, 180.0):
-        turned = Hue().soft(faint, same(x, degrees), UNUSED)
+        turned = Hue().differentiable(faint, same(x, degrees), UNUSED)
         assert turned.min() > 0.01 and turned.max() < 0.99
         torch.testing.assert_close(gray(turned), gray(faint), rtol=0, atol=1e-5)
         assert (turned - faint).abs().max() > 0.01
         plain = gray(x).expand(-1, 3, -1, -1)
         torch.testing.assert_close(
-            Hue().soft(plain, same(x, degrees), UNUSED), plain, rtol=0, atol=1e-5
+            Hue().differentiable(plain, same(x, degrees), UNUSED), plain, rtol=0, atol=1e-5
         )
 
 
@@ -125,7 +127,9 @@ def test_hue_goes_the_way_of_hsv() -> None:
     """A faint red turned by a positive angle goes one and the same way round the colours."""
     red = torch.tensor([0.6, 0.5, 0.5]).view(1, 3, 1, 1)
     hues = [
-        colorsys.rgb_to_hsv(*Hue().soft(red, torch.tensor([d]), UNUSED).flatten().tolist())[0]
+        colorsys.rgb_to_hsv(
+            *Hue().differentiable(red, torch.tensor([d]), UNUSED).flatten().tolist()
+        )[0]
         for d in (0.0, 60.0, 120.0, 180.0)
     ]
     steps = np.diff(np.unwrap(np.array(hues) * 2 * np.pi))
@@ -134,7 +138,7 @@ def test_hue_goes_the_way_of_hsv() -> None:
 
 @pytest.mark.parametrize("bits", [1, 2, 3, 5, 8])
 def test_quantise_against_numpy(bits: int, x: Tensor) -> None:
-    got = Quantise().soft(x, same(x, float(bits)), UNUSED).numpy()
+    got = Quantise().differentiable(x, same(x, float(bits)), UNUSED).numpy()
     steps = 2**bits - 1
     np.testing.assert_allclose(got, np.rint(x.numpy() * np.float32(steps)) / steps, atol=1e-6)
     assert len(np.unique(np.rint(got * steps))) <= 2**bits
@@ -143,10 +147,10 @@ def test_quantise_against_numpy(bits: int, x: Tensor) -> None:
 
 def test_quantise_rounds_the_strength_and_passes_gradients(x: Tensor) -> None:
     strength = torch.tensor([3.4, 2.6, 5.0, 5.49])
-    expected = Quantise().soft(x, torch.tensor([3.0, 3.0, 5.0, 5.0]), UNUSED)
-    assert torch.equal(Quantise().soft(x, strength, UNUSED), expected)
+    expected = Quantise().differentiable(x, torch.tensor([3.0, 3.0, 5.0, 5.0]), UNUSED)
+    assert torch.equal(Quantise().differentiable(x, strength, UNUSED), expected)
     x.requires_grad_()
-    Quantise().soft(x, strength, UNUSED).sum().backward()
+    Quantise().differentiable(x, strength, UNUSED).sum().backward()
     assert x.grad is not None and torch.equal(x.grad, torch.ones_like(x))
 
 
@@ -154,5 +158,5 @@ def test_quantise_rounds_the_strength_and_passes_gradients(x: Tensor) -> None:
     "perturbation", [Noise(), Brightness(), Contrast(), Saturation(), Hue(), Gamma()]
 )
 def test_mildest_changes_nothing(perturbation: Perturbation, x: Tensor) -> None:
-    got = perturbation.soft(x, same(x, perturbation.mildest), UNUSED)
+    got = perturbation.differentiable(x, same(x, perturbation.mildest), UNUSED)
     torch.testing.assert_close(got, x, rtol=0, atol=1e-6)

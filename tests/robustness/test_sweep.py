@@ -35,7 +35,7 @@ class Flips(Perturbation):
         self.calls: list[tuple[float, tuple[int, ...]]] = []
         self.fail_at = fail_at
 
-    def true(self, pixels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    def real(self, pixels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
         if strength == self.fail_at:
             raise KeyboardInterrupt
         self.calls.append((strength, tuple(pixels.shape)))

@@ -246,7 +246,7 @@ class ImageSet:
 def recompress_pixels(pixels: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
     """Return pixels (H, W, 3) after JPEG, with blocks that begin at the upper left."""
     x = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
-    coded = PERTURBATIONS["jpeg"].true(x, float(quality), torch.Generator())
+    coded = PERTURBATIONS["jpeg"].real(x, float(quality), torch.Generator())
     found: NDArray[np.uint8] = coded[0].permute(1, 2, 0).numpy()
     return found
 

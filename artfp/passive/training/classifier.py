@@ -40,7 +40,7 @@ class Immunisation(Combination):
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Perturbed images (N, 3, R, R) in [0, 1], multiples of 1/255; a generator on the CPU."""
-        return to_unit(to_8bit(self.soft(x, torch.ones(len(x)), generator)))
+        return to_unit(to_8bit(self.differentiable(x, torch.ones(len(x)), generator)))
 
 
 @dataclass(frozen=True)

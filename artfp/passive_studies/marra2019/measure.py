@@ -264,7 +264,7 @@ def _measure_batch(
         for side, rows in templates.crops.items()
     }
     for quality in templates.qualities:
-        coded = PERTURBATIONS["jpeg"].true(pixels, float(quality), torch.Generator())
+        coded = PERTURBATIONS["jpeg"].real(pixels, float(quality), torch.Generator())
         scores[quality] = _correlations(residuals(coded), templates.crops[whole])
     sources = len(templates.crops[whole])
     hits = {

@@ -249,7 +249,7 @@ class FingerprintAutoencoder(pl.LightningModule):
         log("ssim", ssim(received, x).mean())
         perturbed = [clean]
         for name, perturbation, strength in VALIDATION_CONDITIONS:
-            value = accuracy(perturbation.true(marked, strength, rng))
+            value = accuracy(perturbation.real(marked, strength, rng))
             perturbed.append(value)
             log(f"bit_accuracy_{name}", value)
         self.validated.append(torch.stack([torch.stack(perturbed).mean(), fidelity]) * len(x))

@@ -208,7 +208,7 @@ def test_crops_by_search_and_by_spectrum(folders: Folders) -> None:
 def recompressed(x: torch.Tensor, quality: float = 85.0) -> torch.Tensor:
     """Images after JPEG."""
     pixels = to_8bit(x)
-    return to_unit(PERTURBATIONS["jpeg"].true(pixels, quality, torch.Generator()))
+    return to_unit(PERTURBATIONS["jpeg"].real(pixels, quality, torch.Generator()))
 
 
 def test_copies_come_after_their_originals(folders: Folders, image_set: ImageSet) -> None:

@@ -85,7 +85,7 @@ def test_crops_and_turns_are_found(
     perturbation: Perturbation, strength: float, said: str, marked: Marked
 ) -> None:
     """Of an untrained pair, most; what is found is read as well as ever, the rest as by chance."""
-    x = to_unit(perturbation.true(marked.pixels, strength, seeded(3)))
+    x = to_unit(perturbation.real(marked.pixels, strength, seeded(3)))
     poses, moved = marked.decoder.find_transforms(x, torch.ones(COUNT))
     logits, notes = marked.decoder.decode(x, torch.ones(COUNT))
     assert moved.sum() >= 0.7 * COUNT
@@ -110,8 +110,8 @@ def test_what_lies_as_it_lay_is_not_moved(marked: Marked) -> None:
     """Not by a bit: the very logits of the plain decoder."""
     for pixels in (
         marked.pixels,
-        Jpeg().true(marked.pixels, 75.0, seeded()),
-        Noise().true(marked.pixels, 0.05, seeded()),
+        Jpeg().real(marked.pixels, 75.0, seeded()),
+        Noise().real(marked.pixels, 0.05, seeded()),
         marked.pixels.flip(-1),
     ):
         x = to_unit(pixels)
@@ -190,8 +190,8 @@ def test_images_do_not_depend_on_their_neighbours(marked: Marked) -> None:
     """Whatever the batch is made of, and whatever the others' aspects are."""
     forms = [
         marked.pixels[:4],
-        Rotation().true(marked.pixels, 10.0, seeded())[4:8],
-        CentreCrop().true(marked.pixels, 0.1, seeded())[8:],
+        Rotation().real(marked.pixels, 10.0, seeded())[4:8],
+        CentreCrop().real(marked.pixels, 0.1, seeded())[8:],
     ]
     x = to_unit(torch.cat(forms))
     aspects = torch.tensor([1.0, 0.75, 4 / 3] * 4)
@@ -209,7 +209,7 @@ def test_images_do_not_depend_on_their_neighbours(marked: Marked) -> None:
 
 @torch.no_grad()
 def test_forward_is_read_of_squares(marked: Marked) -> None:
-    x = to_unit(Rotation().true(marked.pixels[4:8], 10.0, seeded()))
+    x = to_unit(Rotation().real(marked.pixels[4:8], 10.0, seeded()))
     logits, notes = marked.decoder.decode(x, torch.ones(4))
     assert any(notes) and torch.equal(marked.decoder(x), logits)
     kept = x.clone()
@@ -221,7 +221,7 @@ def test_forward_is_read_of_squares(marked: Marked) -> None:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
 def test_other_precisions(dtype: torch.dtype, marked: Marked) -> None:
     """Weights and images in it, or under autocast; the search itself is in float32."""
-    x = to_unit(Rotation().true(marked.pixels[4:8], 10.0, seeded()))
+    x = to_unit(Rotation().real(marked.pixels[4:8], 10.0, seeded()))
     expected = marked.decoder.decode(x, torch.ones(4))[1]
     other = with_realignment(copy.deepcopy(marked.plain)).to(dtype)
     logits, notes = other.decode(x.to(dtype), torch.ones(4))
@@ -235,7 +235,7 @@ def test_other_precisions(dtype: torch.dtype, marked: Marked) -> None:
 @torch.no_grad()
 def test_autocast_does_not_blur_the_places(marked: Marked) -> None:
     """Places to 8 bits would be a third of a pixel off; only the networks may be that coarse."""
-    x = to_unit(Rotation().true(marked.pixels[4:], 10.0, seeded()))
+    x = to_unit(Rotation().real(marked.pixels[4:], 10.0, seeded()))
     aspects = torch.ones(len(x))
     exact, moved = marked.decoder.find_transforms(x, aspects)
     for images, bound in ((x, 0.1), (x.bfloat16(), 0.5)):  # pixels
@@ -264,7 +264,7 @@ def test_other_shapes(bits: int, resolution: int, photo_crops: Callable[..., Ten
     words = torch.randint(0, 2, (4, bits), generator=seeded(1)).float()
     images = encoder.eval()(x, words)
     assert torch.equal(realigned(images), decoder(images))
-    for form in (x, Rotation().soft(images, torch.full((4,), 10.0), seeded())):
+    for form in (x, Rotation().differentiable(images, torch.full((4,), 10.0), seeded())):
         logits, notes = realigned.decode(form, torch.tensor([1.0, 0.5, 1.0, 2.0]))
         assert logits.shape == (4, bits) and torch.isfinite(logits).all() and len(notes) == 4
     for value in (0.0, 0.5, 1.0):

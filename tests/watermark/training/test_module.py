@@ -101,7 +101,7 @@ def test_validation_conditions() -> None:
     pixels = torch.randint(0, 256, (1, 3, 32, 32), generator=draws, dtype=torch.uint8)
     for name, perturbation, strength in VALIDATION_CONDITIONS:
         assert name.startswith(perturbation.name)
-        changed = perturbation.true(pixels, strength, draws)
+        changed = perturbation.real(pixels, strength, draws)
         assert changed.dtype == torch.uint8 and not torch.equal(changed, pixels)
         # Nothing that only a realigning decoder could read: what is validated is the network.
         assert perturbation.transform(torch.tensor([strength]), (32, 32), draws) is None
