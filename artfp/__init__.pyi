@@ -1,0 +1,31 @@
+from .audit.detection import DetectionResult as DetectionResult
+from .audit.detection import detect_folder as detect_folder
+from .audit.settings import DetectSettings as DetectSettings
+from .comparison.settings import CompareSettings as CompareSettings
+from .comparison.study import compare_attribution as compare_attribution
+from .core.errors import UserError as UserError
+from .generators.generate import generate_images as generate_images
+from .generators.settings import GenerateSettings as GenerateSettings
+from .generators.settings import TrainGeneratorSettings as TrainGeneratorSettings
+from .generators.training.fit import train_generator as train_generator
+from .ownership.key import Key as Key
+from .ownership.registry.store import Registry as Registry
+from .passive.fit import fit_attributor as fit_attributor
+from .passive.fit import train_attributor as train_attributor
+from .passive.predict import predict_sources as predict_sources
+from .passive.settings import FitAttributorSettings as FitAttributorSettings
+from .passive.settings import PredictSourcesSettings as PredictSourcesSettings
+from .passive.settings import TrainAttributorSettings as TrainAttributorSettings
+from .robustness.run import robustness_sweep as robustness_sweep
+from .robustness.settings import RobustnessSettings as RobustnessSettings
+from .secrecy.settings import SecrecySettings as SecrecySettings
+from .secrecy.study import measure_secrecy as measure_secrecy
+from .transfer.settings import TransferStudySettings as TransferStudySettings
+from .transfer.study import transfer_study as transfer_study
+from .watermark.api import Watermark as Watermark
+from .watermark.embed import embed_folder as embed_folder
+from .watermark.settings import EmbedSettings as EmbedSettings
+from .watermark.settings import TrainSettings as TrainSettings
+from .watermark.training.fit import train as train
+
+__version__: str
