@@ -47,7 +47,8 @@ from artfp.passive.training.classifier import Immunisation
 from artfp.passive.training.classifier_fit import InitialNetwork, train_network, training_card
 from artfp.passive.training.labelled import LabelledImages
 
-HELD_OUT_FRACTION, MIN_HELD_OUT = 0.2, 50
+HELD_OUT_FRACTION: float = 0.2
+MIN_HELD_OUT: int = 50
 """Fraction of each source's images that is held out, and at least so many, up to a half."""
 
 PERTURBED = 1
