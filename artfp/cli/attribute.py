@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-from types import SimpleNamespace
-from typing import Any
-
-from artfp.core.command import Command, CommandGroup, Entry
-from artfp.core.legacy import parsed_action
+from artfp.core.command import CommandGroup, Entry
 
 DESCRIPTION = """\
 Tell which of several generators, cameras or other sources made an image, by the traces that they
@@ -44,15 +39,15 @@ ACTIONS = {
     ),
     "study": Entry(
         "artfp.passive_studies.marra2019.command:COMMAND",
-        "Analyse the fingerprints of sources as Marra et al. 2019 do, with pictures",
+        "Analyse the residual fingerprints of sources as Marra et al. 2019 do, with figures",
     ),
     "localise": Entry(
         "artfp.passive_studies.localisation.command:COMMAND",
-        "Show where an image carries a source's fingerprint, and where it was spliced",
+        "Localise splices: where an image lacks its source's residual fingerprint",
     ),
     "cluster": Entry(
         "artfp.passive_studies.clustering.command:COMMAND",
-        "Put unlabelled images into clusters by source, however many there are",
+        "Cluster unlabelled images by source, however many there are",
     ),
     "fingerprint": Entry(
         "artfp.passive.residuals.command:FINGERPRINT",
@@ -72,7 +67,7 @@ ACTIONS = {
     ),
     "learned": Entry(
         "artfp.passive_studies.yu2019.command:COMMAND",
-        "Study sources with such networks: perturbed, features, unknown sources (Yu et al.)",
+        "Study sources with such networks: perturbations, features, unknown sources (Yu et al.)",
     ),
     "visnet": Entry(
         "artfp.passive.command_fit:VISNET",
@@ -81,24 +76,4 @@ ACTIONS = {
 }
 
 
-class _Actions(CommandGroup):
-    """The group, with actions whose modules still have `describe` and `act`."""
-
-    def load(self, name: str) -> Command[Any] | CommandGroup:
-        target, _, attribute = self.entries[name].target.partition(":")
-        module = importlib.import_module(target)
-        if hasattr(module, attribute):
-            return super().load(name)
-
-        def main(argv: list[str], prog: str) -> int:
-            actions = {name: (module.describe, module.act)}
-            found = parsed_action(prog.rpartition(" ")[0], actions, [name, *argv], "")
-            assert found is not None
-            act, args, parser, words = found
-            return int(act(args, parser, words))
-
-        shim: Any = SimpleNamespace(main=main)
-        return shim
-
-
-COMMAND = _Actions(DESCRIPTION, ACTIONS, EPILOG)
+COMMAND = CommandGroup(DESCRIPTION, ACTIONS, EPILOG)

@@ -70,6 +70,13 @@ def compare_attribution(settings: CompareSettings) -> ComparisonResult:
     Raises:
         UserError: sources and fingerprints that do not belong together, too few images, or an
             output folder of another comparison.
+
+    Example:
+        >>> compare_attribution(
+        ...     CompareSettings(data_dir="missing", fingerprints="made.json", output_dir="compared")
+        ... )
+        Traceback (most recent call last):
+        artfp.core.errors.UserError: missing: cannot be read: No such file or directory
     """
     output = settings.output_dir
     conditions = _conditions(settings)

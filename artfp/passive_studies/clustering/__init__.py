@@ -1,1 +1,1 @@
-"""Package."""
+"""Clustering of images by source."""

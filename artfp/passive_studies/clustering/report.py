@@ -44,6 +44,12 @@ class Clustering:
         fused: Scores after fusion with the clusters.
         auc: AUC of the scores, before and after fusion.
         failed: Images that could not be used, with the reasons.
+
+    Example:
+        >>> clusters = Clusters(np.array([0, 0, 1]), (0.9, None), np.eye(3), np.eye(3))
+        >>> found = Clustering(["a", "b", "c"], clusters, ClusteringOptions(), "wavelet")
+        >>> found.stability(0), found.stability(1)
+        ('0.90', 'remainder')
     """
 
     names: Sequence[str]

@@ -1,1 +1,1 @@
-"""Package."""
+"""Localisation of splices by a residual fingerprint."""

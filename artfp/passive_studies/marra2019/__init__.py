@@ -1,1 +1,1 @@
-"""Package."""
+"""Analyses of residual fingerprints as in Marra et al. 2019."""

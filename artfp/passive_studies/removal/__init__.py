@@ -1,1 +1,1 @@
-"""Package."""
+"""Removal of a residual fingerprint, to measure robustness."""

@@ -1,1 +1,1 @@
-"""Package."""
+"""Studies of classifiers of sources as in Yu et al. 2019."""

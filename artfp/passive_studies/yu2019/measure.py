@@ -303,6 +303,12 @@ class Yu2019Result:
         open_sets: Results of the networks that were trained without a source.
         failed: Images that could not be used, with the reasons.
         files: Names of the files that were written.
+
+    Example:
+        >>> result = Yu2019Result(("dcgan", "real"), (512,) * 2, (488,) * 2, 32, 0.05,
+        ...                       training={}, rows=(), features=(), open_sets=(), failed=[])
+        >>> result.alpha
+        0.05
     """
 
     sources: tuple[str, ...]

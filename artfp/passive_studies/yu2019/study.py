@@ -81,6 +81,11 @@ def yu2019_study(settings: Yu2019Settings) -> Yu2019Result:
     Raises:
         UserError: images too few or too small, an unknown name, or an output folder of another
             study.
+
+    Example:
+        >>> yu2019_study(Yu2019Settings(data_dir="missing", output_dir="study", cuda=-1))
+        Traceback (most recent call last):
+        artfp.core.errors.UserError: missing: cannot be read: No such file or directory
     """
     output = settings.output_dir
     sources = open_sources(settings.data_dir)

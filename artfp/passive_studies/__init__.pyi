@@ -1,0 +1,15 @@
+from .clustering.report import Clustering as Clustering
+from .clustering.settings import ClusterSettings as ClusterSettings
+from .clustering.study import cluster_images as cluster_images
+from .localisation.settings import LocaliseSettings as LocaliseSettings
+from .localisation.study import Localisation as Localisation
+from .localisation.study import localise_splices as localise_splices
+from .marra2019.settings import Marra2019Settings as Marra2019Settings
+from .marra2019.study import Marra2019Result as Marra2019Result
+from .marra2019.study import marra2019_study as marra2019_study
+from .removal.settings import RemovalSettings as RemovalSettings
+from .removal.study import Removal as Removal
+from .removal.study import remove_fingerprint as remove_fingerprint
+from .yu2019.measure import Yu2019Result as Yu2019Result
+from .yu2019.settings import Yu2019Settings as Yu2019Settings
+from .yu2019.study import yu2019_study as yu2019_study
