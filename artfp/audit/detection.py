@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """What was decoded from an image.
+    """Decoded bits of an image.
 
     Args:
         name: Name of the image in its source.

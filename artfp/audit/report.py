@@ -183,7 +183,7 @@ def _verdict(audit: AuditResult) -> ReportContents | None:
 
 
 def _corrected_for(audit: AuditResult) -> str:
-    """What the p-value over all images was corrected for, in words."""
+    """The comparisons that the p-value over all images was corrected for."""
     fingerprints = f"{audit.compared} fingerprint{'' if audit.compared == 1 else 's'}"
     images = len(audit.findings)
     if audit.same_source or images == 1:
@@ -216,7 +216,7 @@ def _evidence(finding: ImageFinding, bits: int, digests: Mapping[str, str]) -> R
 
 
 def _warnings(audit: AuditResult, context: AuditContext) -> list[str]:
-    """What the reader should know about the nearest entry."""
+    """Cautions about the nearest entry."""
     entry = audit.best.entry if audit.best is not None else None
     warnings = []
     if audit.verdict is None:

@@ -74,7 +74,7 @@ class AuditResult:
     verdict: Verdict | None
     best: Candidate | None
     matches: int
-    """Of the best: by majority over the images of one source, or those of the best image."""
+    """Matches of the best: by majority over images of one source, or of the best image."""
     others: list[tuple[RegistryEntry, float]]
 
 

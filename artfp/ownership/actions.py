@@ -1,4 +1,4 @@
-"""What `artfp keygen` and `artfp registry add` do, as functions of their settings."""
+"""Functions behind `artfp keygen` and `artfp registry add`, which take their settings."""
 
 from __future__ import annotations
 

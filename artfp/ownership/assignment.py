@@ -1,4 +1,4 @@
-"""Which fingerprint each image of a data set gets."""
+"""Fingerprints of the images of a data set."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def _verify(settings: KeygenSettings) -> int:
         return 1
     print(f"holds: {one_line(made.subject)!r} of {one_line(made.owner)!r}, {made.bits} bits")
     print(f"  decoder {made.decoder or 'not fixed'}")
-    print(f"  time    {made.time}, as its author says; prove it by where it was published")
+    print(f"  time    {made.time}, as stated by its author; where it was published proves it")
     return 0
 
 

@@ -4,16 +4,15 @@ A verdict is evidence only if the fingerprint was chosen before the images were 
 owner cannot publish it, so they publish a `Commitment`, and keep the `Opening`:
 
     >>> import numpy as np
-    >>> word = np.array([0, 1] * 32, dtype=np.uint8)
-    >>> commitment, opening = commit(word, "Ada", "cats v1")
-    >>> holds(commitment, opening, word), holds(commitment, opening, 1 - word)
+    >>> fingerprint = np.array([0, 1] * 32, dtype=np.uint8)
+    >>> made, opening = commit(fingerprint, "Ada", "cats v1")
+    >>> holds(made, opening, fingerprint), holds(made, opening, 1 - fingerprint)
     (True, False)
 
 The hash is HMAC-SHA256 under a random salt of 32 bytes, the opening, over the fingerprint and all
-that the commitment says. Whoever lacks the salt learns nothing of the fingerprint, not even by
-trying all words of few bits; nobody can find a second fingerprint, name or time that fits. The
-time is what the committer says: who wants proof of it publishes the commitment where others date
-it.
+that the commitment says. Without the salt nothing can be learnt about the fingerprint, not even
+by trying all bit strings; nobody can find a second fingerprint, name or time that fits. The
+time is stated by the committer; to prove it, publish the commitment where others date it.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ from artfp.data.files import AnyPath, new_file, read_json, warn_if_shared
 from artfp.ownership.key import check_bits, check_name, encode_fields, to_text
 
 SCHEME = "HMAC-SHA256/1"
-"""How the hash is computed; another way gets another name."""
+"""Name of the way in which the hash is computed."""
 
 _KIND = "commitment"
 _OPENING_KIND = "commitment-opening"
@@ -47,7 +46,7 @@ _LABEL = b"artfp/commitment/v1"
 
 @dataclass(frozen=True)
 class Commitment:
-    """What is published: no secret is in it, and none can be computed from it."""
+    """Commitment to a fingerprint, to publish: no secret can be computed from it."""
 
     owner: str
     subject: str
@@ -56,7 +55,7 @@ class Commitment:
     decoder: str | None
     """SHA-256 of the decoder's weights that are to read the fingerprint, if they are fixed."""
     time: str
-    """When it was made, in UTC, as its author says."""
+    """Time when it was made, in UTC, as stated by its author."""
     hash: str
     """64 hexadecimal digits."""
     scheme: str = SCHEME
@@ -67,7 +66,7 @@ class Commitment:
 
     @classmethod
     def from_json(cls, content: object, where: str) -> Commitment:
-        """Check a JSON object that `to_json` made; `where` it stood is told in errors.
+        """Check a JSON object that `to_json` made; `where` it stood is named in errors.
 
         Raises:
             UserError: a field is missing, unknown or malformed.
@@ -122,16 +121,16 @@ class Commitment:
 
 @dataclass(frozen=True)
 class Opening:
-    """What its owner keeps, and shows together with the fingerprint when it is to be checked.
+    """Opening of a commitment: kept secret, and shown with the fingerprint for verification.
 
-    It alone does not tell the fingerprint, unless that has so few bits that all can be tried.
+    It alone does not reveal the fingerprint, unless that has so few bits that all can be tried.
     """
 
     commitment: str
     """The hash of the commitment that it opens."""
     salt: bytes = field(repr=False)
     bare: bool = False
-    """Whether the fingerprint is the key's own, without the context of owner and subject."""
+    """True if the fingerprint is the key's own, without the context of owner and subject."""
 
     @classmethod
     def load(cls, path: AnyPath) -> Opening:
@@ -192,7 +191,15 @@ def commit(
 
 
 def holds(commitment: Commitment, opening: Opening, fingerprint: ArrayLike) -> bool:
-    """Whether a commitment was made to this fingerprint (bits,), with all that it says.
+    """Return whether a commitment was made to this fingerprint, with all of its fields.
+
+    Args:
+        commitment: The commitment.
+        opening: Its opening.
+        fingerprint: The fingerprint, shape (bits,), of {0, 1}.
+
+    Returns:
+        True if it holds.
 
     Raises:
         ValueError: the fingerprint is not one-dimensional and of {0, 1}.
@@ -220,17 +227,17 @@ def save_both(commitment: Commitment, opening: Opening, name: AnyPath) -> tuple[
 
 
 def commitment_text(commitment: Commitment | None) -> str | None:
-    """A commitment as one line of JSON, always written the same; None for None."""
+    """Return a commitment as one line of JSON, always written the same; None for None."""
     return None if commitment is None else json.dumps(commitment.to_json(), sort_keys=True)
 
 
 def opening_path(path: AnyPath) -> Path:
-    """Where `save_both` puts the opening of a commitment's file, or of its name."""
+    """Return the path of the opening that belongs to a commitment's file, or to its name."""
     return Path(os.fspath(path).removesuffix(".commitment.json") + ".opening.json")
 
 
 def utc_now() -> str:
-    """This second in UTC, as artfp writes times: 2025-01-31T09:30:00+00:00."""
+    """Return this second in UTC, as artfp writes times: 2025-01-31T09:30:00+00:00."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
@@ -263,7 +270,7 @@ def check_digest(text: object, what: str) -> str | None:
 
 
 def is_digest(text: object) -> bool:
-    """Whether it is a SHA-256 in lower-case hexadecimal."""
+    """Return whether a text is a SHA-256 in lower-case hexadecimal."""
     return isinstance(text, str) and re.fullmatch("[0-9a-f]{64}", text) is not None
 
 

@@ -74,7 +74,7 @@ _NAMED = ("owner", "subject", "bits", "decoder", "bare")
 
 @dataclass(frozen=True, kw_only=True)
 class KeygenSettings(OwnershipSettings):
-    """What to do: draw a key, or commit to a fingerprint, or verify a commitment.
+    """Drawing of a key, commitment to a fingerprint, or verification of a commitment.
 
     Args:
         key: Key file: written; with --commit and --verify read.

@@ -7,6 +7,7 @@ Bit strings from a seed, from an error-correcting code, or published before the 
 not satisfy it.
 
     >>> import numpy as np
+    >>> from artfp.stats import decide_source, evaluate_source
     >>> rng = np.random.default_rng(0)
     >>> fingerprints = rng.integers(0, 2, (3, 64))
     >>> logits = 2 * fingerprints[1] - 1 + rng.normal(0, 1, (20, 64))

@@ -1,4 +1,4 @@
-"""How surprising a number of matching bits is: exact binomial tails, kept as natural logs."""
+"""Matching bits and their p-values: exact binomial tails, kept as natural logs."""
 
 from __future__ import annotations
 

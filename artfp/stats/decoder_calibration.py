@@ -16,7 +16,7 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class BitBias:
-    """How often a bit is 1 on clean images, with bounds, each at .95 by itself."""
+    """Fraction of clean images in which a bit is 1, with bounds, each at .95 by itself."""
 
     ones: float
     lower: float

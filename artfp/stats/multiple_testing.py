@@ -52,7 +52,7 @@ def bonferroni(
 
 @dataclass(frozen=True)
 class Prevalence:
-    """How many of `images` are significant on their own at the false discovery rate `level`."""
+    """Number of `images` that are significant on their own at the false discovery rate `level`."""
 
     significant: int
     images: int
@@ -71,7 +71,7 @@ class Prevalence:
 
 
 def benjamini_yekutieli(log_p: ArrayLike, level: float) -> NDArray[np.bool_]:
-    """Which of N p-values stand on their own: Benjamini-Yekutieli step-up, mask (N,).
+    """Select the p-values (N,) that are significant by the Benjamini-Yekutieli step-up: mask (N,).
 
     The k smallest are taken, for the largest k with p_(k) <= k * level / (N * (1 + ... + 1/N)).
     The expected share of false ones among them is at most `level` however the p-values depend on

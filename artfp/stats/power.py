@@ -1,5 +1,4 @@
-"""How many images it takes: power of the tests under a simple model of a source that has the
-fingerprint.
+"""Power of the tests, and the images they need, under a simple model of a source.
 
 The model: every image carries the fingerprint, each bit of each image is right with probability
 `accuracy`, independently of all others. Bits of a real decoder are not: the same bits tend to be
@@ -24,7 +23,7 @@ from artfp.stats.binomial import minimum_matches
 PowerMethod = Literal["majority", "soft"]
 
 MAX_IMAGES_SEARCHED = 10**7
-"""Where `required_images` gives up."""
+"""Number of images above which `required_images` gives up."""
 
 
 def power_one_image(bits: int, accuracy: float, alpha: float) -> float:

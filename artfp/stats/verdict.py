@@ -272,7 +272,7 @@ def _decide(
 
 
 def _limits(outcome: Outcome, policy: Policy) -> str:
-    """What an outcome does not prove, in a sentence or two."""
+    """Limits of an outcome, in a sentence or two."""
     if outcome == "match":
         return (
             "A match means that the fingerprint is present, not who put it there: fingerprints can "

@@ -1,8 +1,8 @@
-"""Who owns which fingerprint: a secret SQLite file, its text form, and a search over all of it.
+"""Registry of fingerprints and their owners: a secret SQLite file, its text form, and a search.
 
 with Registry("owner.registry", create=True) as registry:
-    registry.add(Entry.of(word, "Ada", "cats v1"))
-    found = registry.search(decoded_words, top=1)
+    registry.add(RegistryEntry.of(fingerprint, "Ada", "cats v1"))
+    found = registry.search(decoded, top=1)
 """
 
 import lazy_loader as lazy

@@ -1,4 +1,4 @@
-"""What lies between the registry and SQLite: connection, schema, errors, seals."""
+"""Access of the registry to SQLite: connection, schema, errors, seals."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ APPLICATION_ID = 0x61667072
 """Stands in the header of the file: "afpr"."""
 
 SCHEMA_VERSION = 1
-"""Of the schema; in the header as well."""
+"""Version of the schema; in the header as well."""
 
 WAIT_SECONDS = 60.0
-"""How long a process waits for the changes of others."""
+"""Seconds that a process waits for the changes of others."""
 
 SCHEMA = (
     "CREATE TABLE head (salt BLOB NOT NULL, entries INTEGER NOT NULL, seal BLOB NOT NULL)",
@@ -194,12 +194,12 @@ def errors_of(path: AnyPath) -> Iterator[None]:
 
 
 def first_seal(salt: bytes) -> bytes:
-    """The seal before the first entry."""
+    """Return the seal before the first entry."""
     return hmac.digest(salt, encode_fields(_HEAD_LABEL), "sha256")
 
 
 def seal(salt: bytes, before: bytes, number: int, fields: tuple[Any, ...]) -> bytes:
-    """The seal of an entry: over the seal before it, its number and its fields, with their types.
+    """Return the seal of an entry: over the seal before it, its number, its fields and their types.
 
     Raises:
         TypeError: a field is neither text, a whole number, bytes nor None.
@@ -225,7 +225,7 @@ def _typed(value: object) -> bytes:
 
 
 def guard(number: int, bits: int, packed: bytes) -> int:
-    """A checksum (CRC-32) of what a search reads of an entry, quick enough for all of them.
+    """Return a checksum (CRC-32) of what a search reads of an entry, quick enough for all of them.
 
     Raises:
         TypeError: the values have other types.

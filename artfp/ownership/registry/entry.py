@@ -27,7 +27,7 @@ MAX_NOTES = 1_000_000
 
 @dataclass(frozen=True)
 class RegistryEntry:
-    """Who fingerprinted which model or data set with what. Make one with `Entry.of`.
+    """Fingerprint of a model or data set, and its owner. Make one with `RegistryEntry.of`.
 
     Its text forms never show the fingerprint.
     """
@@ -45,7 +45,7 @@ class RegistryEntry:
     commitment: str | None
     """The commitment's JSON on one line, as `commitment_text` writes it."""
     time: str
-    """When it was registered, in UTC."""
+    """Time of the registration, in UTC."""
     notes: str
 
     @classmethod
@@ -65,8 +65,8 @@ class RegistryEntry:
                 commitment speaks of something else.
             ValueError: the fingerprint is not one-dimensional and of {0, 1}.
         """
-        word = np.asarray(fingerprint)
-        bits = check_bits(len(to_text(word)))
+        array = np.asarray(fingerprint)
+        bits = check_bits(len(to_text(array)))
         return check_entry(
             cls(
                 secrets.token_hex(16),
@@ -74,7 +74,7 @@ class RegistryEntry:
                 check_name(subject, "subject"),
                 decoder,
                 bits,
-                np.packbits(word.astype(np.uint8)).tobytes(),
+                np.packbits(array.astype(np.uint8)).tobytes(),
                 commitment_text(commitment),
                 utc_now(),
                 notes,
@@ -83,7 +83,7 @@ class RegistryEntry:
 
     @property
     def fingerprint(self) -> NDArray[np.uint8]:
-        """The secret itself, (bits,), of {0, 1}."""
+        """Secret fingerprint, shape (bits,), of {0, 1}."""
         return np.unpackbits(np.frombuffer(self.packed, np.uint8), count=self.bits)
 
     @property
@@ -93,7 +93,7 @@ class RegistryEntry:
         return f"{number:0{-(-self.bits // 4)}x}"
 
     def public(self) -> dict[str, Any]:
-        """What may be told to others, as JSON: no fingerprint and no notes."""
+        """Return what others may see, as JSON: no fingerprint and no notes."""
         commitment = None if self.commitment is None else json.loads(self.commitment)
         return {
             "id": self.id,
@@ -116,7 +116,7 @@ class RegistryEntry:
         return tuple(asdict(self).values())[1:]
 
     def identity(self) -> tuple[Any, ...]:
-        """What makes it this fingerprint of this subject: a registry holds it once."""
+        """Return the fields that a registry holds only once together."""
         return self.owner, self.subject, self.decoder, self.bits, self.packed
 
 
@@ -171,14 +171,14 @@ def _check_commitment(entry: RegistryEntry) -> None:
     if commitment_text(commitment) != entry.commitment:
         raise UserError("commitment is not written as artfp writes it")
     for name in ("owner", "subject", "bits", "decoder"):
-        said, found = getattr(commitment, name), getattr(entry, name)
-        if said != found and not (name == "decoder" and said is None):
-            raise UserError(f"commitment is to {name} {said!r}, but the entry says {found!r}")
+        committed, found = getattr(commitment, name), getattr(entry, name)
+        if committed != found and not (name == "decoder" and committed is None):
+            raise UserError(f"commitment is to {name} {committed!r}, but the entry says {found!r}")
 
 
 @dataclass(frozen=True)
 class RegistryState:
-    """What a registry holds: the number of entries, and the digest over all of them."""
+    """Number of entries of a registry, and the digest over all of them."""
 
     entries: int
     digest: str
@@ -186,7 +186,7 @@ class RegistryState:
 
 @dataclass(frozen=True)
 class AddedCounts:
-    """What became of entries: how many are new, were there already, and were left out."""
+    """Numbers of entries that are new, were there already, and were left out."""
 
     new: int
     known: int
@@ -195,12 +195,12 @@ class AddedCounts:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """The K entries nearest to each of N words: the nearest first, equally near ones by age.
+    """Entries nearest to each of N rows of decoded bits: nearest first, equally near ones by age.
 
     `matches` (N, K) counts agreeing bits, and `entries[i][j]` is what has `matches[i, j]` of them.
     `compared` is the number of entries with this number of bits, all of which were compared: what a
     p-value of one comparison is to be corrected for, as in
-    `evidence.correct(evidence.log_p_value(found.matches, found.bits), keys=found.compared)`.
+    `bonferroni(log_p_value(found.matches, found.bits), fingerprints=found.compared)`.
     """
 
     bits: int

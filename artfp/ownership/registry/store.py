@@ -97,11 +97,11 @@ class Registry:
         return self.state().entries
 
     def __iter__(self) -> Iterator[RegistryEntry]:
-        """All entries that are there now, the oldest first."""
+        """Iterate over all entries that are there now, the oldest first."""
         return self.find()
 
     def state(self) -> RegistryState:
-        """The number of entries and the digest that the file's head names; `verify` proves them."""
+        """Return number of entries and digest as the file's head has them; `verify` proves them."""
         with errors_of(self.path):
             _, entries, last = self._head()
         return RegistryState(entries, last.hex())
@@ -149,7 +149,7 @@ class Registry:
         return AddedCounts(new, same, left_out)
 
     def get(self, id: str) -> RegistryEntry:
-        """The entry of this id, of which the first four or more digits are enough.
+        """Return the entry of this id, of which the first four or more digits are enough.
 
         Raises:
             UserError: there is none, or more than one.
@@ -166,7 +166,7 @@ class Registry:
         return found[0]
 
     def find(self, owner: str | None = None, subject: str | None = None) -> Iterator[RegistryEntry]:
-        """Entries of this owner and subject, or of any for None, the oldest first.
+        """Yield entries of this owner and subject, or of any for None, the oldest first.
 
         Raises:
             Damaged: the seal of one does not hold, or one is missing.
@@ -176,8 +176,8 @@ class Registry:
             if owner is None and subject is None:
                 yield from self._all(entries)
                 return
-            asked = {"owner": owner, "subject": subject}
-            given = {n: check_name(value, n) for n, value in asked.items() if value is not None}
+            names = {"owner": owner, "subject": subject}
+            given = {n: check_name(value, n) for n, value in names.items() if value is not None}
             where = " AND ".join(f"{name} = ?" for name in given)
             order = f"SELECT number FROM entries WHERE {where} ORDER BY number"
             numbers = self._database.execute(order, tuple(given.values())).fetchall()
@@ -212,23 +212,23 @@ class Registry:
             )
         return RegistryState(entries, last.hex())
 
-    def search(self, words: ArrayLike, top: int = 1) -> SearchResult:
-        """Compare decoded words (N, bits) of {0, 1} with all entries of as many bits.
+    def search(self, decoded: ArrayLike, top: int = 1) -> SearchResult:
+        """Compare decoded bits (N, bits) of {0, 1} with all entries of as many bits.
 
         Exact. Entries are streamed, so that memory does not grow with their number.
 
         Raises:
-            ValueError: `words` has another shape or other values, or `top` is below 1.
+            ValueError: `decoded` has another shape or other values, or `top` is below 1.
             UserError: the number of bits is unsupported.
             Damaged: a fingerprint is not what was registered.
         """
-        decoded = np.asarray(words)
-        if decoded.ndim != 2 or not np.isin(decoded, (0, 1)).all():
-            raise ValueError(f"words: found shape {decoded.shape}, expected (N, bits) of 0 and 1")
+        rows = np.asarray(decoded)
+        if rows.ndim != 2 or not np.isin(rows, (0, 1)).all():
+            raise ValueError(f"decoded: found shape {rows.shape}, expected (N, bits) of 0 and 1")
         if top < 1:
             raise ValueError(f"top: found {top}, expected at least 1")
-        bits = check_bits(decoded.shape[1])
-        nearest = NearestSearch(decoded.astype(np.uint8), top)
+        bits = check_bits(rows.shape[1])
+        nearest = NearestSearch(rows.astype(np.uint8), top)
         compared = 0
         with errors_of(self.path):
             _, entries, _ = self._head()
