@@ -59,7 +59,7 @@ LIST_MODELS = Command(
     "List the generative models, with their papers and numbers of parameters.",
 )
 
-TRAIN = Command(
+TRAIN_MODEL = Command(
     TrainGeneratorSettings,
     _train,
     """\
@@ -108,7 +108,9 @@ COMMAND = CommandGroup(
     "Train generative models on images, fingerprinted or not, and generate with them.",
     {
         "list": Entry("artfp.generators.command:LIST_MODELS", "List the models with their papers"),
-        "train": Entry("artfp.generators.command:TRAIN", "Train one of them on a folder of images"),
+        "train": Entry(
+            "artfp.generators.command:TRAIN_MODEL", "Train one of them on a folder of images"
+        ),
         "generate": Entry(
             "artfp.generators.command:GENERATE", "Generate images with a trained generator"
         ),
