@@ -36,6 +36,11 @@ class Screenshot(Perturbation):
 
     Strength runs from 0 to 1: the image goes to 1 - 0.4 s of its size and back, through JPEG of
     quality 95 - 45 s, and once more to 1 - 0.2 s of its size and back.
+
+    Example:
+        >>> pixels = torch.full((1, 3, 16, 16), 100, dtype=torch.uint8)
+        >>> Screenshot().real(pixels, 1.0, torch.Generator()).shape
+        torch.Size([1, 3, 16, 16])
     """
 
     name = "screenshot"
@@ -63,6 +68,11 @@ class Combination(Perturbation):
     The strengths of each image's steps are drawn evenly from the published ranges (Yu et al. 2019:
     crop 5 to 20%, blur kernels {1, 3, 5, 7, 9}, JPEG quality 10 to 75, noise 5/255 to 20/255).
     Strength 1 is that; less moves the harsh end of each range towards its mild end.
+
+    Example:
+        >>> pixels = torch.full((1, 3, 16, 16), 100, dtype=torch.uint8)
+        >>> Combination().real(pixels, 1.0, torch.Generator()).shape
+        torch.Size([1, 3, 16, 16])
     """
 
     name = "combination"

@@ -99,7 +99,13 @@ def _code(plane: Tensor, steps: Tensor) -> Tensor:
 
 
 class Jpeg(Perturbation):
-    """JPEG with chroma subsampling 4:2:0; strength is the quality, 100 best."""
+    """JPEG with chroma subsampling 4:2:0; strength is the quality, 100 best.
+
+    Example:
+        >>> pixels = torch.full((1, 3, 16, 16), 100, dtype=torch.uint8)
+        >>> Jpeg().real(pixels, 50.0, torch.Generator()).shape
+        torch.Size([1, 3, 16, 16])
+    """
 
     name = "jpeg"
     unit = "quality"
@@ -130,7 +136,13 @@ class Jpeg(Perturbation):
 
 
 class Webp(Perturbation):
-    """Lossy WebP; strength is the quality, 100 best."""
+    """Lossy WebP; strength is the quality, 100 best.
+
+    Example:
+        >>> pixels = torch.full((1, 3, 16, 16), 100, dtype=torch.uint8)
+        >>> Webp().real(pixels, 50.0, torch.Generator()).shape
+        torch.Size([1, 3, 16, 16])
+    """
 
     name = "webp"
     unit = "quality"

@@ -22,7 +22,13 @@ def gaussian(x: Tensor, sigma: Tensor) -> Tensor:
 
 
 class Blur(Perturbation):
-    """Gaussian blur; strength is its standard deviation in pixels."""
+    """Gaussian blur; strength is its standard deviation in pixels.
+
+    Example:
+        >>> pixels = torch.full((1, 3, 16, 16), 100, dtype=torch.uint8)
+        >>> Blur().real(pixels, 1.0, torch.Generator()).shape
+        torch.Size([1, 3, 16, 16])
+    """
 
     name = "blur"
     unit = "standard deviation in pixels"
@@ -40,6 +46,11 @@ class LowPass(Perturbation):
 
     The Gaussian's deviation is half the factor in pixels, so that the new Nyquist frequency comes
     out at 0.29 of its amplitude; the size stays.
+
+    Example:
+        >>> pixels = torch.full((1, 3, 16, 16), 100, dtype=torch.uint8)
+        >>> LowPass().real(pixels, 2.0, torch.Generator()).shape
+        torch.Size([1, 3, 16, 16])
     """
 
     name = "lowpass"
@@ -54,7 +65,13 @@ class LowPass(Perturbation):
 
 
 class Residual(Perturbation):
-    """What LowPass leaves out at a factor (strength), on mid-gray."""
+    """What LowPass leaves out at a factor (strength), on mid-gray.
+
+    Example:
+        >>> pixels = torch.full((1, 3, 16, 16), 100, dtype=torch.uint8)
+        >>> Residual().real(pixels, 8.0, torch.Generator()).shape
+        torch.Size([1, 3, 16, 16])
+    """
 
     name = "residual"
     unit = "factor"

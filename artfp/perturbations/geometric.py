@@ -26,7 +26,13 @@ def each(pixels: Tensor, change: Callable[[int, Image.Image], Image.Image]) -> T
 
 
 class Mirror(Perturbation):
-    """Left and right exchanged, as data augmentation does; there is no strength."""
+    """Left and right exchanged, as data augmentation does; there is no strength.
+
+    Example:
+        >>> pixels = torch.full((1, 3, 16, 16), 100, dtype=torch.uint8)
+        >>> Mirror().real(pixels, 1.0, torch.Generator()).shape
+        torch.Size([1, 3, 16, 16])
+    """
 
     name = "mirror"
     unit = "mirrored"
@@ -40,7 +46,13 @@ class Mirror(Perturbation):
 
 
 class ResizeBack(Perturbation):
-    """Antialiased resize to a share of the size (strength), then back to the size."""
+    """Antialiased resize to a share of the size (strength), then back to the size.
+
+    Example:
+        >>> pixels = torch.full((1, 3, 16, 16), 100, dtype=torch.uint8)
+        >>> ResizeBack().real(pixels, 0.5, torch.Generator()).shape
+        torch.Size([1, 3, 16, 16])
+    """
 
     name = "resize"
     unit = "share of each side"
@@ -103,7 +115,13 @@ class Crop(Perturbation):
 
 
 class CentreCrop(Crop):
-    """A share (strength) of each side cut off at each edge, then enlarged to the size."""
+    """A share (strength) of each side cut off at each edge, then enlarged to the size.
+
+    Example:
+        >>> pixels = torch.full((1, 3, 16, 16), 100, dtype=torch.uint8)
+        >>> CentreCrop().real(pixels, 0.1, torch.Generator()).shape
+        torch.Size([1, 3, 16, 16])
+    """
 
     name = "centre_crop"
     unit = "share cut off at each edge"
@@ -118,7 +136,13 @@ class CentreCrop(Crop):
 
 
 class RandomCrop(Crop):
-    """A window that lacks a share (strength) of each side, anywhere, enlarged to the size."""
+    """A window that lacks a share (strength) of each side, anywhere, enlarged to the size.
+
+    Example:
+        >>> pixels = torch.full((1, 3, 16, 16), 100, dtype=torch.uint8)
+        >>> RandomCrop().real(pixels, 0.1, torch.Generator()).shape
+        torch.Size([1, 3, 16, 16])
+    """
 
     name = "random_crop"
     unit = "share of each side lost"
@@ -135,7 +159,13 @@ class RandomCrop(Crop):
 
 
 class Rotation(Perturbation):
-    """Turned counter-clockwise about the centre by degrees (strength); black where nothing was."""
+    """Turned counter-clockwise about the centre by degrees (strength); black where nothing was.
+
+    Example:
+        >>> pixels = torch.full((1, 3, 16, 16), 100, dtype=torch.uint8)
+        >>> Rotation().real(pixels, 10.0, torch.Generator()).shape
+        torch.Size([1, 3, 16, 16])
+    """
 
     name = "rotation"
     unit = "degrees"

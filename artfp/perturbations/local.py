@@ -14,6 +14,11 @@ class Relight(Perturbation):
 
     It stands in for the relighting network of Yu et al. 2019: the field is the bicubic enlargement
     of 3 x 3 random numbers, the same for all colours, from another light for each image.
+
+    Example:
+        >>> pixels = torch.full((1, 3, 16, 16), 100, dtype=torch.uint8)
+        >>> Relight().real(pixels, 1.0, torch.Generator()).shape
+        torch.Size([1, 3, 16, 16])
     """
 
     name = "relight"
@@ -35,6 +40,11 @@ class Erase(Perturbation):
     """A rectangle with a share (strength) of the area blacked out, anywhere, of any shape.
 
     Its aspect is between 1:2 and 2:1, evenly in its logarithm.
+
+    Example:
+        >>> pixels = torch.full((1, 3, 16, 16), 100, dtype=torch.uint8)
+        >>> Erase().real(pixels, 0.25, torch.Generator()).shape
+        torch.Size([1, 3, 16, 16])
     """
 
     name = "erase"

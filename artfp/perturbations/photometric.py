@@ -19,7 +19,13 @@ def gray(x: Tensor) -> Tensor:
 
 
 class Noise(Perturbation):
-    """Additive Gaussian noise; strength is its standard deviation, full range 1."""
+    """Additive Gaussian noise; strength is its standard deviation, full range 1.
+
+    Example:
+        >>> pixels = torch.full((1, 3, 16, 16), 100, dtype=torch.uint8)
+        >>> Noise().real(pixels, 0.05, torch.Generator()).shape
+        torch.Size([1, 3, 16, 16])
+    """
 
     name = "noise"
     unit = "standard deviation"
@@ -35,7 +41,13 @@ class Noise(Perturbation):
 
 
 class Brightness(Perturbation):
-    """Values multiplied by the strength."""
+    """Values multiplied by the strength.
+
+    Example:
+        >>> pixels = torch.full((1, 3, 16, 16), 100, dtype=torch.uint8)
+        >>> Brightness().real(pixels, 0.5, torch.Generator()).shape
+        torch.Size([1, 3, 16, 16])
+    """
 
     name = "brightness"
     unit = "factor"
@@ -49,7 +61,13 @@ class Brightness(Perturbation):
 
 
 class Contrast(Perturbation):
-    """Distance from the image's mean gray multiplied by the strength."""
+    """Distance from the image's mean gray multiplied by the strength.
+
+    Example:
+        >>> pixels = torch.full((1, 3, 16, 16), 100, dtype=torch.uint8)
+        >>> Contrast().real(pixels, 0.5, torch.Generator()).shape
+        torch.Size([1, 3, 16, 16])
+    """
 
     name = "contrast"
     unit = "factor"
@@ -64,7 +82,13 @@ class Contrast(Perturbation):
 
 
 class Saturation(Perturbation):
-    """Distance of each pixel from its gray multiplied by the strength; 0 leaves gray."""
+    """Distance of each pixel from its gray multiplied by the strength; 0 leaves gray.
+
+    Example:
+        >>> pixels = torch.full((1, 3, 16, 16), 100, dtype=torch.uint8)
+        >>> Saturation().real(pixels, 0.5, torch.Generator()).shape
+        torch.Size([1, 3, 16, 16])
+    """
 
     name = "saturation"
     unit = "factor"
@@ -83,6 +107,11 @@ class Hue(Perturbation):
 
     The turn is linear, in the chroma plane of YCbCr, so it has a gradient at gray pixels too, which
     a turn of the H of HSV has not.
+
+    Example:
+        >>> pixels = torch.full((1, 3, 16, 16), 100, dtype=torch.uint8)
+        >>> Hue().real(pixels, 30.0, torch.Generator()).shape
+        torch.Size([1, 3, 16, 16])
     """
 
     name = "hue"
@@ -104,7 +133,13 @@ class Hue(Perturbation):
 
 
 class Gamma(Perturbation):
-    """Values raised to a power (strength): above 1 darker, under 1 lighter."""
+    """Values raised to a power (strength): above 1 darker, under 1 lighter.
+
+    Example:
+        >>> pixels = torch.full((1, 3, 16, 16), 100, dtype=torch.uint8)
+        >>> Gamma().real(pixels, 2.0, torch.Generator()).shape
+        torch.Size([1, 3, 16, 16])
+    """
 
     name = "gamma"
     unit = "exponent"
@@ -119,7 +154,13 @@ class Gamma(Perturbation):
 
 
 class Quantise(Perturbation):
-    """Values rounded to 2^b equal steps from 0 to 1; strength is b, the bits a channel."""
+    """Values rounded to 2^b equal steps from 0 to 1; strength is b, the bits a channel.
+
+    Example:
+        >>> pixels = torch.full((1, 3, 16, 16), 100, dtype=torch.uint8)
+        >>> Quantise().real(pixels, 4.0, torch.Generator()).shape
+        torch.Size([1, 3, 16, 16])
+    """
 
     name = "quantise"
     unit = "bits a channel"
