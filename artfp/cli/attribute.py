@@ -1,13 +1,14 @@
-"""`artfp attribute`: which of several known sources made an image."""
+"""`artfp attribute`: passive attribution of images to one of several known sources."""
 
 from __future__ import annotations
 
 from artfp.core.command import CommandGroup, Entry
 
 DESCRIPTION = """\
-Tell which of several generators, cameras or other sources made an image, by the traces that they
-leave without being asked to. Nothing was embedded, so this is evidence from statistics: it knows
-the sources that it was fitted to, and says "none of these" of what does not look like them."""
+Attribute images to one of several known sources (generators, cameras, or real images of one kind)
+by the traces that sources leave in them. Nothing was embedded, so this is statistical evidence: an
+attributor knows the sources that it was fitted to, and rejects images of unknown ones ("none of
+these")."""
 
 EPILOG = """\
 examples:
@@ -23,11 +24,11 @@ exit codes: 0 done, 1 some images could not be used, 2 bad input, 130 interrupte
 ACTIONS = {
     "fit": Entry(
         "artfp.passive.command_fit:COMMAND",
-        "Learn sources from a folder with one subfolder of images for each",
+        "Fit an attributor to a folder with one subfolder of images for each source",
     ),
     "train": Entry(
         "artfp.passive.command_fit:TRAIN",
-        "Train a network to distinguish them (Yu et al. 2019), also against perturbations",
+        "Train a network as an attributor (Yu et al. 2019), also against perturbations",
     ),
     "predict": Entry(
         "artfp.passive.command_predict:COMMAND",
@@ -35,7 +36,7 @@ ACTIONS = {
     ),
     "report": Entry(
         "artfp.passive.command_predict:REPORT",
-        "Measure an attributor on labelled images; also of sources that it does not know",
+        "Assess an attributor on labelled images, also of unknown sources",
     ),
     "study": Entry(
         "artfp.passive_studies.marra2019.command:COMMAND",
@@ -63,15 +64,15 @@ ACTIONS = {
     ),
     "baseline": Entry(
         "artfp.passive.command_fit:BASELINE",
-        "Learn sources by nearest neighbour or Eigenfaces, to compare with fit",
+        "Fit a baseline, to compare with fit: nearest neighbour, Eigenfaces",
     ),
     "learned": Entry(
         "artfp.passive_studies.yu2019.command:COMMAND",
-        "Study sources with such networks: perturbations, features, unknown sources (Yu et al.)",
+        "Study sources with networks: perturbations, features, open set (Yu et al. 2019)",
     ),
     "visnet": Entry(
         "artfp.passive.command_fit:VISNET",
-        "Train a network whose evidence can be looked at, with pictures (Yu et al. 2019)",
+        "Train a network with visible evidence, with pictures (Yu et al. 2019)",
     ),
 }
 
