@@ -27,7 +27,7 @@ ACTIONS = {
         "Fit an attributor to a folder with one subfolder of images for each source",
     ),
     "train": Entry(
-        "artfp.passive.command_fit:TRAIN",
+        "artfp.passive.command_fit:TRAIN_ATTRIBUTOR",
         "Train a network as an attributor (Yu et al. 2019), also against perturbations",
     ),
     "predict": Entry(
@@ -71,7 +71,7 @@ ACTIONS = {
         "Study sources with networks: perturbations, features, open set (Yu et al. 2019)",
     ),
     "visnet": Entry(
-        "artfp.passive.command_fit:VISNET",
+        "artfp.passive.command_fit:TRAIN_VISNET",
         "Train a network with visible evidence, with pictures (Yu et al. 2019)",
     ),
 }

@@ -266,5 +266,5 @@ def _print_end(found: AttributorFit, output: Path) -> int:
 
 COMMAND = Command(FitAttributorSettings, _fit, _FIT, _FIT_EPILOG)
 BASELINE = Command(FitBaselineSettings, _baseline, _BASELINE, _BASELINE_EPILOG)
-TRAIN = Command(TrainAttributorSettings, _train, _TRAIN, _TRAIN_EPILOG)
-VISNET = Command(TrainVisNetSettings, _visnet, _VISNET, _VISNET_EPILOG)
+TRAIN_ATTRIBUTOR = Command(TrainAttributorSettings, _train, _TRAIN, _TRAIN_EPILOG)
+TRAIN_VISNET = Command(TrainVisNetSettings, _visnet, _VISNET, _VISNET_EPILOG)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from artfp.core.command import Command, count_images, report_unusable
 from artfp.core.console import console
 from artfp.core.errors import one_line
-from artfp.passive.settings import STDOUT, AssessAttributorSettings, PredictSourcesSettings
+from artfp.passive.settings import STANDARD_OUTPUT, AssessAttributorSettings, PredictSourcesSettings
 
 _PREDICT = """\
 Attribute images to the sources of an attributor. IMAGES is a folder, a zip, an image, or a list of
@@ -54,20 +54,20 @@ def _predict(settings: PredictSourcesSettings) -> int:
 
     found = predict_sources(settings)
     images, files = found.images, (settings.json, settings.csv)
-    shown = console(stderr=STDOUT in files)
+    shown = console(stderr=STANDARD_OUTPUT in files)
     shown.print(report.predictions_table(images), soft_wrap=True)
-    if len(images.names) > report.SHOWN:
-        shown.print(f"... and {len(images.names) - report.SHOWN} more (--csv has all)")
+    if len(images.names) > report.SHOWN_IMAGES:
+        shown.print(f"... and {len(images.names) - report.SHOWN_IMAGES} more (--csv has all)")
     verdicts = report.count_verdicts(images).items()
     counts = ", ".join(f"{one_line(verdict)} {number}" for verdict, number in verdicts)
     lines = [f"{count_images(len(images.names))}: {counts}"]
     if found.group is not None:
         lines.append(one_line(report.describe_group(found.group, found.attributor.rule)))
-    lines += [f"wrote {one_line(path)}" for path in files if path not in (None, STDOUT)]
+    lines += [f"wrote {one_line(path)}" for path in files if path not in (None, STANDARD_OUTPUT)]
     for line in lines:
         shown.print(line, soft_wrap=True, markup=False)
     for path, text in ((settings.json, found.to_json), (settings.csv, found.to_csv)):
-        if path == STDOUT:
+        if path == STANDARD_OUTPUT:
             print(text(), end="")
     return report_unusable(images.failed)
 

@@ -24,7 +24,7 @@ from artfp.passive.attributors.verdicts import (
     predict_images,
 )
 from artfp.passive.attributors.window import central_window
-from artfp.passive.settings import STDOUT, PredictSourcesSettings
+from artfp.passive.settings import STANDARD_OUTPUT, PredictSourcesSettings
 
 _BATCH_PIXELS = 1 << 18
 _MAX_BATCH = 256
@@ -133,7 +133,7 @@ def predict_sources(settings: PredictSourcesSettings) -> AttributionResult:
     group = attribute_group(attributor, images.vectors) if settings.same_source else None
     found = AttributionResult(attributor, Path(settings.data_dir).name, images, group)
     for path, text in ((settings.json, found.to_json), (settings.csv, found.to_csv)):
-        if path is not None and path != STDOUT:
+        if path is not None and path != STANDARD_OUTPUT:
             write_atomic(Path(path), text())
     return found
 

@@ -20,7 +20,7 @@ from artfp.passive.attributors.verdicts import (
 )
 from artfp.passive.predict import AttributedImages
 
-COLUMNS = (
+PREDICTION_COLUMNS = (
     "name",
     "width",
     "height",
@@ -33,7 +33,7 @@ COLUMNS = (
 )
 """Columns of the CSV: see `artfp.passive.attributors.verdicts.SourcePrediction`."""
 
-SHOWN = 20
+SHOWN_IMAGES = 20
 """Images in the table on the console, at most."""
 
 
@@ -43,7 +43,7 @@ def prediction_rows(found: AttributedImages) -> list[dict[str, Any]]:
         {"name": name, "width": size[1], "height": size[0], **asdict(prediction), "error": None}
         for name, size, prediction in zip(found.names, found.sizes, found.predictions, strict=True)
     ]
-    empty = dict.fromkeys(COLUMNS)
+    empty = dict.fromkeys(PREDICTION_COLUMNS)
     rows += [{**empty, "name": name, "error": reason} for name, reason in found.failed]
     ordered: list[dict[str, Any]] = round_significant(
         sorted(rows, key=lambda row: str(row["name"]))
@@ -53,7 +53,7 @@ def prediction_rows(found: AttributedImages) -> list[dict[str, Any]]:
 
 def predictions_csv(found: AttributedImages) -> str:
     """Return a line for each image, by name."""
-    return csv_table(prediction_rows(found), COLUMNS)
+    return csv_table(prediction_rows(found), PREDICTION_COLUMNS)
 
 
 def predictions_json(
@@ -85,7 +85,7 @@ def predictions_table(found: AttributedImages) -> Table:
         Column("p-value", lambda row: row[1].p_value, ".3f", "right"),
     )
     rows = list(zip(found.names, found.predictions, strict=True))
-    return rich_table(rows[:SHOWN], columns)
+    return rich_table(rows[:SHOWN_IMAGES], columns)
 
 
 def describe_group(group: GroupPrediction, rule: DecisionRule) -> str:

@@ -28,7 +28,7 @@ from artfp.passive.roc import AucEstimate
 from artfp.passive.settings import AssessAttributorSettings
 from artfp.reporting.figure import encode_figure, figure_style, format_axes, series_style
 
-CONFUSION, ROC = "confusion.png", "roc.png"
+_CONFUSION, _ROC = "confusion.png", "roc.png"
 
 _MAX_ANNOTATED = 16
 _MIN_RATE = 1e-3
@@ -105,10 +105,10 @@ def assess_attributor(settings: AssessAttributorSettings) -> AttributorReport:
     files: dict[str, str | bytes] = {
         "report.md": assessment_page(assessment, about),
         "report.json": json.dumps(assessment_json(assessment, about), indent=1) + "\n",
-        CONFUSION: plot_confusion(assessment),
+        _CONFUSION: plot_confusion_matrix(assessment),
     }
     if assessment.curves:
-        files[ROC] = plot_roc(assessment)
+        files[_ROC] = plot_roc(assessment)
     for name, content in files.items():
         write_atomic(settings.output_dir / name, content)
     failed = [
@@ -167,9 +167,9 @@ def assessment_page(found: Assessment, about: Mapping[str, Any]) -> str:
             f"Folders of sources that the attributor does not know, called none of these: {rates}. "
             f"Images of known sources: {_rejected(found.known):.1%}.\n"
         )
-    parts.append(f"## Confusions\n\n![likeliest source]({CONFUSION})\n")
+    parts.append(f"## Confusions\n\n![likeliest source]({_CONFUSION})\n")
     if found.curves:
-        parts.append(f"## One source against all other images\n\n![ROC]({ROC})\n")
+        parts.append(f"## One source against all other images\n\n![ROC]({_ROC})\n")
         rows = [
             {"source": one_line(name), **_auc_row(each)} for name, each in found.against_all.items()
         ]
@@ -208,7 +208,7 @@ def _label(name: str) -> str:
     return one_line(name).replace("$", r"\$")
 
 
-def plot_confusion(found: Assessment) -> bytes:
+def plot_confusion_matrix(found: Assessment) -> bytes:
     """Plot fractions of each folder's images by likeliest source, and rejected, as a PNG file."""
     fractions = [[*np.array(f.likeliest) / f.images, f.rejected] for f in found.folders]
     names = [f.name if f.known else f"{f.name} (unknown)" for f in found.folders]

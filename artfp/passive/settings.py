@@ -22,7 +22,7 @@ from artfp.core.settings import (
 if TYPE_CHECKING:
     from artfp.passive.attributors.verdicts import DecisionRule
 
-STDOUT = "-"
+STANDARD_OUTPUT = "-"
 """Path that stands for standard output."""
 
 Precision = Literal["32-true", "bf16-mixed"]
@@ -273,7 +273,7 @@ class PredictSourcesSettings(DeviceSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.json == self.csv == STDOUT:
+        if self.json == self.csv == STANDARD_OUTPUT:
             raise UserError("--json and --csv: only one of them can go to standard output")
 
 

@@ -1,4 +1,4 @@
-"""Evidence of a VisNet in figures: fingerprints of sources and images, and their products."""
+"""VisNetEvidence of a VisNet in figures: fingerprints of sources and images, and their products."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from artfp.data.tables import csv_table
-from artfp.passive.fitting.visnet import Evidence
+from artfp.passive.fitting.visnet import VisNetEvidence
 from artfp.reporting.figure import amplify_residual, encode_figure, figure_style
 
 _INCHES = 1.05
@@ -19,7 +19,7 @@ _MAX_ANNOTATED = 16
 _MAX_NAME = 14
 
 
-def evidence_files(evidence: Evidence) -> dict[str, bytes | str]:
+def evidence_files(evidence: VisNetEvidence) -> dict[str, bytes | str]:
     """Return figures and table of the evidence by file name."""
     sources = evidence.sources
     return {

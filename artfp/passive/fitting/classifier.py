@@ -44,14 +44,18 @@ from artfp.passive.networks.classifier import (
 )
 from artfp.passive.settings import ClassifierSettings
 from artfp.passive.training.classifier import Immunisation
-from artfp.passive.training.classifier_fit import InitialNetwork, train_network, training_card
+from artfp.passive.training.classifier_fit import (
+    InitialNetwork,
+    train_source_classifier,
+    training_card,
+)
 from artfp.passive.training.labelled import LabelledImages
 
 HELD_OUT_FRACTION: float = 0.2
 MIN_HELD_OUT: int = 50
 """Fraction of each source's images that is held out, and at least so many, up to a half."""
 
-PERTURBED = 1
+PERTURBED_STATE = 1
 """State of perturbed copies of held-out images, beside AS_IS."""
 
 CALIBRATION_GROUPS = 5
@@ -146,10 +150,12 @@ def train_classifier(
     """Train a network on the image set, whose window is its resolution; and calibrate it.
 
     A fraction `held_out` is held out. None on all processes but the first. Raises UserError: see
-    `train_network`.
+    `train_source_classifier`.
     """
     training, validation = split_held_out(image_set, held_out)
-    trained = train_network(settings, image_set.sources, training, validation, init, callbacks)
+    trained = train_source_classifier(
+        settings, image_set.sources, training, validation, init, callbacks
+    )
     if trained is None:
         return None
     sources, rule = image_set.sources, rule or DecisionRule()
@@ -159,7 +165,7 @@ def train_classifier(
     if settings.immunise:
         copies = perturb_copies(validation, Immunisation(settings.immunise), settings.seed)
         columns = np.concatenate([columns, _evaluate(part.score_columns, copies)])
-        states = np.repeat((AS_IS, PERTURBED), len(validation))
+        states = np.repeat((AS_IS, PERTURBED_STATE), len(validation))
     own, scores = np.resize(labels, len(states)), columns[:, :count]
     # Images that define the inliers are nearer to them than others of their source: another state.
     ood_scores = np.concatenate([columns[:, count:], inlier_scores])
@@ -174,7 +180,7 @@ def train_classifier(
     card = training_card(settings, design, init)
     metadata = {"training": describe_training(card, trained.steps, training, validation)}
     if settings.immunise:
-        copy = states == PERTURBED
+        copy = states == PERTURBED_STATE
         found = validate(log_likelihoods[copy], p_values[copy], labels, sources, rule)
         metadata["perturbed_validation"] = round_significant(asdict(found))
     original = states == AS_IS
@@ -213,7 +219,7 @@ def _evaluate(function: Callable[[Tensor], Tensor], images: LabelledImages) -> V
 
 def perturb_copies(images: LabelledImages, immunity: Immunisation, seed: int) -> LabelledImages:
     """Return perturbed copies of images, whose draws depend on the seed alone."""
-    rng = torch.Generator().manual_seed(derive_seed(seed, PERTURBED))
+    rng = torch.Generator().manual_seed(derive_seed(seed, PERTURBED_STATE))
     parts = [to_8bit(immunity(to_unit(x), rng)) for x in images.pixels.split(_BATCH)]
     return LabelledImages(torch.cat(parts), images.labels)
 

@@ -36,8 +36,8 @@ _BATCH = 256
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """Evidence of a VisNet for K sources.
+class VisNetEvidence:
+    """VisNetEvidence of a VisNet for K sources.
 
     Attributes:
         sources: Names of the sources.
@@ -68,7 +68,7 @@ def fit_visnet(
     rule: DecisionRule | None = None,
     name: str = "attributor",
     held_out: float = HELD_OUT_FRACTION,
-) -> tuple[FitResult, Evidence]:
+) -> tuple[FitResult, VisNetEvidence]:
     """Train a VisNet on the image set, whose window is the network's square.
 
     A fraction `held_out` of it calibrates the scores, and makes the evidence. Raises UserError: see
@@ -93,7 +93,9 @@ def fit_visnet(
 
 
 @torch.inference_mode()
-def collect_evidence(network: VisNet, sources: tuple[str, ...], images: LabelledImages) -> Evidence:
+def collect_evidence(
+    network: VisNet, sources: tuple[str, ...], images: LabelledImages
+) -> VisNetEvidence:
     """Collect the evidence of a network for 8-bit images, EXAMPLES_PER_SOURCE or more a source."""
     models = network.fingerprints - network.fingerprints.mean(0)
     examples, fingerprints, responses = [], [], []
@@ -104,4 +106,4 @@ def collect_evidence(network: VisNet, sources: tuple[str, ...], images: Labelled
         fingerprints.append(found[:EXAMPLES_PER_SOURCE])
         # The product is linear in the image's fingerprint: that of the mean is the products' mean.
         responses.append((found.mean(0) * models).sum(1))
-    return Evidence(sources, models, *map(torch.stack, (examples, fingerprints, responses)))
+    return VisNetEvidence(sources, models, *map(torch.stack, (examples, fingerprints, responses)))

@@ -89,7 +89,7 @@ def training_card(
     }
 
 
-def train_network(
+def train_source_classifier(
     settings: ClassifierSettings,
     sources: Sequence[str],
     training: LabelledImages,

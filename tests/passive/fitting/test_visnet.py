@@ -15,7 +15,12 @@ from artfp.data.pixels import to_unit
 from artfp.passive.attributors.bundle import load_attributor, save_attributor
 from artfp.passive.attributors.visnet import VisNetAttributor
 from artfp.passive.fitting.image_set import ImageSet
-from artfp.passive.fitting.visnet import EXAMPLES_PER_SOURCE, Evidence, collect_evidence, fit_visnet
+from artfp.passive.fitting.visnet import (
+    EXAMPLES_PER_SOURCE,
+    VisNetEvidence,
+    collect_evidence,
+    fit_visnet,
+)
 from artfp.passive.networks.visnet import VisNet
 from artfp.passive.settings import VisNetSettings
 from artfp.passive.training.labelled import LabelledImages
@@ -42,7 +47,7 @@ def image_set(image_set_of: Callable[..., ImageSet]) -> ImageSet:
 
 
 @pytest.fixture(scope="module")
-def seen() -> Evidence:
+def seen() -> VisNetEvidence:
     """Of an untrained network."""
     network, pixels = untrained()
     return collect_evidence(network, ("a", "b", "c"), LabelledImages(pixels, torch.arange(18) % 3))
@@ -73,7 +78,7 @@ def test_an_attributor_that_can_be_read_again(image_set: ImageSet, tmp_path: Pat
         assert float((scores.argmax(1) == number).double().mean()) > 0.9
 
 
-def test_responses_add_up_to_mean_scores(seen: Evidence) -> None:
+def test_responses_add_up_to_mean_scores(seen: VisNetEvidence) -> None:
     network, pixels = untrained()
     scores = VisNetAttributor(("a", "b", "c"), network).scores(to_unit(pixels)).double()
     for k in range(3):
@@ -82,7 +87,7 @@ def test_responses_add_up_to_mean_scores(seen: Evidence) -> None:
     assert seen.examples.shape == seen.fingerprints.shape == (3, EXAMPLES_PER_SOURCE, 3, SIDE, SIDE)
 
 
-def test_pictures_and_table(seen: Evidence) -> None:
+def test_pictures_and_table(seen: VisNetEvidence) -> None:
     for png in (
         plot_source_fingerprints(seen.sources, seen.models),
         plot_image_fingerprints(seen.sources, seen.examples, seen.fingerprints),

@@ -25,7 +25,11 @@ from artfp.passive.training.classifier import (
     ClassifierModule,
     Immunisation,
 )
-from artfp.passive.training.classifier_fit import InitialNetwork, train_network, training_card
+from artfp.passive.training.classifier_fit import (
+    InitialNetwork,
+    train_source_classifier,
+    training_card,
+)
 from artfp.passive.training.labelled import BalancedBatches, LabelledImages
 
 pytestmark = [
@@ -75,7 +79,7 @@ def equal(one: dict[str, Tensor], two: dict[str, Tensor]) -> bool:
 
 def test_planted_patterns_are_learned(settings: Make, tmp_path: Path) -> None:
     job = settings(max_steps=60, batch_size=24, validate_every=20, mirror=False)
-    done = train_network(job, SOURCES, images(40, 0), images(30, 1))
+    done = train_source_classifier(job, SOURCES, images(40, 0), images(30, 1))
     assert done is not None and done.steps == 60
     test = images(40, 2)
     network = done.network
@@ -93,7 +97,7 @@ def test_planted_patterns_are_learned(settings: Make, tmp_path: Path) -> None:
     looks = board.Scalars("held_out/accuracy")
     assert [look.step for look in looks] == [19, 39, 59] and looks[-1].value > 0.9
     with pytest.raises(UserError, match="already holds a training; add --resume"):
-        train_network(job, SOURCES, images(40, 0), images(30, 1))
+        train_source_classifier(job, SOURCES, images(40, 0), images(30, 1))
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(settings: Make) -> None:
@@ -103,33 +107,33 @@ def test_a_resumed_run_equals_an_uninterrupted_one(settings: Make) -> None:
 
     options: dict[str, Any] = {"immunise": ("jpeg", "noise")}
     data = images(12, 0), images(6, 1)
-    whole = train_network(settings("whole", **options), SOURCES, *data)
-    part = train_network(settings("part", **options), SOURCES, *data, callbacks=[Stop()])
+    whole = train_source_classifier(settings("whole", **options), SOURCES, *data)
+    part = train_source_classifier(settings("part", **options), SOURCES, *data, callbacks=[Stop()])
     assert whole is not None and part is not None and part.steps == 4
     assert not equal(whole.network.state_dict(), part.network.state_dict())
-    rest = train_network(settings("part", **options, resume=True), SOURCES, *data)
+    rest = train_source_classifier(settings("part", **options, resume=True), SOURCES, *data)
     assert rest is not None and rest.steps == 6
     assert equal(whole.network.state_dict(), rest.network.state_dict())
     other = settings("part", **options, resume=True, batch_size=12)
     with pytest.raises(UserError, match="'batch_size' was 9 and is now 12"):
-        train_network(other, SOURCES, *data)
+        train_source_classifier(other, SOURCES, *data)
 
 
 def test_going_on_from_another_network(settings: Make) -> None:
     data = images(12, 0), images(6, 1)
-    first = train_network(settings("first"), SOURCES, *data)
+    first = train_source_classifier(settings("first"), SOURCES, *data)
     assert first is not None
     before = {name: tensor.clone() for name, tensor in first.network.state_dict().items()}
     slow = settings("second", lr=1e-12, max_steps=1)
     init = InitialNetwork(first.network, "hash")
-    second = train_network(slow, SOURCES, *data, init=init)
+    second = train_source_classifier(slow, SOURCES, *data, init=init)
     assert second is not None
     assert training_card(slow, first.network.design, init)["init"] == "hash"
     after = dict(second.network.named_parameters())
     assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in after)
     assert equal(before, first.network.state_dict())
     with pytest.raises(UserError, match="init holds the network"):
-        train_network(settings("third", residual=2), SOURCES, *data, init=init)
+        train_source_classifier(settings("third", residual=2), SOURCES, *data, init=init)
 
 
 def test_average_against_a_loop(settings: Make) -> None:
@@ -141,7 +145,7 @@ def test_average_against_a_loop(settings: Make) -> None:
             seen.append(module.network.head.weight.detach().double().clone())
 
     data = images(12, 0), images(6, 1)
-    done = train_network(settings(), SOURCES, *data, callbacks=[Watch()])
+    done = train_source_classifier(settings(), SOURCES, *data, callbacks=[Watch()])
     assert done is not None and len(seen) == 6
     mean = torch.zeros_like(seen[0])
     with torch.random.fork_rng():
@@ -244,4 +248,4 @@ def test_a_loss_that_is_no_number(settings: Make) -> None:
     torch.nn.init.constant_(broken.head.bias, float("nan"))
     with pytest.raises(UserError, match="step 0: the loss is nan"):
         init = InitialNetwork(broken, "broken")
-        train_network(settings(), SOURCES, images(12, 0), images(6, 1), init=init)
+        train_source_classifier(settings(), SOURCES, images(12, 0), images(6, 1), init=init)
