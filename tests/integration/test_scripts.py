@@ -15,6 +15,11 @@ Words = Callable[..., list[object]]
 Call = Callable[..., tuple[int, list[str], list[str]]]
 Files = Callable[[Path], dict[str, bytes]]
 
+
+def _without_next_step(stderr: str) -> list[str]:
+    return [line for line in stderr.splitlines() if not line.startswith("next: ")]
+
+
 TWO = ("--accelerator", "cpu", "--devices", 2, "--strategy", "ddp")
 
 

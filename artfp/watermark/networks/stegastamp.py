@@ -6,6 +6,8 @@ those of the checkpoints that the paper's authors published, so their state dict
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -60,8 +62,9 @@ class StegaStampEncoder(Encoder):
         self.conv10 = nn.Conv2d(32, 32, 3, padding=1)
         self.residual_ = nn.Conv2d(32, 3, 1)
         # The published name of this layer is that of a method of ours.
-        self._register_load_state_dict_pre_hook(self._from_published_name)
-        self.register_state_dict_post_hook(self._to_published_name)
+        module: Any = self  # torch declares no types for these two
+        module._register_load_state_dict_pre_hook(self._from_published_name)
+        module.register_state_dict_post_hook(self._to_published_name)
 
     @staticmethod
     def _from_published_name(state: dict[str, Tensor], prefix: str, *_: object) -> None:
