@@ -91,7 +91,7 @@ def benjamini_yekutieli(log_p: ArrayLike, level: float) -> NDArray[np.bool_]:
     if not passed.size:
         return np.zeros(values.size, bool)
     # p-values equal to the last one taken pass as well: with them, its rank would be higher.
-    return values <= np.sort(values)[passed[-1]]
+    return np.asarray(values <= np.sort(values)[passed[-1]])
 
 
 def prevalence(log_p: ArrayLike, level: float) -> Prevalence:

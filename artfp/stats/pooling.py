@@ -105,7 +105,7 @@ def mean_logits(logits: ArrayLike, clip: float | None = CLIP) -> NDArray[np.floa
     rows = np.atleast_2d(clip_logits(logits, clip))
     # Differences from the first, so that copies of one image have exactly its logits.
     first = rows[0]
-    return first + (rows - first).mean(axis=0)
+    return np.asarray(first + (rows - first).mean(axis=0), np.float64)
 
 
 def majority_bits(decoded: ArrayLike) -> NDArray[np.uint8]:
@@ -118,7 +118,7 @@ def majority_bits(decoded: ArrayLike) -> NDArray[np.uint8]:
         ValueError: bit strings that are not {0, 1} or of another shape.
     """
     rows = np.atleast_2d(check_bit_array(decoded, "decoded"))
-    return (2 * rows.sum(axis=0) > len(rows)).astype(np.uint8)
+    return np.asarray(2 * rows.sum(axis=0) > len(rows), np.uint8)
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def log_tail_hoeffding(weights: ArrayLike, signs: ArrayLike) -> Floats:
     standard = (held @ scaled) / math.sqrt(float(scaled @ scaled))
     # Slightly towards 0, by more than all roundings together.
     slack = 1.0 - 8 * len(found) * _EPSILON
-    return -0.5 * np.square(np.maximum(standard, 0.0)) * slack + 0.0
+    return np.asarray(-0.5 * np.square(np.maximum(standard, 0.0)) * slack + 0.0)
 
 
 def log_tail_monte_carlo(
