@@ -42,7 +42,7 @@ def test_embed_folder(
     ]
     again = embed_folder(settings)
     assert again is not None and again.before == 120
-    assert capfd.readouterr() == ("", "")
+    assert capfd.readouterr().out == ""
     watermark = Watermark.load(weights / "encoder.safetensors")
     fingerprint = Key.load(tmp_path / "out/fingerprint.key.json").fingerprint(16)
     from PIL import Image
