@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Sequence
-from types import SimpleNamespace
-from typing import Any
 
 from artfp import __version__
-from artfp.core.command import Command, CommandGroup, Entry, run
+from artfp.core.command import CommandGroup, Entry, run
 
 COMMANDS = {
     "train": Entry(
@@ -21,7 +18,7 @@ COMMANDS = {
     ),
     "detect": Entry(
         "artfp.audit.command_detect:COMMAND",
-        "Decode images and say whether a fingerprint is in them",
+        "Decode images and test them for fingerprints",
     ),
     "demo": Entry(
         "artfp.watermark.command_demo:COMMAND",
@@ -36,24 +33,26 @@ COMMANDS = {
     ),
     "robustness": Entry(
         "artfp.robustness.command:COMMAND",
-        "Compare watermarks under perturbations of growing strength",
+        "Measure watermarks and attributors under perturbations",
     ),
     "attribute": Entry(
-        "artfp.cli.attribute:COMMAND", "Tell which of several known sources made an image"
+        "artfp.cli.attribute:COMMAND",
+        "Attribute images to known sources by the traces that these leave",
     ),
     "gan": Entry(
         "artfp.generators.command:COMMAND", "Train generative models on images; generate with them"
     ),
     "transfer": Entry(
-        "artfp.transfer.command:COMMAND", "Find out whether a fingerprint comes through a generator"
+        "artfp.transfer.command:COMMAND",
+        "Measure whether a fingerprint transfers through a generator",
     ),
     "compare": Entry(
         "artfp.comparison.command:COMMAND",
-        "Choose sources by fingerprints and by traces, in one table",
+        "Compare proactive and passive attribution in one table",
     ),
     "secrecy": Entry(
         "artfp.secrecy.command:COMMAND",
-        "Find out whether fingerprinted images can be told without the key",
+        "Measure how well fingerprinted images are detected without the key",
     ),
     "denoiser": Entry(
         "artfp.passive.residuals.command:COMMAND",
@@ -63,13 +62,13 @@ COMMANDS = {
         "artfp.watermark.command_calibrate:COMMAND",
         "Check a decoder on clean images; detect prints its warnings",
     ),
-    "power": Entry("artfp.audit.command_power:COMMAND", "Say how many images a verdict takes"),
+    "power": Entry("artfp.audit.command_power:COMMAND", "Compute how many images a match takes"),
     "keygen": Entry(
         "artfp.ownership.command_keygen:COMMAND",
         "Draw a secret key; commit to a fingerprint; check a commitment",
     ),
     "registry": Entry(
-        "artfp.ownership.command_registry:COMMAND", "Keep who owns which fingerprint"
+        "artfp.ownership.command_registry:COMMAND", "Keep the owners of fingerprints"
     ),
     "completion": Entry(
         "artfp.cli.completion:COMMAND", "Print a script for tab completion in a shell"
@@ -77,20 +76,7 @@ COMMANDS = {
 }
 
 
-class _Commands(CommandGroup):
-    """The group, with commands that are still functions called main."""
-
-    def load(self, name: str) -> Command[Any] | CommandGroup:
-        module = importlib.import_module(self.entries[name].target.partition(":")[0])
-        if not hasattr(module, "COMMAND"):
-            call: Any = SimpleNamespace(
-                main=lambda argv, prog: run(lambda: module.main(argv), prog)
-            )
-            return call
-        return super().load(name)
-
-
-ARTFP = _Commands(
+ARTFP = CommandGroup(
     "Fingerprint a training set and find the models that were trained on it.",
     COMMANDS,
     "artfp --version prints the version.",
