@@ -1,4 +1,4 @@
-"""Attribution: who made an image, behind one protocol for all ways of finding out."""
+"""Robustness of watermark methods and attributors to perturbations, in one sweep."""
 
 import lazy_loader as lazy
 

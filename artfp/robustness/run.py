@@ -14,7 +14,6 @@ from artfp.ownership.assignment import given_fingerprints
 from artfp.passive.attributors.base import Attributor
 from artfp.passive.attributors.bundle import ATTRIBUTOR_FILE, load_attributor
 from artfp.perturbations.conditions import Condition, choose, parse_strengths
-from artfp.robustness.evaluation_robustness_labelled import joined, labelled
 from artfp.robustness.methods import load_method, load_reader
 from artfp.robustness.report import Report
 from artfp.robustness.settings import RobustnessSettings
@@ -24,6 +23,8 @@ from artfp.robustness.study import (
     Refuses,
     Study,
     already_marked,
+    joined,
+    labelled,
     least_of,
     marked_by,
     option_settings,

@@ -1,16 +1,18 @@
-"""A robustness study: originals from files, marked by each method, swept in one folder.
+"""A robustness study: images from files, marked or labelled, swept in one folder.
 
-Two ways in. `marked_by`: every method marks the same originals, each with a word of its own, which
-comes from a seed (it is a measurement, not a secret). `already_marked`: images that carry one known
-word, such as the output of a generator, are only read.
+Three ways in. `marked_by`: every method marks the same originals, each with a message of its own,
+which comes from a seed (it is a measurement, not a secret). `already_marked`: images that carry one
+known fingerprint, such as the output of a generator, are only decoded. `labelled`: passive
+attributors predict the source of images.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +28,13 @@ from artfp.data.reading import Failed, Spool, read_images
 from artfp.data.resume import Journal, Manifest
 from artfp.data.sources import ImageSource
 from artfp.ownership.key import Key
+from artfp.passive.attributors.base import Attributor
 from artfp.perturbations.conditions import Condition
 from artfp.robustness.methods import Method, Reader
 from artfp.robustness.sweep import ImageSet, Sample, Sweep, Tick, sweep
 
 RUN = "robustness"
-"""What manifest and journal in the output folder are called after."""
+"""Name of manifest and journal in the output folder."""
 
 LEAST_SIDE = 11
 """Pixels of the shorter side below which an image is not taken: the window of the SSIM."""
@@ -112,9 +115,9 @@ class Options:
 
 
 def marked_by(methods: Sequence[Method], originals: Images, seed: int) -> Study:
-    """Sets of the originals as each method marks them; methods that mark alike share one.
+    """Make sets of the originals as each method marks them; methods that mark alike share one.
 
-    The word of an image depends on the seed, its name and the number of bits. Raises UserError:
+    The message of an image depends on the seed, its name and the number of bits. Raises UserError:
     two methods of one name.
     """
     names = [method.name for method in methods]
@@ -131,16 +134,16 @@ def marked_by(methods: Sequence[Method], originals: Images, seed: int) -> Study:
 
 def already_marked(
     reader: Reader,
-    word: NDArray[np.uint8],
+    fingerprint: NDArray[np.uint8],
     secret: str,
     marked: Images,
     unmarked: Images | None = None,
 ) -> Study:
-    """One set of images that carry the word (bits,), and perhaps of some that do not.
+    """Make a set of images that carry a fingerprint (bits,), and perhaps of some that do not.
 
-    `secret` tells the word from others (see `Words.secret`).
+    `secret` distinguishes the fingerprint from others (see `Fingerprints.identity`).
     """
-    attributor = reader.attributor(word[None], ("fingerprint",))
+    attributor = reader.attributor(fingerprint[None], ("fingerprint",))
 
     def samples() -> Iterator[Sample]:
         for index in range(len(marked.spool)):
@@ -157,6 +160,61 @@ def already_marked(
         "secret_fingerprint": secret,
     }
     return Study([ImageSet("marked", samples, count, (attributor,))], settings)
+
+
+def labelled(attributors: Mapping[str, Attributor], images: Mapping[str, Images]) -> Study:
+    """Make sets of the images of each folder; attributors that know the same sources share one.
+
+    Folders that have no source's name are of sources that nobody knows: they count false positives.
+    The keys of `attributors` decide their results, such as a hash.
+
+    Raises UserError: two attributors of one name, or one that knows none of the folders.
+    """
+    names = [attributor.name for attributor in attributors.values()]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(
+                f"two attributors are called {name!r}; give one another name: other={name}"
+            )
+    groups: dict[tuple[str, ...], list[Attributor]] = {}
+    for attributor in attributors.values():
+        groups.setdefault(tuple(attributor.sources), []).append(attributor)
+    sets = []
+    for sources, group in groups.items():
+        if not set(sources) & set(images):
+            raise UserError(
+                f"{group[0].name} knows {', '.join(sources)}; no folder of images has such a "
+                f"name, found {', '.join(images)}"
+            )
+        count = sum(len(each.spool) for each in images.values())
+        samples = partial(_labelled_samples, sources, images)
+        sets.append(ImageSet(f"labelled, {group[0].name}", samples, count, tuple(group)))
+    settings = {
+        "contestants": {a.name: {"attributor": digest} for digest, a in attributors.items()},
+        "labelled": {name: each.digest for name, each in images.items()},
+    }
+    return Study(sets, settings)
+
+
+def joined(studies: Sequence[Study]) -> Study:
+    """Join studies for one sweep. Raises UserError: contestants of one name."""
+    settings: dict[str, object] = {}
+    contestants: dict[str, object] = {}
+    for study in studies:
+        for name in study.settings["contestants"]:
+            if name in contestants:
+                raise UserError(f"two contestants are called {name!r}; give one another name")
+        contestants |= study.settings["contestants"]
+        settings |= study.settings
+    sets = [image_set for study in studies for image_set in study.sets]
+    return Study(sets, {**settings, "contestants": contestants})
+
+
+def _labelled_samples(sources: Sequence[str], images: Mapping[str, Images]) -> Iterator[Sample]:
+    for name, each in images.items():
+        number = sources.index(name) if name in sources else None
+        for index in range(len(each.spool)):
+            yield Sample(each.spool[index], number)
 
 
 def run_study(study: Study, options: Options, tick: Tick = lambda what, images: None) -> Sweep:
@@ -182,7 +240,7 @@ def run_study(study: Study, options: Options, tick: Tick = lambda what, images: 
 
 
 def option_settings(options: Options) -> dict[str, Any]:
-    """What of the options decides the results, as JSON values."""
+    """Return the options that decide the results, as JSON values."""
     return {
         "conditions": [condition.key for condition in options.conditions],
         "fpr": options.fpr,
@@ -194,7 +252,7 @@ def option_settings(options: Options) -> dict[str, Any]:
 
 
 def least_of(methods: Sequence[Method]) -> Refuses:
-    """Why images of a size cannot be used by all of the methods."""
+    """Return a function that gives the reason why a method cannot use images of a size."""
 
     def refuses(height: int, width: int) -> str | None:
         for method in methods:
@@ -210,17 +268,17 @@ def _marked_set(group: Sequence[Method], originals: Images, seed: int) -> ImageS
     """The originals, marked by the first of some methods that mark alike, read by each."""
     method, key = group[0], Key.from_seed(seed)
     contexts = [b"image:" + name.encode("utf-8", "surrogateescape") for name in originals.names]
-    words = np.stack(
+    messages = np.stack(
         [key.fingerprint(method.embedder.bits, context=context) for context in contexts]
     )
 
     def samples() -> Iterator[Sample]:
-        for index, word in enumerate(words):
+        for index, message in enumerate(messages):
             original = originals.spool[index]
-            yield Sample(method.embedder.embed(original, word), index, original)
+            yield Sample(method.embedder.embed(original, message), index, original)
 
-    attributors = tuple(m.reader.attributor(words, originals.names) for m in group)
-    return ImageSet(method.name, samples, len(words), attributors)
+    attributors = tuple(m.reader.attributor(messages, originals.names) for m in group)
+    return ImageSet(method.name, samples, len(messages), attributors)
 
 
 def _check_size(pixels: np.ndarray, refuses: Refuses) -> None:

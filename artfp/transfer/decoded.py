@@ -84,16 +84,16 @@ class InData:
     read: Transferred
 
 
-def bit_accuracies(logits: Logits, words: NDArray[np.uint8]) -> NDArray[np.float64]:
+def bit_accuracies(logits: Logits, fingerprints: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return the bit accuracy of each image, (N,), of logits (N, bits) for 1 or N fingerprints."""
-    right = (logits > 0) == (np.atleast_2d(words) > 0)
-    shares: NDArray[np.float64] = right.mean(axis=1, dtype=np.float64)
-    return shares
+    right = (logits > 0) == (np.atleast_2d(fingerprints) > 0)
+    accuracies: NDArray[np.float64] = right.mean(axis=1, dtype=np.float64)
+    return accuracies
 
 
 def transferred(
     logits: Logits,
-    word: NDArray[np.uint8],
+    fingerprint: NDArray[np.uint8],
     counts: Sequence[int] = COUNTS,
     registered: int = REGISTERED,
     alpha: float = 1e-3,
@@ -103,20 +103,22 @@ def transferred(
     Verdicts are given on disjoint groups of each of `counts` up to N, at most 100 of them.
     Raises ValueError: no image, or a fingerprint of another length.
     """
-    if logits.ndim != 2 or not len(logits) or logits.shape[1] != len(word):
-        raise ValueError(f"logits of shape {logits.shape} for a fingerprint of {len(word)} bits")
-    shares = bit_accuracies(logits, word)
-    spread = float(shares.std(ddof=1)) if len(shares) > 1 else math.nan
+    if logits.ndim != 2 or not len(logits) or logits.shape[1] != len(fingerprint):
+        raise ValueError(
+            f"logits of shape {logits.shape} for a fingerprint of {len(fingerprint)} bits"
+        )
+    accuracies = bit_accuracies(logits, fingerprint)
+    spread = float(accuracies.std(ddof=1)) if len(accuracies) > 1 else math.nan
     return Transferred(
-        images=len(shares),
-        bits=len(word),
-        bit_accuracy=float(shares.mean()),
-        error=spread / math.sqrt(len(shares)),
-        low=float(np.quantile(shares, 0.05)),
-        high=float(np.quantile(shares, 0.95)),
-        majority=float(((logits.mean(axis=0) > 0) == (word > 0)).mean()),
+        images=len(accuracies),
+        bits=len(fingerprint),
+        bit_accuracy=float(accuracies.mean()),
+        error=spread / math.sqrt(len(accuracies)),
+        low=float(np.quantile(accuracies, 0.05)),
+        high=float(np.quantile(accuracies, 0.95)),
+        majority=float(((logits.mean(axis=0) > 0) == (fingerprint > 0)).mean()),
         verdicts=tuple(
-            _verdict(logits, word, count, registered, alpha)
+            _verdict(logits, fingerprint, count, registered, alpha)
             for count in counts
             if count <= len(logits)
         ),
@@ -124,11 +126,11 @@ def transferred(
 
 
 def _verdict(
-    logits: Logits, word: NDArray[np.uint8], count: int, registered: int, alpha: float
+    logits: Logits, fingerprint: NDArray[np.uint8], count: int, registered: int, alpha: float
 ) -> VerdictOn:
     groups = min(len(logits) // count, _MOST_GROUPS)
     parts = logits[: groups * count].reshape(groups, count, -1)
-    log_p = np.array([evaluate_source(part, word[None]).log_p[0] for part in parts])
+    log_p = np.array([evaluate_source(part, fingerprint[None]).log_p[0] for part in parts])
     corrected = np.asarray(bonferroni(log_p, registered))
     return VerdictOn(
         images=count,

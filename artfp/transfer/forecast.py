@@ -45,7 +45,7 @@ class Forecast:
 
     `psnr` in dB and `bit_accuracy` of images that are fingerprinted as usual; `transplanted`, the
     forecast of what a generator can come to; `early`, the same with a quarter of the mean residual,
-    which orders weights by how soon they come through; `worst`, the forecast of the worst word;
+    which orders weights by how soon they come through; `worst`, that of the worst fingerprint;
     `constant`, the share of the residuals' energy that lies in their mean, 0 to 1.
     """
 
@@ -70,7 +70,7 @@ def forecast(
 ) -> Forecast:
     """Return the forecast on 8-bit images (N, 3, H, W): one half lends its residuals to the other.
 
-    Networks are used on the CPU, as they are: put them in evaluation mode. `seed` draws the words.
+    Networks are used on the CPU; put them in evaluation mode. `seed` draws the fingerprints.
     Raises ValueError: fewer than MIN_FORECAST_IMAGES images.
     """
     if len(images) < MIN_FORECAST_IMAGES:
