@@ -60,7 +60,7 @@ from artfp.passive.fitting.visnet import fit_visnet
 from artfp.passive.roc import Accuracy
 from artfp.passive.settings import ClassifierSettings, VisNetSettings
 from artfp.passive.training.classifier import ClassifierModule
-from artfp.perturbations import PERTURBATIONS
+from artfp.perturbations.registry import PERTURBATIONS
 
 CURVE, FIGURES = "curve.json", "figures.json"
 VISNET_STEPS = 1500

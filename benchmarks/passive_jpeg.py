@@ -52,7 +52,7 @@ from artfp.passive.fitting.cross_validation import (
 )
 from artfp.passive.fitting.image_set import MIN_IMAGES, QUALITIES, ImageSet
 from artfp.passive_studies.marra2019.study import real_sources
-from artfp.perturbations import PERTURBATIONS
+from artfp.perturbations.registry import PERTURBATIONS
 
 Values = NDArray[np.float64]
 Batches = list[tuple[NDArray[np.int64], torch.Tensor]]

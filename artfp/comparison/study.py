@@ -44,7 +44,7 @@ from artfp.passive.fitting.cache import CacheSettings, cache_settings, cached_at
 from artfp.passive.fitting.image_set import MIN_IMAGES, ImageSet
 from artfp.passive.fitting.leakage import warn_of_leakage
 from artfp.perturbations.conditions import Condition, choose, parse_strengths
-from artfp.robustness.methods import PLAIN
+from artfp.robustness.methods import PLAIN_SUFFIX
 from artfp.watermark import load_decoder
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ def compare_attribution(settings: CompareSettings) -> ComparisonResult:
     output = settings.output_dir
     conditions = _conditions(settings)
     sources = open_sources(settings.data_dir)
-    path = settings.decoder_path.removesuffix(PLAIN)
+    path = settings.decoder_path.removesuffix(PLAIN_SUFFIX)
     realign = path == settings.decoder_path
     decoder, _ = load_decoder(path, realign=realign)
     fingerprints = read_fingerprints(settings.fingerprints, decoder.bits)

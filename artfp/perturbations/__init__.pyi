@@ -13,7 +13,6 @@ from .geometric import ResizeBack as ResizeBack
 from .geometric import Rotation as Rotation
 from .local import Erase as Erase
 from .local import Relight as Relight
-from .mixture import Mixture as Mixture
 from .mixture import training_mixture as training_mixture
 from .photometric import Brightness as Brightness
 from .photometric import Contrast as Contrast
@@ -22,5 +21,4 @@ from .photometric import Hue as Hue
 from .photometric import Noise as Noise
 from .photometric import Quantise as Quantise
 from .photometric import Saturation as Saturation
-from .registry import PERTURBATIONS as PERTURBATIONS
 from .registry import known_perturbations as known_perturbations

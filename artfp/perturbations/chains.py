@@ -91,7 +91,7 @@ class Combination(Perturbation):
     )
 
     def _plan(self, strength: Tensor, generator: torch.Generator) -> list[_Step]:
-        """What happens to which images, in order."""
+        """Return the steps in order, each with the images that it changes."""
         plan = []
         for step, mild, harsh in self.STEPS:
             chance, share = torch.rand(2, len(strength), generator=generator)

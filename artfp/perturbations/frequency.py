@@ -42,7 +42,7 @@ class Blur(Perturbation):
 
 
 class LowPass(Perturbation):
-    """What a Gaussian leaves of the image once it is coarser by a factor (strength).
+    """Gaussian low-pass filter: the image as it is once it is coarser by a factor (strength).
 
     The Gaussian's deviation is half the factor in pixels, so that the new Nyquist frequency comes
     out at 0.29 of its amplitude; the size stays.
@@ -65,7 +65,7 @@ class LowPass(Perturbation):
 
 
 class Residual(Perturbation):
-    """What LowPass leaves out at a factor (strength), on mid-gray.
+    """Difference between the image and its LowPass at a factor (strength), on mid-gray.
 
     Example:
         >>> pixels = torch.full((1, 3, 16, 16), 100, dtype=torch.uint8)

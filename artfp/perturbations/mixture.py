@@ -125,7 +125,7 @@ class Mixture(nn.Module):
 def _received(
     member: Perturbation, x: Tensor, strength: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """What a decoder that undoes geometry is given: perturbed images, put back nearly in place."""
+    """Return perturbed images put back nearly in place, as a decoder that realigns gets them."""
     size = (x.shape[-2], x.shape[-1])
     state = generator.get_state()
     moved = member.transform(strength, size, generator)

@@ -1,14 +1,6 @@
-from .matching import MatchingBits as MatchingBits
 from .methods import Method as Method
 from .methods import known_methods as known_methods
 from .methods import load_method as load_method
-from .methods import third_party_methods as third_party_methods
-from .proactive import ArtfpEmbedder as ArtfpEmbedder
-from .proactive import ProactiveDecoder as ProactiveDecoder
-from .proactive import read_bits as read_bits
 from .run import robustness_sweep as robustness_sweep
 from .settings import RobustnessSettings as RobustnessSettings
-from .third_party import PEERS as PEERS
-from .third_party import BlindWatermark as BlindWatermark
-from .third_party import InvisibleWatermark as InvisibleWatermark
 from .third_party import ThirdPartyWatermark as ThirdPartyWatermark

@@ -1,4 +1,4 @@
-"""What is counted for one attributor under one condition: accuracies, and TPR at a fixed FPR."""
+"""Figures of one attributor under one condition: accuracies, and TPR at a fixed FPR."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EXACT, NEGATIVES = "exact", "negatives"
 
 
 @dataclass(frozen=True)
-class Figures:
+class SweepFigures:
     """Counts of one attributor under one condition; None where they have no meaning.
 
     `images` marked ones, of `sources` sources. `bits`, and `bit_accuracy`, the mean share of
@@ -85,8 +85,8 @@ class Counts:
         if passed is not None:
             self._passed.append(passed.gather(1, column)[:, 0])
 
-    def figures(self) -> Figures:
-        """What was counted. Raises ValueError: no marked image was added."""
+    def figures(self) -> SweepFigures:
+        """Return the figures. Raises ValueError: no marked image was added."""
         if not self._scores:
             raise ValueError(f"{self._attributor.name} was given no image with a source")
         attributor = self._attributor
@@ -101,7 +101,7 @@ class Counts:
         fpr_high = None
         if passed is not None:
             fpr_high = self._fpr if exact else self._proven(taken)
-        return Figures(
+        return SweepFigures(
             images=len(scores),
             sources=len(attributor.sources),
             bits=bits,
@@ -119,7 +119,7 @@ class Counts:
         )
 
     def _exact(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_] | None]:
-        """Which marked images pass (N,), and which unmarked ones (M, sources)."""
+        """Return which marked images pass (N,), and which unmarked ones (M, sources)."""
         taken = torch.cat(self._negatives_passed).numpy() if self._negatives_passed else None
         return torch.cat(self._passed).numpy(), taken
 
@@ -139,7 +139,7 @@ class Counts:
 
     @staticmethod
     def _proven(taken: NDArray[np.bool_] | None) -> float | None:
-        """What the false positive rate is at most, from the worst source's count."""
+        """Return an upper bound of the false positive rate, from the worst source's count."""
         if taken is None:
             return None
         return wilson(int(taken.sum(axis=0).max()), len(taken))[1]
@@ -157,7 +157,7 @@ class Counts:
 
 
 def wilson(hits: int, count: int) -> tuple[float, float]:
-    """95% confidence interval of a share, `hits` of `count` (Wilson 1927, score interval)."""
+    """Return the 95% confidence interval of a share, `hits` of `count` (Wilson 1927)."""
     share, weight = hits / count, _Z95**2 / count
     centre = share + weight / 2.0
     half = _Z95 * math.sqrt(share * (1.0 - share) / count + weight / (4.0 * count))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from artfp.stats import log_p_value
 
-Read = Callable[[Tensor], Tensor]
+BitReader = Callable[[Tensor], Tensor]
 """Images (N, 3, H, W) in [0, 1] to bits (N, bits) in {0, 1}."""
 
 
@@ -23,7 +23,7 @@ class MatchingBits:
     """
 
     def __init__(
-        self, name: str, read: Read, fingerprints: ArrayLike, sources: Sequence[str]
+        self, name: str, read: BitReader, fingerprints: ArrayLike, sources: Sequence[str]
     ) -> None:
         """Take the reader, the words (sources, bits) of {0, 1} and the names of their sources.
 

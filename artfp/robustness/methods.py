@@ -19,12 +19,12 @@ from artfp.core.plugins import with_plugins
 from artfp.data.bundle import find_decoder, find_weights, shipped_weights
 from artfp.data.files import file_hash
 from artfp.passive.attributors.base import Embedder
-from artfp.robustness.matching import MatchingBits, Read
+from artfp.robustness.matching import BitReader, MatchingBits
 from artfp.robustness.proactive import ArtfpEmbedder, read_bits
 from artfp.robustness.third_party import PEERS, ThirdPartyWatermark
 from artfp.watermark import load_decoder, load_encoder
 
-PLAIN = ":plain"
+PLAIN_SUFFIX = ":plain"
 """Ending of a name whose decoder shall not search for crops and rotations."""
 
 _WEIGHTS = (".safetensors", ".pth")
@@ -36,7 +36,7 @@ class Reader:
 
     name: str
     bits: int
-    read: Read
+    read: BitReader
     settings: dict[str, object]
 
     def attributor(self, fingerprints: ArrayLike, sources: Sequence[str]) -> MatchingBits:
@@ -106,7 +106,7 @@ def load_method(text: str, strength: float = 1.0) -> Method:
         'mine'
     """
     label, equals, named = text.partition("=")
-    if not equals or Path(text.strip().removesuffix(PLAIN)).exists():  # a path with = in it
+    if not equals or Path(text.strip().removesuffix(PLAIN_SUFFIX)).exists():  # a path with = in it
         label, equals, named = "", "", text
     label, named = label.strip(), named.strip()
     if not named or (equals and not label):
@@ -123,14 +123,14 @@ def load_reader(text: str) -> Reader:
 
     Raises UserError as `load_decoder`.
     """
-    path = text.removesuffix(PLAIN)
+    path = text.removesuffix(PLAIN_SUFFIX)
     realign = path == text
     decoder, _ = load_decoder(path, realign)
     settings: dict[str, object] = {
         "decoder": file_hash(find_weights(path, "decoder")),
         "realign": realign,
     }
-    name = _label(path) + ("" if realign else PLAIN)
+    name = _label(path) + ("" if realign else PLAIN_SUFFIX)
     return Reader(name, decoder.bits, partial(read_bits, decoder), settings)
 
 
@@ -141,7 +141,7 @@ def _third_party(name: str) -> Method:
 
 
 def _own(text: str, strength: float) -> Method:
-    path = text.removesuffix(PLAIN)
+    path = text.removesuffix(PLAIN_SUFFIX)
     is_file = Path(path).suffix in _WEIGHTS or Path(path).exists()
     if path not in shipped_weights() and not is_file:
         raise UserError(f"no method {path!r}; {_hint(path)}")

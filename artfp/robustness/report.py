@@ -1,4 +1,4 @@
-"""What a robustness sweep leaves behind: CSV, JSON, working ranges, plots, example pictures."""
+"""Files of a robustness sweep: CSV, JSON, working ranges, plots, example pictures."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from artfp.perturbations.conditions import IDENTITY, Condition
 from artfp.reporting.figure import write_files
 from artfp.reporting.image_grid import image_strip
 from artfp.robustness.plots import Contestant, plot_figure
-from artfp.robustness.sweep import Row, Sweep
+from artfp.robustness.sweep import Sweep, SweepRow
 from artfp.robustness.working_range import LEAST, WorkingRange, has_figure, working_ranges
 
-COLUMNS = (
+SWEEP_COLUMNS = (
     "image_set",
     "contestant",
     "perturbation",
@@ -41,7 +41,7 @@ COLUMNS = (
     "negatives",
     "false_positives",
 )
-"""Columns of the CSV; see `artfp.robustness.figures.Figures`."""
+"""Columns of the CSV; see `artfp.robustness.figures.SweepFigures`."""
 
 TITLES = {
     "bit_accuracy": "bit accuracy",
@@ -70,7 +70,7 @@ class Report:
     example: np.ndarray | None = None
 
     def contestants(self) -> list[Contestant]:
-        """Who took part, in the order of the sweep, with what is known of each."""
+        """Return the contestants in the order of the sweep, with what is known of each."""
         found: dict[str, Contestant] = {}
         for row in self.sweep.rows:
             fidelity = self.sweep.fidelity.get(row.image_set)
@@ -113,9 +113,9 @@ def write_report(report: Report, folder: Path, example: np.ndarray | None, seed:
     return write_files(folder, files)
 
 
-def table_csv(rows: Sequence[Row]) -> str:
+def table_csv(rows: Sequence[SweepRow]) -> str:
     """Return all rows as CSV; what has no value is empty."""
-    return csv_table(rows, COLUMNS, floats=".6g")
+    return csv_table(rows, SWEEP_COLUMNS, floats=".6g")
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def as_json(report: Report) -> dict[str, Any]:
     return {
         "settings": report.settings,
         "fidelity": {name: asdict(found) for name, found in report.sweep.fidelity.items()},
-        "rows": json_rows(report.sweep.rows, COLUMNS),
+        "rows": json_rows(report.sweep.rows, SWEEP_COLUMNS),
         "working_ranges": [{**asdict(found), "text": str(found)} for found in report.ranges()],
         "unusable": [{"name": name, "reason": reason} for name, reason in report.unusable],
     }
@@ -154,7 +154,7 @@ def ranges_markdown(report: Report) -> str:
     return "\n".join(lines) + "\n"
 
 
-def cell(row: Row) -> str:
+def cell(row: SweepRow) -> str:
     """Bit accuracy (or else source accuracy) and TPR of a row, for the table on the console."""
     accuracy = row.source_accuracy if row.bit_accuracy is None else row.bit_accuracy
     parts = [f"{accuracy:.3f}" if accuracy is not None else "-"]
@@ -171,5 +171,5 @@ def _example(conditions: Sequence[Condition], name: str, example: np.ndarray, se
     return image_strip(images, captions, f"{name}, {chosen[-1].unit}")
 
 
-def _fpr(rows: Sequence[Row]) -> str:
+def _fpr(rows: Sequence[SweepRow]) -> str:
     return f"{rows[0].fpr:g}"

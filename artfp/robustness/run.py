@@ -1,4 +1,4 @@
-"""A whole robustness sweep, from images and methods to figures."""
+"""Robustness sweep from settings: images and methods to figures."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from artfp.core.errors import UserError
 from artfp.core.progress import stages
 from artfp.data.files import file_hash
 from artfp.data.geometry import Geometry
+from artfp.data.reading import Failed
 from artfp.data.sources import ImageSource, open_source, open_sources
 from artfp.data.train_module import split_names
 from artfp.ownership.assignment import given_fingerprints
@@ -18,10 +19,10 @@ from artfp.robustness.methods import load_method, load_reader
 from artfp.robustness.report import Report
 from artfp.robustness.settings import RobustnessSettings
 from artfp.robustness.study import (
-    Images,
-    Options,
     Refuses,
-    Study,
+    RobustnessStudy,
+    SweepImages,
+    SweepOptions,
     already_marked,
     joined,
     labelled,
@@ -31,8 +32,6 @@ from artfp.robustness.study import (
     run_study,
 )
 from artfp.robustness.sweep import work
-
-Failed = list[tuple[str, str]]
 
 
 def robustness_sweep(settings: RobustnessSettings) -> Report:
@@ -52,7 +51,7 @@ def robustness_sweep(settings: RobustnessSettings) -> Report:
     """
     conditions = _conditions(settings)
     study, failed = _study(settings)
-    options = Options(
+    options = SweepOptions(
         conditions, settings.fpr, settings.seed, settings.batch_size, settings.output_dir
     )
     with stages(work(study.sets, conditions)) as tick:
@@ -71,7 +70,7 @@ def _conditions(settings: RobustnessSettings) -> list[Condition]:
     return choose(None if names == ("all",) else names, strengths)
 
 
-def _study(settings: RobustnessSettings) -> tuple[Study, Failed]:
+def _study(settings: RobustnessSettings) -> tuple[RobustnessStudy, Failed]:
     """All that is swept, and the images that cannot be used."""
     found = []
     if settings.marked_dir is not None:
@@ -83,7 +82,7 @@ def _study(settings: RobustnessSettings) -> tuple[Study, Failed]:
     return joined([study for study, _ in found]), [each for _, failed in found for each in failed]
 
 
-def _marked_by_all(settings: RobustnessSettings, data_dir: str) -> tuple[Study, Failed]:
+def _marked_by_all(settings: RobustnessSettings, data_dir: str) -> tuple[RobustnessStudy, Failed]:
     """Originals that every method marks."""
     methods = [load_method(name, settings.strength) for name in settings.methods or ("photo128",)]
     source = open_source(data_dir)
@@ -91,7 +90,7 @@ def _marked_by_all(settings: RobustnessSettings, data_dir: str) -> tuple[Study, 
     return marked_by(methods, originals, settings.seed), list(originals.failed.items())
 
 
-def _decoded_only(settings: RobustnessSettings, marked_dir: str) -> tuple[Study, Failed]:
+def _decoded_only(settings: RobustnessSettings, marked_dir: str) -> tuple[RobustnessStudy, Failed]:
     """Images that are marked already, and perhaps others without the fingerprint."""
     reader = load_reader(settings.decoder_path or "photo128")
     given = given_fingerprints(
@@ -114,7 +113,7 @@ def _decoded_only(settings: RobustnessSettings, marked_dir: str) -> tuple[Study,
 
 def _attributed(
     settings: RobustnessSettings, places: tuple[str, ...], labelled_dir: Path
-) -> tuple[Study, Failed]:
+) -> tuple[RobustnessStudy, Failed]:
     """Labelled images whose source attributors predict."""
     attributors: dict[str, Attributor] = {}
     for part in places:
@@ -144,11 +143,11 @@ def _attributed(
 
 def _read(
     settings: RobustnessSettings, source: ImageSource, refuses: Refuses | None, caption: str
-) -> Images:
+) -> SweepImages:
     """The images of a source that the settings choose."""
     every = list(range(len(source)))
     indices = split_names(source.names)[1] if settings.validation_only else every
     indices = indices[: settings.limit]
     geometry = Geometry(settings.image_resolution)
     more = {} if refuses is None else {"refuses": refuses}
-    return Images(source, indices, geometry, settings.output_dir, caption=caption, **more)
+    return SweepImages(source, indices, geometry, settings.output_dir, caption=caption, **more)

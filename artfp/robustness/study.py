@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 import artfp
 from artfp.core.errors import UserError
-from artfp.core.progress import Progress
+from artfp.core.progress import Progress, Tick, ignore_progress
 from artfp.data.decode import ImageError
 from artfp.data.geometry import Geometry
 from artfp.data.reading import Failed, Spool, read_images
@@ -31,9 +31,9 @@ from artfp.ownership.key import Key
 from artfp.passive.attributors.base import Attributor
 from artfp.perturbations.conditions import Condition
 from artfp.robustness.methods import Method, Reader
-from artfp.robustness.sweep import ImageSet, Sample, Sweep, Tick, sweep
+from artfp.robustness.sweep import Sample, Sweep, SweepSet, sweep
 
-RUN = "robustness"
+_RUN = "robustness"
 """Name of manifest and journal in the output folder."""
 
 LEAST_SIDE = 11
@@ -45,11 +45,14 @@ Refuses = Callable[[int, int], str | None]
 """Why images of a height and a width cannot be used, or None if they can."""
 
 
-class Images:
+class SweepImages:
     """The usable images of a source, decoded and cut, in a spool; the others with the reason.
 
-    Attributes: `names`; `spool`, one image for each name; `failed`, names to reasons; `digest` of
-    the names, of what the files hold and of how it is cut.
+    Attributes:
+        names: Names of the images.
+        spool: Pixels of each.
+        failed: Names of the others, with the reasons.
+        digest: Hash of the names, of what the files hold and of how it is cut.
     """
 
     def __init__(
@@ -89,23 +92,23 @@ class Images:
 
 
 @dataclass(frozen=True)
-class Study:
+class RobustnessStudy:
     """Sets to sweep and what decides the results: `settings`, JSON values.
 
     The values of settings whose names begin with "secret" are shown nowhere.
     """
 
-    sets: list[ImageSet]
+    sets: list[SweepSet]
     settings: dict[str, Any]
 
     def open_settings(self) -> dict[str, Any]:
-        """The settings without the secret ones."""
+        """Return the settings without the secret ones."""
         return {k: v for k, v in self.settings.items() if not k.startswith("secret")}
 
 
 @dataclass(frozen=True)
-class Options:
-    """How a study is swept; see `sweep`."""
+class SweepOptions:
+    """Options of `sweep` for a study, with the output folder."""
 
     conditions: list[Condition]
     fpr: float = 1e-6
@@ -114,7 +117,7 @@ class Options:
     output: Path = field(default_factory=Path)
 
 
-def marked_by(methods: Sequence[Method], originals: Images, seed: int) -> Study:
+def marked_by(methods: Sequence[Method], originals: SweepImages, seed: int) -> RobustnessStudy:
     """Make sets of the originals as each method marks them; methods that mark alike share one.
 
     The message of an image depends on the seed, its name and the number of bits. Raises UserError:
@@ -129,16 +132,16 @@ def marked_by(methods: Sequence[Method], originals: Images, seed: int) -> Study:
         groups.setdefault(json.dumps(method.marks, sort_keys=True), []).append(method)
     sets = [_marked_set(group, originals, seed) for group in groups.values()]
     contestants = {m.name: {**m.marks, **m.reader.settings} for m in methods}
-    return Study(sets, {"contestants": contestants, "images": originals.digest})
+    return RobustnessStudy(sets, {"contestants": contestants, "images": originals.digest})
 
 
 def already_marked(
     reader: Reader,
     fingerprint: NDArray[np.uint8],
     secret: str,
-    marked: Images,
-    unmarked: Images | None = None,
-) -> Study:
+    marked: SweepImages,
+    unmarked: SweepImages | None = None,
+) -> RobustnessStudy:
     """Make a set of images that carry a fingerprint (bits,), and perhaps of some that do not.
 
     `secret` distinguishes the fingerprint from others (see `Fingerprints.identity`).
@@ -159,10 +162,12 @@ def already_marked(
         "unmarked": None if unmarked is None else unmarked.digest,
         "secret_fingerprint": secret,
     }
-    return Study([ImageSet("marked", samples, count, (attributor,))], settings)
+    return RobustnessStudy([SweepSet("marked", samples, count, (attributor,))], settings)
 
 
-def labelled(attributors: Mapping[str, Attributor], images: Mapping[str, Images]) -> Study:
+def labelled(
+    attributors: Mapping[str, Attributor], images: Mapping[str, SweepImages]
+) -> RobustnessStudy:
     """Make sets of the images of each folder; attributors that know the same sources share one.
 
     Folders that have no source's name are of sources that nobody knows: they count false positives.
@@ -188,15 +193,15 @@ def labelled(attributors: Mapping[str, Attributor], images: Mapping[str, Images]
             )
         count = sum(len(each.spool) for each in images.values())
         samples = partial(_labelled_samples, sources, images)
-        sets.append(ImageSet(f"labelled, {group[0].name}", samples, count, tuple(group)))
+        sets.append(SweepSet(f"labelled, {group[0].name}", samples, count, tuple(group)))
     settings = {
         "contestants": {a.name: {"attributor": digest} for digest, a in attributors.items()},
         "labelled": {name: each.digest for name, each in images.items()},
     }
-    return Study(sets, settings)
+    return RobustnessStudy(sets, settings)
 
 
-def joined(studies: Sequence[Study]) -> Study:
+def joined(studies: Sequence[RobustnessStudy]) -> RobustnessStudy:
     """Join studies for one sweep. Raises UserError: contestants of one name."""
     settings: dict[str, object] = {}
     contestants: dict[str, object] = {}
@@ -207,23 +212,25 @@ def joined(studies: Sequence[Study]) -> Study:
         contestants |= study.settings["contestants"]
         settings |= study.settings
     sets = [image_set for study in studies for image_set in study.sets]
-    return Study(sets, {**settings, "contestants": contestants})
+    return RobustnessStudy(sets, {**settings, "contestants": contestants})
 
 
-def _labelled_samples(sources: Sequence[str], images: Mapping[str, Images]) -> Iterator[Sample]:
+def _labelled_samples(
+    sources: Sequence[str], images: Mapping[str, SweepImages]
+) -> Iterator[Sample]:
     for name, each in images.items():
         number = sources.index(name) if name in sources else None
         for index in range(len(each.spool)):
             yield Sample(each.spool[index], number)
 
 
-def run_study(study: Study, options: Options, tick: Tick = lambda what, images: None) -> Sweep:
+def run_study(study: RobustnessStudy, options: SweepOptions, tick: Tick = ignore_progress) -> Sweep:
     """Sweep a study, going on with what an earlier run of the same study left in the folder.
 
     Raises UserError: the folder holds a run with other settings, or cannot be written.
     """
-    Manifest.claim(options.output, {**study.settings, **option_settings(options)}, RUN)
-    journal = Journal(options.output, RUN)
+    Manifest.claim(options.output, {**study.settings, **option_settings(options)}, _RUN)
+    journal = Journal(options.output, _RUN)
     try:
         return sweep(
             study.sets,
@@ -239,7 +246,7 @@ def run_study(study: Study, options: Options, tick: Tick = lambda what, images: 
         journal.close()
 
 
-def option_settings(options: Options) -> dict[str, Any]:
+def option_settings(options: SweepOptions) -> dict[str, Any]:
     """Return the options that decide the results, as JSON values."""
     return {
         "conditions": [condition.key for condition in options.conditions],
@@ -264,7 +271,7 @@ def least_of(methods: Sequence[Method]) -> Refuses:
     return refuses
 
 
-def _marked_set(group: Sequence[Method], originals: Images, seed: int) -> ImageSet:
+def _marked_set(group: Sequence[Method], originals: SweepImages, seed: int) -> SweepSet:
     """The originals, marked by the first of some methods that mark alike, read by each."""
     method, key = group[0], Key.from_seed(seed)
     contexts = [b"image:" + name.encode("utf-8", "surrogateescape") for name in originals.names]
@@ -278,7 +285,7 @@ def _marked_set(group: Sequence[Method], originals: Images, seed: int) -> ImageS
             yield Sample(method.embedder.embed(original, message), index, original)
 
     attributors = tuple(m.reader.attributor(messages, originals.names) for m in group)
-    return ImageSet(method.name, samples, len(messages), attributors)
+    return SweepSet(method.name, samples, len(messages), attributors)
 
 
 def _check_size(pixels: np.ndarray, refuses: Refuses) -> None:

@@ -5,7 +5,7 @@ with the attributors that score them. Every watermarking method has a set of its
 that read the same images share one. A condition (a perturbation at a strength) of a set is one unit
 of work: it is noted in a journal when it is done, so a stopped sweep goes on behind it.
 
-    sweep([ImageSet("mine", samples, count, (attributor,))], choose(["jpeg"])).rows
+    sweep([SweepSet("mine", samples, count, (attributor,))], choose(["jpeg"])).rows
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from artfp.core.progress import Tick, ignore_progress
 from artfp.data.pixels import as_batch, to_unit
 from artfp.data.reading import Spool, equal_batches, stack_pixels
 from artfp.data.resume import Journal
 from artfp.metrics.fidelity import psnr, ssim
 from artfp.passive.attributors.base import Attributor
 from artfp.perturbations.conditions import Condition
-from artfp.robustness.figures import Counts, Figures
+from artfp.robustness.figures import Counts, SweepFigures
 
 _log = logging.getLogger("artfp")
 
@@ -44,11 +45,15 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class ImageSet:
-    """Images and who scores them.
+class SweepSet:
+    """Images, and the attributors that score them.
 
-    `samples` makes the images anew when called, `count` of them, in the same order each time; it is
-    called only if there is something to compute. All attributors know the same sources.
+    Args:
+        name: Name in the table.
+        samples: Function that makes the images anew, in the same order each time; it is called only
+            if there is something to compute.
+        count: Number of images.
+        attributors: Attributors, which all know the same sources.
     """
 
     name: str
@@ -58,7 +63,7 @@ class ImageSet:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row(Figures):
+class SweepRow(SweepFigures):
     """Figures of a contestant (an attributor) on its set under one condition.
 
     `strength` is None for unperturbed images, whose `perturbation` is "identity".
@@ -82,21 +87,17 @@ class Fidelity:
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a sweep found: a row for each condition and contestant, and the fidelity of each set.
+    """Result of `sweep`: a row for each condition and contestant, and the fidelity of each set.
 
     Sets whose samples have no originals have no fidelity.
     """
 
-    rows: list[Row] = field(default_factory=list)
+    rows: list[SweepRow] = field(default_factory=list)
     fidelity: dict[str, Fidelity] = field(default_factory=dict)
 
 
-Tick = Callable[[str, int], None]
-"""Called with what is being done and the number of images that it has just been done to."""
-
-
 def sweep(
-    sets: Sequence[ImageSet],
+    sets: Sequence[SweepSet],
     conditions: Sequence[Condition],
     *,
     fpr: float = 1e-6,
@@ -104,17 +105,27 @@ def sweep(
     batch_size: int = 32,
     journal: Journal | None = None,
     folder: Path | None = None,
-    tick: Tick = lambda what, images: None,
+    tick: Tick = ignore_progress,
 ) -> Sweep:
     """Score every set under every condition.
 
-    Args: `fpr`, the false positive rate of the test behind `tpr`; `seed` of the perturbations'
-    draws, which are the same in all sets whose images have the same sizes in the same order;
-    `batch_size`, which has a part in the draws; `journal`, what an earlier call found (of the same
-    sets, conditions and settings: the caller sees to that) and where more is noted; `folder`, near
-    which images are kept while they are needed. `tick` is called with `work(...)` images in all.
+    Args:
+        sets: Image sets, each name once.
+        conditions: Perturbations at strengths.
+        fpr: False positive rate of the test behind `tpr`, between 0 and 1.
+        seed: Seed of the perturbations' draws, which are the same in all sets whose images have the
+            same sizes in the same order.
+        batch_size: Images that are perturbed at once; it has a part in the draws.
+        journal: Rows of an earlier call with the same sets, conditions and settings (the caller
+            sees to that); new ones are added.
+        folder: Folder near which images are kept while they are needed.
+        tick: Called with `work(sets, conditions)` images in all.
 
-    Raises ValueError: names that are not unique, `fpr` out of (0, 1), or a set without images.
+    Returns:
+        A row for each condition and attributor.
+
+    Raises:
+        ValueError: names that are not unique, `fpr` out of (0, 1), or a set without images.
     """
     _check(sets, conditions, fpr)
     known = journal.records() if journal is not None else {}
@@ -141,19 +152,19 @@ def sweep(
             found.fidelity[image_set.name] = Fidelity(**figures)
     for condition in conditions:
         for image_set in sets:
-            found.rows.extend(Row(**row) for row in known[_key(image_set, condition)]["rows"])
+            found.rows.extend(SweepRow(**row) for row in known[_key(image_set, condition)]["rows"])
     return found
 
 
-def work(sets: Sequence[ImageSet], conditions: Sequence[Condition]) -> int:
-    """Images that a sweep ticks off in all."""
+def work(sets: Sequence[SweepSet], conditions: Sequence[Condition]) -> int:
+    """Return the number of images that a sweep ticks off in all."""
     return sum(image_set.count for image_set in sets) * (1 + len(conditions))
 
 
 class _Loaded:
     """A set whose images have been made and lie in a spool."""
 
-    def __init__(self, image_set: ImageSet, folder: Path | None, tick: Tick) -> None:
+    def __init__(self, image_set: SweepSet, folder: Path | None, tick: Tick) -> None:
         self._set = image_set
         self._spool = Spool(folder)
         self._sources: list[int | None] = []
@@ -179,7 +190,7 @@ class _Loaded:
         self._spool.close()
 
     def fidelity(self) -> Fidelity | None:
-        """Mean fidelity of the samples that came with an original."""
+        """Return the mean fidelity of the samples that came with an original."""
         if not self._fidelity:
             return None
         means = np.mean(self._fidelity, axis=0)
@@ -187,8 +198,8 @@ class _Loaded:
 
     def rows(
         self, condition: Condition, fpr: float, seed: int, batch_size: int, tick: Tick
-    ) -> list[Row]:
-        """A row for each attributor; every image is perturbed once."""
+    ) -> list[SweepRow]:
+        """Return a row for each attributor; every image is perturbed once."""
         name = self._set.name
         counts = [Counts(attributor, fpr) for attributor in self._set.attributors]
         for marked in (True, False):
@@ -204,7 +215,7 @@ class _Loaded:
                     count.add(x, truth)
                 tick(f"{name}: {condition.name}", len(batch))
         return [
-            Row(
+            SweepRow(
                 contestant=attributor.name,
                 image_set=name,
                 perturbation=condition.group,
@@ -226,11 +237,11 @@ class _Loaded:
         return [i for i, source in enumerate(self._sources) if (source is not None) == marked]
 
 
-def _key(image_set: ImageSet, condition: Condition) -> str:
+def _key(image_set: SweepSet, condition: Condition) -> str:
     return f"{image_set.name}/{condition.key}"
 
 
-def _fidelity_key(image_set: ImageSet) -> str:
+def _fidelity_key(image_set: SweepSet) -> str:
     return f"{image_set.name}/fidelity"
 
 
@@ -242,7 +253,7 @@ def _note(
         journal.append(record)
 
 
-def _check(sets: Sequence[ImageSet], conditions: Sequence[Condition], fpr: float) -> None:
+def _check(sets: Sequence[SweepSet], conditions: Sequence[Condition], fpr: float) -> None:
     """Raise ValueError where `sweep` says so."""
     if not 0.0 < fpr < 1.0:
         raise ValueError(f"fpr: found {fpr}, expected a number above 0 and below 1")

@@ -1,4 +1,4 @@
-"""How far each contestant goes with each perturbation: the working range."""
+"""Working range: the harshest strengths up to which a contestant works."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from artfp.perturbations.conditions import IDENTITY, Condition, arms
-from artfp.robustness.sweep import Row
+from artfp.robustness.sweep import SweepRow
 
 LEAST = {"bit_accuracy": 0.9, "tpr": 0.99, "source_accuracy": 0.9}
 """Figures of which working ranges are told, and what they must at least be."""
@@ -14,12 +14,20 @@ LEAST = {"bit_accuracy": 0.9, "tpr": 0.99, "source_accuracy": 0.9}
 
 @dataclass(frozen=True)
 class WorkingRange:
-    """Up to which swept strengths a figure holds, without a gap from the mild end.
+    """Swept strengths up to which a figure holds, without a gap from the mild end.
 
-    `reaches` has the harshest such strength of each arm (see `sweep_conditions.arms`; most
-    perturbations have one), or None where not even the mildest holds. `whole`: all strengths hold.
-    Unperturbed images count as the mildest strength of all; `mildest` is the strength that comes
-    next to doing nothing.
+    Unperturbed images count as the mildest strength of all.
+
+    Args:
+        contestant: Name of the attributor.
+        perturbation: Name of the perturbation.
+        figure: Name of the figure, of LEAST.
+        least: Value that the figure must at least have.
+        mildest: Strength next to doing nothing.
+        reaches: Harshest strength of each arm up to which the figure holds (see
+            `artfp.perturbations.conditions.arms`; most perturbations have one arm); None where not
+            even the mildest holds.
+        whole: True if the figure holds at all strengths.
     """
 
     contestant: str
@@ -31,7 +39,7 @@ class WorkingRange:
     whole: bool
 
     def __str__(self) -> str:
-        """In a few letters, for tables: `none`, `to 50`, `all, to 10`, `0.5 to 2`."""
+        """Return a short text for tables: `none`, `to 50`, `all, to 10`, `0.5 to 2`."""
         found = [reach for reach in self.reaches if reach is not None]
         if not found:
             return "none"
@@ -42,14 +50,14 @@ class WorkingRange:
         return f"all, {text}" if self.whole else text
 
 
-def has_figure(row: Row, figure: str) -> bool:
-    """Whether a figure is told of a row; the accuracy of the source, of those that read no bits."""
+def has_figure(row: SweepRow, figure: str) -> bool:
+    """Return whether a row has a figure; only rows without bits have the accuracy of the source."""
     told = figure != "source_accuracy" or row.bits is None
     return told and getattr(row, figure) is not None
 
 
-def working_ranges(rows: Sequence[Row], conditions: Sequence[Condition]) -> list[WorkingRange]:
-    """Working ranges of every contestant, perturbation and figure of LEAST that its rows have."""
+def working_ranges(rows: Sequence[SweepRow], conditions: Sequence[Condition]) -> list[WorkingRange]:
+    """Return the working ranges of every contestant, perturbation and figure of its rows."""
     by_place = {(row.contestant, row.perturbation, row.strength): row for row in rows}
     contestants = list(dict.fromkeys(row.contestant for row in rows))
     perturbations = {c.group: c.perturbation for c in conditions if c.perturbation is not None}

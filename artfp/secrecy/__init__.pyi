@@ -1,3 +1,2 @@
 from .settings import SecrecySettings as SecrecySettings
-from .study import SecrecyStudy as SecrecyStudy
 from .study import measure_secrecy as measure_secrecy

@@ -20,8 +20,8 @@ from artfp.nn.blocks import (
 )
 from artfp.stats.intervals import auc
 
-Array = NDArray[np.float32]
-Scorer = Callable[[Tensor], NDArray[np.float64]]
+_Array = NDArray[np.float32]
+SecrecyScorer = Callable[[Tensor], NDArray[np.float64]]
 """8-bit images (N, 3, H, W) to scores (N,)."""
 Pair = tuple[Tensor, Tensor]
 """Clean and marked images."""
@@ -35,7 +35,7 @@ _FLOOR = 0.25
 the noise of rounding (1/12)."""
 
 
-def mean_residual(training: Pair, validation: Pair) -> Scorer:
+def mean_residual(training: Pair, validation: Pair) -> SecrecyScorer:
     """Correlate an image's high-pass residual with the difference of the classes' mean residuals.
 
     The matched filter in white noise: what averaging many images of one fingerprint brings out.
@@ -48,12 +48,12 @@ def mean_residual(training: Pair, validation: Pair) -> Scorer:
     return _scorer(marked.mean(axis=0) - clean.mean(axis=0), _residuals)
 
 
-def linear_discriminant(training: Pair, validation: Pair) -> Scorer:
+def linear_discriminant(training: Pair, validation: Pair) -> SecrecyScorer:
     """Fisher's discriminant on the DCT coefficients of the image; see `_discriminant`."""
     return _discriminant(training, validation, coefficients)
 
 
-def spectrum_discriminant(training: Pair, validation: Pair) -> Scorer:
+def spectrum_discriminant(training: Pair, validation: Pair) -> SecrecyScorer:
     """Fisher's discriminant on the log energies of the DCT coefficients; see `_discriminant`.
 
     It finds added variance at some frequencies, so it needs no fingerprint that is the same in
@@ -62,7 +62,7 @@ def spectrum_discriminant(training: Pair, validation: Pair) -> Scorer:
     return _discriminant(training, validation, log_spectrum)
 
 
-def coefficients(x: Array) -> Array:
+def coefficients(x: _Array) -> _Array:
     """Images (N, 3, H, W) in grey levels to their orthonormal DCT over colour, rows and columns.
 
     Shape (N, 3 * H * W). Natural images have nearly uncorrelated coefficients.
@@ -70,16 +70,18 @@ def coefficients(x: Array) -> Array:
     return np.asarray(fft.dctn(x, axes=(1, 2, 3), norm="ortho").reshape(len(x), -1), np.float32)
 
 
-def log_spectrum(x: Array) -> Array:
+def log_spectrum(x: _Array) -> _Array:
     """Natural logarithms of the squared `coefficients`, floored near the noise of rounding."""
     return np.log(np.square(coefficients(x)) + np.float32(_FLOOR))
 
 
-def _residuals(x: Array) -> Array:
+def _residuals(x: _Array) -> _Array:
     return high_pass(torch.from_numpy(x)).reshape(len(x), -1).numpy()
 
 
-def _discriminant(training: Pair, validation: Pair, features: Callable[[Array], Array]) -> Scorer:
+def _discriminant(
+    training: Pair, validation: Pair, features: Callable[[_Array], _Array]
+) -> SecrecyScorer:
     """Fisher's linear discriminant on standardised features, regularised.
 
     The covariance within the classes, of features of unit variance, is mixed with the identity
@@ -99,7 +101,7 @@ def _discriminant(training: Pair, validation: Pair, features: Callable[[Array], 
 class _Within:
     """Means and covariance within the classes of features (N, d) of two classes."""
 
-    def __init__(self, clean: Array, marked: Array) -> None:
+    def __init__(self, clean: _Array, marked: _Array) -> None:
         self.count = len(clean) + len(marked)
         difference = marked.mean(axis=0) - clean.mean(axis=0)
         self.centred = np.concatenate([clean - clean.mean(axis=0), marked - marked.mean(axis=0)])
@@ -126,12 +128,12 @@ class _Within:
         return (self.difference - self.centred.T @ inner) / shrinkage / self.scale
 
 
-def _features(pixels: Tensor, features: Callable[[Array], Array]) -> Array:
+def _features(pixels: Tensor, features: Callable[[_Array], _Array]) -> _Array:
     """Features (N, d) of 8-bit images, computed in chunks."""
     return np.concatenate([features(x.float().numpy()) for x in pixels.split(_CHUNK)])
 
 
-def _scorer(direction: NDArray[np.floating], features: Callable[[Array], Array]) -> Scorer:
+def _scorer(direction: NDArray[np.floating], features: Callable[[_Array], _Array]) -> SecrecyScorer:
     weights = direction.astype(np.float64)
 
     def score(pixels: Tensor) -> NDArray[np.float64]:

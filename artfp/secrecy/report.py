@@ -1,4 +1,4 @@
-"""What a secrecy study leaves behind: table, CSV, JSON and plot of AUC against training size."""
+"""Files of a secrecy study: table, CSV, JSON and plot of AUC against training size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from artfp.secrecy.study import SecrecyRow
 if TYPE_CHECKING:
     from rich.table import Table
 
-COLUMNS = (
+SECRECY_COLUMNS = (
     "encoder",
     "threat",
     "images",
@@ -31,7 +31,7 @@ COLUMNS = (
     "psnr",
     "seconds",
 )
-THREATS = {
+THREAT_TITLES = {
     "same_fingerprint": "all images carry one fingerprint",
     "other_fingerprints": "each image carries another fingerprint",
     "other_encoder": "trained on another encoder's images",
@@ -68,7 +68,7 @@ def secrecy_table(rows: Sequence[SecrecyRow]) -> Table:
 
 def secrecy_csv(rows: Sequence[SecrecyRow]) -> str:
     """Return a line for each attack."""
-    return csv_table(map(_flat, rows), COLUMNS)
+    return csv_table(map(_flat, rows), SECRECY_COLUMNS)
 
 
 def secrecy_json(rows: Sequence[SecrecyRow], settings: dict[str, Any]) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def secrecy_json(rows: Sequence[SecrecyRow], settings: dict[str, Any]) -> dict[s
     return {
         "software": f"artfp {__version__}",
         "settings": settings,
-        "rows": json_rows(map(_flat, rows), COLUMNS),
+        "rows": json_rows(map(_flat, rows), SECRECY_COLUMNS),
     }
 
 
@@ -98,7 +98,7 @@ def plot_secrecy(rows: Sequence[SecrecyRow]) -> Figure:
             panel = panels[down][across]
             chosen = [r for r in rows if (r.attack.target, r.attack.threat) == (name, threat)]
             _panel(panel, chosen, attackers)
-            title = THREATS[threat] if len(names) == 1 else f"{name}: {THREATS[threat]}"
+            title = THREAT_TITLES[threat] if len(names) == 1 else f"{name}: {THREAT_TITLES[threat]}"
             panel.set_title(title, fontsize=8.5)
             if across == 0:
                 panel.set_ylabel("AUC")

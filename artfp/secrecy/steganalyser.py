@@ -23,7 +23,7 @@ _VALIDATION = "validation/loss"
 
 @dataclass(frozen=True)
 class SteganalyserTraining:
-    """How long and how fast to train.
+    """Length and learning rate of the training.
 
     `max_steps` of `batch_size` images, half of them clean; `rate` of Adamax, which SRNet uses,
     falling by a cosine. Every `look_every` steps the loss on the validation images is

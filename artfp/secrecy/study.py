@@ -41,7 +41,7 @@ from artfp.data.sources import ImageSource, open_source
 from artfp.metrics.fidelity import psnr
 from artfp.secrecy.linear import (
     Pair,
-    Scorer,
+    SecrecyScorer,
     linear_discriminant,
     mean_residual,
     spectrum_discriminant,
@@ -85,7 +85,7 @@ class Attack:
 
 @dataclass(frozen=True)
 class SecrecyRow:
-    """What came of an attack.
+    """Result of an attack.
 
     `auc` on `test_images` of each class, with its 95% interval; `psnr` in dB, the mean over the
     fingerprinted test images; `seconds` of training.
@@ -174,7 +174,7 @@ def random_messages(count: int, bits: int, *seed: int) -> Tensor:
     return torch.from_numpy(drawn).float()
 
 
-def train_network(training: Pair, validation: Pair, seed: int) -> Scorer:
+def train_network(training: Pair, validation: Pair, seed: int) -> SecrecyScorer:
     """The residual network; see `artfp.secrecy.network`."""
     network = train_steganalyser(training, validation, seed)
 
@@ -185,7 +185,7 @@ def train_network(training: Pair, validation: Pair, seed: int) -> Scorer:
     return score
 
 
-ATTACKERS: dict[str, Callable[[Pair, Pair, int], Scorer]] = {
+ATTACKERS: dict[str, Callable[[Pair, Pair, int], SecrecyScorer]] = {
     "network": train_network,
     "mean_residual": lambda training, validation, _: mean_residual(training, validation),
     "lda": lambda training, validation, _: linear_discriminant(training, validation),

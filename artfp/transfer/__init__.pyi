@@ -1,9 +1,6 @@
-from .forecast import ForecastResult as ForecastResult
 from .forecast import forecast_transfer as forecast_transfer
 from .report import decode_generated as decode_generated
 from .settings import DecodeGeneratedSettings as DecodeGeneratedSettings
 from .settings import ForecastSettings as ForecastSettings
 from .settings import TransferStudySettings as TransferStudySettings
-from .settings import TransferTableSettings as TransferTableSettings
-from .study import TransferStudyResult as TransferStudyResult
 from .study import transfer_study as transfer_study

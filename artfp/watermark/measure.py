@@ -27,7 +27,7 @@ from artfp.data.train_module import split_names
 from artfp.data.writing import encode_image
 from artfp.metrics.fidelity import psnr, ssim
 from artfp.metrics.perceptual import effnet_installed, perceptual_distance
-from artfp.perturbations import PERTURBATIONS
+from artfp.perturbations.registry import PERTURBATIONS
 from artfp.watermark.api import decode_batch, network_input
 from artfp.watermark.networks.base import Decoder, Encoder, add_residual, limit_psnr
 from artfp.watermark.settings import MeasureSettings

@@ -19,8 +19,8 @@ from artfp.data.bundle import shipped_weights
 from artfp.data.train_module import split_names
 from artfp.data.writing import encode_image
 from artfp.ownership.key import Key
-from artfp.perturbations import PERTURBATIONS
-from artfp.robustness import PEERS
+from artfp.perturbations.registry import PERTURBATIONS
+from artfp.robustness.third_party import PEERS
 from artfp.watermark import Watermark
 from artfp.watermark.api import fingerprint_image
 

@@ -10,8 +10,9 @@ import torch
 
 from artfp.core.errors import UserError
 from artfp.data.reading import Spool, equal_batches, stack_pixels
-from artfp.perturbations import PERTURBATIONS, Perturbation
+from artfp.perturbations import Perturbation
 from artfp.perturbations.conditions import Condition, arms, choose, parse_strengths
+from artfp.perturbations.registry import PERTURBATIONS
 
 
 class TwoWays(Perturbation):

@@ -14,14 +14,13 @@ from artfp.perturbations import (
     Combination,
     Erase,
     Jpeg,
-    Mixture,
     Perturbation,
     RandomCrop,
     Rotation,
     training_mixture,
     warp,
 )
-from artfp.perturbations.mixture import HOPELESS, LEAST_REACH, MISPLACED, MOVING, TRAINING
+from artfp.perturbations.mixture import HOPELESS, LEAST_REACH, MISPLACED, MOVING, TRAINING, Mixture
 
 
 class Add(Perturbation):

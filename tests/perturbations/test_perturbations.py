@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from artfp.data.pixels import to_8bit, to_unit
-from artfp.perturbations import PERTURBATIONS, Perturbation
+from artfp.perturbations import Perturbation
+from artfp.perturbations.registry import PERTURBATIONS
 
 Seeded = Callable[..., torch.Generator]
 

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from artfp.perturbations import PERTURBATIONS, Perturbation, known_perturbations
+from artfp.perturbations import Perturbation, known_perturbations
 from artfp.perturbations.conditions import choose
+from artfp.perturbations.registry import PERTURBATIONS
 
 
 class Darken(Perturbation):

@@ -8,8 +8,8 @@ import torch
 from scipy.stats import binom, binomtest
 from torch import Tensor
 
-from artfp.robustness import MatchingBits
 from artfp.robustness.figures import Counts, wilson
+from artfp.robustness.matching import MatchingBits
 
 
 @pytest.mark.parametrize("count", [1, 7, 200])

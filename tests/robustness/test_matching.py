@@ -8,7 +8,7 @@ import torch
 from scipy.stats import binom
 
 from artfp.passive.attributors.base import Attributor, ExactAttributor
-from artfp.robustness import MatchingBits
+from artfp.robustness.matching import MatchingBits
 
 BITS = 20
 

@@ -11,19 +11,28 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from artfp.perturbations import PERTURBATIONS
 from artfp.perturbations.conditions import Condition, choose
+from artfp.perturbations.registry import PERTURBATIONS
 from artfp.reporting.figure import encode_figure
 from artfp.reporting.image_grid import TALLEST, image_strip
 from artfp.robustness import plots
 from artfp.robustness.plots import Contestant, plot_figure
-from artfp.robustness.report import COLUMNS, Report, cell, ranges_markdown, table_csv, write_report
-from artfp.robustness.sweep import Fidelity, Row, Sweep
+from artfp.robustness.report import (
+    SWEEP_COLUMNS,
+    Report,
+    cell,
+    ranges_markdown,
+    table_csv,
+    write_report,
+)
+from artfp.robustness.sweep import Fidelity, Sweep, SweepRow
 from tests.golden import Golden
 
 
-def row(contestant: str, condition: Condition, accuracy: float | None, tpr: float | None) -> Row:
-    return Row(
+def row(
+    contestant: str, condition: Condition, accuracy: float | None, tpr: float | None
+) -> SweepRow:
+    return SweepRow(
         contestant=contestant, image_set=contestant, perturbation=condition.group,
         strength=condition.strength, unit=condition.unit, images=7, sources=7,
         bits=None if accuracy is None else 32, bit_accuracy=accuracy, bit_accuracy_q05=accuracy,
@@ -66,7 +75,7 @@ def test_json(report: Report, tmp_path: Path) -> None:
     whole = json.loads((tmp_path / "robustness.json").read_text())
     assert whole["settings"] == {"seed": 0}
     assert whole["fidelity"] == {"one": {"psnr": 40.25, "ssim": 0.99, "images": 7}}
-    assert len(whole["rows"]) == 10 and list(whole["rows"][0]) == list(COLUMNS)
+    assert len(whole["rows"]) == 10 and list(whole["rows"][0]) == list(SWEEP_COLUMNS)
     assert whole["unusable"] == [{"name": "bad.png", "reason": "damaged"}]
     places = {(r["contestant"], r["perturbation"], r["figure"]) for r in whole["working_ranges"]}
     assert len(places) == len(whole["working_ranges"]) == 8
@@ -74,7 +83,7 @@ def test_json(report: Report, tmp_path: Path) -> None:
 
 def test_csv(report: Report) -> None:
     found = list(csv.DictReader(io.StringIO(table_csv(report.sweep.rows))))
-    assert tuple(found[0]) == COLUMNS and len(found) == 10
+    assert tuple(found[0]) == SWEEP_COLUMNS and len(found) == 10
     assert (found[0]["perturbation"], found[0]["strength"]) == ("identity", "")
     assert found[3]["contestant"] == "two, with | more" and float(found[3]["strength"]) == 90
     assert float(found[3]["bit_accuracy"]) == pytest.approx(0.75) and found[3]["fpr"] == "1e-06"

@@ -26,8 +26,8 @@ from artfp.robustness import (
     known_methods,
     load_method,
     robustness_sweep,
-    third_party_methods,
 )
+from artfp.robustness.methods import third_party_methods
 from artfp.robustness.report import write_report
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from artfp.data.pixels import as_batch
 from artfp.passive.attributors.base import Embedder
-from artfp.robustness import ArtfpEmbedder, ProactiveDecoder, read_bits
+from artfp.robustness.proactive import ArtfpEmbedder, ProactiveDecoder, read_bits
 from artfp.watermark import Watermark
 from artfp.watermark.api import decode_pixels, fingerprint_image
 from artfp.watermark.networks.base import Decoder

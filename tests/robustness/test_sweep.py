@@ -19,9 +19,9 @@ from artfp.data.resume import Journal
 from artfp.metrics.fidelity import psnr, ssim
 from artfp.perturbations import Perturbation
 from artfp.perturbations.conditions import Condition
-from artfp.robustness import MatchingBits
-from artfp.robustness.study import Options, Study, run_study
-from artfp.robustness.sweep import ImageSet, Row, Sample, sweep, work
+from artfp.robustness.matching import MatchingBits
+from artfp.robustness.study import RobustnessStudy, SweepOptions, run_study
+from artfp.robustness.sweep import Sample, SweepRow, SweepSet, sweep, work
 
 BITS = 12
 
@@ -77,15 +77,15 @@ def attributor(name: str, read: Callable[[Tensor], Tensor] = first_row) -> Match
     return MatchingBits(name, read, WORDS, names())
 
 
-def one_set(*attributors: MatchingBits, name: str = "set") -> ImageSet:
-    return ImageSet(name, samples, len(WORDS), attributors or (attributor("a"),))
+def one_set(*attributors: MatchingBits, name: str = "set") -> SweepSet:
+    return SweepSet(name, samples, len(WORDS), attributors or (attributor("a"),))
 
 
 def conditions(perturbation: Perturbation, *strengths: float) -> list[Condition]:
     return [Condition(), *(Condition(perturbation, strength) for strength in strengths)]
 
 
-def by_place(rows: list[Row]) -> dict[tuple[str, str, float | None], Row]:
+def by_place(rows: list[SweepRow]) -> dict[tuple[str, str, float | None], SweepRow]:
     return {(row.contestant, row.perturbation, row.strength): row for row in rows}
 
 
@@ -223,29 +223,37 @@ def test_a_stopped_sweep_goes_on(tmp_path: Path) -> None:
     def forbidden() -> Iterator[Sample]:
         raise AssertionError("the images of a finished sweep are not made again")
 
-    sets = [ImageSet(s.name, forbidden, s.count, s.attributors) for s in sets]
+    sets = [SweepSet(s.name, forbidden, s.count, s.attributors) for s in sets]
     again = sweep(sets, conditions(flips, *strengths), journal=Journal(tmp_path, "x"))
     assert again == whole and not flips.calls
 
 
 def test_other_settings_in_the_folder_are_refused(tmp_path: Path) -> None:
-    study = Study([one_set()], {"images": "abc", "secret_fingerprint": "hush"})
+    study = RobustnessStudy([one_set()], {"images": "abc", "secret_fingerprint": "hush"})
     chosen = conditions(Flips(), 0.1)
-    found = run_study(study, Options(chosen, output=tmp_path))
+    found = run_study(study, SweepOptions(chosen, output=tmp_path))
     assert "hush" not in (tmp_path / "robustness.run.json").read_text()
     assert study.open_settings() == {"images": "abc"}
-    assert run_study(study, Options(chosen, output=tmp_path)) == found
-    others: list[tuple[dict[str, Any], Options, str]] = [
-        ({"images": "abd"}, Options(chosen, output=tmp_path), "'images' was \"abc\" and is now"),
-        ({}, Options(chosen, seed=1, output=tmp_path), "'seed' was 0 and is now 1"),
-        ({}, Options(chosen, fpr=0.1, output=tmp_path), "'fpr'"),
-        ({}, Options(chosen, batch_size=2, output=tmp_path), "'batch_size'"),
-        ({}, Options(chosen[:1], output=tmp_path), "'conditions'"),
-        ({"secret_fingerprint": "told"}, Options(chosen, output=tmp_path), "has another value"),
+    assert run_study(study, SweepOptions(chosen, output=tmp_path)) == found
+    others: list[tuple[dict[str, Any], SweepOptions, str]] = [
+        (
+            {"images": "abd"},
+            SweepOptions(chosen, output=tmp_path),
+            "'images' was \"abc\" and is now",
+        ),
+        ({}, SweepOptions(chosen, seed=1, output=tmp_path), "'seed' was 0 and is now 1"),
+        ({}, SweepOptions(chosen, fpr=0.1, output=tmp_path), "'fpr'"),
+        ({}, SweepOptions(chosen, batch_size=2, output=tmp_path), "'batch_size'"),
+        ({}, SweepOptions(chosen[:1], output=tmp_path), "'conditions'"),
+        (
+            {"secret_fingerprint": "told"},
+            SweepOptions(chosen, output=tmp_path),
+            "has another value",
+        ),
     ]
     for changed, options, said in others:
         with pytest.raises(UserError, match=said) as error:
-            run_study(Study(study.sets, {**study.settings, **changed}), options)
+            run_study(RobustnessStudy(study.sets, {**study.settings, **changed}), options)
         assert "hush" not in str(error.value)
 
 
@@ -263,7 +271,7 @@ def test_negatives_of_an_attributor_without_an_exact_null() -> None:
         for level, source in [(250, 0), (198, 0), (197, 0), (90, 1), (102, 1), (150, 1)]:
             yield Sample(np.full((4, 4, 3), level, np.uint8), source)
 
-    found = sweep([ImageSet("s", shades, 106, (Brightness(),))], [Condition()], fpr=0.02)
+    found = sweep([SweepSet("s", shades, 106, (Brightness(),))], [Condition()], fpr=0.02)
     row = found.rows[0]
     # Two of the hundred may pass: above 197, and below 102.
     assert row.tpr == pytest.approx(3 / 6) and row.false_positives == pytest.approx(0.02)
@@ -277,7 +285,7 @@ def test_negatives_of_an_attributor_without_an_exact_null() -> None:
     assert row.source_accuracy == pytest.approx(3 / 6)
     assert not found.fidelity
     without = sweep(
-        [ImageSet("s", lambda: iter([*shades()][100:]), 6, (Brightness(),))], [Condition()]
+        [SweepSet("s", lambda: iter([*shades()][100:]), 6, (Brightness(),))], [Condition()]
     ).rows[0]
     assert (without.tpr, without.threshold, without.fpr_high) == (None, "", None)
 
@@ -288,7 +296,7 @@ def test_exact_tests_count_false_positives() -> None:
         yield Sample(next(samples()).pixels)  # taken by the source whose word it carries
         yield Sample(to_8bit(torch.rand(16, 14, 3)).numpy())
 
-    row = sweep([ImageSet("s", unmarked, 11, (attributor("a"),))], [Condition()], fpr=3e-4).rows[0]
+    row = sweep([SweepSet("s", unmarked, 11, (attributor("a"),))], [Condition()], fpr=3e-4).rows[0]
     assert (row.negatives, row.images) == (2, 9)
     assert row.false_positives == pytest.approx(1 / 18, abs=1e-9)
 
@@ -310,7 +318,7 @@ def test_refuses_what_is_ambiguous() -> None:
         other = MatchingBits("b", first_row, WORDS, tuple("ABCDEFGHI"))
         sweep([one_set(attributor("a"), other)], [Condition()])
     with pytest.raises(ValueError, match="it announced 5"):
-        sweep([ImageSet("s", samples, 5, (attributor("a"),))], [Condition()])
+        sweep([SweepSet("s", samples, 5, (attributor("a"),))], [Condition()])
 
 
 def test_journal_is_text(tmp_path: Path) -> None:

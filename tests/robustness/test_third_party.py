@@ -11,7 +11,7 @@ import pytest
 from artfp.core.errors import UserError
 from artfp.data.pixels import as_batch
 from artfp.passive.attributors.base import Embedder
-from artfp.robustness import PEERS
+from artfp.robustness.third_party import PEERS
 
 PACKAGES = {"blind-watermark": "blind_watermark"}
 

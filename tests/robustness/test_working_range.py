@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from artfp.perturbations import PERTURBATIONS
 from artfp.perturbations.conditions import Condition
-from artfp.robustness.sweep import Row
+from artfp.perturbations.registry import PERTURBATIONS
+from artfp.robustness.sweep import SweepRow
 from artfp.robustness.working_range import WorkingRange, working_ranges
 
 
-def row(name: str, strength: float | None, accuracy: float | None, tpr: float | None) -> Row:
-    return Row(
+def row(name: str, strength: float | None, accuracy: float | None, tpr: float | None) -> SweepRow:
+    return SweepRow(
         contestant="c", image_set="s", perturbation=name, strength=strength, unit="",
         images=1, sources=1, bits=8, bit_accuracy=accuracy, bit_accuracy_q05=accuracy,
         source_accuracy=None, tpr=tpr, tpr_low=tpr, tpr_high=tpr, threshold="exact", fpr=0.1,

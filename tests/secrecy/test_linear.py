@@ -11,7 +11,7 @@ from scipy import fft
 from torch import Tensor
 
 from artfp.secrecy.linear import (
-    Scorer,
+    SecrecyScorer,
     _Within,
     coefficients,
     linear_discriminant,
@@ -20,7 +20,7 @@ from artfp.secrecy.linear import (
 )
 from artfp.stats.intervals import auc
 
-Attacker = Callable[[tuple[Tensor, Tensor], tuple[Tensor, Tensor]], Scorer]
+Attacker = Callable[[tuple[Tensor, Tensor], tuple[Tensor, Tensor]], SecrecyScorer]
 ATTACKERS: list[Attacker] = [mean_residual, linear_discriminant, spectrum_discriminant]
 
 

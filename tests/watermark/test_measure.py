@@ -14,7 +14,7 @@ from artfp.data import decode_image, encode_image
 from artfp.data.reading import batch_images
 from artfp.metrics.fidelity import psnr, ssim
 from artfp.metrics.perceptual import effnet_installed, perceptual_distance
-from artfp.perturbations import PERTURBATIONS
+from artfp.perturbations.registry import PERTURBATIONS
 from artfp.watermark import build_pair
 from artfp.watermark import measure as module
 from artfp.watermark.api import decode_batch, decode_pixels, fingerprint_image

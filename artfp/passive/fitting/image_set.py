@@ -28,7 +28,7 @@ from artfp.data.sources import ImageSource
 from artfp.data.subset import hash_fraction, limit_images
 from artfp.passive.attributors.window import central_window, choose_policy
 from artfp.passive.residuals.estimate import codec_of
-from artfp.perturbations import PERTURBATIONS
+from artfp.perturbations.registry import PERTURBATIONS
 
 FOLDS = 10
 """Folds of the cross-validation."""

@@ -18,7 +18,7 @@ from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint, ce
 from artfp.passive.roc import CorrelationScores, count_correct
 from artfp.passive_studies.marra2019.energy import BlockMeans, block_means
 from artfp.passive_studies.marra2019.images import SourceImages
-from artfp.perturbations import PERTURBATIONS
+from artfp.perturbations.registry import PERTURBATIONS
 
 MIN_IMAGES, MIN_TEST_IMAGES = 4, 2
 MIN_SIDE = 8

@@ -41,7 +41,7 @@ from artfp.passive.fitting.select import (
     FitOptions,
     fit_methods,
 )
-from artfp.perturbations import PERTURBATIONS
+from artfp.perturbations.registry import PERTURBATIONS
 from tests.progress import recorded_progress
 
 COUNT, SIDE = 3, 24
