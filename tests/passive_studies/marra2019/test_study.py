@@ -308,7 +308,7 @@ def test_files_that_separate_sources_are_named(
         Image.open(path).save(tmp_path / "in" / "jpegs" / f"{path.stem}.jpg")
     with caplog.at_level(logging.WARNING, "artfp"):
         marra2019_study(_settings(tmp_path / "in", tmp_path / "out", analyses=("matrix",)))
-    assert "format alone tells 100%" in caplog.text
+    assert "format alone identifies the source of 100%" in caplog.text
     record = json.loads((tmp_path / "out" / "study.json").read_text())
     assert record["leakage"] and record["leakage"][0] in caplog.text
     assert "files alone separate the sources" in (tmp_path / "out" / "study.md").read_text()
