@@ -63,7 +63,7 @@ MEMORY = 0.95
 
 
 class Mixture(nn.Module):
-    """Draws one perturbation an image; a share `identity` of the images keeps its values.
+    """Module that draws one perturbation for each image, or none for some of them.
 
     Every image is mirrored with probability one half, whatever else happens to it. Each member
     has a reach: the share of its range, from the mildest strength on, that is drawn from. `learn`
@@ -71,8 +71,14 @@ class Mixture(nn.Module):
     stays at the edge of what can be read, and has the members drawn more that are read worst (half
     of the draws go by their errors). Reach and errors are buffers: a checkpoint holds them.
 
-    Args: `members`; `identity`, a share from 0 to 1; `hold`, bit accuracy above which a member
-    reads well; `reach` at the start.
+    Args:
+        members: Perturbations to draw from.
+        identity: Fraction of the images that keep their values, 0 to 1.
+        hold: Bit accuracy from which a member counts as read well.
+        reach: Reach of every member at the start, 0 to 1.
+
+    Raises:
+        ValueError: `identity` is not between 0 and 1.
     """
 
     reach: Tensor
@@ -94,7 +100,16 @@ class Mixture(nn.Module):
         self.register_buffer("error", torch.full((len(self.members),), 0.1))
 
     def forward(self, x: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Perturbed images (N, 3, H, W) and which member changed each, (N,); -1 for none."""
+        """Perturb each image by a member that is drawn for it.
+
+        Args:
+            x: Images (N, 3, H, W) in [0, 1].
+            generator: Source of the random numbers.
+
+        Returns:
+            Perturbed images (N, 3, H, W), and the number of the member that changed each (N,), -1
+            for none.
+        """
         count = len(x)
         errors = self.error.cpu().clamp_max(HOPELESS) + 1e-4
         odds = 0.5 / len(self.members) + 0.5 * errors / errors.sum()
@@ -112,7 +127,12 @@ class Mixture(nn.Module):
         return out, choice
 
     def learn(self, choice: Tensor, accuracy: Tensor) -> None:
-        """Take note of how well each image (N,) of the last draw was read, 0 to 1."""
+        """Adapt reaches and errors to how well the images of the last draw were decoded.
+
+        Args:
+            choice: Number of the member that changed each image (N,), as `forward` returned it.
+            accuracy: Bit accuracy of each image (N,), 0 to 1.
+        """
         for number in range(len(self.members)):
             mine = accuracy[choice.to(accuracy.device) == number]
             if len(mine):
@@ -142,6 +162,25 @@ def _received(
 
 
 def training_mixture(resolution: int, identity: float = 0.3) -> Mixture:
-    """The mixture that fingerprints are trained against by default, in pixels a side."""
+    """Return the mixture of perturbations that fingerprints are trained against by default.
+
+    Args:
+        resolution: Side of the images in pixels. Below 64, crops and rotations are left out: they
+            cannot be found and undone at that size.
+        identity: Fraction of the images that keep their values, 0 to 1.
+
+    Returns:
+        The mixture, a module that draws a perturbation for each image.
+
+    Raises:
+        ValueError: `identity` is not between 0 and 1.
+
+    Example:
+        >>> mixture = training_mixture(32)
+        >>> x = torch.full((4, 3, 32, 32), 0.5)
+        >>> perturbed, member = mixture(x, torch.Generator().manual_seed(0))
+        >>> perturbed.shape, member.shape
+        (torch.Size([4, 3, 32, 32]), torch.Size([4]))
+    """
     kinds = [kind for kind in TRAINING if resolution >= LEAST_TO_MOVE or kind not in MOVING]
     return Mixture([kind() for kind in kinds], identity)

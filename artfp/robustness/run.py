@@ -48,6 +48,27 @@ def robustness_sweep(settings: RobustnessSettings) -> Report:
     Raises:
         UserError: an unknown method or perturbation, images that cannot be used, or an output
             folder of another sweep.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> draws = np.random.default_rng(0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     photos = Path(folder, "photos")
+        ...     photos.mkdir()
+        ...     for i in range(2):
+        ...         pixels = draws.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        ...         Image.fromarray(pixels).save(photos / f"{i}.png")
+        ...     settings = RobustnessSettings(
+        ...         data_dir=str(photos),
+        ...         output_dir=Path(folder),
+        ...         methods=("cifar32",),
+        ...         perturbations=("mirror",),
+        ...     )
+        ...     rows = robustness_sweep(settings).sweep.rows
+        >>> [(row.contestant, row.perturbation, row.images) for row in rows]
+        [('cifar32', 'identity', 2), ('cifar32', 'mirror', 2)]
     """
     conditions = _conditions(settings)
     study, failed = _study(settings)

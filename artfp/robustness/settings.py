@@ -34,6 +34,19 @@ class RobustnessSettings(FingerprintSettings):
         fpr: False positive rate of the test.
         batch_size: Images of one size that are processed at once.
         seed: Seed of the messages and of the perturbations' draws.
+
+    Raises:
+        UserError: Options that exclude each other, or images without what goes with them.
+
+    Example:
+        >>> settings = RobustnessSettings(
+        ...     data_dir="photos", output_dir="robust", perturbations=("jpeg",)
+        ... )
+        >>> settings.command_line("artfp robustness")
+        'artfp robustness --data_dir photos --output_dir robust --perturbations jpeg'
+        >>> RobustnessSettings(data_dir="photos", output_dir="robust", methods=())
+        Traceback (most recent call last):
+        artfp.core.errors.UserError: --methods: found no name
     """
 
     title: ClassVar[str] = "sweep"

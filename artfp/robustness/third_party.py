@@ -29,18 +29,36 @@ _LEAST_AREA = 256 * 256
 class ThirdPartyWatermark:
     """Third-party method: an `Embedder` that also decodes.
 
-    Subclasses provide `embed`, `read_image` and `refuses`.
+    Subclasses define `embed`, `read_image` and `refuses`. Other packages add one by the entry
+    point `artfp.methods`.
 
     Attributes:
         bits: Length of the messages.
-        settings: What decides the results, such as the version of the package, as JSON values.
+        settings: Values that decide the results, such as the version of the package, as JSON.
+
+    Example:
+        >>> class LowestBits(ThirdPartyWatermark):
+        ...     bits, settings = 8, {"package": "lowest-bits 1.0"}
+        ...     def embed(self, pixels, message):
+        ...         pixels = pixels.copy()
+        ...         pixels[0, : self.bits, 0] = pixels[0, : self.bits, 0] // 2 * 2 + message
+        ...         return pixels
+        ...     def read_image(self, pixels):
+        ...         return pixels[0, : self.bits, 0] % 2
+        ...     def refuses(self, height, width):
+        ...         return None if width >= self.bits else "it needs 8 columns"
+        >>> method = LowestBits()
+        >>> message = np.array([1, 0, 1, 1, 0, 0, 1, 0], dtype=np.uint8)
+        >>> marked = method.embed(np.full((16, 16, 3), 100, dtype=np.uint8), message)
+        >>> method.read_image(marked).tolist()
+        [1, 0, 1, 1, 0, 0, 1, 0]
     """
 
     bits = 0
     settings: dict[str, object]
 
     def embed(self, pixels: np.ndarray, message: NDArray[np.uint8]) -> np.ndarray:
-        """See Embedder."""
+        """Embed a message (bits,) in an 8-bit RGB image (H, W, 3); return a new image."""
         raise NotImplementedError
 
     def read_image(self, pixels: np.ndarray) -> NDArray[np.uint8]:
@@ -48,7 +66,7 @@ class ThirdPartyWatermark:
         raise NotImplementedError
 
     def refuses(self, height: int, width: int) -> str | None:
-        """See Embedder."""
+        """Return the reason why images of a size cannot be used, or None if they can."""
         raise NotImplementedError
 
     def read(self, x: Tensor) -> Tensor:
@@ -83,7 +101,7 @@ class InvisibleWatermark(ThirdPartyWatermark):
         return np.asarray(decoder.decode(_swapped(pixels), self._method)).astype(np.uint8)
 
     def refuses(self, height: int, width: int) -> str | None:
-        """The package takes images of 256 x 256 pixels or as many in another shape."""
+        """Return a reason for images of fewer than 256 x 256 pixels, in any shape."""
         return None if height * width >= _LEAST_AREA else "it needs 256x256 pixels"
 
 
@@ -114,7 +132,7 @@ class BlindWatermark(ThirdPartyWatermark):
         return np.asarray(found).astype(np.uint8)
 
     def refuses(self, height: int, width: int) -> str | None:
-        """Every bit needs a block of 8 x 8 pixels, and there must be one more."""
+        """Return a reason for images without one block of 8 x 8 pixels more than bits."""
         blocks = ((height + 1) // 2 // 4) * ((width + 1) // 2 // 4)
         return None if blocks > self.bits else f"it needs more than {self.bits} blocks of 8x8"
 

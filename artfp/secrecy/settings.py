@@ -32,6 +32,14 @@ class SecrecySettings(Settings):
             default they stay as they are.
         image_resolution: Side of the images in pixels; by default the first encoder's.
         seed: Seed of the split, the messages and the weights.
+
+    Raises:
+        UserError: An unknown attacker, or no encoder or number of images.
+
+    Example:
+        >>> settings = SecrecySettings(data_dir="photos", output_dir="secrecy", sizes=(100, 300))
+        >>> settings.command_line("artfp secrecy")
+        'artfp secrecy --data_dir photos --output_dir secrecy --sizes 100,300'
     """
 
     title: ClassVar[str] = "secrecy"

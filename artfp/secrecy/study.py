@@ -79,7 +79,7 @@ class Attack:
     attacker: str
 
     def name(self) -> str:
-        """The messages that tell it from all others."""
+        """Return the text that identifies the attack."""
         return f"{self.target}/{self.threat}/{self.images}/{self.attacker}"
 
 
@@ -116,11 +116,20 @@ class AttackImages:
 def draw_images(
     source: ImageSource, side: int, most: int, test_images: int, seed: int = 0
 ) -> tuple[AttackImages, list[tuple[str, str]]]:
-    """Images of a source for up to `most` in training and `test_images` in the test, a class each.
+    """Draw the clean images of a study from a source, without replacement.
 
-    Their centre squares at `side` pixels, drawn without replacement; unusable ones are passed over.
-    Returns the images, and (name, reason) of those that could not be read.
-    Raises UserError: too few images.
+    Args:
+        source: Images, of which centre squares are taken; unusable ones are passed over.
+        side: Side of the squares in pixels, after resizing.
+        most: Images of each class in training, at most.
+        test_images: Images of each class in the test.
+        seed: Seed of the order.
+
+    Returns:
+        The images, and (name, reason) of those that could not be read.
+
+    Raises:
+        UserError: too few images.
     """
     needed = 2 * (most + test_images)
     failed: Failed = []
@@ -148,13 +157,13 @@ def draw_images(
 
 @torch.inference_mode()
 def embed_messages(encoder: Encoder, pixels: Tensor, messages: Tensor, gain: float = 1.0) -> Tensor:
-    """Images (N, 3, S, S) with messages (N, bits) in them, both 8-bit; `gain` on the residual."""
+    """Embed messages (N, bits) in 8-bit images (N, 3, S, S), with a factor on the residual."""
     parts = zip(pixels.split(_BATCH), messages.split(_BATCH), strict=True)
     return torch.cat([add_residual(x, _residual(encoder, x, w) * gain) for x, w in parts])
 
 
 def gain_for_psnr(encoder: Encoder, pixels: Tensor, target: float) -> float:
-    """The factor on all residuals that brings the mean PSNR over 8-bit images to `target` dB.
+    """Return the factor on residuals that brings the mean PSNR of 8-bit images to `target` dB.
 
     Clipped and rounded as in `embed_messages`; one factor for all images, so an encoder that
     adapts its strength to the image still does. Random messages.
@@ -169,13 +178,13 @@ def gain_for_psnr(encoder: Encoder, pixels: Tensor, target: float) -> float:
 
 
 def random_messages(count: int, bits: int, *seed: int) -> Tensor:
-    """Words (count, bits) of a study: for measuring only, as whoever knows the seed knows them."""
+    """Draw messages (count, bits) from a seed, for measurements only: they are no secret."""
     drawn = np.random.default_rng(seed).integers(0, 2, (count, bits))
     return torch.from_numpy(drawn).float()
 
 
 def train_network(training: Pair, validation: Pair, seed: int) -> SecrecyScorer:
-    """The residual network; see `artfp.secrecy.network`."""
+    """Train the residual network; see `artfp.secrecy.network`."""
     network = train_steganalyser(training, validation, seed)
 
     @torch.inference_mode()
@@ -197,7 +206,7 @@ ATTACKERS: dict[str, Callable[[Pair, Pair, int], SecrecyScorer]] = {
 def attacks_on(
     target: AttackedEncoder, sizes: Sequence[int], attackers: Sequence[str]
 ) -> list[Attack]:
-    """All attacks on a suspect, those with few images first."""
+    """Return all attacks on an encoder, those with few images first."""
     threats = THREATS if target.other is not None else THREATS[:2]
     return [
         Attack(target.name, threat, size, attacker)
@@ -214,10 +223,18 @@ def run_attacks(
     seed: int = 0,
     target_psnr: float | None = None,
 ) -> Iterator[SecrecyRow]:
-    """Carry out attacks on one suspect; each row comes when it is known.
+    """Carry out attacks on one encoder; each row comes when it is known.
 
-    Args: `todo`, cells of this suspect; `target_psnr`, what its residuals are scaled to, in dB,
-    and those of the attacker's own encoder.
+    Args:
+        target: Encoder that is attacked.
+        todo: Attacks on it.
+        attack_images: Clean images of the attacker and of the test.
+        seed: Seed of the messages and of the attackers' weights.
+        target_psnr: PSNR in dB that the residuals of both encoders are scaled to; None: as they
+            are.
+
+    Yields:
+        The row of each attack.
     """
     for threat in dict.fromkeys(attack.threat for attack in todo):
         training, test = _marked(target, threat, attack_images, seed, target_psnr)
@@ -296,6 +313,29 @@ def measure_secrecy(settings: SecrecySettings) -> SecrecyStudy:
     Raises:
         UserError: too few images, encoders that cannot be loaded, or an output folder of another
             study.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> draws = np.random.default_rng(0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     photos = Path(folder, "photos")
+        ...     photos.mkdir()
+        ...     for i in range(80):
+        ...         pixels = draws.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        ...         Image.fromarray(pixels).save(photos / f"{i}.png")
+        ...     settings = SecrecySettings(
+        ...         data_dir=str(photos),
+        ...         output_dir=Path(folder),
+        ...         encoder_path=("cifar32",),
+        ...         sizes=(20,),
+        ...         test_images=20,
+        ...         attackers=("mean_residual",),
+        ...     )
+        ...     rows = measure_secrecy(settings).rows
+        >>> [(row.attack.threat, 0.0 <= row.low <= row.auc <= row.high <= 1.0) for row in rows]
+        [('same_fingerprint', True), ('other_fingerprints', True)]
     """
     targets, hashes = _load_targets(settings)
     side = settings.image_resolution or targets[0].encoder.resolution

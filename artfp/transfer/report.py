@@ -163,6 +163,24 @@ def decode_generated(settings: DecodeGeneratedSettings) -> tuple[Shown, Failed]:
 
     Raises:
         UserError: no image can be used, or the fingerprint has another length.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> draws = np.random.default_rng(0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     photos = Path(folder, "photos")
+        ...     photos.mkdir()
+        ...     for i in range(2):
+        ...         pixels = draws.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        ...         Image.fromarray(pixels).save(photos / f"{i}.png")
+        ...     settings = DecodeGeneratedSettings(
+        ...         data_dir=str(photos), decoder_path="transfer32", fingerprint="0123456789abcdef"
+        ...     )
+        ...     shown, failed = decode_generated(settings)
+        >>> shown.table.row_count, failed
+        (1, [])
     """
     decoder, _ = load_decoder(settings.decoder_path)
     fingerprints = given_fingerprints(

@@ -48,6 +48,13 @@ class TransferStudySettings(GeneratorTrainingSettings, FingerprintSettings):
         quick: A first answer: 600 steps, 10000 training images, 500 images of each generator, 200
             of each snapshot, unless these options are given.
         output_dir: Folder of the study; an interrupted one goes on there.
+
+    Example:
+        >>> settings = TransferStudySettings(
+        ...     model="dcgan", data_dir="photos", output_dir="study", quick=True, images=100
+        ... )
+        >>> settings.resolved().max_steps, settings.resolved().images
+        (600, 100)
     """
 
     title: ClassVar[str] = "study"
@@ -89,6 +96,14 @@ class DecodeGeneratedSettings(FingerprintSettings):
         real: Images that the generator was trained on, without the fingerprint.
         limit: Images of each set, at most.
         output: JSON file for the figures.
+
+    Raises:
+        UserError: Neither a key nor a fingerprint.
+
+    Example:
+        >>> DecodeGeneratedSettings(data_dir="generated", decoder_path="transfer32")
+        Traceback (most recent call last):
+        artfp.core.errors.UserError: give --key or --fingerprint: the fingerprint to look for
     """
 
     title: ClassVar[str] = "images"
@@ -120,6 +135,11 @@ class ForecastSettings(Settings):
         fingerprints: Random fingerprints to try.
         seed: Seed of the fingerprints.
         output: JSON file for the figures.
+
+    Example:
+        >>> ForecastSettings(data_dir="photos", images=8)
+        Traceback (most recent call last):
+        artfp.core.errors.UserError: --images is 8; it must be 16 or more
     """
 
     title: ClassVar[str] = "forecast"

@@ -303,6 +303,30 @@ def transfer_study(settings: TransferStudySettings) -> TransferStudyResult:
     Raises:
         UserError: settings that exclude each other, images that cannot be used, a stage whose
             predecessor is missing, or the folder of another study.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> draws = np.random.default_rng(0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     photos = Path(folder, "photos")
+        ...     photos.mkdir()
+        ...     for i in range(2):
+        ...         pixels = draws.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+        ...         Image.fromarray(pixels).save(photos / f"{i}.png")
+        ...     settings = TransferStudySettings(
+        ...         model="dcgan",
+        ...         data_dir=str(photos),
+        ...         output_dir=Path(folder, "study"),
+        ...         stages=("embed",),
+        ...         cuda=-1,
+        ...         num_workers=0,
+        ...     )
+        ...     study = transfer_study(settings).study
+        ...     key = (study.output / "fingerprint.key.json").is_file()
+        >>> study.groups, key
+        (['fingerprinted', 'clean'], True)
     """
     settings = settings.resolved()
     _, card = load_encoder(settings.encoder_path)
