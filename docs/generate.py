@@ -66,22 +66,26 @@ def api_page() -> str:
         "described with their [commands](commands.md).",
         "",
     ]
-    stubs = sorted((ROOT / "artfp").rglob("__init__.pyi"), key=lambda path: len(path.parts))
-    for stub in stubs:
-        package = ".".join(stub.relative_to(ROOT).parent.parts)
-        lines += [f"## {package}", ""]
-        if package == "artfp":
-            lines += [
-                "The names that programs need first; each is described in its package below.",
-                "",
-            ]
-        for module, name in _exports(stub):
-            if package == "artfp":
-                lines += [f"- [`{name}`][{package}.{module}.{name}]"]
-            else:
-                lines += [f"::: {package}.{module}.{name}", ""]
-        lines.append("")
+    first, *stubs = sorted((ROOT / "artfp").rglob("__init__.pyi"), key=lambda path: path.parts[:-1])
+    exports = {_package(stub): _exports(stub) for stub in stubs}
+    described = {
+        f"{package}.{module}.{name}" for package in exports for module, name in exports[package]
+    }
+    lines += ["## artfp", "", "The names needed first; each is described in its package below.", ""]
+    own = [f"artfp.{module}.{name}" for module, name in _exports(first)]
+    lines += [f"- [`{name.rpartition('.')[2]}`][{name}]" for name in own if name in described]
+    lines += ["", *(f"::: {name}" for name in own if name not in described), ""]
+    for package, names in exports.items():
+        lines += [
+            f"## {package}",
+            "",
+            *(f"::: {package}.{module}.{name}\n" for module, name in names),
+        ]
     return "\n".join(lines)
+
+
+def _package(stub: Path) -> str:
+    return ".".join(stub.relative_to(ROOT).parent.parts)
 
 
 def measurements_page() -> str:
