@@ -17,7 +17,7 @@ from artfp.perturbations.photometric import Noise
 
 
 def kernel_deviation(side: Tensor) -> Tensor:
-    """Deviation in pixels that OpenCV gives a Gaussian kernel of `side` pixels; near 0 for 1."""
+    """Return the deviation in pixels of OpenCV's Gaussian kernel of `side` pixels; near 0 for 1."""
     return torch.where(side > 1.0, 0.3 * ((side - 1.0) * 0.5 - 1.0) + 0.8, 0.05)
 
 
@@ -50,13 +50,13 @@ class Screenshot(Perturbation):
     levels = (0.25, 0.5, 1.0)
 
     def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
-        """The chain at harshness (N,)."""
+        """Apply the chain at harshness (N,)."""
         x = ResizeBack().differentiable(x, 1.0 - 0.4 * strength, generator)
         x = Jpeg().differentiable(x, 95.0 - 45.0 * strength, generator)
         return ResizeBack().differentiable(x, 1.0 - 0.2 * strength, generator)
 
     def real(self, pixels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-        """The chain with Pillow's resampler and codec."""
+        """Apply the chain with Pillow's resampler and codec."""
         pixels = ResizeBack().real(pixels, 1.0 - 0.4 * strength, generator)
         pixels = Jpeg().real(pixels, 95.0 - 45.0 * strength, generator)
         return ResizeBack().real(pixels, 1.0 - 0.2 * strength, generator)
@@ -106,7 +106,7 @@ class Combination(Perturbation):
     def transform(
         self, strength: Tensor, size: tuple[int, int], generator: torch.Generator
     ) -> Tensor:
-        """See Perturbation."""
+        """Return the places that the pixels come from; see Perturbation."""
         out = warp.identity(len(strength))
         for step in self._plan(strength, generator):
             moved = step.perturbation.transform(step.strength, size, step.generator)
@@ -115,7 +115,7 @@ class Combination(Perturbation):
         return out
 
     def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
-        """The chain, in differentiable steps."""
+        """Apply the chain in differentiable steps."""
         for step in self._plan(strength, generator):
             where = step.where.to(x.device)
             if len(where):
@@ -124,7 +124,7 @@ class Combination(Perturbation):
         return x
 
     def real(self, pixels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-        """The chain of real operations, 8-bit after each."""
+        """Apply the chain of real operations, 8-bit after each."""
         pixels = pixels.clone()
         for step in self._plan(torch.full((len(pixels),), strength), generator):
             for image, value in zip(step.where.tolist(), step.strength.tolist(), strict=True):

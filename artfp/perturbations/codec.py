@@ -79,7 +79,7 @@ def _store(image: Image.Image, kind: str, **options: int) -> Image.Image:
 
 
 def quantisation(table: tuple[tuple[int, ...], ...], quality: Tensor) -> Tensor:
-    """Tables (N, 8, 8) for qualities (N,) in 1..100, scaled as libjpeg does."""
+    """Return tables (N, 8, 8) for qualities (N,) in 1..100, scaled as libjpeg does."""
     quality = quality.round().clamp(1, 100)
     scale = torch.where(quality < 50, (5000.0 / quality).floor(), 200.0 - 2.0 * quality)
     steps = (torch.tensor(table, dtype=torch.float32) * scale.view(-1, 1, 1) + 50.0) / 100.0
@@ -114,7 +114,7 @@ class Jpeg(Perturbation):
     levels = (90.0, 75.0, 50.0, 30.0, 20.0, 10.0)
 
     def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
-        """Coded and decoded at qualities (N,)."""
+        """Encode and decode at qualities (N,)."""
         height, width = x.shape[-2:]
         padded = F.pad(x * 255.0, (0, -width % 16, 0, -height % 16), mode="replicate")
         matrix = torch.tensor(_TO_YCC).to(x)
@@ -130,7 +130,7 @@ class Jpeg(Perturbation):
         return (rgb[..., :height, :width] / 255.0).clamp(0.0, 1.0)
 
     def real(self, pixels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-        """Pillow's JPEG codec at quality `strength`, 4:2:0."""
+        """Apply Pillow's JPEG codec at quality `strength`, 4:2:0."""
         quality = round(strength)
         return each(pixels, lambda _, image: _store(image, "JPEG", quality=quality, subsampling=2))
 
@@ -151,7 +151,7 @@ class Webp(Perturbation):
     levels = (90.0, 75.0, 50.0, 30.0, 10.0)
 
     def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
-        """Coded at qualities (N,) by the real codec; the gradient passes by halved chroma."""
+        """Encode at qualities (N,) by the real codec; the gradient passes by halved chroma."""
         coded = torch.cat(
             [
                 self.real(to_8bit(image.detach()[None]), float(quality), generator)
@@ -167,6 +167,6 @@ class Webp(Perturbation):
         return pass_through(to_unit(coded).to(x), rgb[..., :height, :width])
 
     def real(self, pixels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-        """Pillow's WebP codec at quality `strength`."""
+        """Apply Pillow's WebP codec at quality `strength`."""
         quality = round(strength)
         return each(pixels, lambda _, image: _store(image, "WEBP", quality=quality))

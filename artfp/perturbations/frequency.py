@@ -10,7 +10,7 @@ from artfp.perturbations.base import Perturbation
 
 
 def gaussian(x: Tensor, sigma: Tensor) -> Tensor:
-    """Images (N, 3, H, W) blurred by deviations (N,) in pixels, cut at three of the widest.
+    """Blur images (N, 3, H, W) by deviations (N,) in pixels, cut at three of the widest.
 
     Borders are mirrored where the image is large enough for that, else repeated.
     """
@@ -37,7 +37,7 @@ class Blur(Perturbation):
     levels = (0.5, 1.0, 1.5, 2.0, 3.0)
 
     def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
-        """Blurred by deviations (N,)."""
+        """Blur by deviations (N,)."""
         return gaussian(x, strength)
 
 
@@ -60,7 +60,7 @@ class LowPass(Perturbation):
     levels = (2.0, 4.0, 8.0, 16.0, 32.0)
 
     def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
-        """Low-passed by factors (N,)."""
+        """Filter by factors (N,)."""
         return gaussian(x, strength / 2.0)
 
 
@@ -80,5 +80,5 @@ class Residual(Perturbation):
     levels = (32.0, 16.0, 8.0, 4.0, 2.0)
 
     def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
-        """Image minus its low-pass by factors (N,), plus one half, clamped."""
+        """Subtract the low-pass by factors (N,), add one half, clamp."""
         return (x - gaussian(x, strength / 2.0) + 0.5).clamp(0.0, 1.0)

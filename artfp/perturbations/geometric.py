@@ -19,7 +19,7 @@ YU = "Yu et al. 2019"
 
 
 def each(pixels: Tensor, change: Callable[[int, Image.Image], Image.Image]) -> Tensor:
-    """`change(number, image)` on every 8-bit image (N, 3, H, W) as Pillow sees it."""
+    """Apply `change(number, image)` to every 8-bit image (N, 3, H, W) as Pillow sees it."""
     images = pixels.cpu().permute(0, 2, 3, 1).contiguous().numpy()
     changed = [np.array(change(i, Image.fromarray(image))) for i, image in enumerate(images)]
     return torch.from_numpy(np.stack(changed)).permute(0, 3, 1, 2).contiguous().to(pixels.device)
@@ -41,7 +41,7 @@ class Mirror(Perturbation):
     levels = (1.0,)
 
     def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
-        """Mirrored images."""
+        """Mirror the images."""
         return x.flip(-1)
 
 
@@ -61,14 +61,14 @@ class ResizeBack(Perturbation):
     levels = (0.75, 0.5, 0.35, 0.25)
 
     def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
-        """Bicubic there and back; one share for the whole batch, the mean of the strengths."""
+        """Resize there and back, bicubic; by the mean strength for the whole batch."""
         size = (x.shape[-2], x.shape[-1])
         small = self._small(size, float(strength.mean()))
         shrunk = F.interpolate(x, small, mode="bicubic", antialias=True).clamp(0.0, 1.0)
         return F.interpolate(shrunk, size, mode="bicubic", antialias=True).clamp(0.0, 1.0)
 
     def real(self, pixels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-        """Pillow there and back, 8-bit in between."""
+        """Resize there and back with Pillow, 8-bit in between."""
         height, width = self._small((pixels.shape[-2], pixels.shape[-1]), strength)
         return each(
             pixels,
@@ -84,25 +84,25 @@ class Crop(Perturbation):
     """Base of the crops: a window, whole pixels, is enlarged to the size of the image."""
 
     def boxes(self, strength: Tensor, size: tuple[int, int], generator: torch.Generator) -> Tensor:
-        """Windows (N, 4), left, top, width, height in pixels, for images of `size` (H, W)."""
+        """Return windows (N, 4), left, top, width, height in pixels, for images of (H, W)."""
         raise NotImplementedError
 
     def transform(
         self, strength: Tensor, size: tuple[int, int], generator: torch.Generator
     ) -> Tensor:
-        """See Perturbation."""
+        """Return the places that the pixels come from; see Perturbation."""
         scale = torch.tensor([size[1], size[0], size[1], size[0]])
         return warp.window(*(self.boxes(strength, size, generator) / scale).unbind(1))
 
     def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
-        """Cropped and enlarged, bicubic."""
+        """Crop and enlarge, bicubic."""
         transform = self.transform(strength, (x.shape[-2], x.shape[-1]), generator)
         grid = F.affine_grid(transform[:, :2].to(x), list(x.shape), align_corners=False)
         out = F.grid_sample(x, grid, mode="bicubic", padding_mode="reflection", align_corners=False)
         return out.clamp(0.0, 1.0)
 
     def real(self, pixels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-        """Pillow's crop and bicubic resize."""
+        """Apply Pillow's crop and bicubic resize."""
         strengths = torch.full((len(pixels),), strength)
         boxes = self.boxes(strengths, (pixels.shape[-2], pixels.shape[-1]), generator)
 
@@ -176,14 +176,14 @@ class Rotation(Perturbation):
     def transform(
         self, strength: Tensor, size: tuple[int, int], generator: torch.Generator
     ) -> Tensor:
-        """See Perturbation."""
+        """Return the places that the pixels come from; see Perturbation."""
         return warp.turn(strength, size)
 
     def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
-        """Turned, bicubic."""
+        """Rotate, bicubic."""
         size = (x.shape[-2], x.shape[-1])
         return warp.warp(x, self.transform(strength, size, generator)).clamp(0.0, 1.0)
 
     def real(self, pixels: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-        """Pillow's bicubic rotation."""
+        """Apply Pillow's bicubic rotation."""
         return each(pixels, lambda _, image: image.rotate(strength, _BICUBIC))

@@ -28,7 +28,7 @@ class Relight(Perturbation):
     levels = (0.25, 0.5, 1.0, 1.5)
 
     def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
-        """Relit by (N,) stops, clamped."""
+        """Relight by (N,) stops, clamp."""
         coarse = torch.rand(len(x), 1, 3, 3, generator=generator).to(x) * 2.0 - 1.0
         size = (x.shape[-2], x.shape[-1])
         field = F.interpolate(coarse, size, mode="bicubic", align_corners=True)
@@ -54,7 +54,7 @@ class Erase(Perturbation):
     levels = (0.05, 0.1, 0.25)
 
     def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
-        """Rectangles of (N,) of the area set to 0."""
+        """Set rectangles of (N,) of the area to 0."""
         height, width = x.shape[-2:]
         aspect, down, across = torch.rand(3, len(x), generator=generator)
         stretch = 2.0 ** (aspect - 0.5)

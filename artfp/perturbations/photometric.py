@@ -14,7 +14,7 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 def gray(x: Tensor) -> Tensor:
-    """Luma (N, 1, H, W) of images (N, 3, H, W)."""
+    """Return the luma (N, 1, H, W) of images (N, 3, H, W)."""
     return (x * torch.tensor(LUMA).to(x).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
 
 
@@ -34,7 +34,7 @@ class Noise(Perturbation):
     levels = (0.01, 0.02, 0.05, 0.08, 0.1)
 
     def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
-        """Noise of standard deviation (N,) added, then clamped."""
+        """Add noise of standard deviation (N,), clamp."""
         # Image by image: drawn together, images of some sizes get other noise than alone.
         noise = torch.stack([torch.randn(one.shape, generator=generator) for one in x]).to(x)
         return (x + noise * per_image(strength, x)).clamp(0.0, 1.0)
@@ -56,7 +56,7 @@ class Brightness(Perturbation):
     levels = (0.75, 0.5, 1.25, 1.5, 2.0)
 
     def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
-        """Images times (N,), clamped."""
+        """Multiply by (N,), clamp."""
         return (x * per_image(strength, x)).clamp(0.0, 1.0)
 
 
@@ -76,7 +76,7 @@ class Contrast(Perturbation):
     levels = (0.75, 0.5, 1.25, 1.5, 2.0)
 
     def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
-        """Contrast times (N,) about each image's mean, clamped."""
+        """Multiply the contrast by (N,) about each image's mean, clamp."""
         mean = x.mean(dim=(1, 2, 3), keepdim=True)
         return ((x - mean) * per_image(strength, x) + mean).clamp(0.0, 1.0)
 
@@ -97,7 +97,7 @@ class Saturation(Perturbation):
     levels = (0.5, 0.0, 1.5, 2.0)
 
     def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
-        """Saturation times (N,), clamped."""
+        """Multiply the saturation by (N,), clamp."""
         middle = gray(x)
         return ((x - middle) * per_image(strength, x) + middle).clamp(0.0, 1.0)
 
@@ -121,7 +121,7 @@ class Hue(Perturbation):
     levels = (10.0, 30.0, 60.0, 180.0)
 
     def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
-        """Turned by (N,) degrees, clamped."""
+        """Rotate the hue by (N,) degrees, clamp."""
         luma = gray(x)[:, 0]
         blue, red = (x[:, 2] - luma) / 1.772, (x[:, 0] - luma) / 1.402
         angle = per_image(strength, x)[:, 0] * (math.pi / 180.0)
@@ -148,7 +148,7 @@ class Gamma(Perturbation):
     levels = (0.75, 0.5, 1.5, 2.0)
 
     def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
-        """Images to the power (N,); under one grey level a straight line, for a finite slope."""
+        """Raise to the power (N,); under one grey level a straight line, for a finite slope."""
         x = x.clamp(0.0, 1.0)
         return x * x.clamp_min(1.0 / 255.0) ** (per_image(strength, x) - 1.0)
 
@@ -169,7 +169,7 @@ class Quantise(Perturbation):
     levels = (6.0, 5.0, 4.0, 3.0, 2.0)
 
     def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
-        """Rounded to (N,) bits; the gradient is that of the identity."""
+        """Round to (N,) bits; the gradient is that of the identity."""
         steps = 2.0 ** per_image(strength, x).round() - 1.0
         x = x.clamp(0.0, 1.0)
         return pass_through((x * steps).round() / steps, x)

@@ -15,12 +15,12 @@ from torch import Tensor
 
 
 def identity(count: int) -> Tensor:
-    """(count, 3, 3) maps that move nothing."""
+    """Return maps (count, 3, 3) that move nothing."""
     return torch.eye(3).repeat(count, 1, 1)
 
 
 def window(left: Tensor, top: Tensor, width: Tensor, height: Tensor) -> Tensor:
-    """(N, 3, 3): the window with these (N,) edges and sides, in shares of the image, fills all."""
+    """Return maps (N, 3, 3) to windows of (N,) edges and sides, as fractions of the image."""
     out = identity(len(left))
     out[:, 0, 0], out[:, 1, 1] = width, height
     out[:, 0, 2] = 2.0 * left + width - 1.0
@@ -29,7 +29,7 @@ def window(left: Tensor, top: Tensor, width: Tensor, height: Tensor) -> Tensor:
 
 
 def turn(degrees: Tensor, size: tuple[int, int]) -> Tensor:
-    """(N, 3, 3): content turned counter-clockwise about the centre, for images of (H, W)."""
+    """Return maps (N, 3, 3) that rotate content counter-clockwise, for images of (H, W)."""
     angle = degrees * (math.pi / 180.0)
     cosine, sine = angle.cos(), angle.sin()
     aspect = size[0] / size[1]
@@ -40,7 +40,7 @@ def turn(degrees: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def warp(x: Tensor, transform: Tensor, fill: Tensor | float = 0.0) -> Tensor:
-    """Images (N, 3, H, W) seen through transforms (N, 3, 3), bicubic; `fill` where there is none.
+    """Warp images (N, 3, H, W) by transforms (N, 3, 3), bicubic; `fill` where there is none.
 
     `fill` is a number or (N, 3, 1, 1).
     """

@@ -1,4 +1,4 @@
-"""Attribution by matching bits: what an image decodes to against the word of each source."""
+"""Attribution by matching bits: decoded bits against the fingerprint of each source."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ BitReader = Callable[[Tensor], Tensor]
 class MatchingBits:
     """An ExactAttributor from anything that reads bits; scores are numbers of matching bits.
 
-    The p-value of a score is the tail of Bin(bits, 1/2): exact for a word that was uniform and
-    unknown to whoever made the image (see `artfp.stats`).
+    The p-value of a score is the tail of Bin(bits, 1/2): exact for a fingerprint that was uniform
+    and unknown to whoever made the image (see `artfp.stats`).
     """
 
     def __init__(
         self, name: str, read: BitReader, fingerprints: ArrayLike, sources: Sequence[str]
     ) -> None:
-        """Take the reader, the words (sources, bits) of {0, 1} and the names of their sources.
+        """Take the reader, fingerprints (sources, bits) of {0, 1} and the names of their sources.
 
-        Raises ValueError: words that are no such matrix, or not one for each source.
+        Raises ValueError: fingerprints that are no such matrix, or not one for each source.
         """
-        words = np.asarray(fingerprints)
-        if words.ndim != 2 or words.shape[1] < 1 or not np.isin(words, (0, 1)).all():
+        matrix = np.asarray(fingerprints)
+        if matrix.ndim != 2 or matrix.shape[1] < 1 or not np.isin(matrix, (0, 1)).all():
             raise ValueError(
-                f"fingerprints: found shape {words.shape}, expected (sources, bits) of 0 and 1"
+                f"fingerprints: found shape {matrix.shape}, expected (sources, bits) of 0 and 1"
             )
-        if not len(words) == len(sources) >= 1:
-            raise ValueError(f"{len(words)} fingerprints for {len(sources)} sources")
-        self.name, self.sources, self.bits = name, tuple(sources), int(words.shape[1])
+        if not len(matrix) == len(sources) >= 1:
+            raise ValueError(f"{len(matrix)} fingerprints for {len(sources)} sources")
+        self.name, self.sources, self.bits = name, tuple(sources), int(matrix.shape[1])
         self._read = read
-        self._signs = torch.from_numpy(words.astype(np.float32)) * 2.0 - 1.0
+        self._signs = torch.from_numpy(matrix.astype(np.float32)) * 2.0 - 1.0
 
     def read(self, x: Tensor) -> Tensor:
-        """The bits (N, bits), in {0, 1}, of images (N, 3, H, W) in [0, 1].
+        """Decode images (N, 3, H, W) in [0, 1] to bits (N, bits) in {0, 1}.
 
         Raises ValueError: the reader gives another number of bits than the fingerprints have.
         """
@@ -54,11 +54,11 @@ class MatchingBits:
         return found
 
     def scores(self, x: Tensor) -> Tensor:
-        """Numbers of matching bits (N, sources) of images (N, 3, H, W) in [0, 1]."""
+        """Return the numbers of matching bits (N, sources) of images (N, 3, H, W) in [0, 1]."""
         signs = self.read(x).to("cpu", torch.float32) * 2.0 - 1.0
         return (signs @ self._signs.T + self.bits) / 2.0
 
     def log_p(self, scores: Tensor) -> Tensor:
-        """Natural log p-values (N, sources), float64, of numbers of matching bits."""
+        """Return natural log p-values (N, sources), float64, of numbers of matching bits."""
         matches = scores.round().to(torch.int64).cpu().numpy()
         return torch.from_numpy(np.asarray(log_p_value(matches, self.bits)))

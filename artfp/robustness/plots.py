@@ -42,7 +42,7 @@ class Point(Protocol):
 
 @dataclass(frozen=True)
 class Contestant:
-    """A line of the plots: its name, and what is told beside it (PSNR in dB).
+    """A line of the plots: its name, and what stands beside it (PSNR in dB).
 
     `sources`: of an attributor that reads no bits, how many it tells apart.
     """
@@ -53,7 +53,7 @@ class Contestant:
     sources: int | None = None
 
     def facts(self) -> list[str]:
-        """Bits or sources, and PSNR, as far as they are known."""
+        """Return bits or sources, and PSNR, as far as they are known."""
         facts = [] if self.bits is None else [f"{self.bits} bits"]
         facts += [] if self.sources is None else [f"{self.sources} sources"]
         return facts if self.psnr is None else [*facts, f"{self.psnr:.1f} dB"]

@@ -40,7 +40,7 @@ class ProactiveDecoder(MatchingBits):
 
 
 def read_bits(decoder: Decoder, x: Tensor) -> Tensor:
-    """The bits (N, bits) that images decode to, see `read_logits`."""
+    """Return the bits (N, bits) that images decode to, see `read_logits`."""
     return (read_logits(decoder, x) > 0).to(torch.uint8)
 
 
@@ -73,9 +73,9 @@ class ArtfpEmbedder:
         self.bits = encoder.bits
 
     def embed(self, pixels: np.ndarray, message: NDArray[np.uint8]) -> np.ndarray:
-        """See Embedder."""
+        """Embed a message (bits,) in an 8-bit image (H, W, 3)."""
         return fingerprint_image(self._encoder, pixels, message, self._strength)
 
     def refuses(self, height: int, width: int) -> str | None:
-        """None: images of any size can be marked."""
+        """Return None: images of any size can be marked."""
         return None

@@ -81,7 +81,7 @@ class Report:
         return list(found.values())
 
     def ranges(self) -> list[WorkingRange]:
-        """Working ranges of all contestants."""
+        """Return the working ranges of all contestants."""
         return working_ranges(self.sweep.rows, self.conditions)
 
 
@@ -119,7 +119,7 @@ def table_csv(rows: Sequence[SweepRow]) -> str:
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """Settings, fidelity, rows and working ranges as JSON values."""
+    """Return settings, fidelity, rows and working ranges as JSON values."""
     return {
         "settings": report.settings,
         "fidelity": {name: asdict(found) for name, found in report.sweep.fidelity.items()},
@@ -130,7 +130,7 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def ranges_markdown(report: Report) -> str:
-    """A table for each figure: a row for each perturbation, a column for each contestant."""
+    """Return a table for each figure: a row for each perturbation, a column for each contestant."""
     names = [contestant.name for contestant in report.contestants()]
     titles = [contestant.title() for contestant in report.contestants()]
     units = {c.group: c.unit for c in report.conditions if c.group != IDENTITY}
@@ -155,7 +155,7 @@ def ranges_markdown(report: Report) -> str:
 
 
 def cell(row: SweepRow) -> str:
-    """Bit accuracy (or else source accuracy) and TPR of a row, for the table on the console."""
+    """Return bit accuracy (or else source accuracy) and TPR of a row, for the console."""
     accuracy = row.source_accuracy if row.bit_accuracy is None else row.bit_accuracy
     parts = [f"{accuracy:.3f}" if accuracy is not None else "-"]
     parts.append(f"{row.tpr:.2f}" if row.tpr is not None else "-")

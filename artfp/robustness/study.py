@@ -225,7 +225,7 @@ def _labelled_samples(
 
 
 def run_study(study: RobustnessStudy, options: SweepOptions, tick: Tick = ignore_progress) -> Sweep:
-    """Sweep a study, going on with what an earlier run of the same study left in the folder.
+    """Run the sweep of a study, from where an earlier run of it in the folder stopped.
 
     Raises UserError: the folder holds a run with other settings, or cannot be written.
     """

@@ -90,13 +90,13 @@ class InvisibleWatermark(ThirdPartyWatermark):
         self.settings = {"package": f"invisible-watermark {version('invisible-watermark')}"}
 
     def embed(self, pixels: np.ndarray, message: NDArray[np.uint8]) -> np.ndarray:
-        """See Embedder."""
+        """Embed a message (bits,) in an 8-bit RGB image (H, W, 3)."""
         encoder = self._package.WatermarkEncoder()
         encoder.set_watermark("bits", [int(bit) for bit in message])
         return _swapped(encoder.encode(_swapped(pixels), self._method))
 
     def read_image(self, pixels: np.ndarray) -> NDArray[np.uint8]:
-        """See ThirdPartyWatermark."""
+        """Decode an 8-bit RGB image (H, W, 3)."""
         decoder = self._package.WatermarkDecoder("bits", self.bits)
         return np.asarray(decoder.decode(_swapped(pixels), self._method)).astype(np.uint8)
 
@@ -118,14 +118,14 @@ class BlindWatermark(ThirdPartyWatermark):
         self.settings = {"package": f"blind-watermark {version('blind-watermark')}"}
 
     def embed(self, pixels: np.ndarray, message: NDArray[np.uint8]) -> np.ndarray:
-        """See Embedder."""
+        """Embed a message (bits,) in an 8-bit RGB image (H, W, 3)."""
         mark = self._mark()
         mark.read_img(img=_swapped(pixels))
         mark.read_wm(message.astype(bool), mode="bit")
         return _swapped(np.rint(mark.embed()).astype(np.uint8))  # rounded, as its files are
 
     def read_image(self, pixels: np.ndarray) -> NDArray[np.uint8]:
-        """See ThirdPartyWatermark."""
+        """Decode an 8-bit RGB image (H, W, 3)."""
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore", RuntimeWarning)  # its k-means on equal values
             found = self._mark().extract(embed_img=_swapped(pixels), wm_shape=self.bits, mode="bit")

@@ -9,7 +9,7 @@ from artfp.perturbations.conditions import IDENTITY, Condition, arms
 from artfp.robustness.sweep import SweepRow
 
 LEAST = {"bit_accuracy": 0.9, "tpr": 0.99, "source_accuracy": 0.9}
-"""Figures of which working ranges are told, and what they must at least be."""
+"""Figures that have working ranges, with the values that they must at least have."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class WorkingRange:
 
 def has_figure(row: SweepRow, figure: str) -> bool:
     """Return whether a row has a figure; only rows without bits have the accuracy of the source."""
-    told = figure != "source_accuracy" or row.bits is None
-    return told and getattr(row, figure) is not None
+    has_it = figure != "source_accuracy" or row.bits is None
+    return has_it and getattr(row, figure) is not None
 
 
 def working_ranges(rows: Sequence[SweepRow], conditions: Sequence[Condition]) -> list[WorkingRange]:

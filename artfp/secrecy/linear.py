@@ -49,12 +49,12 @@ def mean_residual(training: Pair, validation: Pair) -> SecrecyScorer:
 
 
 def linear_discriminant(training: Pair, validation: Pair) -> SecrecyScorer:
-    """Fisher's discriminant on the DCT coefficients of the image; see `_discriminant`."""
+    """Fit Fisher's discriminant on the DCT coefficients of the image; see `_discriminant`."""
     return _discriminant(training, validation, coefficients)
 
 
 def spectrum_discriminant(training: Pair, validation: Pair) -> SecrecyScorer:
-    """Fisher's discriminant on the log energies of the DCT coefficients; see `_discriminant`.
+    """Fit Fisher's discriminant on the log energies of the DCT coefficients; see `_discriminant`.
 
     It finds added variance at some frequencies, so it needs no fingerprint that is the same in
     all images.
@@ -63,7 +63,7 @@ def spectrum_discriminant(training: Pair, validation: Pair) -> SecrecyScorer:
 
 
 def coefficients(x: _Array) -> _Array:
-    """Images (N, 3, H, W) in grey levels to their orthonormal DCT over colour, rows and columns.
+    """Return the orthonormal DCT of images (N, 3, H, W) over colour, rows and columns.
 
     Shape (N, 3 * H * W). Natural images have nearly uncorrelated coefficients.
     """
@@ -71,7 +71,7 @@ def coefficients(x: _Array) -> _Array:
 
 
 def log_spectrum(x: _Array) -> _Array:
-    """Natural logarithms of the squared `coefficients`, floored near the noise of rounding."""
+    """Return logarithms of the squared `coefficients`, floored near rounding noise."""
     return np.log(np.square(coefficients(x)) + np.float32(_FLOOR))
 
 

@@ -40,7 +40,7 @@ class Steganalyser(nn.Module):
                 nn.init.kaiming_normal_(module.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (N,) of images (N, 3, H, W)."""
+        """Return logits (N,) of images (N, 3, H, W)."""
         # Both of order one: pictures spread over the range, residuals over a few grey levels.
         whole = torch.cat([(x - 0.5) * 4.0, high_pass(x) * 64.0], dim=1)
         maps = self.pooled(self.plain(self.stem(whole)))

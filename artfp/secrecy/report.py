@@ -142,7 +142,7 @@ def _interval_text(row: SecrecyRow) -> str:
 
 
 def _flat(row: SecrecyRow) -> dict[str, Any]:
-    """An attack's facts by the names of COLUMNS, rounded."""
+    """Figures of an attack by the names of SECRECY_COLUMNS, rounded."""
     values = {key: value for key, value in asdict(row).items() if key != "attack"}
     attack = row.attack
     described = {"encoder": attack.target, "threat": attack.threat, "images": attack.images}

@@ -28,7 +28,7 @@ class SteganalyserTraining:
     `max_steps` of `batch_size` images, half of them clean; `rate` of Adamax, which SRNet uses,
     falling by a cosine. Every `look_every` steps the loss on the validation images is
     taken; without a new minimum in `patience` looks the training ends. `patch`: images with longer
-    sides give random squares of this many pixels in training, and are judged whole.
+    sides give random squares of this many pixels in training, and are scored whole.
     """
 
     max_steps: int = 400
@@ -47,13 +47,13 @@ class SteganalyserModule(pl.LightningModule):
         self.network, self.settings = network, settings
 
     def configure_optimizers(self) -> Any:
-        """Adamax under a cosine."""
+        """Return Adamax under a cosine."""
         optimizer = torch.optim.Adamax(self.parameters(), self.settings.rate, weight_decay=2e-4)
         fall = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.settings.max_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": fall, "interval": "step"}}
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Cross entropy of one balanced batch."""
+        """Return the cross entropy of one balanced batch."""
         return self._loss(batch)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
@@ -74,7 +74,7 @@ def train_steganalyser(
     seed: int = 0,
     settings: SteganalyserTraining | None = None,
 ) -> Steganalyser:
-    """A steganalyser trained on (clean, marked) images, at its step of least validation loss.
+    """Train a steganalyser on (clean, marked) images, to its step of least validation loss.
 
     Args: 8-bit images (N, 3, H, W), as many clean as marked ones; they need not be pairs of one
     original. `seed` decides weights, order and patches. It runs on a GPU where there is one.

@@ -223,7 +223,7 @@ def run_attacks(
     seed: int = 0,
     target_psnr: float | None = None,
 ) -> Iterator[SecrecyRow]:
-    """Carry out attacks on one encoder; each row comes when it is known.
+    """Run attacks on one encoder; each row comes when it is known.
 
     Args:
         target: Encoder that is attacked.

@@ -81,12 +81,12 @@ def forecast(
         name: [] for name in ("psnr", "own", "moved", "early", "share")
     }
     for _ in range(words):
-        word = torch.randint(0, 2, (encoder.bits,), generator=draws)
-        key = word.numpy().astype(np.uint8)
+        message = torch.randint(0, 2, (encoder.bits,), generator=draws)
+        fingerprint = message.numpy().astype(np.uint8)
         residuals = strength * torch.cat(
             [
                 encoder.residual(
-                    network_input(part, encoder.resolution), word.float().expand(len(part), -1)
+                    network_input(part, encoder.resolution), message.float().expand(len(part), -1)
                 )
                 for part in givers.split(_BATCH)
             ]
@@ -95,9 +95,11 @@ def forecast(
         mean = residuals.mean(dim=0, keepdim=True)
         mirrored = ((mean + mean.flip(-1)) / 2.0).expand(len(takers), -1, -1, -1)
         found["psnr"].append(float(psnr(to_unit(marked), to_unit(givers)).mean()))
-        found["own"].append(_accuracy(decoder, marked, key))
-        found["moved"].append(_accuracy(decoder, add_residual(takers, mirrored), key))
-        found["early"].append(_accuracy(decoder, add_residual(takers, EARLY * mirrored), key))
+        found["own"].append(_accuracy(decoder, marked, fingerprint))
+        found["moved"].append(_accuracy(decoder, add_residual(takers, mirrored), fingerprint))
+        found["early"].append(
+            _accuracy(decoder, add_residual(takers, EARLY * mirrored), fingerprint)
+        )
         energy = residuals.square().mean().clamp_min(1e-12)
         found["share"].append(float(mean.square().mean() / energy))
     means = {name: float(np.mean(values)) for name, values in found.items()}
@@ -113,9 +115,9 @@ def forecast(
     )
 
 
-def _accuracy(decoder: Decoder, pixels: Tensor, word: NDArray[np.uint8]) -> float:
+def _accuracy(decoder: Decoder, pixels: Tensor, fingerprint: NDArray[np.uint8]) -> float:
     logits = torch.cat([decode_logits(decoder, part) for part in pixels.split(_BATCH)])
-    return float(bit_accuracies(logits.numpy(), word).mean())
+    return float(bit_accuracies(logits.numpy(), fingerprint).mean())
 
 
 @dataclass(frozen=True)

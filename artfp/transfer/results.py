@@ -36,15 +36,24 @@ _log = logging.getLogger("artfp")
 
 
 def read_all(
-    study: TransferStudy, word: Fingerprints, decoder: str | None = None
+    study: TransferStudy, fingerprints: Fingerprints, decoder: str | None = None
 ) -> tuple[InData, list[TransferRow]]:
     """Decode some of the fingerprinted images, and all that was generated.
 
-    Args: `decoder`, a shipped name or a file, None: the encoder's own. What was read before is kept
-    in the study's folder and not read again.
-    Raises UserError: images are missing; a decoder of another number of bits.
+    Results of an earlier call are kept in the study's folder and not computed again.
+
+    Args:
+        study: Study with its generated images.
+        fingerprints: Fingerprint that is tested.
+        decoder: Shipped name or file; None: the encoder's own.
+
+    Returns:
+        Figures of the training images, and of the images of each generator.
+
+    Raises:
+        UserError: images are missing; a decoder of another number of bits.
     """
-    readings = _Readings(study, word, decoder)
+    readings = _Readings(study, fingerprints, decoder)
     folder = study.folder("data", FINGERPRINTED)
     if not (folder / EMBEDDED_TABLE).is_file():
         raise UserError(f"{folder}: no images; run the stage embed first")
@@ -69,14 +78,16 @@ def read_all(
 class _Readings:
     """Results of decoding folders of images, kept in a file."""
 
-    def __init__(self, study: TransferStudy, word: Fingerprints, decoder: str | None) -> None:
+    def __init__(
+        self, study: TransferStudy, fingerprints: Fingerprints, decoder: str | None
+    ) -> None:
         name = decoder or find_decoder(study.encoder)
         self.decoder, _ = load_decoder(name)
-        if self.decoder.bits != word.bits:
+        if self.decoder.bits != fingerprints.bits:
             raise UserError(
-                f"{name} reads {self.decoder.bits} bits, the fingerprint has {word.bits}"
+                f"{name} reads {self.decoder.bits} bits, the fingerprint has {fingerprints.bits}"
             )
-        self.word = word.of_image("")
+        self.fingerprint = fingerprints.of_image("")
         self.digest = file_hash(find_weights(name, "decoder"))
         self.root, self.path = study.output, study.output / READINGS
         self.known: dict[str, Any] = {}
@@ -96,7 +107,7 @@ class _Readings:
             logits, failed = decode_source(self.decoder, source)
             for name, reason in failed:
                 _log.warning("unusable: %s: %s", name, reason)
-            self.known[key] = asdict(transferred(logits, self.word))
+            self.known[key] = asdict(transferred(logits, self.fingerprint))
             self.save()
         figures = dict(self.known[key])
         figures["verdicts"] = tuple(VerdictOn(**verdict) for verdict in figures["verdicts"])

@@ -51,19 +51,29 @@ _log = logging.getLogger("artfp")
 class TransferStudy:
     """Settings that decide a study.
 
-    Args: `training` of the generator; its `data_dirs` are the clean images and its `output_dir`
-    the study's folder. Of two domains the second is fingerprinted, as what is translated to.
-    `encoder`, a shipped name or a file; `word`, the fingerprint, None: one from a fresh key, which
-    is kept in the folder. `strength` on the residual. `controls`, of CONTROLS. `clean_seeds`, how
-    many clean generators are trained, each with another seed. `images` of each generator that are
-    looked at in the end, and `progress_images` of each of its snapshots, both made from
-    `image_seed`. `target`, of a translator, see `Generator.translate`. `device`, torch's, for what
-    is no training; `options` of Lightning's Trainer for embedding.
+    Args:
+        training: Training of the generator: its `data_dirs` are the clean images and its
+            `output_dir` the study's folder. Of two domains the second is fingerprinted, as what is
+            translated to.
+        encoder: Shipped name or file.
+        fingerprints: Fingerprint; None: one from a fresh key, which is kept in the folder.
+        strength: Factor on the watermark residual.
+        controls: Controls, of CONTROLS.
+        clean_seeds: Number of clean generators, each trained with another seed.
+        images: Images of each finished generator.
+        progress_images: Images of each snapshot.
+        image_seed: Seed of the generated images.
+        target: Target of a translator, see `Generator.translate`.
+        device: Device of torch, for all but training.
+        options: Options of Lightning's Trainer for embedding.
+
+    Raises:
+        UserError: too few images, or an unknown control.
     """
 
     training: GeneratorTrainingSettings
     encoder: str
-    word: Fingerprints | None = None
+    fingerprints: Fingerprints | None = None
     strength: float = 1.0
     controls: tuple[str, ...] = ()
     clean_seeds: int = 1
@@ -158,9 +168,13 @@ def claim_output(study: TransferStudy) -> Fingerprints:
     Raises UserError: the folder holds another study, or weights or a fingerprint do not fit.
     """
     encoder, card = load_encoder(study.encoder)
-    word = study.word or draw_fingerprints(card["bits"], study.output, per_image=False)
-    if word.bits != encoder.bits:
-        raise UserError(f"{study.encoder} has {encoder.bits} bits, the fingerprint {word.bits}")
+    fingerprints = study.fingerprints or draw_fingerprints(
+        card["bits"], study.output, per_image=False
+    )
+    if fingerprints.bits != encoder.bits:
+        raise UserError(
+            f"{study.encoder} has {encoder.bits} bits, the fingerprint {fingerprints.bits}"
+        )
     training = study.training
     settings: dict[str, object] = {
         "model": training.model,
@@ -168,16 +182,16 @@ def claim_output(study: TransferStudy) -> Fingerprints:
         "limit": training.limit,
         "encoder": file_hash(find_weights(study.encoder, "encoder")),
         "strength": study.strength,
-        "secret_fingerprint": word.identity(),
+        "secret_fingerprint": fingerprints.identity(),
         "seed": training.seed,
         "image_seed": study.image_seed,
         "target": study.target,
     }
     Manifest.claim(study.output, settings, "transfer")
-    return word
+    return fingerprints
 
 
-def embed_all(study: TransferStudy, word: Fingerprints) -> list[tuple[str, str]]:
+def embed_all(study: TransferStudy, fingerprints: Fingerprints) -> list[tuple[str, str]]:
     """Fingerprint the images of each group, and return those that could not be used.
 
     Images are cut and resized as the generator's training does it, before they are fingerprinted.
@@ -186,9 +200,9 @@ def embed_all(study: TransferStudy, word: Fingerprints) -> list[tuple[str, str]]
     failed: dict[str, str] = {}
     for group in study.marked:
         output = study.folder("data", group)
-        words = word
+        group_fingerprints = fingerprints
         if group != FINGERPRINTED:
-            words = draw_fingerprints(card["bits"], output, per_image=group == RANDOM)
+            group_fingerprints = draw_fingerprints(card["bits"], output, per_image=group == RANDOM)
         _log.info("embedding: %s", group)
         job = EmbeddingJob(
             source=study.source(),
@@ -200,7 +214,7 @@ def embed_all(study: TransferStudy, word: Fingerprints) -> list[tuple[str, str]]
             strength=study.strength,
             num_workers=study.training.num_workers,
         )
-        done = run_embedding(job, words)
+        done = run_embedding(job, group_fingerprints)
         failed |= dict(done.failed if done else [])
     return sorted(failed.items())
 
@@ -265,9 +279,9 @@ def generate_all(study: TransferStudy) -> None:
 
 def run_stages(study: TransferStudy, stages: Sequence[str]) -> None:
     """Run some of the stages but the report, in their order; log images that were unusable."""
-    word = claim_output(study)
+    fingerprints = claim_output(study)
     if "embed" in stages:
-        for name, reason in embed_all(study, word):
+        for name, reason in embed_all(study, fingerprints):
             _log.warning("unusable: %s: %s", name, reason)
     if "train" in stages:
         train_all(study)
@@ -334,7 +348,7 @@ def transfer_study(settings: TransferStudySettings) -> TransferStudyResult:
     study = TransferStudy(
         training=GeneratorTrainingSettings.from_mapping(settings.to_mapping()),
         encoder=settings.encoder_path,
-        word=given_fingerprints(
+        fingerprints=given_fingerprints(
             card["bits"], settings.fingerprint, settings.key, settings.owner, settings.subject
         ),
         strength=settings.strength,

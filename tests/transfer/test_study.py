@@ -49,7 +49,11 @@ def new(
             accelerator="cpu",
         )
         encoder = str(weights / "encoder.safetensors")
-        settings = {"word": Fingerprints(16, fingerprint=WORD), "images": 20, "progress_images": 12}
+        settings = {
+            "fingerprints": Fingerprints(16, fingerprint=WORD),
+            "images": 20,
+            "progress_images": 12,
+        }
         return TransferStudy(training, encoder, **{**settings, **more})
 
     return make
@@ -184,7 +188,7 @@ def test_a_training_that_has_not_ended_is_read_by_its_snapshots(
 
 
 def test_a_key_is_drawn_where_none_is_given(new: Callable[..., TransferStudy]) -> None:
-    study = new(word=None, clean_seeds=0)
+    study = new(fingerprints=None, clean_seeds=0)
     run_stages(study, ["embed"])
     key = Key.load(study.output / "fingerprint.key.json")
     with open(study.output / "data/fingerprinted/embedded_fingerprints.csv", newline="") as file:
@@ -202,9 +206,10 @@ def test_what_is_refused(new: Callable[..., TransferStudy]) -> None:
         run_stages(study, ["generate"])
     with pytest.raises(UserError, match="16 bits, the fingerprint 32"):
         run_stages(
-            new(word=Fingerprints(32, fingerprint=Key.from_seed(1).fingerprint(32))), ["embed"]
+            new(fingerprints=Fingerprints(32, fingerprint=Key.from_seed(1).fingerprint(32))),
+            ["embed"],
         )
-    other = replace(study, word=Fingerprints(16, fingerprint=1 - WORD))
+    other = replace(study, fingerprints=Fingerprints(16, fingerprint=1 - WORD))
     with pytest.raises(UserError, match="fingerprint"):
         run_stages(other, ["embed"])
     with pytest.raises(UserError, match="no control is called 'foo'"):
