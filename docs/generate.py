@@ -6,6 +6,7 @@ import ast
 from pathlib import Path
 from typing import Any
 
+from griffe import Extension, Object
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
@@ -14,6 +15,15 @@ from artfp.core.command import Command, CommandGroup
 from artfp.core.parser import help_text
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+class Examples(Extension):
+    """Show a docstring's `Example:` as code: griffe knows the section by its plural alone."""
+
+    def on_object(self, *, obj: Object, **kwargs: Any) -> None:
+        """Rename the section of one object."""
+        if obj.docstring:
+            obj.docstring.value = obj.docstring.value.replace("\nExample:\n", "\nExamples:\n")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

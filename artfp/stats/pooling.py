@@ -135,8 +135,7 @@ class SourceEvidence:
         log_p_majority: Log p-values (K,) of `matches`: the simpler test, for checking by hand; the
             smaller of the two is NOT a p-value.
         alone: For each fingerprint, the images that are significant on their own after correction
-        for
-            `tests`.
+            for `tests`.
     """
 
     images: int
@@ -173,8 +172,7 @@ def evaluate_source(
         fingerprints: Fingerprints of {0, 1}, shape (K, bits), or (bits,) for one.
         tries: Ways in which the whole set was decoded (transforms, decoders, choices of images).
         level: False discovery rate for the images on their own, which are tested by counting bits
-        and
-            reported beside the source as a separate result.
+            and reported beside the source as a separate result.
         clip: Largest size of a logit, above 0; None leaves finite logits alone.
 
     Returns:
