@@ -35,8 +35,7 @@ class Policy:
 
     Args:
         alpha: Level of a match, over all fingerprints and tries together; tampering is tested at
-        the
-            same level once more.
+            the same level once more.
         power: Least probability of finding a fingerprint for "no match".
         accuracy: Bit accuracy, above 0.5, at which that probability is computed.
         remarkable: A corrected p-value at or below it is never "no match".
