@@ -93,6 +93,12 @@ def detect_folder(settings: DetectSettings) -> DetectionResult | None:
 
     Raises:
         UserError: something is missing, malformed, or cannot be written.
+
+    Example:
+        >>> from artfp.audit import DetectSettings
+        >>> detect_folder(DetectSettings(data_dir="nowhere", fingerprint="0" * 100))
+        Traceback (most recent call last):
+        artfp.core.errors.UserError: nowhere: no such file or folder
     """
     source = open_source(settings.data_dir)
 

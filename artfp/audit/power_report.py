@@ -53,6 +53,10 @@ class ImagesNeeded:
         fingerprints: Number of fingerprints that are compared.
         alpha: Level of each comparison: `level` / `fingerprints`.
         images: The number of images; None if no number is enough.
+
+    Example:
+        >>> ImagesNeeded(0.7, 1e-6, 1000, 1e-9, 3).images
+        3
     """
 
     accuracy: float

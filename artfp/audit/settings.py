@@ -41,6 +41,11 @@ class DetectSettings(FingerprintSettings, DecoderSettings, ImageSettings, Loadin
         reveal: Show in report and JSON which bits match. Together with the images that gives the
             secret fingerprint.
         exit_code: Return the verdict as the exit code: 0 match, 1 no match, 3 inconclusive.
+
+    Example:
+        >>> settings = DetectSettings(data_dir="photo.jpg", fingerprint="0110")
+        >>> settings.command_line("artfp detect")
+        'artfp detect --data_dir photo.jpg --fingerprint ...'
     """
 
     title: ClassVar[str] = "detection"
@@ -109,6 +114,10 @@ class PowerSettings(Settings):
         json: Write the table as JSON; "-" for standard output, all else then goes to stderr.
         csv: Write the table as CSV; "-" for standard output.
         plot: Draw power against images and images against accuracy: .png, .pdf or .svg.
+
+    Example:
+        >>> PowerSettings().command_line("artfp power")
+        'artfp power'
     """
 
     title: ClassVar[str] = "question"

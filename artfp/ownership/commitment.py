@@ -46,7 +46,13 @@ _LABEL = b"artfp/commitment/v1"
 
 @dataclass(frozen=True)
 class Commitment:
-    """Commitment to a fingerprint, to publish: no secret can be computed from it."""
+    """Commitment to a fingerprint, to publish: no secret can be computed from it.
+
+    Example:
+        >>> commitment, opening = commit([0, 1] * 32, "Ada", "cats v1")
+        >>> commitment.owner, commitment.bits, len(commitment.hash)
+        ('Ada', 64, 64)
+    """
 
     owner: str
     subject: str
@@ -124,6 +130,11 @@ class Opening:
     """Opening of a commitment: kept secret, and shown with the fingerprint for verification.
 
     It alone does not reveal the fingerprint, unless that has so few bits that all can be tried.
+
+    Example:
+        >>> commitment, opening = commit([0, 1] * 32, "Ada", "cats v1")
+        >>> len(opening.salt)
+        32
     """
 
     commitment: str
@@ -172,9 +183,21 @@ def commit(
     `decoder` is the SHA-256 of the decoder's weights: without it, the committer could still choose
     among decoders after having seen the images. `bare` is noted in the opening.
 
+    Args:
+        fingerprint: The fingerprint, shape (bits,), of {0, 1}.
+        owner: Name of its owner.
+        subject: Name of the model or data set.
+        decoder: SHA-256 of the decoder's weights; see above.
+        bare: True if the fingerprint is the key's own; noted in the opening.
+
     Raises:
         UserError: a name, the number of bits or the hash is malformed.
         ValueError: the fingerprint is not one-dimensional and of {0, 1}.
+
+    Example:
+        >>> commitment, opening = commit([0, 1] * 32, "Ada", "cats v1")
+        >>> holds(commitment, opening, [0, 1] * 32)
+        True
     """
     text = to_text(fingerprint)
     salt = secrets.token_bytes(32)
@@ -203,6 +226,11 @@ def holds(commitment: Commitment, opening: Opening, fingerprint: ArrayLike) -> b
 
     Raises:
         ValueError: the fingerprint is not one-dimensional and of {0, 1}.
+
+    Example:
+        >>> commitment, opening = commit([0, 1] * 32, "Ada", "cats v1")
+        >>> holds(commitment, opening, [1, 0] * 32)
+        False
     """
     expected = _hash(commitment, opening.salt, to_text(fingerprint))
     return hmac.compare_digest(expected, commitment.hash)

@@ -103,9 +103,17 @@ def parse_fingerprint(text: str, bits: int) -> NDArray[np.uint8]:
     significant bit first, even where every digit happens to be 0 or 1. No length fits both, as
     `bits` is at least 8. Space around the text is ignored.
 
+    Args:
+        text: Bits or hexadecimal digits.
+        bits: Number of bits.
+
     Raises:
         UserError: the text is neither, the number does not fit into `bits` bits, or `bits` is
             unsupported. The message never repeats the text, which is a secret.
+
+    Example:
+        >>> parse_fingerprint("9f", 8).tolist()
+        [1, 0, 0, 1, 1, 1, 1, 1]
     """
     check_bits(bits)
     text = text.strip()
@@ -141,8 +149,15 @@ def _describe(text: str, body: str) -> str:
 def to_text(fp: ArrayLike) -> str:
     """Write a fingerprint of shape (bits,) as `bits` characters 0 or 1.
 
+    Args:
+        fp: The fingerprint, shape (bits,), of {0, 1}.
+
     Raises:
         ValueError: not a one-dimensional array of {0, 1}.
+
+    Example:
+        >>> to_text([1, 0, 0, 1, 1, 1, 1, 1])
+        '10011111'
     """
     word = _binary(fp)
     if word.ndim != 1:
@@ -156,8 +171,15 @@ def to_hex(fp: ArrayLike) -> str:
     The most significant bit comes first; where `bits` is no multiple of 4, the unused leading
     bits are 0. `parse_fingerprint` reads it back.
 
+    Args:
+        fp: The fingerprint, shape (bits,), of {0, 1}.
+
     Raises:
         ValueError: not a one-dimensional array of {0, 1}.
+
+    Example:
+        >>> to_hex([1, 0, 0, 1, 1, 1, 1, 1])
+        '9f'
     """
     text = to_text(fp)
     return f"{int(text, 2):0{-(-len(text) // 4)}x}"
@@ -169,9 +191,17 @@ def hamming_distance(a: ArrayLike, b: ArrayLike) -> NDArray[np.int64]:
     Shapes (..., bits) and (..., bits) give (...): (N, bits) with (bits,) gives (N,), and two
     single words give an array of no dimension.
 
+    Args:
+        a: Bits, shape (..., bits), of {0, 1}.
+        b: Bits of a shape that broadcasts against `a`.
+
     Raises:
         ValueError: unequal numbers of bits, leading axes that do not broadcast, or values
             other than {0, 1}.
+
+    Example:
+        >>> int(hamming_distance([0, 1, 1, 0], [0, 1, 0, 1]))
+        2
     """
     left, right = _binary(a), _binary(b)
     if left.shape[-1] != right.shape[-1]:
@@ -197,6 +227,11 @@ class Key:
 
     Take it from `Key.draw` or `Key.load`. Its text forms never show the secret. Keys compare
     equal when their secrets do.
+
+    Example:
+        >>> key = Key.draw()
+        >>> key.fingerprint(64, owner="Ada", subject="cats v1").shape
+        (64,)
     """
 
     __slots__ = ("_secret",)

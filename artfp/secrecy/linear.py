@@ -116,7 +116,7 @@ class _Within:
     def direction(self, shrinkage: float) -> NDArray[np.float64]:
         """Weights (d,) of the features for one weight of the diagonal."""
         if shrinkage == 1.0:
-            return self.difference / self.scale
+            return np.asarray(self.difference / self.scale)
         mixed = (1.0 - shrinkage) * self.product
         mixed[np.diag_indices_from(mixed)] += shrinkage
         factors = linalg.cho_factor(mixed, overwrite_a=True, check_finite=False)
@@ -125,7 +125,7 @@ class _Within:
         # (s I + r Z'Z)^-1 = (I - r Z' (s I + r ZZ')^-1 Z) / s
         inner = linalg.cho_solve(factors, self.centred @ self.difference)
         inner *= (1.0 - shrinkage) / self.count
-        return (self.difference - self.centred.T @ inner) / shrinkage / self.scale
+        return np.asarray((self.difference - self.centred.T @ inner) / shrinkage / self.scale)
 
 
 def _features(pixels: Tensor, features: Callable[[_Array], _Array]) -> _Array:

@@ -109,7 +109,8 @@ def train_steganalyser(
     if trainer.interrupted:
         raise KeyboardInterrupt
     network.load_state_dict(best.state or network.state_dict())
-    return network.cpu().eval().requires_grad_(False)
+    trained: Steganalyser = network.cpu().eval().requires_grad_(False)
+    return trained
 
 
 class _Best(pl.Callback):

@@ -87,6 +87,15 @@ class Calibration:
         biases: Fraction of ones of each bit, with bounds.
         dependence: Correlations between the bits.
         keys: Matches and false alarms of each fingerprint.
+
+    Example:
+        >>> import numpy as np
+        >>> from artfp.stats import calibrate_decoder
+        >>> rng = np.random.default_rng(0)
+        >>> decoded, keys = rng.integers(0, 2, (200, 64)), rng.integers(0, 2, (5, 64))
+        >>> found = calibrate_decoder(decoded, keys, decoder_hash="0" * 64)
+        >>> found.images, found.bits, len(found.keys)
+        (200, 64, 5)
     """
 
     decoder_hash: str

@@ -136,6 +136,14 @@ class SourceEvidence:
             smaller of the two is NOT a p-value.
         alone: For each fingerprint, the images that are significant on their own after correction
             for `tests`.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> keys = rng.integers(0, 2, (3, 64))
+        >>> logits = 2 * keys[1] - 1 + rng.normal(0, 1, (20, 64))
+        >>> evidence = evaluate_source(logits, keys)
+        >>> evidence.images, int(evidence.log_p.argmin())
+        (20, 1)
     """
 
     images: int

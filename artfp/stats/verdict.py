@@ -88,6 +88,10 @@ class Verdict:
         explanation: The outcome and its reason, in one sentence.
         limits: What the outcome does not prove.
         alone: Images of a source that are significant on their own, a separate result.
+
+    Example:
+        >>> decide_image([100], 100).outcome
+        'match'
     """
 
     outcome: Outcome

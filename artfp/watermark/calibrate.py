@@ -52,6 +52,13 @@ class CalibrationResult:
         output: File that holds them.
         decoded: Number of images decoded.
         failed: Names of images that could not be used, with the reasons.
+
+    Example:
+        >>> import artfp
+        >>> settings = artfp.watermark.CalibrateSettings(data_dir=("nowhere",), output="found.json")
+        >>> calibrate_folder(settings)
+        Traceback (most recent call last):
+        artfp.core.errors.UserError: nowhere: no such file or folder
     """
 
     calibration: Calibration

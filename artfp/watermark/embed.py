@@ -115,6 +115,10 @@ class EmbeddingResult:
         before: Number of those that an earlier run wrote.
         failed: Names of images that could not be used, with the reasons.
         checked: Mean `bit_accuracy`, `psnr` (dB) and `ssim` of the files, if asked for.
+
+    Example:
+        >>> EmbeddingResult(written=3, before=1, failed=[("a.png", "empty file")]).written
+        3
     """
 
     written: int

@@ -76,6 +76,10 @@ class Measurements:
     Attributes:
         figures: By label: the size, the strength, or both; see `measure_images`.
         failed: Names of images that could not be used, with the reasons.
+
+    Example:
+        >>> Measurements({}, [("a.png", "empty file")]).failed
+        [('a.png', 'empty file')]
     """
 
     figures: dict[str, Figures]

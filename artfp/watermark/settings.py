@@ -106,6 +106,10 @@ class TrainSettings(RunSettings):
         validate_every: Steps between validations.
         stall_recovery: Act on a training that stays at bit accuracy 0.5; by default yes, with the
             published schedule only report it.
+
+    Example:
+        >>> TrainSettings(data_dir="photos", output_dir="runs/photos").target_psnr
+        40.0
     """
 
     title: ClassVar[str] = "training"
@@ -185,6 +189,10 @@ class EmbedSettings(FingerprintSettings, EncoderSettings, ImageSettings, Loading
         archive: Also pack the images as fingerprinted_images.zip.
         check: Read the written files back and report bit accuracy, PSNR and SSIM.
         decoder_path: Decoder for --check; by default the encoder's.
+
+    Example:
+        >>> EmbedSettings(data_dir="photos", output_dir="out").encoder_path
+        'photo128'
     """
 
     title: ClassVar[str] = "embedding"
@@ -233,6 +241,10 @@ class MeasureSettings(EncoderSettings):
             name).
         limit: Images, at most.
         output: File for the figures.
+
+    Example:
+        >>> MeasureSettings(data_dir="photos").encoder_path
+        'photo128'
     """
 
     title: ClassVar[str] = "measuring"
@@ -280,6 +292,10 @@ class CalibrateSettings(DecoderSettings, LoadingSettings):
         image_resolution: Cut the centre square of each image and resize it to this side in pixels;
             by default images keep size and shape.
         logits: File for what was decoded: names and logits.
+
+    Example:
+        >>> CalibrateSettings(data_dir=("clean/",), output="found.json").decoder_path
+        'photo128'
     """
 
     title: ClassVar[str] = "calibration"

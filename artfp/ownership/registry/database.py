@@ -52,7 +52,12 @@ _SETTINGS = (
 
 
 class DamagedRegistry(UserError):
-    """The file of a registry is not as artfp left it."""
+    """The file of a registry is not as artfp left it.
+
+    Example:
+        >>> issubclass(DamagedRegistry, UserError)
+        True
+    """
 
 
 def refuse_file(path: AnyPath) -> int:

@@ -30,6 +30,11 @@ class RegistryEntry:
     """Fingerprint of a model or data set, and its owner. Make one with `RegistryEntry.of`.
 
     Its text forms never show the fingerprint.
+
+    Example:
+        >>> entry = RegistryEntry.of([0, 1] * 32, "Ada", "cats v1")
+        >>> entry.owner, entry.subject, entry.bits
+        ('Ada', 'cats v1', 64)
     """
 
     id: str
@@ -178,7 +183,12 @@ def _check_commitment(entry: RegistryEntry) -> None:
 
 @dataclass(frozen=True)
 class RegistryState:
-    """Number of entries of a registry, and the digest over all of them."""
+    """Number of entries of a registry, and the digest over all of them.
+
+    Example:
+        >>> RegistryState(entries=3, digest="0" * 64).entries
+        3
+    """
 
     entries: int
     digest: str
@@ -186,7 +196,12 @@ class RegistryState:
 
 @dataclass(frozen=True)
 class AddedCounts:
-    """Numbers of entries that are new, were there already, and were left out."""
+    """Numbers of entries that are new, were there already, and were left out.
+
+    Example:
+        >>> AddedCounts(new=2, known=1, left_out=0).new
+        2
+    """
 
     new: int
     known: int
@@ -201,6 +216,10 @@ class SearchResult:
     `compared` is the number of entries with this number of bits, all of which were compared: what a
     p-value of one comparison is to be corrected for, as in
     `bonferroni(log_p_value(found.matches, found.bits), fingerprints=found.compared)`.
+
+    Example:
+        >>> SearchResult(64, 0, np.zeros((1, 0), np.int64), [[]]).compared
+        0
     """
 
     bits: int

@@ -36,9 +36,24 @@ def export_registry(
     A `public` file has neither fingerprints nor notes, and only the entries with a commitment; all
     else is secret, and readable by its owner alone (mode 0600).
 
+    Args:
+        registry: The registry.
+        path: File to write.
+        public: True to leave out fingerprints, notes and entries without a commitment.
+        overwrite: True to replace a file that exists.
+
     Raises:
         UserError: the file exists and is not to be overwritten, or cannot be written.
         Damaged: an entry is not what was registered.
+
+    Example:
+        >>> import tempfile
+        >>> from artfp.ownership.registry import Registry, RegistryEntry
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with Registry(f"{folder}/my.registry", create=True) as registry:
+        ...         _ = registry.add(RegistryEntry.of([0, 1] * 32, "Ada", "cats v1"))
+        ...         export_registry(registry, f"{folder}/all.jsonl")
+        1
     """
     if os.path.realpath(path) == os.path.realpath(registry.path):
         raise UserError(f"export {path}: that is the registry itself; choose another name")
@@ -71,8 +86,23 @@ def import_registry(registry: Registry, path: AnyPath, keep: bool = False) -> Ad
     good as once. Where it has something else under the same id, or the same fingerprint of the
     same subject, that is an error, or with `keep` stays as it is too.
 
+    Args:
+        registry: The registry to add to.
+        path: File that `export_registry` wrote.
+        keep: True to keep entries that are there already and differ.
+
     Raises:
         UserError: the file is missing, unreadable, malformed, cut off or changed; or as said.
+
+    Example:
+        >>> import tempfile
+        >>> from artfp.ownership.registry import Registry, RegistryEntry
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with Registry(f"{folder}/my.registry", create=True) as registry:
+        ...         _ = registry.add(RegistryEntry.of([0, 1] * 32, "Ada", "cats v1"))
+        ...         _ = export_registry(registry, f"{folder}/all.jsonl")
+        ...         import_registry(registry, f"{folder}/all.jsonl").known
+        1
     """
     return registry.add_all(read_export(path), known="keep" if keep else "same")
 
@@ -80,8 +110,21 @@ def import_registry(registry: Registry, path: AnyPath, keep: bool = False) -> Ad
 def read_export(path: AnyPath) -> Iterator[RegistryEntry]:
     """The entries of an export, each checked; the checksum is known only at the end.
 
+    Args:
+        path: File that `export_registry` wrote.
+
     Raises:
         UserError: the file is missing, unreadable, malformed, cut off or changed.
+
+    Example:
+        >>> import tempfile
+        >>> from artfp.ownership.registry import Registry, RegistryEntry
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with Registry(f"{folder}/my.registry", create=True) as registry:
+        ...         _ = registry.add(RegistryEntry.of([0, 1] * 32, "Ada", "cats v1"))
+        ...         _ = export_registry(registry, f"{folder}/all.jsonl")
+        ...         [entry.owner for entry in read_export(f"{folder}/all.jsonl")]
+        ['Ada']
     """
     what = f"export {os.fspath(path)}"
     digest = hashlib.sha256()

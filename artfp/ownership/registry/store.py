@@ -67,6 +67,16 @@ class Registry:
     Raises:
         UserError: the file is missing, unreadable, or none of this version.
         Damaged: it is not as artfp left it.
+
+    Example:
+        >>> import tempfile
+        >>> from artfp.ownership.registry import RegistryEntry
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with Registry(f"{folder}/my.registry", create=True) as registry:
+        ...         _ = registry.add(RegistryEntry.of([0, 1] * 32, "Ada", "cats v1"))
+        ...         found = registry.search([[0, 1] * 32])
+        >>> found.entries[0][0].owner, int(found.matches[0, 0])
+        ('Ada', 64)
     """
 
     def __init__(self, path: AnyPath, create: bool = False) -> None:

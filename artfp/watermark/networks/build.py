@@ -35,6 +35,10 @@ class Architecture:
         decoder: Class of the decoder; its `architecture` is the same.
         initialise: Function of a new encoder and its decoder that sets their first weights; None
             where the classes do it themselves.
+
+    Example:
+        >>> Architecture(ResidualEncoder, ResidualDecoder).encoder.architecture
+        'residual'
     """
 
     encoder: type[Encoder]

@@ -47,6 +47,10 @@ class TrainingResult:
         decoder: File of the decoder.
         measured: Mean figures on the validation images, see `artfp.watermark.measure`.
         reached: Step and seconds at which the bit accuracy first reached 0.99, or None.
+
+    Example:
+        >>> TrainingResult(Path("encoder"), Path("decoder"), {"psnr": 40.0}, None).measured
+        {'psnr': 40.0}
     """
 
     encoder: Path

@@ -338,6 +338,9 @@ WRITER = """
 import sys
 from artfp.ownership.registry import RegistryEntry, Registry
 name, path, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+if len(sys.argv) > 4:  # wait for the others
+    print("ready", flush=True)
+    sys.stdin.readline()
 for i in range(count):
     with Registry(path, create=True) as registry:
         entry = RegistryEntry.of([0, 1] * 20, name, str(i))
@@ -349,12 +352,18 @@ for i in range(count):
 def start(*arguments):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     words = [sys.executable, "-c", WRITER, *map(str, arguments)]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    )
 
 
 def test_processes_that_add_at_once_lose_nothing(tmp_path):
     path = tmp_path / "r"
-    writers = [start(name, path, 200) for name in ("a", "b")]
+    writers = [start(name, path, 200, "wait") for name in ("a", "b")]
+    assert [writer.stdout.readline() for writer in writers] == ["ready\n"] * 2
+    for writer in writers:
+        writer.stdin.write("\n")
+        writer.stdin.flush()
     told = [writer.communicate(timeout=120)[0].split() for writer in writers]
     assert [len(ids) for ids in told] == [200, 200]
     with Registry(path) as registry:
