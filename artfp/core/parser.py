@@ -287,6 +287,7 @@ class _ParserErrors:
             r"expected one of \1; found \2",
             text,
         )
+        text = text.replace("expected one of one of ", "expected one of ")
         text = re.sub(r"Expected an? (.*?)\. Got value: ", r"expected \1; found ", text)
         text = re.sub(r"^argument (-[-\w/]+): ", r"\1: ", text)
         text = re.sub(r"^Option ('.*') is not accepted", r"\1 in --config is not an option", text)

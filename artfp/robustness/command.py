@@ -74,7 +74,9 @@ def _robustness(settings: RobustnessSettings) -> int:
     files = write_report(report, output, report.example, settings.seed)
     _print(report)
     shown = [name for name in files if "/" not in name]
-    print(f"wrote {', '.join(shown)} and {len(files) - len(shown)} examples into {output}")
+    examples = len(files) - len(shown)
+    plural = "" if examples == 1 else "s"
+    print(f"wrote {', '.join(shown)} and {examples} example{plural} into {output}")
     return report_unusable(report.unusable)
 
 

@@ -44,6 +44,7 @@ class Example(Images):
     Args:
         lr: Learning rate.
         kind: Kind of it.
+        mode: Mode, if any.
         stages: Stages.
         weight: Weight.
         check: Check it.
@@ -60,6 +61,7 @@ class Example(Images):
 
     lr: PositiveFloat = 2e-3
     kind: Literal["a", "b"] = "a"
+    mode: Literal["u", "v"] | None = None
     stages: tuple[Literal["x", "y"], ...] = option(("x", "y"), separator=",")
     weight: float = option(1.0, flags=("--BCE_weight", "--weight"))
     check: bool = False
@@ -105,6 +107,7 @@ def test_every_type_of_option() -> None:
         ("x --qualities 3,0", "--qualities is 0; it must be 1 or more"),
         ("x --qualities 3,a", "--qualities: invalid int,... value: '3,a'"),
         ("x --kind c", "--kind: expected one of 'a', 'b'; found c"),
+        ("x --mode w", "--mode: expected one of 'u', 'v', null; found w"),
         ("x --stages x,z", "--stages is 'z'; choose from x, y"),
         ("x --lr a", "--lr: expected float; found a"),
         ("x y", "unrecognized arguments: y; see artfp example --help"),
