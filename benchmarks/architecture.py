@@ -191,16 +191,24 @@ def _edges(root: Path) -> list[list[str]]:
 
 
 def definitions(tree: Tree) -> Iterator[tuple[Source, Definition]]:
-    """Yield public functions, classes and methods of public classes."""
+    """Yield public functions, classes and methods of public classes; of overloads the last."""
     for source in tree.sources:
         for node in source.tree.body:
-            if not isinstance(node, Definition) or node.name.startswith("_"):
+            if not isinstance(node, Definition) or _is_apart(node):
                 continue
             yield source, node
             if isinstance(node, ast.ClassDef):
                 for part in node.body:
-                    if isinstance(part, Definition) and not part.name.startswith("_"):
+                    if isinstance(part, Definition) and not _is_apart(part):
                         yield source, part
+
+
+def _is_apart(node: Definition) -> bool:
+    """Private, or one of the signatures of an overloaded function, which has the docstring."""
+    overloads = ("overload", "typing.overload")
+    return node.name.startswith("_") or any(
+        ast.unparse(each) in overloads for each in node.decorator_list
+    )
 
 
 def docstrings(tree: Tree) -> dict[str, Any]:

@@ -95,7 +95,7 @@ class DetectSettings(FingerprintSettings, DecoderSettings, ImageSettings, Loadin
         return asked or alone or any(value is not None for value in named)
 
 
-Accuracy = Annotated[float, Bounds(gt=0.5, le=1)]
+BitAccuracy = Annotated[float, Bounds(gt=0.5, le=1)]
 Level = Annotated[float, Bounds(gt=0, le=1)]
 
 
@@ -123,7 +123,7 @@ class PowerSettings(Settings):
     title: ClassVar[str] = "question"
 
     bits: Annotated[int, Bounds(ge=8, le=256)] = 100
-    accuracies: tuple[Accuracy, ...] = option(
+    accuracies: tuple[BitAccuracy, ...] = option(
         (0.51, 0.52, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.9, 0.99), metavar="A,...", separator=","
     )
     levels: tuple[Level, ...] = option((1e-3, 1e-6, 1e-9), metavar="L,...", separator=",")

@@ -18,7 +18,7 @@ from artfp.passive.fitting.image_set import ImageSet
 from artfp.passive.scoring import score_condition
 from artfp.perturbations.conditions import Condition
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger("artfp")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +102,7 @@ def measure_methods(
         keys = {one.name: f"{condition.key}/{one.name}" for one in methods}
         missing = [one for one in methods if keys[one.name] not in known]
         if missing:
-            log.info("testing: %s", condition.name)
+            _log.info("testing: %s", condition.name)
             found, truth, milliseconds = score_condition(missing, image_set, condition, seed)
             for one in missing:
                 vectors = found[one.name]

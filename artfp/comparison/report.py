@@ -33,9 +33,9 @@ SUMMARY_COLUMNS = (
     "ms an image",
     "needs",
 )
-"""Columns of the summary table, see `LEGEND`."""
+"""Columns of the summary table, see `COMPARISON_LEGEND`."""
 
-LEGEND = f"""\
+COMPARISON_LEGEND = f"""\
 `accuracy` of attributing an unperturbed image; `perturbed`, the mean over all perturbed conditions,
 each perturbation with the same weight; `worst`, in the worst condition. `tpr`: fraction of true
 claims "this image is of that source" accepted while {FALSE_POSITIVE_RATE:g} of the false ones are;
@@ -139,7 +139,7 @@ def comparison_page(found: ComparisonResult) -> str:
         "",
         markdown_table(summary_rows(found), SUMMARY_COLUMNS),
         "",
-        LEGEND,
+        COMPARISON_LEGEND,
         "",
         *(f"- {method.name}: {method.about}" for method in found.methods),
         "",

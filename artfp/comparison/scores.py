@@ -13,7 +13,7 @@ from artfp.passive.attributors.score_model import Values
 FALSE_POSITIVE_RATE = 1e-3
 """False positive rate of a claim "this image is of that source"."""
 
-GROUP_SIZES = (1, 2, 3, 5, 10, 20, 50, 100)
+COMPARED_GROUP_SIZES = (1, 2, 3, 5, 10, 20, 50, 100)
 """Numbers of images that are attributed together."""
 
 REQUIRED_FRACTION = 0.95
@@ -107,7 +107,7 @@ def _images_needed(
 ) -> int | None:
     """Return the smallest group size from which on all sizes are attributed correctly."""
     needed: int | None = None
-    for size in GROUP_SIZES[::-1]:
+    for size in COMPARED_GROUP_SIZES[::-1]:
         fractions: list[float] = []
         for k in range(count):
             own = np.flatnonzero(truth == k)

@@ -47,7 +47,7 @@ from artfp.perturbations.conditions import Condition, choose, parse_strengths
 from artfp.robustness.methods import PLAIN_SUFFIX
 from artfp.watermark import load_decoder
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger("artfp")
 
 _RUN = "compare"
 """Name of manifest and journal in the output folder."""
@@ -132,7 +132,7 @@ def compare_attribution(settings: CompareSettings) -> ComparisonResult:
         methods: list[AttributionMethod] = [ProactiveMethod(decoder, in_order)]
         about: list[tuple[str, str, float | None]] = [(PROACTIVE_ABOUT, PROACTIVE_NEEDS, None)]
         for name in [name for name in PASSIVE_FITS if name in settings.methods]:
-            log.info("fitting: %s", name)
+            _log.info("fitting: %s", name)
             method, seconds = _fit(name, fitted, partial(read, 0, recompress=True), cache)
             methods.append(method)
             about.append((PASSIVE_FITS[name].about, PASSIVE_FITS[name].needs, seconds))

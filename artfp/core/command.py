@@ -18,13 +18,13 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from artfp.core.errors import UserError, one_line
 from artfp.core.settings import Settings
 
-S = TypeVar("S", bound=Settings)
+_S = TypeVar("_S", bound=Settings)
 
 _SHOWN = 20
 
 
 @dataclass(frozen=True)
-class Command(Generic[S]):
+class Command(Generic[_S]):
     """A command: parse its settings, run it, return the exit code.
 
     Args:
@@ -35,8 +35,8 @@ class Command(Generic[S]):
         epilog: Text of the help below the options: examples and exit codes.
     """
 
-    settings: type[S]
-    action: Callable[[S], int]
+    settings: type[_S]
+    action: Callable[[_S], int]
     description: str
     epilog: str = ""
 

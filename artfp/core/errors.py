@@ -23,6 +23,13 @@ class UserError(ValueError):
 
     The message is one line: what was found, where, and what to do. The command line prints it on
     stderr and exits with 2.
+
+    Args:
+        message: Text of any form; control characters are escaped.
+
+    Example:
+        >>> str(UserError("photos: no images\\n"))
+        'photos: no images\\\\n'
     """
 
     def __init__(self, message: str) -> None:

@@ -19,7 +19,7 @@ from typing import Any, NoReturn, TypeVar
 from artfp.core.errors import UserError, one_line
 from artfp.core.settings import Option, Settings, options, options_by_group
 
-S = TypeVar("S", bound=Settings)
+_S = TypeVar("_S", bound=Settings)
 
 ENVIRONMENT = "ARTFP"
 """Prefix of environment variables: `ARTFP_DATA_DIR` for `--data_dir`."""
@@ -122,8 +122,8 @@ def _help_with_default(found: Option) -> str:
 
 
 def parse(
-    settings: type[S], argv: Sequence[str], prog: str, take: Callable[[Any], None] | None = None
-) -> S:
+    settings: type[_S], argv: Sequence[str], prog: str, take: Callable[[Any], None] | None = None
+) -> _S:
     """Parse a command's words into its settings.
 
     Args:

@@ -40,6 +40,7 @@ from torch import Tensor
 from artfp.core.errors import UserError
 from artfp.passive_studies.clustering.settings import ClusteringOptions
 from artfp.passive_studies.clustering.similarity import (
+    Array,
     PairSimilarity,
     embed_images,
     pattern_similarity,
@@ -49,7 +50,6 @@ from artfp.passive_studies.clustering.similarity import (
 SAME_PATTERN = 0.8
 """Noise-free correlation of two clusters' patterns from which on they are one source's."""
 
-Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
 _TINY = 1e-30

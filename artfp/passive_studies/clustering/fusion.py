@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
-Array = NDArray[np.float64]
+from artfp.passive_studies.clustering.similarity import Array
 
 LEVEL = 0.01
 """Significance level of the test whether scores differ between clusters."""

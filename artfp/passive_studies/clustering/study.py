@@ -40,7 +40,7 @@ from artfp.passive_studies.clustering.report import (
 from artfp.passive_studies.clustering.settings import ClusterSettings
 from artfp.stats.intervals import auc
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger("artfp")
 
 FILES = ("clusters.csv", "clusters.json", "clusters.png")
 """Files that `cluster_images` writes."""
@@ -115,7 +115,7 @@ def cluster_images(settings: ClusterSettings) -> Clustering:
     for name, content in zip(FILES, contents, strict=True):
         write_atomic(settings.output_dir / name, content)
     if failed and size is None:
-        log.warning("images of other sizes: give --size to crop all to one")
+        _log.warning("images of other sizes: give --size to crop all to one")
     return found
 
 

@@ -30,12 +30,12 @@ from artfp.passive.attributors.mean_residual import MeanResidual
 from artfp.passive.residuals.residual_fingerprint import correlation
 from artfp.stats.intervals import auc
 
-Array = NDArray[np.float32]
+_Array = NDArray[np.float32]
 
 WINDOWS_PER_SIDE = 4
 """Default window sides that fit into the shorter side of an image."""
 
-MIN_WINDOW = 4
+MIN_SPLICE_WINDOW = 4
 """Minimum side of a window in pixels."""
 
 _MIN_VARIANCE = 1e-12
@@ -67,9 +67,9 @@ def correlate_windows(residuals: Tensor, fingerprints: Tensor, window: int) -> T
             "expected (N, C, H, W) and (K, C, H, W)"
         )
     height, width = residuals.shape[2:]
-    if not MIN_WINDOW <= window <= min(height, width):
+    if not MIN_SPLICE_WINDOW <= window <= min(height, width):
         raise UserError(
-            f"window is {window}; images of {width}x{height} take {MIN_WINDOW} to "
+            f"window is {window}; images of {width}x{height} take {MIN_SPLICE_WINDOW} to "
             f"{min(height, width)}"
         )
     values = residuals.shape[1] * window * window
@@ -132,9 +132,9 @@ class HeatMap:
     """Correlation of the whole image."""
     pixels: NDArray[np.uint8] = field(repr=False)
     """(H, W, 3)."""
-    windows: Array = field(repr=False)
+    windows: _Array = field(repr=False)
     """Correlations (H - window + 1, W - window + 1) by upper left pixel."""
-    heat: Array = field(repr=False)
+    heat: _Array = field(repr=False)
     """Correlation of the window around each pixel (H, W)."""
 
     def lowest(self) -> tuple[int, int, float]:
@@ -162,7 +162,7 @@ class HeatMap:
 
 def default_window(size: tuple[int, int]) -> int:
     """Return the window for images of (height, width) where none is given."""
-    return max(MIN_WINDOW, min(size) // WINDOWS_PER_SIDE)
+    return max(MIN_SPLICE_WINDOW, min(size) // WINDOWS_PER_SIDE)
 
 
 def heat_maps(

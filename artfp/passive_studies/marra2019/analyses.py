@@ -29,7 +29,7 @@ from artfp.passive_studies.marra2019.energy import (
     fit_energy_curve,
     strongest_peak,
 )
-from artfp.passive_studies.marra2019.measure import Measurements
+from artfp.passive_studies.marra2019.measure import ResidualMeasurements
 from artfp.passive_studies.marra2019.pictures import (
     plot_autocorrelation,
     plot_fingerprints,
@@ -83,7 +83,7 @@ class SourceInfo:
     metadata: Mapping[str, SourceMetadata]
 
 
-def _fingerprints(measured: Measurements, info: SourceInfo) -> AnalysisResult:
+def _fingerprints(measured: ResidualMeasurements, info: SourceInfo) -> AnalysisResult:
     """Fingerprints, amplified."""
     counts = sorted({c for c in SHOWN_COUNTS if c in measured.blocks[0].means} | {measured.images})
     shown = {
@@ -107,7 +107,7 @@ def _fingerprints(measured: Measurements, info: SourceInfo) -> AnalysisResult:
     return AnalysisResult(text, rows, plot_fingerprints(shown))
 
 
-def _energy(measured: Measurements, info: SourceInfo) -> AnalysisResult:
+def _energy(measured: ResidualMeasurements, info: SourceInfo) -> AnalysisResult:
     """E(N) with both fits."""
     found = [fit_energy_curve(n, b) for n, b in zip(measured.sources, measured.blocks, strict=True)]
     rows = [
@@ -150,7 +150,7 @@ def _energy(measured: Measurements, info: SourceInfo) -> AnalysisResult:
     return AnalysisResult(text, rows, plot_energy(found), shown, {"by_source": by_source})
 
 
-def _autocorrelation(measured: Measurements, info: SourceInfo) -> AnalysisResult:
+def _autocorrelation(measured: ResidualMeasurements, info: SourceInfo) -> AnalysisResult:
     """Autocorrelation of the fingerprints."""
     surfaces = [
         autocorrelation(each.mean[None])[0].numpy().astype(np.float64)
@@ -170,7 +170,7 @@ def _autocorrelation(measured: Measurements, info: SourceInfo) -> AnalysisResult
     return AnalysisResult(text, rows, plot_autocorrelation(middle, MIN_SHIFT))
 
 
-def _histograms(measured: Measurements, info: SourceInfo) -> AnalysisResult:
+def _histograms(measured: ResidualMeasurements, info: SourceInfo) -> AnalysisResult:
     """Same and cross correlations with AUC."""
     scores, names = measured.scores, measured.sources
     pooled, own = pooled_auc(scores), one_vs_rest_auc(scores)
@@ -195,7 +195,7 @@ def _histograms(measured: Measurements, info: SourceInfo) -> AnalysisResult:
     return AnalysisResult(text, rows, plot_histograms(scores), rows[: 1 + len(names)])
 
 
-def _matrix(measured: Measurements, info: SourceInfo) -> AnalysisResult:
+def _matrix(measured: ResidualMeasurements, info: SourceInfo) -> AnalysisResult:
     """Mean correlation of each source's test images with each fingerprint."""
     found, names = mean_correlations(measured.scores), measured.sources
     rows = [
@@ -213,7 +213,7 @@ def _matrix(measured: Measurements, info: SourceInfo) -> AnalysisResult:
     return AnalysisResult(text, rows, plot_matrix(found, names))
 
 
-def _jpeg(measured: Measurements, info: SourceInfo) -> AnalysisResult:
+def _jpeg(measured: ResidualMeasurements, info: SourceInfo) -> AnalysisResult:
     """Attribution of test images after JPEG compression."""
     before = attribution_accuracy(measured.scores)
     after = {quality: attribution_accuracy(scores) for quality, scores in measured.jpeg.items()}
@@ -230,7 +230,7 @@ def _jpeg(measured: Measurements, info: SourceInfo) -> AnalysisResult:
     return AnalysisResult(text, rows, plot_jpeg(before, after, measured.sources))
 
 
-def _accuracy_rows(measured: Measurements, about: Row, found: Accuracy) -> list[Row]:
+def _accuracy_rows(measured: ResidualMeasurements, about: Row, found: Accuracy) -> list[Row]:
     rows = []
     for index in (None, *range(len(measured.sources))):
         low, high = found.interval(index)
@@ -242,7 +242,7 @@ def _accuracy_rows(measured: Measurements, about: Row, found: Accuracy) -> list[
     return rows
 
 
-def _number(measured: Measurements, info: SourceInfo) -> AnalysisResult:
+def _number(measured: ResidualMeasurements, info: SourceInfo) -> AnalysisResult:
     """Attribution by fingerprints of fewer images."""
     counts, test_counts = sorted(measured.numbers), np.asarray(measured.test_counts)
     rows, overall = [], []
@@ -272,7 +272,7 @@ def _number(measured: Measurements, info: SourceInfo) -> AnalysisResult:
     return AnalysisResult(text, rows, figure, [row for row in rows if row["source"] == ALL])
 
 
-def _size(measured: Measurements, info: SourceInfo) -> AnalysisResult:
+def _size(measured: ResidualMeasurements, info: SourceInfo) -> AnalysisResult:
     """Attribution of smaller images."""
     found = {side: attribution_accuracy(scores) for side, scores in measured.crops.items()}
     rows = []
@@ -295,7 +295,7 @@ def _size(measured: Measurements, info: SourceInfo) -> AnalysisResult:
     return AnalysisResult(text, rows, figure, [row for row in rows if row["source"] == ALL])
 
 
-def _real(measured: Measurements, info: SourceInfo) -> AnalysisResult:
+def _real(measured: ResidualMeasurements, info: SourceInfo) -> AnalysisResult:
     """Real images against generated ones."""
     found = compare_real_generated(measured.scores, info.real)
     estimates = [(ALL, "known", found.known())]
@@ -322,7 +322,7 @@ def _real(measured: Measurements, info: SourceInfo) -> AnalysisResult:
     return AnalysisResult(text, rows, plot_real(found))
 
 
-def _dependence(measured: Measurements, info: SourceInfo) -> AnalysisResult:
+def _dependence(measured: ResidualMeasurements, info: SourceInfo) -> AnalysisResult:
     """Mean correlations by what two sources differ in."""
     found = compare_pairs(measured.scores, info.metadata)
     titles = [
@@ -354,7 +354,7 @@ class Analysis:
     """Heading of an analysis, and its function."""
 
     title: str
-    analyse: Callable[[Measurements, SourceInfo], AnalysisResult]
+    analyse: Callable[[ResidualMeasurements, SourceInfo], AnalysisResult]
 
 
 ANALYSES = {

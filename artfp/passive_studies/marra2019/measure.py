@@ -20,8 +20,8 @@ from artfp.passive_studies.marra2019.energy import BlockMeans, block_means
 from artfp.passive_studies.marra2019.images import SourceImages
 from artfp.perturbations.registry import PERTURBATIONS
 
-MIN_IMAGES, MIN_TEST_IMAGES = 4, 2
-MIN_SIDE = 8
+MIN_FIT_IMAGES, MIN_TEST_IMAGES = 4, 2
+MIN_RESIDUAL_SIDE = 8
 PAPER_IMAGES, PAPER_SOURCE_IMAGES = 512, 1000
 """Images that estimate a fingerprint in Marra et al. 2019, and all images of a source there."""
 
@@ -52,7 +52,7 @@ class MeasurementPlan:
 
 
 @dataclass(frozen=True)
-class Measurements:
+class ResidualMeasurements:
     """Measurements that all analyses start from."""
 
     sources: tuple[str, ...]
@@ -92,17 +92,19 @@ def split_counts(images: SourceImages, count: int | None, test: int | None) -> t
         UserError: too few images.
     """
     smallest = images.smallest()
-    if smallest < MIN_IMAGES + MIN_TEST_IMAGES:
+    if smallest < MIN_FIT_IMAGES + MIN_TEST_IMAGES:
         raise UserError(
-            f"a source has {smallest} images; expected {MIN_IMAGES} or more for its fingerprint "
-            f"and {MIN_TEST_IMAGES} for tests"
+            f"a source has {smallest} images; expected {MIN_FIT_IMAGES} or more for its "
+            f"fingerprint and {MIN_TEST_IMAGES} for tests"
         )
-    default = PAPER_IMAGES if smallest >= PAPER_SOURCE_IMAGES else max(MIN_IMAGES, smallest // 2)
+    default = (
+        PAPER_IMAGES if smallest >= PAPER_SOURCE_IMAGES else max(MIN_FIT_IMAGES, smallest // 2)
+    )
     chosen = default if count is None else count
-    if not MIN_IMAGES <= chosen <= smallest - MIN_TEST_IMAGES:
+    if not MIN_FIT_IMAGES <= chosen <= smallest - MIN_TEST_IMAGES:
         raise UserError(
             f"{chosen} images for each fingerprint; the smallest source has {smallest}: choose "
-            f"from {MIN_IMAGES} to {smallest - MIN_TEST_IMAGES}"
+            f"from {MIN_FIT_IMAGES} to {smallest - MIN_TEST_IMAGES}"
         )
     left = smallest - chosen
     tests = left if test is None else test
@@ -119,7 +121,7 @@ def measure_sources(
     extractor: Extractor,
     plan: MeasurementPlan,
     device: torch.device | str = "cpu",
-) -> Measurements:
+) -> ResidualMeasurements:
     """Read all images once and measure them.
 
     Raises:
@@ -136,7 +138,7 @@ def _measure(
     plan: MeasurementPlan,
     device: torch.device | str,
     progress: Progress,
-) -> Measurements:
+) -> ResidualMeasurements:
     estimated = [
         _estimate(images, name, extractor, plan.images, device, progress) for name in images.names
     ]
@@ -169,7 +171,7 @@ def _measure(
     def hits(number: int) -> NDArray[np.int64]:
         return np.stack([sum(batch.hits[number] for batch in batches) for batches in tests], 1)
 
-    return Measurements(
+    return ResidualMeasurements(
         images.names,
         whole,
         tuple(fingerprints),
@@ -196,11 +198,11 @@ def _estimate(
         for pixels in images.take(name, count):
             batch = extractor(to_unit(pixels.to(device)))
             if not fingerprints:
-                if min(batch.shape[-2:]) < MIN_SIDE:
+                if min(batch.shape[-2:]) < MIN_RESIDUAL_SIDE:
                     width = batch.shape[-1]
                     raise UserError(
                         f"{name}: images of {width}x{batch.shape[-2]} pixels; expected "
-                        f"{MIN_SIDE} a side or more"
+                        f"{MIN_RESIDUAL_SIDE} a side or more"
                     )
                 fingerprints.append(
                     ResidualFingerprint.empty(batch.shape[1:], extractor.text, name)

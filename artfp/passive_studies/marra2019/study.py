@@ -23,13 +23,13 @@ from artfp.passive_studies.marra2019.dependence import SourceMetadata
 from artfp.passive_studies.marra2019.images import SourceImages
 from artfp.passive_studies.marra2019.measure import (
     MeasurementPlan,
-    Measurements,
+    ResidualMeasurements,
     measure_sources,
     split_counts,
 )
 from artfp.passive_studies.marra2019.settings import Marra2019Settings
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger("artfp")
 
 _FILES = "study"
 _REAL = "real"
@@ -110,7 +110,7 @@ def marra2019_study(settings: Marra2019Settings) -> Marra2019Result:
     Manifest.claim(output, config, _FILES)
     leakage = [str(finding) for finding in find_leakage(sources)]
     for finding in leakage:
-        log.warning("%s", finding)
+        _log.warning("%s", finding)
     plan = MeasurementPlan(
         count,
         tests,
@@ -220,7 +220,7 @@ def _source_metadata(path: Path, name: str, value: object) -> SourceMetadata:
 
 
 def study_json(
-    measured: Measurements,
+    measured: ResidualMeasurements,
     config: Mapping[str, Any],
     leakage: Sequence[str],
     results: Mapping[str, AnalysisResult],
@@ -243,7 +243,7 @@ def study_json(
 
 
 def study_page(
-    measured: Measurements,
+    measured: ResidualMeasurements,
     extractor: str,
     leakage: Sequence[str],
     results: Mapping[str, AnalysisResult],

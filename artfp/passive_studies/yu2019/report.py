@@ -42,12 +42,12 @@ from artfp.reporting.figure import (
     plot_intervals,
 )
 
-LEARNED = "learned"
+LEARNED_ATTRIBUTOR = "learned"
 """Name of the first network, and of the separation in its features."""
 
 PERTURBED, ROC = "perturbed.png", "roc.png"
 
-LEGEND = f"""\
+YU2019_LEGEND = f"""\
 `accuracy`: fraction of the test images whose largest logit is that of their source, with its
 interval (Clopper and Pearson, {CONFIDENCE:.0%}; over the draw of the test images, not of the
 training). `likeliest`: the same by the likelihoods of the calibrated scores, as `artfp attribute
@@ -107,7 +107,7 @@ def accuracy_table(rows: Sequence[PerturbedResult]) -> Table:
 def results_page(found: Yu2019Result) -> str:
     """Return a page in Markdown with the figures by their names."""
     names = _attributors(found.rows)
-    clean = unperturbed(found.rows, LEARNED).accuracy
+    clean = unperturbed(found.rows, LEARNED_ATTRIBUTOR).accuracy
     low, high = clean.interval()
     training = [
         {
@@ -132,7 +132,7 @@ def results_page(found: Yu2019Result) -> str:
         "## Perturbed images\n",
         f"![accuracy]({PERTURBED})\n",
         f"{markdown_table([_flat(row) for row in found.rows])}\n",
-        f"{LEGEND}\n",
+        f"{YU2019_LEGEND}\n",
         "## Separation of the sources in features\n",
         f"{markdown_table([_distances(each) for each in found.features])}\n",
         f"{LEGEND_FEATURES}\n",

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import linalg
 
 from artfp.metrics.frechet_kernel import MIN_IMAGES_PER_FEATURE, frechet_distance
-
-Values = NDArray[np.float64]
+from artfp.passive.attributors.score_model import Values
 
 MIN_SOURCE_IMAGES = 2 * MIN_IMAGES_PER_FEATURE
 """Minimum number of images of a source."""

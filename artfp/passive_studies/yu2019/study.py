@@ -50,16 +50,16 @@ from artfp.passive_studies.yu2019.measure import (
     perturbed_result_of,
     published_conditions,
 )
-from artfp.passive_studies.yu2019.report import LEARNED, write_results
+from artfp.passive_studies.yu2019.report import LEARNED_ATTRIBUTOR, write_results
 from artfp.passive_studies.yu2019.separation import MIN_SOURCE_IMAGES
 from artfp.passive_studies.yu2019.settings import Yu2019Settings
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger("artfp")
 
 _RUN = "learned"
 """Name of manifest and journal in the output folder."""
 
-IMMUNISED, GENERIC = "immunised", "generic"
+IMMUNISED_ATTRIBUTOR, GENERIC = "immunised", "generic"
 """Names of the immunised network, and of the separation in generic features."""
 
 WITHOUT = "without_"
@@ -134,7 +134,7 @@ def yu2019_study(settings: Yu2019Settings) -> Yu2019Result:
         excluded: str | None = None,
     ) -> FittedAttributor:
         def make() -> FittedAttributor:
-            log.info("training: %s", name)
+            _log.info("training: %s", name)
             if excluded is None:
                 return cached_network(fitted, cache, name, immunise, origin)
             with closing(read(0, MIN_IMAGES, side, excluded)) as others:
@@ -145,9 +145,9 @@ def yu2019_study(settings: Yu2019Settings) -> Yu2019Result:
         training[name] = {**found.metadata["training"], "seconds": seconds}
         return found
 
-    networks = [network(LEARNED)]
+    networks = [network(LEARNED_ATTRIBUTOR)]
     if settings.immunise:
-        networks.append(network(IMMUNISED, settings.immunise, LEARNED))
+        networks.append(network(IMMUNISED_ATTRIBUTOR, settings.immunise, LEARNED_ATTRIBUTOR))
     with closing(Journal(output, _RUN)) as journal:
         measurement = _Measurement(journal, journal.records(), tested, cache)
         rows = measurement.perturbed(networks)
@@ -210,7 +210,7 @@ class _Measurement:
             keys = {one.name: f"{condition.group}/{one.name}" for one in networks}
             missing = [one for one in networks if keys[one.name] not in self.known]
             if missing:
-                log.info("testing: %s", condition.group)
+                _log.info("testing: %s", condition.group)
                 for row in measure_perturbed(missing, self.image_set, condition, seed, device):
                     self._record(keys[row.attributor], {"row": asdict(row)})
         return [
@@ -223,9 +223,9 @@ class _Measurement:
         """Return the separation in the features of a network."""
         key = f"features/{network.name}"
         if key not in self.known:
-            log.info("features: learned")
+            _log.info("features: learned")
             values, labels = learned_features(network, self.image_set, self.settings.device)
-            found = measure_features(LEARNED, values, labels, self.settings.seed)
+            found = measure_features(LEARNED_ATTRIBUTOR, values, labels, self.settings.seed)
             self._record(key, {"features": asdict(found)})
         return feature_separation_of(self.known[key]["features"])
 
@@ -233,7 +233,7 @@ class _Measurement:
         """Return the separation in EfficientNet's features."""
         key = f"features/{GENERIC}"
         if key not in self.known:
-            log.info("features: generic")
+            _log.info("features: generic")
             values, labels = generic_features(sources, self.settings.device)
             found = measure_features(GENERIC, values, labels, self.settings.seed)
             self._record(key, {"features": asdict(found)})
@@ -243,7 +243,7 @@ class _Measurement:
         """Return the result of a network that was trained without a source."""
         key = f"open/{source}"
         if key not in self.known:
-            log.info("open set: %s", source)
+            _log.info("open set: %s", source)
             settings = self.settings
             found = measure_open_set(
                 network, source, self.image_set, settings.seed, settings.device

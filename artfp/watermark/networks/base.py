@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from artfp.ownership.key import MAX_BITS, MIN_BITS
+
 MIN_RESOLUTION, MAX_RESOLUTION = 32, 512
-MIN_BITS, MAX_BITS = 8, 256
 
 
 def check_shape(bits: int, resolution: int) -> None:

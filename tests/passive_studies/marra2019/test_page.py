@@ -12,14 +12,14 @@ from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint
 from artfp.passive.roc import CorrelationScores
 from artfp.passive_studies.marra2019.analyses import ANALYSES, SourceInfo
 from artfp.passive_studies.marra2019.energy import block_means
-from artfp.passive_studies.marra2019.measure import Measurements
+from artfp.passive_studies.marra2019.measure import ResidualMeasurements
 from artfp.passive_studies.marra2019.study import groups_from_names, study_json, study_page
 from tests.golden import Golden
 
 NAMES = ("dcgan.a", "dcgan.b", "progan", "real")
 
 
-def made_up() -> Measurements:
+def made_up() -> ResidualMeasurements:
     rng = np.random.default_rng(0)
 
     def scores(strength: float) -> CorrelationScores:
@@ -36,7 +36,7 @@ def made_up() -> Measurements:
         prints.append(found)
         blocks.append(block_means([residuals], 4))
     numbers = {1: rng.integers(3, 8, (4, 4)), 4: rng.integers(6, 11, (2, 4))}
-    return Measurements(
+    return ResidualMeasurements(
         NAMES,
         (16, 16),
         tuple(prints),

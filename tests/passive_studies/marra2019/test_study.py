@@ -30,7 +30,7 @@ from artfp.passive_studies.marra2019.images import (
 )
 from artfp.passive_studies.marra2019.measure import (
     MeasurementPlan,
-    Measurements,
+    ResidualMeasurements,
     measure_sources,
     split_counts,
 )
@@ -59,7 +59,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def measured(folder: Path) -> Measurements:
+def measured(folder: Path) -> ResidualMeasurements:
     images = SourceImages(open_sources(folder), seed=3)
     wanted = MeasurementPlan(ESTIMATE, COUNT - ESTIMATE, (95, 60), numbers=True, crops=True)
     return measure_sources(images, load_extractor("gaussian"), wanted)
@@ -96,7 +96,7 @@ def _correlations(residuals: np.ndarray, fingerprints: np.ndarray) -> np.ndarray
     return np.asarray(np.corrcoef(rows)[: len(residuals), len(residuals) :])
 
 
-def test_fingerprints_and_scores(folder: Path, measured: Measurements) -> None:
+def test_fingerprints_and_scores(folder: Path, measured: ResidualMeasurements) -> None:
     residuals = [_residuals(folder, name) for name in NAMES]
     means = np.stack([each[:ESTIMATE].mean(0) for each in residuals])
     for i, name in enumerate(NAMES):
@@ -115,7 +115,9 @@ def test_fingerprints_and_scores(folder: Path, measured: Measurements) -> None:
     assert list(measured.jpeg) == [95, 60] and measured.size == (SIDE, SIDE)
 
 
-def test_attribution_by_fingerprints_of_few_images(folder: Path, measured: Measurements) -> None:
+def test_attribution_by_fingerprints_of_few_images(
+    folder: Path, measured: ResidualMeasurements
+) -> None:
     residuals = [_residuals(folder, name) for name in NAMES]
     assert {n: len(hits) for n, hits in measured.numbers.items()} == {1: 4, 2: 4, 4: 4, 8: 2, 16: 1}
     for count, hits in measured.numbers.items():
@@ -183,7 +185,7 @@ def test_every_analysis_leaves_a_picture_a_table_and_a_section(
 
 
 def test_figures_are_those_of_what_was_measured(
-    output: tuple[Path, dict[str, Any]], measured: Measurements
+    output: tuple[Path, dict[str, Any]], measured: ResidualMeasurements
 ) -> None:
     found = {name: each["rows"] for name, each in output[1]["analyses"].items()}
     values = measured.scores.values
