@@ -18,8 +18,8 @@ from .passive.settings import PredictSourcesSettings as PredictSourcesSettings
 from .passive.settings import TrainAttributorSettings as TrainAttributorSettings
 from .robustness.run import robustness_sweep as robustness_sweep
 from .robustness.settings import RobustnessSettings as RobustnessSettings
+from .secrecy.run import measure_secrecy as measure_secrecy
 from .secrecy.settings import SecrecySettings as SecrecySettings
-from .secrecy.study import measure_secrecy as measure_secrecy
 from .transfer.settings import TransferStudySettings as TransferStudySettings
 from .transfer.study import transfer_study as transfer_study
 from .watermark.api import Watermark as Watermark

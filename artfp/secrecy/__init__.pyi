@@ -1,2 +1,2 @@
+from .run import measure_secrecy as measure_secrecy
 from .settings import SecrecySettings as SecrecySettings
-from .study import measure_secrecy as measure_secrecy

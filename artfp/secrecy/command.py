@@ -46,7 +46,7 @@ exit codes: 0 done, 1 some images could not be used (each is named), 2 bad input
 def _secrecy(settings: SecrecySettings) -> int:
     from artfp.reporting.figure import write_files
     from artfp.secrecy.report import plot_secrecy, secrecy_csv, secrecy_json, secrecy_table
-    from artfp.secrecy.study import measure_secrecy
+    from artfp.secrecy.run import measure_secrecy
 
     study = measure_secrecy(settings)
     files = write_files(
