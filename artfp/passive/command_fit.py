@@ -110,7 +110,7 @@ source for perturbed images of a known one. Images are cut to squares with a sid
 
 studies of the paper:
   --low_pass 8         images without their fine detail: made smaller by 8 and large again
-  --residual 8         only what that takes away
+  --high_pass 8        only what that takes away
   --convolve_from 32   published network: maps are convolved down to 32 pixels a side, then only
                        pooled; at 128 px its patches have 3, 10, 24, 52, 108 or 128 pixels with
                        128, 64, 32, 16, 8 or 4 (4: the whole network)

@@ -136,7 +136,7 @@ class ClassifierSettings(RunSettings):
     Args:
         network: Network; by default compact, or as --init.
         low_pass: Factor of a low pass: the network sees images made smaller and large again.
-        residual: Factor of a high pass: the network sees what that low pass takes away.
+        high_pass: Factor of a high pass: the network sees what that low pass takes away.
         convolve_from: Side in pixels of the smallest maps that the published network convolves; by
             default 4, the whole network.
         immunise: Perturbations of training images: relight, crop, blur, jpeg, noise, or all.
@@ -156,7 +156,7 @@ class ClassifierSettings(RunSettings):
 
     network: Literal["compact", "published"] | None = None
     low_pass: Literal[1, 2, 4, 8, 16, 32] | None = None
-    residual: Literal[2, 4, 8, 16, 32] | None = None
+    high_pass: Literal[2, 4, 8, 16, 32] | None = None
     convolve_from: PositiveInt | None = None
     immunise: tuple[str, ...] = option((), separator=",", metavar="NAME,...|all")
     init: Path | None = option(None, metavar="FOLDER")

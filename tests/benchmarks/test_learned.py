@@ -35,7 +35,7 @@ def test_two_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         *words,
         str(tmp_path / "two.json"),
         "--networks",
-        "compact:jpeg+noise,compact:residual=4",
+        "compact:jpeg+noise,compact:high_pass=4",
     ]
     assert learned.main([*both, "--max_steps", "4"]) == 0
     (first,) = json.loads((tmp_path / "one.json").read_text())["networks"]
@@ -44,7 +44,7 @@ def test_two_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     again, second = found["networks"]
     assert again == first and first["steps"] == 1 and second["steps"] == 4
     assert [look[0] for look in second["curve"]] == [2, 4]
-    card = json.loads((tmp_path / "work" / "compact_residual=4" / "attributor.json").read_text())
+    card = json.loads((tmp_path / "work" / "compact_high_pass=4" / "attributor.json").read_text())
     assert card["parts"][0]["design"]["residual"] == 4
     assert second["curve"][0][1] < second["curve"][1][1]
     for figures in second["tests"].values():

@@ -127,7 +127,7 @@ def test_tuning_a_trained_one(
 def test_the_published_network_and_what_it_sees(dumps: Path, call: Call, tmp_path: Path) -> None:
     code, _, err = call(
         "attribute", "train", dumps, "--cuda", "-1", "--network", "published",
-        "--convolve_from", 16, "--residual", 2, "--max_steps", 1, "--output_dir", tmp_path / "p",
+        "--convolve_from", 16, "--high_pass", 2, "--max_steps", 1, "--output_dir", tmp_path / "p",
         "--limit", 40,
     )  # fmt: skip
     assert code == 0, err
@@ -145,7 +145,7 @@ def test_the_published_network_and_what_it_sees(dumps: Path, call: Call, tmp_pat
         (["--window", 48], "--window"),
         (["--window", 64], "window is 64, but a source has images of 40x40"),
         (["--immunise", "webp"], "found 'webp'"),
-        (["--low_pass", 2, "--residual", 2], "exclude each other"),
+        (["--low_pass", 2, "--high_pass", 2], "exclude each other"),
         (["--convolve_from", 8], "published network alone"),
         (["--held_out", 0.9], "--held_out is 0.9; it must be 0.1 or more and at most 0.5"),
         (["--limit", 0], "--limit is 0; it must be 1 or more"),

@@ -79,7 +79,7 @@ class ClassifierDesign:
             known = _listed(LOW_PASS_FACTORS[1:])
             raise UserError(f"residual is {self.residual}; choose from {known}")
         if self.low_pass > 1 and self.residual is not None:
-            raise UserError("low_pass and residual exclude each other; give one")
+            raise UserError("low pass and high pass exclude each other; give one")
         sides = _powers(FINAL_SIDE, self.resolution)
         if self.convolve_from not in sides:
             raise UserError(

@@ -60,10 +60,14 @@ def classifier_design(
     What the settings leave open is as in `init`, or else the design's default. Raises UserError:
     settings that exclude each other.
     """
-    names = ("network", "low_pass", "residual", "convolve_from")
-    given = {name: getattr(settings, name) for name in names}
+    given = {
+        "network": settings.network,
+        "low_pass": settings.low_pass,
+        "residual": settings.high_pass,
+        "convolve_from": settings.convolve_from,
+    }
     base = {} if init is None else init.network.design.card()
-    chosen = {name: value for name, value in given.items() if value is not None}
+    chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     return ClassifierDesign(**{**base, "resolution": side, **chosen})
 
 

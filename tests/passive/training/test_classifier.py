@@ -133,7 +133,7 @@ def test_going_on_from_another_network(settings: Make) -> None:
     assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in after)
     assert equal(before, first.network.state_dict())
     with pytest.raises(UserError, match="init holds the network"):
-        train_source_classifier(settings("third", residual=2), SOURCES, *data, init=init)
+        train_source_classifier(settings("third", high_pass=2), SOURCES, *data, init=init)
 
 
 def test_average_against_a_loop(settings: Make) -> None:
