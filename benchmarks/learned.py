@@ -8,7 +8,7 @@ SOURCES has one subfolder of images for each source, all of one size. Of each, -
 a fifth of them held out to calibrate, and others, at most --test, test; which, is drawn from the
 files' names, as in benchmarks/passive.py, so that the rows can be laid beside that table. A network
 is NAME or NAME:PART+PART, a part being a perturbation to immunise against or a setting of the
-network, such as low_pass=4, high_pass=8 or convolve_from=16: the frequency and patch studies. Beside
+network, such as low_pass=4, high_pass=8 or convolve_from=16: frequency and patch studies. Beside
 networks NAME may be nearest or eigenface, or visnet, which trains for --max_steps, not --minutes.
 
 --minutes are of this process's CPU time, for each network, looks at held out images included: on a
