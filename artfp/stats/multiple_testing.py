@@ -15,6 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 def bonferroni(log_p: float, fingerprints: int = 1, tries: int = 1) -> float: ...
 @overload
 def bonferroni(
+    log_p: NDArray[Any], fingerprints: int = 1, tries: int = 1
+) -> NDArray[np.float64]: ...
+@overload
+def bonferroni(
     log_p: ArrayLike, fingerprints: int = 1, tries: int = 1
 ) -> float | NDArray[np.float64]: ...
 def bonferroni(

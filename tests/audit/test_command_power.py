@@ -1,9 +1,13 @@
 """`artfp power`: a cell against a simulation, what it writes and what it refuses."""
 
+from __future__ import annotations
+
 import csv
 import io
 import json
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,11 +18,11 @@ from artfp.cli.main import main
 
 
 @pytest.fixture
-def call(tmp_path, monkeypatch, capfd):
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Any:
     """Runs `artfp power` in an empty folder: exit code, stdout, stderr."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments):
+    def run(*arguments: Any) -> Any:
         capfd.readouterr()
         code = main(["power", *map(str, arguments)])
         said = capfd.readouterr()
@@ -27,7 +31,7 @@ def call(tmp_path, monkeypatch, capfd):
     return run
 
 
-def found_by_majority(rng, bits, accuracy, images, level):
+def found_by_majority(rng: Any, bits: Any, accuracy: Any, images: Any, level: Any) -> Any:
     """Whether a fingerprint in images of this accuracy is found, with nothing of artfp in it."""
     key = rng.integers(0, 2, bits)
     words = np.where(rng.random((images, bits)) < accuracy, key, 1 - key)
@@ -36,7 +40,7 @@ def found_by_majority(rng, bits, accuracy, images, level):
     return stats.binom.sf((majority == key).sum() - 1, bits, 0.5) <= level
 
 
-def found_by_logits(rng, bits, accuracy, images, level):
+def found_by_logits(rng: Any, bits: Any, accuracy: Any, images: Any, level: Any) -> Any:
     """The same for mean logits: a test of random signs, by 2,000 random keys."""
     key = rng.integers(0, 2, bits)
     logits = stats.norm.ppf(accuracy) * (2 * key - 1) + rng.normal(0, 1, (images, bits))
@@ -49,14 +53,14 @@ def found_by_logits(rng, bits, accuracy, images, level):
 @pytest.mark.parametrize(
     ("method", "found"), [("majority", found_by_majority), ("soft", found_by_logits)]
 )
-def test_a_cell_agrees_with_a_simulation(call, method, found):
+def test_a_cell_agrees_with_a_simulation(call: Any, method: str, found: Any) -> None:
     """Among 5 keys at .05: that many images reach the power, a quarter less does not."""
     words = ("--bits", 64, "--accuracies", "0.56", "--levels", "0.05", "--registered", 5)
     code, out, _ = call(*words, "--method", method, "--power", "0.8", "--json", "-")
     (row,) = [row for row in json.loads(out)["rows"] if row["keys"] == 5]
     rng, runs = np.random.default_rng(3), 700
 
-    def power(images):
+    def power(images: Any) -> Any:
         return sum(found(rng, 64, 0.56, images, 0.05 / 5) for _ in range(runs)) / runs
 
     margin = 3.5 * math.sqrt(0.16 / runs)
@@ -65,7 +69,7 @@ def test_a_cell_agrees_with_a_simulation(call, method, found):
     assert power(row["images"] * 3 // 4) < 0.8 - margin
 
 
-def test_the_table_is_the_default(call, tmp_path):
+def test_the_table_is_the_default(call: Any, tmp_path: Path) -> None:
     code, out, err = call()
     assert code == 0 and err.startswith("next: ") and "100 bits, soft" in out
     rows = [line.strip("│\n").split("│") for line in out.splitlines() if line.startswith("│")]
@@ -75,7 +79,7 @@ def test_the_table_is_the_default(call, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_files(call, tmp_path):
+def test_files(call: Any, tmp_path: Path) -> None:
     words = ("--json", "new/p.json", "--csv", "p.csv", "--plot", "p.png", "--registered", 1000)
     code, out, _ = call(*words)
     assert code == 0 and "wrote new/p.json" in out and "1000 compared" in out
@@ -108,7 +112,7 @@ def test_files(call, tmp_path):
         (["--json", "/"], "cannot be written"),
     ],
 )
-def test_bad_input_is_one_line(call, words, found):
+def test_bad_input_is_one_line(call: Any, words: Any, found: str) -> None:
     code, out, err = call(*words)
     assert code == 2 and found in err.splitlines()[-1]
     if "--json" not in words or "-" in words:

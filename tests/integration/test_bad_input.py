@@ -7,6 +7,7 @@ import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -165,7 +166,7 @@ class TestWeights:
         self, command: str, network: str, refused: Refused, tmp_path: Path
     ) -> None:
         class Attack:
-            def __reduce__(self) -> object:
+            def __reduce__(self) -> tuple[Any, ...]:
                 return os.mkdir, (str(tmp_path / "harm"),)
 
         torch.save({"x": Attack()}, tmp_path / "new.pth")

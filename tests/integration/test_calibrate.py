@@ -59,6 +59,7 @@ def test_detect_finds_the_calibration_beside_the_decoder(
     assert sum("of 16" in line and "of 1200" in line for line in out) == 4
     assert sorted(path.name for path in own.parent.iterdir()) == [beside.name, own.name]
 
+    words: tuple[object, ...]
     words = ("--decoder_path", own, "--data_dir", photo_folder / "000.png", "--fingerprint", "c35a")
     words = (*words, "--num_workers", 0, "--realign", "false", "--output_dir", tmp_path / "found")
 
@@ -92,6 +93,7 @@ def test_an_alarming_decoder(
     assert "bits lean to one value" in alarms[0] and "8 never change" in alarms[0]
     assert len(alarms) <= 7  # of a hundred keys, the worst of each kind
     assert any("bits that never change" in line and "│ 8 " in line for line in out)
+    words: tuple[object, ...]
     words = ("--decoder_path", constant, "--data_dir", photo_folder / "000.png", "--num_workers", 0)
     words = (*words, "--output_dir", tmp_path / "found", "--fingerprint", "c35a")
     code, _, err = call("detect", *words, "--calibration", output, "--report", page)

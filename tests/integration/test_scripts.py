@@ -84,8 +84,8 @@ def test_one_process_or_two_and_any_number_of_workers(
         words = detect_words(
             f"d{workers}w", "--key", key, *size, "--num_workers", workers, data=marked
         )
-        code, said, _ = call("detect", *words)
-        assert code == 0 and said[1:] == done.stdout.splitlines()[1:]
+        code, lines, _ = call("detect", *words)
+        assert code == 0 and lines[1:] == done.stdout.splitlines()[1:]
         assert files(tmp_path / f"d{workers}w") == files(tmp_path / "d2")
 
 

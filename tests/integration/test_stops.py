@@ -56,7 +56,8 @@ def test_embed_killed_at_random_moments(
 ) -> None:
     words = embed_words("killed", *FINGERPRINT, "--num_workers", 1, "--archive", data=many_photos)
     images, journal = tmp_path / "killed/fingerprinted_images", tmp_path / "killed/.embed.0.jsonl"
-    chance, before, target = random.Random(1), {}, 1
+    before: dict[Path, int] = {}
+    chance, target = random.Random(1), 1
     for _ in range(3):
         code, _ = _stop(
             command("embed_fingerprints.py", *words),

@@ -37,7 +37,7 @@ def test_a_study_in_one_command(call: Call, words: list[object], tmp_path: Path)
     facts = tmp_path / "read.json"
     code, said, errors = call(
         *("transfer", "read", "--data_dir", made, "--output", facts),
-        *("--decoder_path", words[7].with_name("decoder.safetensors")),
+        *("--decoder_path", Path(str(words[7])).with_name("decoder.safetensors")),
         *("--key", tmp_path / "study/fingerprint.key.json"),
     )
     assert code == 0, errors

@@ -1,5 +1,7 @@
 """`artfp keygen`: keys, commitments, what is told and what is not."""
 
+from __future__ import annotations
+
 import json
 import os
 import re
@@ -7,6 +9,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +20,16 @@ from artfp.ownership.key import Key, to_hex, to_text
 
 
 @pytest.fixture
-def call(tmp_path, monkeypatch, capfd, caplog):
+def call(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> Any:
     """Runs `artfp keygen` in an empty folder: exit code, what it said in all."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments):
+    def run(*arguments: Any) -> Any:
         capfd.readouterr()
         caplog.clear()
         code = main(["keygen", *map(str, arguments)])
@@ -36,7 +44,7 @@ def call(tmp_path, monkeypatch, capfd, caplog):
 
 
 @pytest.fixture
-def key(call):
+def key(call: Any) -> Any:
     assert call("--key", "k.json")[0] == 0
     return Key.load("k.json")
 
@@ -44,7 +52,7 @@ def key(call):
 CATS = ("--key", "k.json", "--owner", "Ada", "--subject", "cats v1", "--bits", "100")
 
 
-def secrets_of(key, *words):
+def secrets_of(key: Any, *words: Any) -> Any:
     """Every form in which the key or the words could be told."""
     secret = json.loads(Path("k.json").read_text())["secret"]
     told = [secret, secret.upper(), str(bytes.fromhex(secret))[2:-1]]
@@ -53,7 +61,7 @@ def secrets_of(key, *words):
     return told
 
 
-def test_a_new_key(call, tmp_path):
+def test_a_new_key(call: Any, tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         code, said = call("--key", "k.json")
@@ -68,7 +76,7 @@ def test_a_new_key(call, tmp_path):
     assert Key.load("other.json") != key
 
 
-def test_a_key_is_overwritten_only_when_told(call, key):
+def test_a_key_is_overwritten_only_when_told(call: Any, key: Any) -> None:
     code, said = call("--key", "k.json")
     assert code == 2 and "never overwritten unasked" in said
     assert Key.load("k.json") == key
@@ -76,7 +84,7 @@ def test_a_key_is_overwritten_only_when_told(call, key):
     assert Key.load("k.json") != key
 
 
-def test_commit_and_verify(call, key, tmp_path):
+def test_commit_and_verify(call: Any, key: Any, tmp_path: Path) -> None:
     code, said = call(*CATS, "--decoder", "ab" * 32, "--commit", "cats")
     assert code == 0
     names = ["cats.commitment.json", "cats.opening.json", "k.json"]
@@ -109,7 +117,7 @@ def test_commit_and_verify(call, key, tmp_path):
     assert code == 2 and "give --opening" in said
 
 
-def test_what_does_not_hold(call, key):
+def test_what_does_not_hold(call: Any, key: Any) -> None:
     call(*CATS, "--commit", "cats")
     Key.draw().save("other.json")
     code, said = call("--key", "other.json", "--verify", "cats.commitment.json")
@@ -129,7 +137,7 @@ def test_what_does_not_hold(call, key):
     assert code == 1 and "belongs to another commitment" in said
 
 
-def test_bare_is_what_embed_takes_from_the_key(call, key):
+def test_bare_is_what_embed_takes_from_the_key(call: Any, key: Any) -> None:
     assert call(*CATS, "--bare", "--commit", "cats")[0] == 0
     opening = Opening.load("cats.opening.json")
     assert holds(Commitment.load("cats.commitment.json"), opening, key.fingerprint(100))
@@ -142,7 +150,7 @@ def test_bare_is_what_embed_takes_from_the_key(call, key):
     assert call("--key", "k.json", "--verify", "cats.commitment.json")[0] == 0
 
 
-def test_a_fingerprint_without_a_key(call):
+def test_a_fingerprint_without_a_key(call: Any) -> None:
     words = ["--owner", "Ada", "--subject", "cats", "--bits", "32"]
     code, said = call("--fingerprint", "12345678", *words, "--commit", "c")
     assert code == 0 and "embed it" not in said
@@ -151,7 +159,7 @@ def test_a_fingerprint_without_a_key(call):
     assert code == 2 and "123456789" not in said
 
 
-def test_a_key_that_others_can_read_is_warned_of(call, key):
+def test_a_key_that_others_can_read_is_warned_of(call: Any, key: Any) -> None:
     os.chmod("k.json", 0o644)
     code, said = call(*CATS, "--commit", "cats")
     assert code == 0 and "chmod 600 k.json" in said
@@ -187,13 +195,13 @@ def test_a_key_that_others_can_read_is_warned_of(call, key):
         (["--kee", "x"], "did you mean --key?"),
     ],
 )
-def test_bad_input_is_one_line(call, key, arguments, found):
+def test_bad_input_is_one_line(call: Any, key: Any, arguments: Any, found: str) -> None:
     code, said = call(*arguments)
     assert code == 2 and found in said
     assert os.listdir(".") == ["k.json"]
 
 
-def test_hostile_names_are_kept_and_shown_in_one_line(call, key):
+def test_hostile_names_are_kept_and_shown_in_one_line(call: Any, key: Any) -> None:
     name = "<script>'\"\u202e[red]%s"
     assert call(*CATS[:2], "--owner", name, *CATS[4:], "--commit", "c")[0] == 0
     code, said = call("--key", "k.json", "--verify", "c.commitment.json")
@@ -202,13 +210,13 @@ def test_hostile_names_are_kept_and_shown_in_one_line(call, key):
     assert Commitment.load("c.commitment.json").owner == name
 
 
-def test_help_teaches(call):
+def test_help_teaches(call: Any) -> None:
     code, said = call("--help")
     assert code == 0
     assert re.search(r"artfp keygen --key owner.key.json --verify", said)
 
 
-def test_no_torch_is_needed(tmp_path):
+def test_no_torch_is_needed(tmp_path: Path) -> None:
     script = "import sys; from artfp.cli.main import main; code = main(sys.argv[1:])\n"
     script += "assert 'torch' not in sys.modules; sys.exit(code)"
     words = ["keygen", "--key", str(tmp_path / "k")]

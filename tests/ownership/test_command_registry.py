@@ -1,5 +1,7 @@
 """`artfp registry`: what it keeps, tells, keeps to itself and refuses."""
 
+from __future__ import annotations
+
 import json
 import os
 import re
@@ -7,6 +9,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,11 +23,16 @@ CATS = ("--owner", "Ada", "--subject", "cats v1", "--bits", "100")
 
 
 @pytest.fixture
-def call(tmp_path, monkeypatch, capfd, caplog):
+def call(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> Any:
     """Runs `artfp registry` in an empty folder: exit code, what it said in all."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*arguments, command="registry"):
+    def run(*arguments: Any, command: str = "registry") -> Any:
         capfd.readouterr()
         caplog.clear()
         code = main([command, *map(str, arguments)])
@@ -39,14 +47,14 @@ def call(tmp_path, monkeypatch, capfd, caplog):
 
 
 @pytest.fixture
-def key(tmp_path):
+def key(tmp_path: Path) -> Any:
     made = Key.draw()
     made.save(tmp_path / "k.json")
     return made
 
 
 @pytest.fixture
-def filled(call, key):
+def filled(call: Any, key: Any) -> Any:
     """Two entries in `r`, one with a commitment; their ids."""
     call("--key", "k.json", *CATS, "--decoder", "photo128", "--commit", "cats", command="keygen")
     code, said = call("add", "r", "--key", "k.json", "--commitment", "cats.commitment.json")
@@ -59,26 +67,26 @@ def filled(call, key):
     return ids[0], ids[1]
 
 
-def words(key):
+def words(key: Any) -> Any:
     return key.fingerprint(100, owner="Ada", subject="cats v1"), key.fingerprint(
         64, owner="Bob", subject="dogs"
     )
 
 
-def test_add(filled, key):
+def test_add(filled: Any, key: Any) -> None:
     with Registry("r") as registry:
         cats, dogs = registry
     assert (cats.id, dogs.id) == filled
     assert [cats.hex, dogs.hex] == [to_hex(word) for word in words(key)]
-    assert (
-        cats.decoder == file_hash(find_weights("photo128", "decoder")) == cats.committed().decoder
-    )
+    committed = cats.committed()
+    assert committed is not None
+    assert cats.decoder == file_hash(find_weights("photo128", "decoder")) == committed.decoder
     assert (cats.owner, cats.subject, cats.bits) == ("Ada", "cats v1", 100)
     assert (dogs.decoder, dogs.commitment, dogs.notes) == (None, None, "private")
     assert stat.S_IMODE(os.stat("r").st_mode) == 0o600
 
 
-def test_nothing_but_reveal_tells_the_fingerprint(filled, call, key):
+def test_nothing_but_reveal_tells_the_fingerprint(filled: Any, call: Any, key: Any) -> None:
     secret = [form for word in words(key) for form in (to_hex(word), to_text(word))]
     for arguments in (
         ["list", "r"],
@@ -100,7 +108,7 @@ def test_nothing_but_reveal_tells_the_fingerprint(filled, call, key):
     assert code == 0 and to_hex(words(key)[0]) in said
 
 
-def test_list(filled, call):
+def test_list(filled: Any, call: Any) -> None:
     code, said = call("list", "r")
     assert code == 0
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in said.split("\n")]
@@ -118,7 +126,7 @@ def test_list(filled, call):
     assert len(call("list", "r", "--json", "--limit", "0")[1].splitlines()) == 2
 
 
-def test_show(filled, call):
+def test_show(filled: Any, call: Any) -> None:
     code, said = call("show", "r", filled[1][:9])
     lines = dict(line.split("  ", 1) for line in said.splitlines())
     shown = {name.strip(): value.strip() for name, value in lines.items()}
@@ -126,7 +134,7 @@ def test_show(filled, call):
     assert shown["notes"] == "private" and shown["fingerprint"].startswith("kept secret")
 
 
-def test_export_and_import(filled, call):
+def test_export_and_import(filled: Any, call: Any) -> None:
     assert call("export", "r", "all")[1] == "2 entries in all\n"
     assert call("export", "r", "all")[0] == 2
     assert call("export", "r", "all", "--overwrite")[0] == 0
@@ -143,7 +151,7 @@ def test_export_and_import(filled, call):
     assert call("import", "t", "all")[0] == 2 and not os.path.exists("t")
 
 
-def test_conflicts(filled, call):
+def test_conflicts(filled: Any, call: Any) -> None:
     call("export", "r", "all")
     call("add", "t", "--key", "k.json", "--owner", "Bob", "--subject", "dogs", "--bits", "64")
     code, said = call("import", "t", "all")
@@ -152,7 +160,7 @@ def test_conflicts(filled, call):
     assert (code, said) == (0, "1 entry added, 0 there already, 1 left out\n")
 
 
-def test_verify(filled, call):
+def test_verify(filled: Any, call: Any) -> None:
     code, said = call("verify", "r")
     assert code == 0 and said.startswith("whole: 2 entries\ndigest ")
     digest = said.split()[-1]
@@ -169,7 +177,7 @@ def test_verify(filled, call):
     assert call("list", "r")[0] == 2
 
 
-def test_a_commitment_that_is_not_to_this_fingerprint(filled, call):
+def test_a_commitment_that_is_not_to_this_fingerprint(filled: Any, call: Any) -> None:
     Key.draw().save("other.json")
     words = ["--commitment", "cats.commitment.json"]
     code, said = call("add", "s", "--key", "other.json", *words)
@@ -183,7 +191,7 @@ def test_a_commitment_that_is_not_to_this_fingerprint(filled, call):
     assert code == 0 and "is not checked" in said
 
 
-def test_bare(call, key):
+def test_bare(call: Any, key: Any) -> None:
     call("--key", "k.json", *CATS, "--bare", "--commit", "c", command="keygen")
     assert call("add", "r", "--key", "k.json", "--commitment", "c.commitment.json")[0] == 0
     assert call("add", "r", "--key", "k.json", *CATS[:-1], "64", "--bare")[0] == 0
@@ -197,7 +205,7 @@ def test_bare(call, key):
 HOSTILE = "<script>'\"; DROP TABLE entries; --\u202e[red]%s{}\\"
 
 
-def test_hostile_texts_do_no_harm(call, key):
+def test_hostile_texts_do_no_harm(call: Any, key: Any) -> None:
     notes = "a\nb\x1b[31m" + "n" * 100_000
     names = ("--owner", HOSTILE, "--subject", "[bold]x[/bold]", "--bits", "64")
     code, said = call("add", "r", "--key", "k.json", *names, "--notes", notes)
@@ -251,13 +259,13 @@ ADD = ["add", "new", "--key", "k.json"]
         ([*ADD, *CATS, "--not", "x"], "did you mean --notes?"),
     ],
 )
-def test_bad_input_is_one_line(call, key, arguments, found):
+def test_bad_input_is_one_line(call: Any, key: Any, arguments: Any, found: str) -> None:
     code, said = call(*arguments)
     assert code == 2 and found in said
     assert os.listdir(".") == ["k.json"]
 
 
-def test_help(call):
+def test_help(call: Any) -> None:
     code, said = call("--help")
     assert code == 0 and "registry export my.registry public.jsonl --public" in said
     for action in ("add", "list", "show", "export", "import", "verify"):
@@ -265,7 +273,7 @@ def test_help(call):
         assert code == 0 and f"artfp registry {action}" in said
 
 
-def test_no_torch_is_needed(filled):
+def test_no_torch_is_needed(filled: Any) -> None:
     script = "import sys; from artfp.cli.main import main; code = main(sys.argv[1:])\n"
     script += "assert 'torch' not in sys.modules; sys.exit(code)"
     words = ["registry", "list", "r", "--json"]

@@ -1,11 +1,15 @@
 """Commitments: against a hash written by hand; what changes, does not hold; nothing secret out."""
 
+from __future__ import annotations
+
 import hashlib
 import hmac
 import json
 import os
 import stat
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,11 +31,11 @@ DECODER = "ab" * 32
 
 
 @pytest.fixture
-def word():
+def word() -> Any:
     return np.random.default_rng(5).integers(0, 2, 100).astype(np.uint8)
 
 
-def test_hash_is_hmac_of_all_fields(word):
+def test_hash_is_hmac_of_all_fields(word: Any) -> None:
     made, opening = commit(word, "Ada", "cats — v1", DECODER)
     packed = int(to_text(word) + "0000", 2).to_bytes(13, "big")
     texts = ["HMAC-SHA256/1", "Ada", "cats — v1", "100", DECODER, made.time]
@@ -43,7 +47,7 @@ def test_hash_is_hmac_of_all_fields(word):
     assert holds(made, opening, word)
 
 
-def test_whatever_changes_it_does_not_hold(word):
+def test_whatever_changes_it_does_not_hold(word: Any) -> None:
     made, opening = commit(word, "Ada", "cats")
     for i in range(100):
         other = word.copy()
@@ -68,13 +72,13 @@ def test_whatever_changes_it_does_not_hold(word):
         assert not holds(made, replace(opening, salt=bytes(salt)), word)
 
 
-def test_salts_are_fresh(word):
+def test_salts_are_fresh(word: Any) -> None:
     made = [commit(word, "Ada", "cats") for _ in range(50)]
     assert len({opening.salt for _, opening in made}) == 50
     assert len({each.hash for each, _ in made}) == 50
 
 
-def test_files(word, tmp_path, caplog):
+def test_files(word: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     made, opening = commit(word, "Ada", "cats", bare=True)
     before = os.umask(0o022)
     try:
@@ -87,7 +91,9 @@ def test_files(word, tmp_path, caplog):
     assert stat.S_IMODE(secret.stat().st_mode) == 0o600
     assert Commitment.load(public) == made
     assert Opening.load(secret) == opening
-    assert Commitment.from_json(json.loads(commitment_text(made)), "x") == made
+    text = commitment_text(made)
+    assert text is not None
+    assert Commitment.from_json(json.loads(text), "x") == made
     assert caplog.records == []
     secret.chmod(0o644)
     assert Opening.load(secret) == opening
@@ -101,7 +107,9 @@ def test_files(word, tmp_path, caplog):
         save_both(made, opening, tmp_path / "cats.v1")
 
 
-def test_one_of_two_files_is_never_left_alone(word, tmp_path, monkeypatch):
+def test_one_of_two_files_is_never_left_alone(
+    word: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made, opening = commit(word, "Ada", "cats")
     (tmp_path / "a.opening.json").write_text("mine")
     with pytest.raises(UserError, match="exists already"):
@@ -110,7 +118,7 @@ def test_one_of_two_files_is_never_left_alone(word, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="exists already"):
         save_both(made, opening, tmp_path / "b")
 
-    def full(*_):
+    def full(*_: Any) -> None:
         raise UserError("full")
 
     monkeypatch.setattr(Commitment, "save", full)
@@ -142,7 +150,9 @@ def test_one_of_two_files_is_never_left_alone(word, tmp_path, monkeypatch):
         ({"more": 1}, "not a commitment with the fields"),
     ],
 )
-def test_malformed_commitments_are_refused(word, tmp_path, change, found):
+def test_malformed_commitments_are_refused(
+    word: Any, tmp_path: Path, change: Any, found: str
+) -> None:
     made, _ = commit(word, "Ada", "cats")
     path = tmp_path / "x.json"
     path.write_text(json.dumps({**made.to_json(), **change}))
@@ -155,7 +165,7 @@ def test_malformed_commitments_are_refused(word, tmp_path, change, found):
     "change",
     [{"salt": "00"}, {"salt": None}, {"bare": 1}, {"opens": "x"}, {"salt": "0" * 63 + "\n"}],
 )
-def test_malformed_openings_are_refused(word, tmp_path, change):
+def test_malformed_openings_are_refused(word: Any, tmp_path: Path, change: Any) -> None:
     _, opening = commit(word, "Ada", "cats")
     path = tmp_path / "x.json"
     opening.save(path)
@@ -165,7 +175,7 @@ def test_malformed_openings_are_refused(word, tmp_path, change):
     assert opening.salt.hex()[:8] not in str(caught.value)
 
 
-def test_files_that_are_no_commitments(tmp_path):
+def test_files_that_are_no_commitments(tmp_path: Path) -> None:
     key = tmp_path / "key.json"
     Key.draw().save(key)
     for load in (Commitment.load, Opening.load):
@@ -191,7 +201,7 @@ def test_files_that_are_no_commitments(tmp_path):
         "2025-01-31T09:30:00.5+00:00",
     ],
 )
-def test_times_have_one_form(text):
+def test_times_have_one_form(text: Any) -> None:
     assert check_time("2025-01-31T09:30:00+00:00")
     with pytest.raises(UserError):
         check_time(text)

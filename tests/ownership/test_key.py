@@ -1,11 +1,15 @@
 """The fingerprint: texts, distances, and words from keys against a hand-written RFC 5869."""
 
+from __future__ import annotations
+
 import hashlib
 import hmac
 import json
 import os
 import pickle
 import stat
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,7 +43,7 @@ def hkdf(secret: bytes, info: bytes, length: int, salt: bytes = b"") -> bytes:
     return okm[:length]
 
 
-def test_reference_hkdf_gives_the_vector_of_the_rfc():
+def test_reference_hkdf_gives_the_vector_of_the_rfc() -> None:
     # RFC 5869, appendix A.1
     okm = hkdf(bytes([0x0B] * 22), bytes(range(0xF0, 0xFA)), 42, salt=bytes(range(13)))
     assert okm.hex() == (
@@ -47,7 +51,7 @@ def test_reference_hkdf_gives_the_vector_of_the_rfc():
     )
 
 
-def test_texts_round_trip_at_every_length():
+def test_texts_round_trip_at_every_length() -> None:
     rng = np.random.default_rng(1)
     for bits in ALL_BITS:
         for word in (
@@ -62,13 +66,13 @@ def test_texts_round_trip_at_every_length():
                 np.testing.assert_array_equal(back, word)
 
 
-def test_hexadecimal_has_its_most_significant_bit_first():
+def test_hexadecimal_has_its_most_significant_bit_first() -> None:
     assert to_text(parse_fingerprint("0x8001", 16)) == "1000000000000001"
     assert to_text(parse_fingerprint("3ff", 10)) == "1111111111"
     assert to_hex([0, 0, 0, 0, 0, 0, 0, 0, 1, 1]) == "003"
 
 
-def test_length_alone_tells_bits_from_hexadecimal():
+def test_length_alone_tells_bits_from_hexadecimal() -> None:
     assert to_text(parse_fingerprint("10101010", 8)) == "10101010"
     assert to_text(parse_fingerprint("10101010", 32)) == "00010000" * 4
     np.testing.assert_array_equal(
@@ -95,13 +99,13 @@ def test_length_alone_tells_bits_from_hexadecimal():
         ("0101", 257, "found 257 bits, expected 8 to 256"),
     ],
 )
-def test_other_texts_are_refused(text, bits, found):
+def test_other_texts_are_refused(text: Any, bits: int, found: str) -> None:
     with pytest.raises(UserError, match=found) as caught:
         parse_fingerprint(text, bits)
     assert "\n" not in str(caught.value)
 
 
-def test_a_refusal_does_not_tell_the_secret():
+def test_a_refusal_does_not_tell_the_secret() -> None:
     secret = to_hex(Key.draw().fingerprint(128))
     with pytest.raises(UserError) as caught:
         parse_fingerprint(secret + "0", 128)
@@ -109,12 +113,12 @@ def test_a_refusal_does_not_tell_the_secret():
 
 
 @pytest.mark.parametrize("bad", [[[0, 1], [1, 0]], [0, 2, 1], [0.5, 1.0], [], 1])
-def test_what_is_no_fingerprint_has_no_text(bad):
+def test_what_is_no_fingerprint_has_no_text(bad: Any) -> None:
     with pytest.raises(ValueError, match="fingerprint: found"):
         to_text(bad)
 
 
-def test_distance_counts_and_broadcasts():
+def test_distance_counts_and_broadcasts() -> None:
     rng = np.random.default_rng(2)
     a = rng.integers(0, 2, (5, 1, 33)).astype(np.uint8)
     b = rng.integers(0, 2, (4, 33)).astype(bool)
@@ -127,7 +131,7 @@ def test_distance_counts_and_broadcasts():
     assert hamming_distance(np.zeros(256, np.uint8), np.ones(256, np.uint8)) == 256
 
 
-def test_distance_refuses_unequal_lengths_even_where_they_would_broadcast():
+def test_distance_refuses_unequal_lengths_even_where_they_would_broadcast() -> None:
     with pytest.raises(ValueError, match="8 and 1 bits"):
         hamming_distance(np.zeros(8), np.zeros(1))
     with pytest.raises(ValueError, match="other than 0 and 1"):
@@ -135,7 +139,7 @@ def test_distance_refuses_unequal_lengths_even_where_they_would_broadcast():
 
 
 @pytest.mark.parametrize("context", [b"", b"\x00\xff", "model A", "caf\u00e9"])
-def test_words_are_hkdf_of_the_key(context):
+def test_words_are_hkdf_of_the_key(context: Any) -> None:
     key = Key(bytes(range(32)))
     raw = context.encode() if isinstance(context, str) else context
     for bits in ALL_BITS:
@@ -147,7 +151,7 @@ def test_words_are_hkdf_of_the_key(context):
         assert to_text(word) == expected
 
 
-def test_lengths_contexts_and_keys_give_independent_words():
+def test_lengths_contexts_and_keys_give_independent_words() -> None:
     key = Key.from_seed(3)
     words = [key.fingerprint(bits)[:200] for bits in range(200, 240)]
     words += [key.fingerprint(200, context=f"model {i}") for i in range(40)]
@@ -161,7 +165,7 @@ def test_lengths_contexts_and_keys_give_independent_words():
     assert abs(between.mean() - 100) < 1
 
 
-def test_a_seed_gives_the_same_key_and_a_draw_does_not():
+def test_a_seed_gives_the_same_key_and_a_draw_does_not() -> None:
     assert Key.from_seed(7) == Key.from_seed(7)
     assert len({Key.from_seed(i) for i in range(-50, 50)}) == 100
     assert len({Key.draw() for _ in range(50)}) == 50
@@ -169,18 +173,18 @@ def test_a_seed_gives_the_same_key_and_a_draw_does_not():
 
 
 @pytest.mark.parametrize("bits", [0, 7, 257])
-def test_a_key_gives_no_word_of_an_unsupported_length(bits):
+def test_a_key_gives_no_word_of_an_unsupported_length(bits: int) -> None:
     with pytest.raises(UserError, match=f"found {bits} bits"):
         Key.draw().fingerprint(bits)
 
 
 @pytest.mark.parametrize("size", [0, 31, 33])
-def test_a_secret_has_32_bytes(size):
+def test_a_secret_has_32_bytes(size: int) -> None:
     with pytest.raises(ValueError, match=f"found {size} bytes"):
         Key(bytes(size))
 
 
-def test_tag_names_the_key_and_its_text_hides_the_secret():
+def test_tag_names_the_key_and_its_text_hides_the_secret() -> None:
     secret = bytes(range(32, 64))
     key = Key(secret)
     assert key.tag() == hmac.new(secret, b"artfp/key-tag/v1", "sha256").hexdigest()
@@ -190,7 +194,9 @@ def test_tag_names_the_key_and_its_text_hides_the_secret():
         assert repr(secret)[2:10] not in text
 
 
-def test_key_file_round_trips_and_is_private(tmp_path, caplog):
+def test_key_file_round_trips_and_is_private(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "owner.json"
     key = Key.draw()
     before = os.umask(0)
@@ -212,7 +218,9 @@ def test_key_file_round_trips_and_is_private(tmp_path, caplog):
 
 @pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644])
-def test_a_key_that_others_can_read_is_loaded_with_a_warning(tmp_path, caplog, mode):
+def test_a_key_that_others_can_read_is_loaded_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: int
+) -> None:
     path = tmp_path / "owner.json"
     key = Key.draw()
     key.save(path)
@@ -224,7 +232,7 @@ def test_a_key_that_others_can_read_is_loaded_with_a_warning(tmp_path, caplog, m
     assert f"chmod 600 {path}" in record.getMessage()
 
 
-def test_a_key_is_never_overwritten(tmp_path):
+def test_a_key_is_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "owner.json"
     Key.draw().save(path)
     first = path.read_bytes()
@@ -233,7 +241,7 @@ def test_a_key_is_never_overwritten(tmp_path):
     assert path.read_bytes() == first
 
 
-def test_a_key_is_not_saved_through_a_link_that_lies_there(tmp_path):
+def test_a_key_is_not_saved_through_a_link_that_lies_there(tmp_path: Path) -> None:
     link = tmp_path / "link.json"
     link.symlink_to(tmp_path / "elsewhere.json")
     with pytest.raises(UserError, match="exists already"):
@@ -241,8 +249,8 @@ def test_a_key_is_not_saved_through_a_link_that_lies_there(tmp_path):
     assert not (tmp_path / "elsewhere.json").exists()
 
 
-def test_a_write_that_fails_leaves_no_file(tmp_path, monkeypatch):
-    def full(_):
+def test_a_write_that_fails_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
@@ -251,7 +259,7 @@ def test_a_write_that_fails_leaves_no_file(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_files_that_are_not_there_are_refused(tmp_path):
+def test_files_that_are_not_there_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.json: No such file"):
         Key.load(tmp_path / "none.json")
     with pytest.raises(UserError, match="Is a directory"):
@@ -279,7 +287,7 @@ SECRET = "ab" * 32
         (json.dumps({"artfp": "key", "version": 1, "secret": "zz" * 32}).encode(), "64 lower"),
     ],
 )
-def test_files_that_are_no_keys_are_refused(tmp_path, content, found):
+def test_files_that_are_no_keys_are_refused(tmp_path: Path, content: Any, found: str) -> None:
     path = tmp_path / "bad.json"
     path.write_bytes(content)
     with pytest.raises(UserError, match=found) as caught:
@@ -289,18 +297,18 @@ def test_files_that_are_no_keys_are_refused(tmp_path, content, found):
     assert caught.value.__cause__ is None
 
 
-def test_keys_pass_between_processes():
+def test_keys_pass_between_processes() -> None:
     key = Key.draw()
     assert pickle.loads(pickle.dumps(key)) == key
 
 
-def test_context_is_label_and_names_after_their_lengths():
+def test_context_is_label_and_names_after_their_lengths() -> None:
     label, owner, subject = b"artfp/owner-subject/v1", "Zo\u00eb".encode(), b"cats"
     expected = b"\0" * 7 + b"\x16" + label + b"\0" * 7 + b"\x04" + owner
     assert owner_context("Zo\u00eb", "cats") == expected + b"\0" * 7 + b"\x04" + subject
 
 
-def test_no_two_pairs_share_a_context():
+def test_no_two_pairs_share_a_context() -> None:
     names = ["a", "b", "aa", "ab", "a b", "ba", "a|b", "a/b", "\x85a"[1:], "\u202ea", "A", "\u00e0"]
     contexts = {owner_context(owner, subject) for owner in names for subject in names}
     assert len(contexts) == len(set(names)) ** 2
@@ -314,7 +322,7 @@ def test_no_two_pairs_share_a_context():
     assert encode_fields() == b"" != encode_fields(b"")
 
 
-def test_two_ways_to_type_a_name_are_one():
+def test_two_ways_to_type_a_name_are_one() -> None:
     assert owner_context("Zoe\u0308", "cats") == owner_context("Zo\u00eb", "cats")
     assert check_name("Zoe\u0308", "owner") == "Zo\u00eb"
 
@@ -323,7 +331,7 @@ def test_two_ways_to_type_a_name_are_one():
     "name",
     ["", " a", "a\u00a0", "a\nb", "\x00", "a\x1b[31m", "\udcff", "\u2028a", "x" * (MAX_NAME + 1)],
 )
-def test_names_that_are_none(name):
+def test_names_that_are_none(name: Any) -> None:
     for pair in ((name, "cats"), ("Ada", name)):
         with pytest.raises(UserError, match=r"(owner|subject): found") as caught:
             owner_context(*pair)
@@ -333,11 +341,11 @@ def test_names_that_are_none(name):
 @pytest.mark.parametrize(
     "name", ["<script>", "x' OR 1=1 --", "[red]", "a  b", "\u06a9\u200c\u0646", "x" * MAX_NAME]
 )
-def test_names_that_look_odd_are_names(name):
+def test_names_that_look_odd_are_names(name: Any) -> None:
     assert check_name(name, "owner") == name
 
 
-def test_a_key_is_overwritten_when_told_to(tmp_path):
+def test_a_key_is_overwritten_when_told_to(tmp_path: Path) -> None:
     path = tmp_path / "owner.json"
     Key.draw().save(path)
     path.chmod(0o644)
@@ -348,8 +356,10 @@ def test_a_key_is_overwritten_when_told_to(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["owner.json"]
 
 
-def test_where_files_cannot_be_linked_a_key_is_saved_all_the_same(tmp_path, monkeypatch):
-    def refuse(*_):
+def test_where_files_cannot_be_linked_a_key_is_saved_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refuse)
@@ -362,11 +372,13 @@ def test_where_files_cannot_be_linked_a_key_is_saved_all_the_same(tmp_path, monk
     assert [each.name for each in tmp_path.iterdir()] == ["owner.json"]
 
 
-def test_a_key_that_appears_meanwhile_is_not_overwritten(tmp_path, monkeypatch):
+def test_a_key_that_appears_meanwhile_is_not_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "owner.json"
     real = os.fsync
 
-    def another_comes(handle):
+    def another_comes(handle: Any) -> None:
         path.write_text("another's")
         real(handle)
 
@@ -377,7 +389,7 @@ def test_a_key_that_appears_meanwhile_is_not_overwritten(tmp_path, monkeypatch):
     assert [each.name for each in tmp_path.iterdir()] == ["owner.json"]
 
 
-def test_names_that_no_file_can_have():
+def test_names_that_no_file_can_have() -> None:
     for name in ("a\0b", "\ud800"):
         with pytest.raises(UserError):
             Key.draw().save(name)

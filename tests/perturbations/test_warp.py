@@ -19,7 +19,7 @@ Ramps = Callable[[int, int], Tensor]
 def sources(image: Tensor) -> np.ndarray:
     """Of a warped image of ramps (3, H, W): column and row that each pixel shows, (2, H, W)."""
     sides = np.array([image.shape[2], image.shape[1]]).reshape(2, 1, 1)
-    return (image[:2].double().numpy() - 0.2) / 0.6 * sides - 0.5
+    return np.asarray((image[:2].double().numpy() - 0.2) / 0.6 * sides - 0.5)
 
 
 def grid(height: int, width: int) -> np.ndarray:
@@ -31,7 +31,7 @@ def inner(shown: np.ndarray) -> np.ndarray:
     """Pixels whose bicubic neighbourhood lies inside the image, (H, W)."""
     height, width = shown.shape[1:]
     inside = (shown[0] >= 2) & (shown[0] <= width - 3)
-    return inside & (shown[1] >= 2) & (shown[1] <= height - 3)
+    return np.asarray(inside & (shown[1] >= 2) & (shown[1] <= height - 3))
 
 
 def test_identity(x: Tensor) -> None:

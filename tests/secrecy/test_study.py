@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,7 +74,7 @@ def test_what_an_attacker_gets(
 
     sizes: list[tuple[int, ...]] = []
 
-    def attacker(training: tuple, validation: tuple, seed: int) -> object:
+    def attacker(training: tuple[Any, ...], validation: tuple[Any, ...], seed: int) -> object:
         sizes.append(tuple(map(len, (*training, *validation))))
         return lambda x: x.double().mean(dim=(1, 2, 3)).numpy()
 

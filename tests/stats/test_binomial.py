@@ -1,8 +1,11 @@
 """p-values against exact fractions and the published table."""
 
+from __future__ import annotations
+
 import math
 from decimal import Decimal, localcontext
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +26,7 @@ def exact_log(p: Fraction) -> float:
 
 
 @pytest.mark.parametrize("bits", [1, 2, 3, 8, 9, 32, 64, 100, 127, 128, 256])
-def test_log_p_is_exact_for_all_matches(bits):
+def test_log_p_is_exact_for_all_matches(bits: int) -> None:
     found = log_p_value(np.arange(bits + 1), bits)
     assert found.shape == (bits + 1,)
     for matches in range(bits + 1):
@@ -32,7 +35,7 @@ def test_log_p_is_exact_for_all_matches(bits):
 
 
 @pytest.mark.parametrize("bits", [*range(8, 257, 31), 1000, 5000])
-def test_log_p_keeps_its_bounds(bits):
+def test_log_p_keeps_its_bounds(bits: Any) -> None:
     found = log_p_value(np.arange(bits + 1), bits)
     assert np.isfinite(found).all()
     assert (found <= 0).all()
@@ -42,7 +45,7 @@ def test_log_p_keeps_its_bounds(bits):
     assert found[bits] == pytest.approx(-bits * math.log(2), rel=1e-15)
 
 
-def test_log_p_agrees_with_scipy_where_scipy_does_not_underflow():
+def test_log_p_agrees_with_scipy_where_scipy_does_not_underflow() -> None:
     for bits in (64, 100, 256):
         matches = np.arange(1, bits + 1)
         expected = stats.binom.logsf(matches - 1, bits, 0.5)
@@ -50,13 +53,13 @@ def test_log_p_agrees_with_scipy_where_scipy_does_not_underflow():
         np.testing.assert_allclose(log_p_value(matches, bits), expected, rtol=1e-10, atol=1e-14)
 
 
-def test_log_p_holds_far_below_the_smallest_float():
+def test_log_p_holds_far_below_the_smallest_float() -> None:
     log_p = log_p_value(4900, 5000)
     assert log_p < -2000
     assert log_p == pytest.approx(exact_log(exact_p(4900, 5000)), rel=1e-13)
 
 
-def test_log_p_takes_any_shape_and_gives_floats_for_numbers():
+def test_log_p_takes_any_shape_and_gives_floats_for_numbers() -> None:
     matches = np.array([[40, 45], [51, 56], [0, 64]], dtype=np.uint8)
     found = log_p_value(matches, 64)
     assert found.shape == (3, 2)
@@ -68,7 +71,7 @@ def test_log_p_takes_any_shape_and_gives_floats_for_numbers():
     assert log_p_value(np.empty((0, 3), dtype=int), 64).shape == (0, 3)
 
 
-def test_a_result_may_be_changed_without_changing_the_next():
+def test_a_result_may_be_changed_without_changing_the_next() -> None:
     log_p_value(np.arange(65), 64)[:] = 1
     assert log_p_value(64, 64) == pytest.approx(-64 * math.log(2))
 
@@ -85,7 +88,7 @@ def test_a_result_may_be_changed_without_changing_the_next():
         ([True, False], 64, "bool values"),
     ],
 )
-def test_log_p_refuses_what_is_no_count(matches, bits, found):
+def test_log_p_refuses_what_is_no_count(matches: Any, bits: int, found: str) -> None:
     with pytest.raises(ValueError, match=found):
         log_p_value(matches, bits)
 
@@ -94,13 +97,13 @@ def test_log_p_refuses_what_is_no_count(matches, bits, found):
     ("bits", "expected"),
     [(64, [40, 45, 51, 56]), (100, [59, 66, 74, 80]), (128, [74, 82, 92, 98])],
 )
-def test_minimum_matches_gives_the_known_table(bits, expected):
+def test_minimum_matches_gives_the_known_table(bits: int, expected: Any) -> None:
     assert [minimum_matches(bits, alpha) for alpha in (0.05, 1e-3, 1e-6, 1e-9)] == expected
 
 
 @pytest.mark.parametrize("bits", [1, 8, 33, 100, 256])
 @pytest.mark.parametrize("alpha", [1.0, 0.5, 0.05, 1e-3, 1e-6, 1e-9, 1e-30])
-def test_minimum_matches_is_the_smallest_that_suffices(bits, alpha):
+def test_minimum_matches_is_the_smallest_that_suffices(bits: int, alpha: float) -> None:
     least = minimum_matches(bits, alpha)
     if least <= bits:
         assert exact_p(least, bits) <= Fraction(alpha)
@@ -110,7 +113,7 @@ def test_minimum_matches_is_the_smallest_that_suffices(bits, alpha):
         assert exact_p(least - 1, bits) > Fraction(alpha)
 
 
-def test_minimum_matches_is_exact_at_equality():
+def test_minimum_matches_is_exact_at_equality() -> None:
     assert minimum_matches(8, 2.0**-8) == 8
     assert minimum_matches(8, math.nextafter(2.0**-8, 0)) == 9
     assert minimum_matches(8, 9 / 256) == 7
@@ -118,7 +121,7 @@ def test_minimum_matches_is_exact_at_equality():
 
 
 @pytest.mark.parametrize("alpha", [0.0, -0.1, 1.5, float("nan"), float("inf")])
-def test_minimum_matches_refuses_what_is_no_level(alpha):
+def test_minimum_matches_refuses_what_is_no_level(alpha: Any) -> None:
     with pytest.raises(ValueError, match="alpha: found"):
         minimum_matches(64, alpha)
     with pytest.raises(ValueError, match="bits: found 0"):
@@ -126,7 +129,7 @@ def test_minimum_matches_refuses_what_is_no_level(alpha):
 
 
 @pytest.mark.parametrize("bits", [1, 7, 64, 100, 256])
-def test_log_p_inverted_is_the_exact_lower_tail(bits):
+def test_log_p_inverted_is_the_exact_lower_tail(bits: int) -> None:
     found = log_p_inverted(np.arange(bits + 1, dtype=np.uint16), bits)
     for matches in range(bits + 1):
         lower = Fraction(sum(math.comb(bits, k) for k in range(matches + 1)), 2**bits)
@@ -135,13 +138,13 @@ def test_log_p_inverted_is_the_exact_lower_tail(bits):
     assert type(log_p_inverted(0, bits)) is float
 
 
-def test_small_unsigned_counts_do_not_wrap_around():
+def test_small_unsigned_counts_do_not_wrap_around() -> None:
     matches = np.array([[0, 200], [256, 255]], dtype=np.uint16)
     expected = log_p_value(256 - matches.astype(int), 256)
     np.testing.assert_array_equal(log_p_inverted(matches, 256), expected)
 
 
-def test_matches_of_words_and_keys_are_counted_by_hand():
+def test_matches_of_words_and_keys_are_counted_by_hand() -> None:
     rng = np.random.default_rng(3)
     words, keys = rng.integers(0, 2, (5, 37)), rng.integers(0, 2, (3, 37), dtype=np.uint8)
     found = count_matches(words, keys)
@@ -164,18 +167,18 @@ def test_matches_of_words_and_keys_are_counted_by_hand():
         (np.zeros((1, 1, 2)), [0, 1], "found shape"),
     ],
 )
-def test_what_is_no_word_is_refused(words, keys, found):
+def test_what_is_no_word_is_refused(words: Any, keys: Any, found: str) -> None:
     with pytest.raises(ValueError, match=found):
         count_matches(words, keys)
 
 
 @pytest.mark.parametrize("bits", [16, 40])
-def test_a_constant_word_passes_for_as_many_keys_as_the_level_allows(bits):
+def test_a_constant_word_passes_for_as_many_keys_as_the_level_allows(bits: int) -> None:
     rng = np.random.default_rng(5)
     keys = rng.integers(0, 2, (100_000, bits), dtype=np.uint8)
     log_p = log_p_value(count_matches(np.ones(bits, int), keys), bits)
     for level in (1e-1, 1e-2, 1e-3, 1e-4):
-        hits = int((log_p <= math.log(level)).sum())
+        hits = int(np.sum(log_p <= math.log(level)))
         attained = float(exact_p(minimum_matches(bits, level), bits))
         assert attained <= level
         assert stats.binom.cdf(hits, len(keys), attained) > 1e-4

@@ -1,8 +1,11 @@
 """Calibration on clean images whose law is known."""
 
+from __future__ import annotations
+
 import dataclasses
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +22,7 @@ def fair(images: int, bits: int, seed: int = 0) -> np.ndarray:
 
 @pytest.mark.parametrize(("hits", "trials"), [(0, 50), (1, 50), (17, 50), (49, 50), (50, 50)])
 @pytest.mark.parametrize("confidence", [0.95, 0.999])
-def test_clopper_pearson_against_its_definition(hits, trials, confidence):
+def test_clopper_pearson_against_its_definition(hits: int, trials: int, confidence: float) -> None:
     lower, upper = clopper_pearson(hits, trials, confidence)
     if hits:
         assert stats.binom.sf(hits - 1, trials, lower) == pytest.approx(1 - confidence)
@@ -33,7 +36,7 @@ def test_clopper_pearson_against_its_definition(hits, trials, confidence):
     assert (lower, upper) == pytest.approx((both.low, both.high))
 
 
-def test_none_of_n_bounds_the_rate_by_three_over_n():
+def test_none_of_n_bounds_the_rate_by_three_over_n() -> None:
     for trials in (100, 1000, 100_000):
         assert clopper_pearson(0, trials)[1] * trials == pytest.approx(3.0, rel=0.02)
     for hits, trials in ((3, 2), (-1, 5), (0, 0)):
@@ -41,7 +44,7 @@ def test_none_of_n_bounds_the_rate_by_three_over_n():
             clopper_pearson(hits, trials)
 
 
-def test_fair_bits_raise_no_alarm_and_are_described_by_hand():
+def test_fair_bits_raise_no_alarm_and_are_described_by_hand() -> None:
     words, keys = fair(2000, 64), fair(3, 64, 1)
     found = calibrate_decoder(words, keys, "abc")
     assert (found.decoder_hash, found.images, found.bits) == ("abc", 2000, 64)
@@ -69,7 +72,7 @@ def test_fair_bits_raise_no_alarm_and_are_described_by_hand():
     assert find_alarms(found) == []
 
 
-def test_healthy_decoders_seldom_alarm():
+def test_healthy_decoders_seldom_alarm() -> None:
     # Four kinds of alarm at .05 each, the union bound: at most .2; with margins, far fewer.
     alarmed = sum(
         bool(find_alarms(calibrate_decoder(fair(200, 32, seed), fair(4, 32, seed + 10_000), "")))
@@ -78,7 +81,7 @@ def test_healthy_decoders_seldom_alarm():
     assert stats.binom.sf(alarmed - 1, 300, 0.2) > 1e-4
 
 
-def test_biased_bits_are_named():
+def test_biased_bits_are_named() -> None:
     words = fair(1000, 64)
     words[:, 5] = np.random.default_rng(2).random(1000) < 0.9
     words[:, 9] = 1
@@ -90,14 +93,14 @@ def test_biased_bits_are_named():
     assert "1 never change" in text
 
 
-def test_slight_bias_is_described_but_no_alarm_however_sure():
+def test_slight_bias_is_described_but_no_alarm_however_sure() -> None:
     words = (np.random.default_rng(4).random((20_000, 16)) < 0.56).astype(int)
     found = calibrate_decoder(words, np.arange(16) % 2, "")
     assert all(0.53 < bias.lower < bias.upper < 0.59 for bias in found.biases)
     assert not any(text.startswith("bias") for text in find_alarms(found))
 
 
-def test_copied_bits_are_dependent_and_overdispersed_for_an_unlucky_key():
+def test_copied_bits_are_dependent_and_overdispersed_for_an_unlucky_key() -> None:
     half = fair(3000, 32)
     words = np.hstack([half, half])
     aligned = np.ones(64, int)
@@ -116,7 +119,7 @@ def test_copied_bits_are_dependent_and_overdispersed_for_an_unlucky_key():
     assert not any("fingerprint 2 of 2" in text for text in texts)
 
 
-def test_a_constant_decoder_alarms_for_the_key_it_leans_to_though_random_keys_are_safe():
+def test_a_constant_decoder_alarms_for_the_key_it_leans_to_though_random_keys_are_safe() -> None:
     words = np.ones((500, 100), int)
     near = np.arange(100) < 70
     found = calibrate_decoder(words, np.stack([near, ~near]).astype(int), "")
@@ -131,7 +134,7 @@ def test_a_constant_decoder_alarms_for_the_key_it_leans_to_though_random_keys_ar
     assert stats.binom.sf(hits - 1, len(keys), 0.01) > 1e-4
 
 
-def test_of_many_keys_with_one_alarm_the_worst_is_told():
+def test_of_many_keys_with_one_alarm_the_worst_is_told() -> None:
     words = np.ones((500, 100), int)
     keys = np.array([np.arange(100) < agreeing for agreeing in (62, 75, 68, 40)]).astype(int)
     texts = find_alarms(calibrate_decoder(words, keys, "", levels=(1e-2,)))
@@ -143,7 +146,7 @@ def test_of_many_keys_with_one_alarm_the_worst_is_told():
     assert passing.endswith("; 1 more fingerprint with the same alarm")
 
 
-def test_a_rate_slightly_above_its_level_is_no_alarm_however_sure():
+def test_a_rate_slightly_above_its_level_is_no_alarm_however_sure() -> None:
     rng = np.random.default_rng(6)
     key = np.zeros(64, int)
     for share, alarmed in ((0.485, False), (0.45, True)):
@@ -155,7 +158,7 @@ def test_a_rate_slightly_above_its_level_is_no_alarm_however_sure():
         assert bool(texts) == alarmed == (rate.lower > 0.15)
 
 
-def test_uneven_bits_are_counted_whether_they_matter_or_not():
+def test_uneven_bits_are_counted_whether_they_matter_or_not() -> None:
     rng = np.random.default_rng(5)
     words = rng.integers(0, 2, (20_000, 32))
     words[:, :3] = rng.random((20_000, 3)) < 0.54
@@ -171,7 +174,7 @@ def test_uneven_bits_are_counted_whether_they_matter_or_not():
     assert stats.binom.sf(np.count_nonzero(uneven) - 1, 200, 0.05) > 1e-4
 
 
-def test_calibrations_travel_as_json():
+def test_calibrations_travel_as_json() -> None:
     found = calibrate_decoder(fair(50, 16), fair(2, 16, 1), "sha256:12", levels=(0.1, 1e-9))
     content = found.to_dict()
     assert json.loads(json.dumps(content)) == content
@@ -183,7 +186,7 @@ def test_calibrations_travel_as_json():
         Calibration.from_dict(content, "other")
 
 
-def change(**fields):
+def change(**fields: Any) -> Any:
     return lambda content: {**content, **fields}
 
 
@@ -203,7 +206,7 @@ def change(**fields):
         lambda content: [content],
     ],
 )
-def test_what_is_no_calibration_is_refused(spoil):
+def test_what_is_no_calibration_is_refused(spoil: Any) -> None:
     content = calibrate_decoder(fair(50, 16), fair(1, 16, 1), "x").to_dict()
     with pytest.raises(UserError, match="calibration: ") as caught:
         Calibration.from_dict(spoil(content))
@@ -219,6 +222,6 @@ def test_what_is_no_calibration_is_refused(spoil):
         (fair(5, 8), fair(1, 9), "found 9 bits, expected 8"),
     ],
 )
-def test_what_cannot_be_calibrated_is_refused(words, keys, found):
+def test_what_cannot_be_calibrated_is_refused(words: Any, keys: Any, found: str) -> None:
     with pytest.raises(ValueError, match=found):
         calibrate_decoder(words, keys, "")

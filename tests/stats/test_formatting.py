@@ -1,6 +1,9 @@
 """p-values and odds as text."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import pytest
 
@@ -23,24 +26,24 @@ from artfp.stats.formatting import format_odds
         (-1e-300, "1"),
     ],
 )
-def test_p_values_are_written_for_people(log_p, text):
+def test_p_values_are_written_for_people(log_p: Any, text: str) -> None:
     assert format_p(log_p) == text
 
 
-def test_a_written_p_value_can_be_read_back():
+def test_a_written_p_value_can_be_read_back() -> None:
     for matches in range(257):
         log_p = log_p_value(matches, 256)
         assert float(format_p(log_p)) == pytest.approx(math.exp(log_p), rel=0.051)
 
 
 @pytest.mark.parametrize("log_p", [1e-9, -math.inf, math.nan])
-def test_what_is_no_log_p_value_is_not_written(log_p):
+def test_what_is_no_log_p_value_is_not_written(log_p: Any) -> None:
     with pytest.raises(ValueError, match="log p-value: found"):
         format_p(log_p)
 
 
 @pytest.mark.parametrize("log_p", [0.1, -math.inf, math.nan])
-def test_what_is_no_p_value_is_not_written(log_p):
+def test_what_is_no_p_value_is_not_written(log_p: Any) -> None:
     with pytest.raises(ValueError, match="log p-value: found"):
         format_p(log_p)
 
@@ -58,10 +61,10 @@ def test_what_is_no_p_value_is_not_written(log_p):
         (1234 * math.log(10) + math.log(4), "4.0e1234 to 1"),
     ],
 )
-def test_odds_are_written_for_people(log_odds, text):
+def test_odds_are_written_for_people(log_odds: Any, text: str) -> None:
     assert format_odds(log_odds) == text
 
 
-def test_what_is_no_odds_is_not_written():
+def test_what_is_no_odds_is_not_written() -> None:
     with pytest.raises(ValueError, match="log odds: found inf"):
         format_odds(math.inf)

@@ -1,7 +1,10 @@
 """Bonferroni and Benjamini-Yekutieli against fractions and simulation."""
 
+from __future__ import annotations
+
 import math
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from artfp.stats import bonferroni, log_p_value
 from artfp.stats.multiple_testing import benjamini_yekutieli, prevalence
 
 
-def test_correction_multiplies_by_all_tests_and_stops_at_one():
+def test_correction_multiplies_by_all_tests_and_stops_at_one() -> None:
     assert bonferroni(math.log(1e-6), fingerprints=20, tries=3) == pytest.approx(
         math.log(6e-5), rel=1e-14
     )
@@ -25,7 +28,7 @@ def test_correction_multiplies_by_all_tests_and_stops_at_one():
     )
 
 
-def test_correction_holds_over_keys_and_tries():
+def test_correction_holds_over_keys_and_tries() -> None:
     # 3 tries that are copies of each other: as dependent as can be.
     rng = np.random.default_rng(0)
     runs, bits, keys = 20_000, 32, 7
@@ -40,7 +43,7 @@ def test_correction_holds_over_keys_and_tries():
     ("log_p", "keys", "tries", "found"),
     [(-1.0, 0, 1, "0 fingerprints"), (-1.0, 1, -2, "-2 tries"), (0.5, 1, 1, "found 0.5")],
 )
-def test_correction_refuses(log_p, keys, tries, found):
+def test_correction_refuses(log_p: float, keys: int, tries: int, found: str) -> None:
     with pytest.raises(ValueError, match=found):
         bonferroni(log_p, keys, tries)
     with pytest.raises(ValueError, match="found -inf"):
@@ -56,7 +59,7 @@ def by_hand(p: list[Fraction], level: Fraction) -> list[bool]:
     return [value <= ordered[max(passed) - 1] if passed else False for value in p]
 
 
-def test_significant_images_agree_with_fractions():
+def test_significant_images_agree_with_fractions() -> None:
     rng = np.random.default_rng(1)
     for _ in range(300):
         count = int(rng.integers(1, 12))
@@ -65,15 +68,15 @@ def test_significant_images_agree_with_fractions():
         np.testing.assert_array_equal(benjamini_yekutieli(log_p, 0.05), by_hand(p, Fraction(1, 20)))
 
 
-def test_false_discoveries_stay_under_the_level_for_equal_images():
+def test_false_discoveries_stay_under_the_level_for_equal_images() -> None:
     rng = np.random.default_rng(2)
     runs, level = 20_000, 0.05
     log_p = log_p_value(rng.binomial(64, 0.5, runs), 64)
-    hits = sum(benjamini_yekutieli(np.full(50, value), level).any() for value in log_p[:4000])
+    hits = sum(bool(benjamini_yekutieli(np.full(50, value), level).any()) for value in log_p[:4000])
     assert stats.binom.sf(hits - 1, 4000, level) > 1e-4
 
 
-def test_prevalence_counts_and_says_so():
+def test_prevalence_counts_and_says_so() -> None:
     log_p = np.concatenate([np.full(30, -60.0), np.full(70, -0.5)])
     found = prevalence(log_p, 0.01)
     assert (found.significant, found.images, found.fraction) == (30, 100, 0.3)
@@ -84,6 +87,6 @@ def test_prevalence_counts_and_says_so():
 
 
 @pytest.mark.parametrize(("log_p", "level"), [([], 0.1), ([[-1.0]], 0.1), ([-1.0], 1.0)])
-def test_prevalence_refuses(log_p, level):
+def test_prevalence_refuses(log_p: Any, level: float) -> None:
     with pytest.raises(ValueError, match="found"):
         prevalence(log_p, level)

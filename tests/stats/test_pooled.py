@@ -1,6 +1,9 @@
 """Rates over all keys of a calibration: what is counted, and how often the bounds hold."""
 
+from __future__ import annotations
+
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,20 +13,20 @@ from artfp.stats import calibrate_decoder
 from artfp.stats.decoder_health import pooled_rates
 
 
-def fair(rng, images, bits=64):
+def fair(rng: Any, images: Any, bits: int = 64) -> Any:
     return rng.integers(0, 2, (images, bits))
 
 
-def alike(rng, images, bits=64):
+def alike(rng: Any, images: Any, bits: int = 64) -> Any:
     """Twenty words, each decoded from many images."""
     return np.repeat(fair(rng, 20, bits), images // 20, axis=0)
 
 
-def constant(rng, images, bits=64):
+def constant(rng: Any, images: Any, bits: int = 64) -> Any:
     return np.repeat(fair(rng, 1, bits), images, axis=0)
 
 
-def test_hits_are_counted_over_all_keys():
+def test_hits_are_counted_over_all_keys() -> None:
     rng = np.random.default_rng(0)
     words, keys = fair(rng, 300), fair(rng, 40)
     matches = (words[:, None] == keys).sum(axis=2)
@@ -35,7 +38,7 @@ def test_hits_are_counted_over_all_keys():
         assert rate.lower <= rate.rate <= rate.upper
 
 
-def test_independent_images_give_the_interval_of_clopper_and_pearson_or_a_wider_one():
+def test_independent_images_give_the_interval_of_clopper_and_pearson_or_a_wider_one() -> None:
     rng = np.random.default_rng(1)
     found = pooled_rates(calibrate_decoder(fair(rng, 500), fair(rng, 50), ""))
     for rate in found[:2]:
@@ -45,7 +48,7 @@ def test_independent_images_give_the_interval_of_clopper_and_pearson_or_a_wider_
 
 
 @pytest.mark.parametrize("images", [fair, alike, constant])
-def test_the_bounds_hold_at_their_level(images):
+def test_the_bounds_hold_at_their_level(images: Any) -> None:
     """Also where images decode alike, which bounds for independent tests would not survive."""
     rng = np.random.default_rng(2)
     runs, missed, naive = 150, np.zeros(4), 0
@@ -59,7 +62,7 @@ def test_the_bounds_hold_at_their_level(images):
         assert naive > runs / 4
 
 
-def test_no_hits_bound_by_what_is_independent():
+def test_no_hits_bound_by_what_is_independent() -> None:
     words = np.zeros((200, 64), int)
     keys = np.ones((3, 64), int)
     for rate in pooled_rates(calibrate_decoder(words, keys, "")):
@@ -69,7 +72,7 @@ def test_no_hits_bound_by_what_is_independent():
     assert (rate.rate, rate.upper) == (1.0, 1.0)
 
 
-def test_fewer_than_two_keys_have_no_pooled_rate():
+def test_fewer_than_two_keys_have_no_pooled_rate() -> None:
     rng = np.random.default_rng(0)
     found = calibrate_decoder(fair(rng, 10), fair(rng, 1), "")
     assert pooled_rates(found) == pooled_rates(dataclasses.replace(found, keys=())) == []

@@ -1,5 +1,7 @@
 """Many images of one source: the faults of the peers, and rates over random keys."""
 
+from __future__ import annotations
+
 import math
 
 import numpy as np
@@ -17,7 +19,7 @@ def key_with(matches: int, word: np.ndarray) -> np.ndarray:
     return np.where(np.arange(len(word)) < matches, word, 1 - word)
 
 
-def test_fifty_images_of_one_constant_word_prove_no_more_than_one():
+def test_fifty_images_of_one_constant_word_prove_no_more_than_one() -> None:
     rng = np.random.default_rng(0)
     word = rng.integers(0, 2, 100)
     logits = np.tile((2.0 * word - 1) * 6, (50, 1)) * rng.uniform(0.9, 1.1, (50, 1))
@@ -30,7 +32,7 @@ def test_fifty_images_of_one_constant_word_prove_no_more_than_one():
     assert found.alone[0].significant == 0
 
 
-def test_one_image_fifty_times_is_one_image():
+def test_one_image_fifty_times_is_one_image() -> None:
     rng = np.random.default_rng(1)
     image, keys = rng.normal(0, 5, 64), rng.integers(0, 2, (20, 64))
     once, often = evaluate_source(image, keys), evaluate_source(np.tile(image, (50, 1)), keys)
@@ -57,13 +59,13 @@ def scenes(bits: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("bits", [20, 64])
-def test_false_positives_over_random_keys_stay_under_the_level(bits):
+def test_false_positives_over_random_keys_stay_under_the_level(bits: int) -> None:
     check_rates(bits, 20_000)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("bits", [16, 64, 128])
-def test_false_positives_over_many_random_keys_stay_under_the_level(bits):
+def test_false_positives_over_many_random_keys_stay_under_the_level(bits: int) -> None:
     check_rates(bits, 150_000)
 
 
@@ -75,20 +77,20 @@ def check_rates(bits: int, count: int) -> None:
         vote = log_p_value(count_matches(majority_bits(logits > 0), keys), bits)
         for log_p in (soft, vote):
             for level in LEVELS:
-                hits = int((log_p <= math.log(level)).sum())
+                hits = int(np.sum(log_p <= math.log(level)))
                 assert stats.binom.sf(hits - 1, count, level) > 1e-5, (name, level)
 
 
-def test_the_pooled_test_would_fail_these_rates():
+def test_the_pooled_test_would_fail_these_rates() -> None:
     # The check itself must be able to fail: pooling on a constant word.
     rng = np.random.default_rng(2)
     keys = rng.integers(0, 2, (20_000, 64))
     matches = count_matches(np.ones(64, int), keys)
-    hits = int((log_p_value(matches * 50, 64 * 50) <= math.log(1e-4)).sum())
+    hits = int(np.sum(log_p_value(matches * 50, 64 * 50) <= math.log(1e-4)))
     assert stats.binom.sf(hits - 1, len(keys), 1e-4) < 1e-100
 
 
-def test_images_that_share_a_weak_key_convince_together():
+def test_images_that_share_a_weak_key_convince_together() -> None:
     rng = np.random.default_rng(3)
     keys = rng.integers(0, 2, (5, 64))
     logits = 0.25 * (2 * keys[3] - 1) + rng.normal(0, 1, (60, 64))
@@ -101,7 +103,7 @@ def test_images_that_share_a_weak_key_convince_together():
     np.testing.assert_allclose(found.corrected, np.minimum(found.log_p + math.log(10), 0))
 
 
-def test_one_strong_image_of_fifty_stands_alone():
+def test_one_strong_image_of_fifty_stands_alone() -> None:
     rng = np.random.default_rng(4)
     key = rng.integers(0, 2, 100)
     logits = rng.normal(0, 5, (50, 100))
@@ -111,7 +113,7 @@ def test_one_strong_image_of_fifty_stands_alone():
     assert found.log_p[0] > math.log(1e-6)
 
 
-def test_inverted_images_show_in_the_lower_tail():
+def test_inverted_images_show_in_the_lower_tail() -> None:
     rng = np.random.default_rng(5)
     key = rng.integers(0, 2, 64)
     logits = -3.0 * (2 * key - 1) + rng.normal(0, 1, (10, 64))
@@ -120,7 +122,7 @@ def test_inverted_images_show_in_the_lower_tail():
     assert found.log_p[0] > -1e-9
 
 
-def test_ten_thousand_images_and_all_bits_neither_underflow_nor_exceed_one():
+def test_ten_thousand_images_and_all_bits_neither_underflow_nor_exceed_one() -> None:
     rng = np.random.default_rng(6)
     key = rng.integers(0, 2, 256)
     found = evaluate_source(np.tile((2.0 * key - 1) * 30, (10_000, 1)), np.stack([key, 1 - key]))
@@ -132,19 +134,19 @@ def test_ten_thousand_images_and_all_bits_neither_underflow_nor_exceed_one():
     assert found.alone[0].fraction == 1.0
 
 
-def test_the_majority_by_hand_with_ties():
+def test_the_majority_by_hand_with_ties() -> None:
     words = [[1, 1, 0, 0], [1, 0, 1, 0], [0, 1, 1, 0], [1, 0, 0, 0]]
     np.testing.assert_array_equal(majority_bits(words), [1, 0, 0, 0])
     np.testing.assert_array_equal(majority_bits(words[:3]), [1, 1, 1, 0])
     np.testing.assert_array_equal(majority_bits(words[0]), words[0])
 
 
-def test_no_image_has_more_than_one_voice():
+def test_no_image_has_more_than_one_voice() -> None:
     logits = np.vstack([np.full((3, 4), -20.0), np.full((1, 4), 1e12)])
     np.testing.assert_array_equal(mean_logits(logits), np.full(4, -10.0))
 
 
-def test_sources_refuse_bad_input():
+def test_sources_refuse_bad_input() -> None:
     with pytest.raises(ValueError, match="found nan"):
         evaluate_source([[math.nan]], [1])
     with pytest.raises(ValueError, match="0 tries"):

@@ -1,8 +1,11 @@
 """Tails of weighted signs against the enumeration of all signs, in integers."""
 
+from __future__ import annotations
+
 import itertools
 import math
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,7 +61,9 @@ def exact_counts(weights: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("bits", [3, 8, 11, 12])
 @pytest.mark.parametrize("by_table", [False, True])
-def test_bounds_never_undercut_the_exact_tail_of_any_signs(bits, by_table, monkeypatch):
+def test_bounds_never_undercut_the_exact_tail_of_any_signs(
+    bits: int, by_table: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if by_table:
         monkeypatch.setattr(signs, "_HALVES_BITS", 0)
     rng = np.random.default_rng(bits)
@@ -74,7 +79,7 @@ def test_bounds_never_undercut_the_exact_tail_of_any_signs(bits, by_table, monke
 
 
 @pytest.mark.parametrize("bits", [16, 18, 20])
-def test_meeting_in_the_middle_is_exact_for_longer_words(bits):
+def test_meeting_in_the_middle_is_exact_for_longer_words(bits: int) -> None:
     rng = np.random.default_rng(bits)
     rows = 2.0 * rng.integers(0, 2, (40, bits)) - 1
     rows[0], rows[1] = 1, -1
@@ -85,7 +90,9 @@ def test_meeting_in_the_middle_is_exact_for_longer_words(bits):
 
 
 @pytest.mark.parametrize("by_table", [False, True])
-def test_bounds_hold_for_floats_whose_sums_round(by_table, monkeypatch):
+def test_bounds_hold_for_floats_whose_sums_round(
+    by_table: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # 0.1 + 0.2 and 0.3 differ as floats; what counts are the floats, as fractions.
     if by_table:
         monkeypatch.setattr(signs, "_HALVES_BITS", 0)
@@ -119,7 +126,7 @@ def exact_law(weights: list[int]) -> tuple[list[int], int]:
     ("bits", "largest", "exact"),
     [(25, 60, True), (64, 60, True), (100, 30, True), (256, 20, True), (100, 5000, False)],
 )
-def test_the_table_against_a_product_of_polynomials(bits, largest, exact):
+def test_the_table_against_a_product_of_polynomials(bits: int, largest: int, exact: bool) -> None:
     rng = np.random.default_rng(bits + largest)
     weights = rng.integers(0, largest, bits)
     weights[0] = largest
@@ -140,7 +147,7 @@ def test_the_table_against_a_product_of_polynomials(bits, largest, exact):
 
 
 @pytest.mark.parametrize("bits", [1, 2, 8, 24, 25, 64, 100, 128, 256, 400])
-def test_equal_weights_give_the_binomial(bits):
+def test_equal_weights_give_the_binomial(bits: int) -> None:
     rng = np.random.default_rng(bits)
     rows = np.where(rng.random((200, bits)) < np.linspace(0, 1, 200)[:, None], 1.0, -1.0)
     matches = (rows > 0).sum(axis=1)
@@ -150,7 +157,7 @@ def test_equal_weights_give_the_binomial(bits):
 
 
 @pytest.mark.parametrize("bits", [16, 100, 256, 512, 513, 1000])
-def test_tails_are_finite_and_at_most_one_at_the_extremes(bits):
+def test_tails_are_finite_and_at_most_one_at_the_extremes(bits: int) -> None:
     rng = np.random.default_rng(bits)
     rows = np.stack([np.ones(bits), -np.ones(bits)])
     for weights in (np.ones(bits), rng.exponential(size=bits), 10 ** rng.uniform(-300, 300, bits)):
@@ -163,7 +170,7 @@ def test_tails_are_finite_and_at_most_one_at_the_extremes(bits):
     )
 
 
-def test_weights_of_zero_say_nothing():
+def test_weights_of_zero_say_nothing() -> None:
     assert log_tail(np.zeros(5), np.ones(5))[0] == 0.0
     assert log_tail_hoeffding(np.zeros(5), np.ones(5))[0] == 0.0
     assert approximate_log_tail_saddle(np.zeros(5), np.ones(5))[0] == 0.0
@@ -173,12 +180,12 @@ def test_weights_of_zero_say_nothing():
     )
 
 
-def test_hoeffding_by_hand():
+def test_hoeffding_by_hand() -> None:
     found = log_tail_hoeffding([3.0, 4.0], [[1, 1], [-1, 1], [1, -1], [-1, -1]])
     np.testing.assert_allclose(found, [-49 / 50, -1 / 50, 0.0, 0.0], rtol=1e-12)
 
 
-def test_monte_carlo_counts_ties_and_never_gives_zero():
+def test_monte_carlo_counts_ties_and_never_gives_zero() -> None:
     # Sums of 0.1 in different orders differ in the last place: ties all the same.
     rng = np.random.default_rng(6)
     rows = np.array([[1] * 8, [-1] + [1] * 7, [1] * 7 + [-1], [1, -1] * 4, [-1] * 8])
@@ -198,7 +205,7 @@ def test_monte_carlo_counts_ties_and_never_gives_zero():
         log_tail_monte_carlo(np.ones(3), np.ones(3), 0, rng)
 
 
-def test_monte_carlo_is_valid_over_keys_and_draws():
+def test_monte_carlo_is_valid_over_keys_and_draws() -> None:
     rng = np.random.default_rng(7)
     weights, runs = rng.exponential(size=30), 3000
     log_p = np.array(
@@ -212,7 +219,7 @@ def test_monte_carlo_is_valid_over_keys_and_draws():
         assert 1e-4 < stats.binom.cdf(hits, runs, level) < 1 - 1e-4
 
 
-def test_the_saddle_point_approximates_and_is_no_bound():
+def test_the_saddle_point_approximates_and_is_no_bound() -> None:
     rng = np.random.default_rng(8)
     bits = 20
     weights = rng.integers(2**20, 2**22, bits)
@@ -244,7 +251,7 @@ def test_the_saddle_point_approximates_and_is_no_bound():
         ([1.0, 1.0], [1, 1, 1], "signs: found shape"),
     ],
 )
-def test_what_is_no_weighted_sign_is_refused(weights, rows, found):
+def test_what_is_no_weighted_sign_is_refused(weights: Any, rows: Any, found: str) -> None:
     for tail in (*BOUNDS, approximate_log_tail_saddle):
         with pytest.raises(ValueError, match=found):
             tail(weights, rows)

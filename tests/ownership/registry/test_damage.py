@@ -1,9 +1,13 @@
 """Damage is noticed: no byte of the file can change an entry in silence."""
 
+from __future__ import annotations
+
 import os
 import shutil
 import sqlite3
 from contextlib import closing
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +19,7 @@ WORDS = np.random.default_rng(0).integers(0, 2, (6, 100)).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A registry's file and its entries."""
     path = tmp_path_factory.mktemp("damage") / "r"
     with Registry(path, create=True) as registry:
@@ -30,12 +34,12 @@ def made(tmp_path_factory):
 
 
 @pytest.fixture
-def copy(made, tmp_path):
+def copy(made: Any, tmp_path: Path) -> Any:
     shutil.copy(made[0], tmp_path / "r")
     return tmp_path / "r"
 
 
-def unchanged(path, entries):
+def unchanged(path: Any, entries: Any) -> Any:
     """Whether a file is read, and has all it had; False if it is refused with one line."""
     try:
         with Registry(path) as registry:
@@ -53,7 +57,7 @@ def unchanged(path, entries):
         return False
 
 
-def flip(path, entries, offsets, masks):
+def flip(path: Any, entries: Any, offsets: Any, masks: Any) -> Any:
     data = path.read_bytes()
     noticed = 0
     with open(path, "r+b", buffering=0) as file:
@@ -66,7 +70,7 @@ def flip(path, entries, offsets, masks):
     return noticed
 
 
-def test_a_flipped_byte_is_noticed_or_harmless(made, copy):
+def test_a_flipped_byte_is_noticed_or_harmless(made: Any, copy: Any) -> None:
     rng = np.random.default_rng(1)
     data = np.frombuffer(copy.read_bytes(), np.uint8)
     used = np.flatnonzero(data)
@@ -76,21 +80,21 @@ def test_a_flipped_byte_is_noticed_or_harmless(made, copy):
 
 
 @pytest.mark.slow
-def test_every_flipped_byte_is_noticed_or_harmless(made, copy):
+def test_every_flipped_byte_is_noticed_or_harmless(made: Any, copy: Any) -> None:
     size = copy.stat().st_size
     rng = np.random.default_rng(2)
     masks = [1 << bit for bit in rng.integers(0, 8, size)]
     assert flip(copy, made[1], range(size), masks) > 2000
 
 
-def test_every_bit_of_a_fingerprint_counts(made, copy):
+def test_every_bit_of_a_fingerprint_counts(made: Any, copy: Any) -> None:
     entries = made[1]
     at = copy.read_bytes().index(entries[4].packed)
     offsets = [at + i // 8 for i in range(8 * 13)]
     assert flip(copy, entries, offsets, [1 << i % 8 for i in range(8 * 13)]) == 8 * 13
 
 
-def test_a_search_notices_by_itself(made, copy, monkeypatch):
+def test_a_search_notices_by_itself(made: Any, copy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """In big files, which are not checked on opening."""
     monkeypatch.setattr("artfp.ownership.registry.store.CHECKED_ON_OPENING", 0)
     data = bytearray(copy.read_bytes())
@@ -149,7 +153,7 @@ def test_a_search_notices_by_itself(made, copy, monkeypatch):
         "ALTER TABLE entries ADD COLUMN more",
     ],
 )
-def test_other_hands_are_noticed(made, copy, statement):
+def test_other_hands_are_noticed(made: Any, copy: Any, statement: str) -> None:
     with closing(sqlite3.connect(copy)) as database:
         try:
             with database:
@@ -162,7 +166,7 @@ def test_other_hands_are_noticed(made, copy, statement):
     assert not unchanged(copy, made[1])
 
 
-def test_swapped_fingerprints_are_noticed(copy):
+def test_swapped_fingerprints_are_noticed(copy: Any) -> None:
     with closing(sqlite3.connect(copy)) as database, database:
         rows = database.execute("SELECT packed, guard, number FROM entries WHERE bits = 100")
         (a, crc_a, first), (b, crc_b, second), _ = rows.fetchall()
@@ -174,7 +178,7 @@ def test_swapped_fingerprints_are_noticed(copy):
 
 
 @pytest.mark.parametrize("share", [0.03, 0.3, 0.5, 0.9, 0.999])
-def test_a_file_that_was_cut_off(copy, share):
+def test_a_file_that_was_cut_off(copy: Any, share: float) -> None:
     data = copy.read_bytes()
     copy.write_bytes(data[: int(len(data) * share)])
     with pytest.raises(DamagedRegistry, match="damaged: "), Registry(copy) as registry:
@@ -183,7 +187,7 @@ def test_a_file_that_was_cut_off(copy, share):
         registry.add(RegistryEntry.of(WORDS[0], "Ada", "new"))
 
 
-def test_an_empty_file_is_not_filled(tmp_path):
+def test_an_empty_file_is_not_filled(tmp_path: Path) -> None:
     path = tmp_path / "r"
     path.touch()
     with pytest.raises(DamagedRegistry, match="empty"):
@@ -194,7 +198,7 @@ def test_an_empty_file_is_not_filled(tmp_path):
 @pytest.mark.parametrize(
     "content", [b"hello", b"\x89PNG" * 5000, b"{}\n", b"SQLite format 3", b"\0"]
 )
-def test_files_that_are_no_databases(tmp_path, content):
+def test_files_that_are_no_databases(tmp_path: Path, content: Any) -> None:
     path = tmp_path / "r"
     path.write_bytes(content)
     with pytest.raises(UserError, match="not an SQLite database") as caught:
@@ -203,7 +207,7 @@ def test_files_that_are_no_databases(tmp_path, content):
     assert path.read_bytes() == content
 
 
-def test_a_database_of_another_application(tmp_path):
+def test_a_database_of_another_application(tmp_path: Path) -> None:
     path = tmp_path / "r"
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("CREATE TABLE entries (number)")
@@ -214,7 +218,7 @@ def test_a_database_of_another_application(tmp_path):
 
 
 @pytest.mark.parametrize("version", [0, 2, 99])
-def test_another_version(copy, version):
+def test_another_version(copy: Any, version: int) -> None:
     with closing(sqlite3.connect(copy)) as database, database:
         database.execute(f"PRAGMA user_version = {version}")
     with pytest.raises(UserError, match=f"version {version}, and this artfp reads only 1"):

@@ -1,10 +1,15 @@
 """Export and import: whole or not at all, twice as good as once, nothing secret in public."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +30,7 @@ RNG = np.random.default_rng(6)
 
 
 @pytest.fixture(scope="module")
-def entries():
+def entries() -> Any:
     made = []
     for bits in (8, 37, 64, 100, 255, 256):
         word = RNG.integers(0, 2, bits).astype(np.uint8)
@@ -39,25 +44,25 @@ def entries():
 
 
 @pytest.fixture
-def registry(tmp_path, entries):
+def registry(tmp_path: Path, entries: Any) -> Iterator[Any]:
     with Registry(tmp_path / "r", create=True) as opened:
         opened.add_all(entries)
         yield opened
 
 
 @pytest.fixture
-def other(tmp_path):
+def other(tmp_path: Path) -> Iterator[Any]:
     with Registry(tmp_path / "other", create=True) as opened:
         yield opened
 
 
 @pytest.fixture
-def file(registry, tmp_path):
+def file(registry: Any, tmp_path: Path) -> Any:
     assert export_registry(registry, tmp_path / "all.jsonl") == 6
     return tmp_path / "all.jsonl"
 
 
-def test_all_of_it_comes_back(file, other, entries):
+def test_all_of_it_comes_back(file: Any, other: Any, entries: Any) -> None:
     assert list(read_export(file)) == entries
     assert import_registry(other, file) == AddedCounts(6, 0, 0)
     assert list(other) == entries
@@ -66,7 +71,7 @@ def test_all_of_it_comes_back(file, other, entries):
     assert list(other) == entries
 
 
-def test_file_is_text_with_a_checksum(file, entries):
+def test_file_is_text_with_a_checksum(file: Any, entries: Any) -> None:
     raw = file.read_bytes()
     *lines, last = raw.splitlines(keepends=True)
     assert all(line.decode("ascii").rstrip("\n").isprintable() for line in lines)
@@ -79,7 +84,9 @@ def test_file_is_text_with_a_checksum(file, entries):
         assert content["notes"] == entry.notes and content["id"] == entry.id
 
 
-def test_exports_are_private_unless_public(registry, tmp_path, file, caplog, other):
+def test_exports_are_private_unless_public(
+    registry: Any, tmp_path: Path, file: Any, caplog: pytest.LogCaptureFixture, other: Any
+) -> None:
     before = os.umask(0o022)
     try:
         assert export_registry(registry, tmp_path / "public", public=True) == 4
@@ -93,7 +100,9 @@ def test_exports_are_private_unless_public(registry, tmp_path, file, caplog, oth
     assert f"chmod 600 {file}" in caplog.records[0].getMessage()
 
 
-def test_a_public_export_has_no_secret(registry, tmp_path, entries, other):
+def test_a_public_export_has_no_secret(
+    registry: Any, tmp_path: Path, entries: Any, other: Any
+) -> None:
     path = tmp_path / "public"
     export_registry(registry, path, public=True)
     raw = path.read_bytes()
@@ -120,7 +129,7 @@ def test_a_public_export_has_no_secret(registry, tmp_path, entries, other):
         import_registry(other, path)
 
 
-def test_a_file_is_replaced_only_when_told(registry, file):
+def test_a_file_is_replaced_only_when_told(registry: Any, file: Any) -> None:
     before = file.read_bytes()
     with pytest.raises(UserError, match="exists already"):
         export_registry(registry, file)
@@ -130,7 +139,7 @@ def test_a_file_is_replaced_only_when_told(registry, file):
     assert file.read_bytes() == before
 
 
-def test_an_export_never_replaces_its_registry(registry, tmp_path):
+def test_an_export_never_replaces_its_registry(registry: Any, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("r")
     for name in ("r", "../" + tmp_path.name + "/r", "link"):
         with pytest.raises(UserError, match="the registry itself"):
@@ -138,8 +147,10 @@ def test_an_export_never_replaces_its_registry(registry, tmp_path):
     assert registry.verify().entries == 6
 
 
-def test_a_failed_export_leaves_nothing(registry, tmp_path, monkeypatch, entries):
-    def broken(_):
+def test_a_failed_export_leaves_nothing(
+    registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entries: Any
+) -> None:
+    def broken(_: Any) -> Iterator[Any]:
         yield from entries[:3]
         raise UserError("broken")
 
@@ -149,7 +160,7 @@ def test_a_failed_export_leaves_nothing(registry, tmp_path, monkeypatch, entries
     assert os.listdir(tmp_path) == ["r"]
 
 
-def test_conflicts_are_refused_or_left_out(file, other, entries):
+def test_conflicts_are_refused_or_left_out(file: Any, other: Any, entries: Any) -> None:
     mine = replace(entries[2], notes="mine")
     other.add(mine)
     with pytest.raises(UserError, match="says something else; nothing is added"):
@@ -160,7 +171,7 @@ def test_conflicts_are_refused_or_left_out(file, other, entries):
     assert import_registry(other, file, keep=True) == AddedCounts(0, 5, 1)
 
 
-def test_the_same_under_another_id_is_one(file, other, entries):
+def test_the_same_under_another_id_is_one(file: Any, other: Any, entries: Any) -> None:
     other.add(replace(entries[2], id="0" * 32))
     other.add(replace(entries[3], id="1" * 32, notes="mine"))
     with pytest.raises(UserError, match=f"already, as entry {'1' * 32}"):
@@ -168,14 +179,14 @@ def test_the_same_under_another_id_is_one(file, other, entries):
     assert import_registry(other, file, keep=True) == AddedCounts(4, 1, 1)
 
 
-def sealed(lines):
+def sealed(lines: Any) -> Any:
     """The bytes of these lines with a checksum that holds."""
     body = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
     last = {"entries": len(lines) - 1, "sha256": hashlib.sha256(body).hexdigest()}
     return body + json.dumps(last).encode() + b"\n"
 
 
-def refused(path, other, found):
+def refused(path: Any, other: Any, found: Any) -> Any:
     with pytest.raises(UserError, match=found) as caught:
         import_registry(other, path)
     assert len(other) == 0
@@ -183,7 +194,7 @@ def refused(path, other, found):
     return str(caught.value)
 
 
-def test_every_cut_is_noticed(file, other):
+def test_every_cut_is_noticed(file: Any, other: Any) -> None:
     raw = file.read_bytes()
     ends = [i + 1 for i, byte in enumerate(raw) if byte == 10][:-1]
     for size in [*ends, *(end - 1 for end in ends), *range(0, len(raw), 211), len(raw) - 1]:
@@ -191,7 +202,7 @@ def test_every_cut_is_noticed(file, other):
         refused(file, other, r"cut off|not a whole line")
 
 
-def test_every_change_is_noticed(file, other):
+def test_every_change_is_noticed(file: Any, other: Any) -> None:
     raw = file.read_bytes()
     for offset in range(0, len(raw), 29):
         changed = bytearray(raw)
@@ -230,7 +241,7 @@ def test_every_change_is_noticed(file, other):
         ({"more": 1}, "unknown fields"),
     ],
 )
-def test_lines_that_are_no_entries(file, other, change, found):
+def test_lines_that_are_no_entries(file: Any, other: Any, change: Any, found: str) -> None:
     lines = [json.loads(line) for line in file.read_bytes().splitlines()[:-1]]
     lines[4] |= {"commitment": None} | change
     file.write_bytes(sealed(lines))
@@ -238,7 +249,7 @@ def test_lines_that_are_no_entries(file, other, change, found):
     assert str(lines[4]["fingerprint"])[:24] not in said
 
 
-def test_lines_that_lack_something(file, other):
+def test_lines_that_lack_something(file: Any, other: Any) -> None:
     lines = [json.loads(line) for line in file.read_bytes().splitlines()[:-1]]
     del lines[2]["fingerprint"]
     file.write_bytes(sealed(lines))
@@ -259,12 +270,12 @@ def test_lines_that_lack_something(file, other):
         (b'{"artfp": "registry-export", "version": 1, "public": false}\n', "checksum is missing"),
     ],
 )
-def test_files_that_are_no_exports(tmp_path, other, content, found):
+def test_files_that_are_no_exports(tmp_path: Path, other: Any, content: Any, found: str) -> None:
     path = tmp_path / "x"
     path.write_bytes(content)
     refused(path, other, found)
 
 
-def test_files_that_are_not_there(tmp_path, other):
+def test_files_that_are_not_there(tmp_path: Path, other: Any) -> None:
     refused(tmp_path / "none", other, "No such file")
     refused(tmp_path, other, "Is a directory")

@@ -1,10 +1,13 @@
 """The search: against brute force, with ties, many lengths, and the memory that it takes."""
 
+from __future__ import annotations
+
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +21,7 @@ from artfp.stats import bonferroni, log_p_value
 LENGTHS = (8, 63, 64, 65, 100, 128, 192, 255, 256)
 
 
-def brute_force(words, stored, top):
+def brute_force(words: Any, stored: Any, top: Any) -> Any:
     """Numbers of the nearest entries, and their matches, one word at a time."""
     matches = words.shape[1] - hamming_distance(words[:, None], stored[None])
     order = np.argsort(-matches, axis=1, kind="stable")[:, :top]
@@ -26,7 +29,7 @@ def brute_force(words, stored, top):
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory):
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A registry of 300 fingerprints of each length, mixed; and these."""
     rng = np.random.default_rng(3)
     stored = {bits: rng.integers(0, 2, (300, bits)).astype(np.uint8) for bits in LENGTHS}
@@ -40,7 +43,7 @@ def filled(tmp_path_factory):
     return path, stored
 
 
-COUNTERS = [matching.MultiplyingSigns]
+COUNTERS: list[type[Any]] = [matching.MultiplyingSigns]
 if hasattr(np, "bitwise_count"):
     COUNTERS.append(matching.CountingOnes)
 
@@ -48,7 +51,9 @@ if hasattr(np, "bitwise_count"):
 @pytest.mark.parametrize("counter", COUNTERS)
 @pytest.mark.parametrize("bits", LENGTHS)
 @pytest.mark.parametrize("top", [1, 3, 1000])
-def test_search_is_brute_force(filled, monkeypatch, bits, top, counter):
+def test_search_is_brute_force(
+    filled: Any, monkeypatch: pytest.MonkeyPatch, bits: Any, top: int, counter: Any
+) -> None:
     monkeypatch.setattr(matching, "counter", counter)
     monkeypatch.setattr(store, "_CHUNK", 257)  # several, and not all full
     path, stored = filled
@@ -67,7 +72,7 @@ def test_search_is_brute_force(filled, monkeypatch, bits, top, counter):
         assert found.matches[:5, 0].tolist() == [bits] * 5
 
 
-def test_equal_ones_come_by_age(tmp_path, monkeypatch):
+def test_equal_ones_come_by_age(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "_CHUNK", 4)
     word = np.ones(256, np.uint8)
     with Registry(tmp_path / "r", create=True) as registry:
@@ -79,14 +84,14 @@ def test_equal_ones_come_by_age(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, float])
-def test_words_of_any_type(filled, dtype):
+def test_words_of_any_type(filled: Any, dtype: Any) -> None:
     path, stored = filled
     with Registry(path) as registry:
         found = registry.search(stored[64][:2].astype(dtype))
     assert found.matches.tolist() == [[64], [64]] and found.matches.dtype == np.int64
 
 
-def test_nothing_to_compare_with(tmp_path, filled):
+def test_nothing_to_compare_with(tmp_path: Path, filled: Any) -> None:
     with Registry(tmp_path / "r", create=True) as registry:
         found = registry.search(np.zeros((3, 64), np.uint8), top=2)
         assert found.compared == 0 and found.matches.shape == (3, 0)
@@ -109,14 +114,14 @@ def test_nothing_to_compare_with(tmp_path, filled):
         (np.zeros((1, 257)), 1, "found 257 bits"),
     ],
 )
-def test_bad_questions(filled, words, top, error):
+def test_bad_questions(filled: Any, words: Any, top: int, error: str) -> None:
     with Registry(filled[0]) as registry, pytest.raises((ValueError, UserError), match=error):
         registry.search(words, top=top)
 
 
 @pytest.mark.parametrize("counter", COUNTERS)
 @pytest.mark.parametrize("bits", LENGTHS)
-def test_distances_are_exact(bits, counter):
+def test_distances_are_exact(bits: Any, counter: Any) -> None:
     rng = np.random.default_rng(4)
     words, stored = rng.integers(0, 2, (2, 300, bits)).astype(np.uint8)
     words[0], stored[0] = 0, 1
@@ -127,7 +132,7 @@ def test_distances_are_exact(bits, counter):
     assert found[0, 0] == bits
 
 
-def test_a_p_value_of_many_comparisons(filled):
+def test_a_p_value_of_many_comparisons(filled: Any) -> None:
     """The owner is found among all, and the price of having looked at all is paid."""
     path, stored = filled
     decoded = stored[100][17].copy()
@@ -141,7 +146,7 @@ def test_a_p_value_of_many_comparisons(filled):
     np.testing.assert_allclose(corrected, single + np.log(300))
 
 
-def test_words_of_keys_are_found(tmp_path):
+def test_words_of_keys_are_found(tmp_path: Path) -> None:
     key = Key.draw()
     with Registry(tmp_path / "r", create=True) as registry:
         for subject in ("cats", "dogs"):
@@ -153,7 +158,7 @@ def test_words_of_keys_are_found(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_million_entries(tmp_path):
+def test_a_million_entries(tmp_path: Path) -> None:
     """1,000 words in 10 seconds, in less than 1 GB, as the benchmark measures it."""
     root = Path(__file__).parents[2]
     output = tmp_path / "figures.json"

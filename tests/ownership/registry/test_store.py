@@ -1,5 +1,7 @@
 """The registry: what goes in comes out; many writers; a kill at any moment."""
 
+from __future__ import annotations
+
 import hmac
 import os
 import pickle
@@ -11,8 +13,10 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,20 +39,20 @@ HOSTILE = [
 ]
 
 
-def word(bits=100, seed=0):
+def word(bits: int = 100, seed: int = 0) -> Any:
     return np.random.default_rng([seed, bits]).integers(0, 2, bits).astype(np.uint8)
 
 
-def entry(number=0, bits=100, **more):
+def entry(number: int = 0, bits: int = 100, **more: Any) -> Any:
     return RegistryEntry.of(word(bits, number), "Ada", f"model {number}", **more)
 
 
 @pytest.fixture
-def path(tmp_path):
+def path(tmp_path: Path) -> Any:
     return tmp_path / "owner.registry"
 
 
-def test_what_goes_in_comes_out(path):
+def test_what_goes_in_comes_out(path: Any) -> None:
     entries = []
     for bits in (MIN_BITS, 9, 15, 64, 65, 100, 255, MAX_BITS):
         made = RegistryEntry.of(
@@ -77,7 +81,7 @@ def test_what_goes_in_comes_out(path):
         assert registry.verify() == registry.state()
 
 
-def test_file_is_private_and_alone(path):
+def test_file_is_private_and_alone(path: Any) -> None:
     before = os.umask(0)
     try:
         with Registry(path, create=True) as registry:
@@ -88,7 +92,9 @@ def test_file_is_private_and_alone(path):
     assert os.listdir(path.parent) == [path.name]
 
 
-def test_a_registry_that_others_can_read_is_opened_with_a_warning(path, caplog):
+def test_a_registry_that_others_can_read_is_opened_with_a_warning(
+    path: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     Registry(path, create=True).close()
     assert caplog.records == []
     path.chmod(0o640)
@@ -96,7 +102,7 @@ def test_a_registry_that_others_can_read_is_opened_with_a_warning(path, caplog):
     assert f"chmod 600 {path}" in caplog.records[0].getMessage()
 
 
-def test_texts_of_an_entry_hide_the_fingerprint():
+def test_texts_of_an_entry_hide_the_fingerprint() -> None:
     made = entry()
     for text in (repr(made), str(made), str(made.public())):
         assert made.hex not in text
@@ -105,7 +111,7 @@ def test_texts_of_an_entry_hide_the_fingerprint():
     assert pickle.loads(pickle.dumps(made)) == made
 
 
-def test_seal_is_what_the_module_says(path):
+def test_seal_is_what_the_module_says(path: Any) -> None:
     made = entry(notes="n", decoder=DECODER)
     with Registry(path, create=True) as registry:
         registry.add(made)
@@ -113,7 +119,7 @@ def test_seal_is_what_the_module_says(path):
     with sqlite3.connect(path) as database:
         (salt,) = database.execute("SELECT salt FROM head").fetchone()
 
-    def join(*fields):
+    def join(*fields: Any) -> Any:
         return b"".join(len(field).to_bytes(8, "big") + field for field in fields)
 
     first = hmac.digest(salt, join(b"artfp/registry/v1"), "sha256")
@@ -124,7 +130,7 @@ def test_seal_is_what_the_module_says(path):
     assert sealed.hex() == digest
 
 
-def test_digest_grows_and_never_shrinks(path, tmp_path):
+def test_digest_grows_and_never_shrinks(path: Any, tmp_path: Path) -> None:
     with Registry(path, create=True) as registry:
         digests = [registry.verify().digest]
         for number in range(3):
@@ -144,7 +150,7 @@ def test_digest_grows_and_never_shrinks(path, tmp_path):
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_texts_come_out_as_they_went_in(path, text):
+def test_hostile_texts_come_out_as_they_went_in(path: Any, text: Any) -> None:
     notes = text + "\n\t\x1b[31m" + "n" * 100_000
     made = RegistryEntry.of(word(), text, text[::-1].strip(), notes=notes)
     with Registry(path, create=True) as registry:
@@ -166,20 +172,20 @@ def test_hostile_texts_come_out_as_they_went_in(path, text):
         ({"decoder": "ab"}, "decoder is not"),
     ],
 )
-def test_malformed_entries_are_not_made(change, found):
+def test_malformed_entries_are_not_made(change: Any, found: str) -> None:
     with pytest.raises(UserError, match=found) as caught:
         RegistryEntry.of(word(), **{"owner": "Ada", "subject": "cats", **change})
     assert len(str(caught.value)) < 300 and str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize("bits", [0, 1, 7, 257])
-def test_wrong_bit_counts_are_refused(bits):
+def test_wrong_bit_counts_are_refused(bits: int) -> None:
     with pytest.raises((UserError, ValueError), match="found"):
         RegistryEntry.of(np.zeros(bits, np.uint8), "Ada", "cats")
 
 
 @pytest.mark.parametrize("bad", [np.full(100, 2), np.zeros((2, 50)), np.full(100, 0.5)])
-def test_what_is_no_fingerprint_makes_no_entry(bad):
+def test_what_is_no_fingerprint_makes_no_entry(bad: Any) -> None:
     with pytest.raises(ValueError, match="fingerprint: found"):
         RegistryEntry.of(bad, "Ada", "cats")
 
@@ -202,14 +208,14 @@ def test_what_is_no_fingerprint_makes_no_entry(bad):
         {"notes": None},
     ],
 )
-def test_entries_made_by_hand_are_checked(path, change):
+def test_entries_made_by_hand_are_checked(path: Any, change: Any) -> None:
     with Registry(path, create=True) as registry:
         with pytest.raises(UserError):
             registry.add(replace(entry(), **change))
         assert len(registry) == 0
 
 
-def test_a_commitment_to_something_else_is_refused():
+def test_a_commitment_to_something_else_is_refused() -> None:
     for changed in (
         commit(word(), "Bob", "cats"),
         commit(word(), "Ada", "dogs"),
@@ -221,7 +227,7 @@ def test_a_commitment_to_something_else_is_refused():
     assert RegistryEntry.of(word(), "Ada", "cats", DECODER, commit(word(), "Ada", "cats")[0])
 
 
-def test_the_same_is_registered_once(path):
+def test_the_same_is_registered_once(path: Any) -> None:
     first = entry(decoder=DECODER, notes="one")
     with Registry(path, create=True) as registry:
         registry.add(first)
@@ -246,7 +252,7 @@ def test_the_same_is_registered_once(path):
         assert registry.verify().entries == 5
 
 
-def test_ids_are_found_by_their_beginning(path):
+def test_ids_are_found_by_their_beginning(path: Any) -> None:
     entries = [replace(entry(i), id=f"abcd{i % 10}" + f"{i:027x}") for i in range(11)]
     with Registry(path, create=True) as registry:
         registry.add_all(entries)
@@ -262,7 +268,7 @@ def test_ids_are_found_by_their_beginning(path):
                 registry.get(id)
 
 
-def test_files_that_are_not_there(tmp_path):
+def test_files_that_are_not_there(tmp_path: Path) -> None:
     for name, found in (
         ("none", "No such file"),
         ("", "not a file|Is a dir"),
@@ -279,7 +285,7 @@ def test_files_that_are_not_there(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a b", "a%20b", "a?mode=memory", "a#b", "é", "a\nb", ":memory:"])
-def test_odd_names_of_files(tmp_path, monkeypatch, name):
+def test_odd_names_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
     with Registry(name, create=True) as registry:
         registry.add(entry())
@@ -289,7 +295,7 @@ def test_odd_names_of_files(tmp_path, monkeypatch, name):
 
 
 @pytest.fixture
-def nobody():
+def nobody() -> Iterator[Any]:
     """Run as a user who may not write everything."""
     if os.name != "posix" or os.geteuid() != 0:
         yield
@@ -300,14 +306,14 @@ def nobody():
 
 
 @pytest.fixture
-def open_folder():
+def open_folder() -> Iterator[Any]:
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder)
 
 
-def test_a_read_only_file_is_read(open_folder, request):
+def test_a_read_only_file_is_read(open_folder: Any, request: pytest.FixtureRequest) -> None:
     path = open_folder / "r"
     made = entry()
     with Registry(path, create=True) as registry:
@@ -324,7 +330,7 @@ def test_a_read_only_file_is_read(open_folder, request):
         assert len(registry) == 1
 
 
-def test_a_file_that_may_not_be_read(open_folder, request):
+def test_a_file_that_may_not_be_read(open_folder: Any, request: pytest.FixtureRequest) -> None:
     path = open_folder / "r"
     Registry(path, create=True).close()
     request.getfixturevalue("nobody")
@@ -349,7 +355,7 @@ for i in range(count):
 """
 
 
-def start(*arguments):
+def start(*arguments: Any) -> Any:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     words = [sys.executable, "-c", WRITER, *map(str, arguments)]
     return subprocess.Popen(
@@ -357,7 +363,7 @@ def start(*arguments):
     )
 
 
-def test_processes_that_add_at_once_lose_nothing(tmp_path):
+def test_processes_that_add_at_once_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "r"
     writers = [start(name, path, 200, "wait") for name in ("a", "b")]
     assert [writer.stdout.readline() for writer in writers] == ["ready\n"] * 2
@@ -377,12 +383,12 @@ def test_processes_that_add_at_once_lose_nothing(tmp_path):
     assert os.listdir(tmp_path) == ["r"]
 
 
-def test_threads_that_add_at_once_lose_nothing(path):
+def test_threads_that_add_at_once_lose_nothing(path: Any) -> None:
     """Not even where others of this process open and close the file all the time."""
     done = threading.Event()
     failed = []
 
-    def add(name):
+    def add(name: Any) -> None:
         try:
             with Registry(path) as registry:
                 for i in range(100):
@@ -390,7 +396,7 @@ def test_threads_that_add_at_once_lose_nothing(path):
         except BaseException as error:
             failed.append(error)
 
-    def look():
+    def look() -> None:
         while not done.is_set():
             with Registry(path) as registry:
                 len(registry)
@@ -409,7 +415,7 @@ def test_threads_that_add_at_once_lose_nothing(path):
         assert registry.verify().entries == 200
 
 
-def test_looking_at_a_file_keeps_the_locks_of_this_process(path):
+def test_looking_at_a_file_keeps_the_locks_of_this_process(path: Any) -> None:
     with Registry(path, create=True) as registry, registry._transaction("IMMEDIATE"):
         Registry(path).close()
         check = "import sqlite3, sys; sqlite3.connect(sys.argv[1], 0).execute('BEGIN IMMEDIATE')"
@@ -447,7 +453,7 @@ for round in range(rounds):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_killed_writer_loses_nothing_that_it_was_told(tmp_path):
+def test_a_killed_writer_loses_nothing_that_it_was_told(tmp_path: Path) -> None:
     path = tmp_path / "r"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     words = [sys.executable, "-c", KILLED, str(path), "40"]
@@ -463,7 +469,9 @@ def test_a_killed_writer_loses_nothing_that_it_was_told(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
-def test_a_writer_that_holds_the_file_is_waited_for(path, monkeypatch):
+def test_a_writer_that_holds_the_file_is_waited_for(
+    path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with Registry(path, create=True) as registry:
         registry.add(entry())
     monkeypatch.setattr("artfp.ownership.registry.database.WAIT_SECONDS", 0.05)
@@ -480,8 +488,8 @@ def test_a_writer_that_holds_the_file_is_waited_for(path, monkeypatch):
         registry.add(entry(1))
 
 
-def test_an_interrupt_in_the_middle_leaves_nothing(path):
-    def entries():
+def test_an_interrupt_in_the_middle_leaves_nothing(path: Any) -> None:
+    def entries() -> Iterator[Any]:
         yield entry(0)
         yield entry(1)
         raise KeyboardInterrupt
@@ -494,12 +502,14 @@ def test_an_interrupt_in_the_middle_leaves_nothing(path):
         assert registry.verify().entries == 1
 
 
-def test_a_registry_that_another_process_makes_first_is_used(path, monkeypatch):
+def test_a_registry_that_another_process_makes_first_is_used(
+    path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from artfp.ownership.registry import database
 
     real = database._set_up
 
-    def slow(empty):
+    def slow(empty: Any) -> None:
         real(empty)
         if not path.exists():
             real(path)
@@ -511,7 +521,7 @@ def test_a_registry_that_another_process_makes_first_is_used(path, monkeypatch):
         registry.add(entry())
 
 
-def test_context_and_registry_agree_on_names(path):
+def test_context_and_registry_agree_on_names(path: Any) -> None:
     made = RegistryEntry.of(word(), "Zoe\u0308", "cats")
     assert made.owner == "Zo\u00eb"
     assert owner_context(made.owner, "cats") == owner_context("Zoe\u0308", "cats")
