@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from artfp.core.errors import UserError
 from artfp.core.processes import first_process
 
 LOG_FILE = "artfp.log"
@@ -54,14 +55,18 @@ def run_log(folder: Path | None, command: str) -> Iterator[None]:
     logger.addHandler(handler)
     start = time.monotonic()
     outcome = "done"
+    handler.waiting.append(handler.format(_record(command)) + "\n")
     try:
-        handler.handle(_record(command))
         yield
     except BaseException as error:
         outcome = f"ended by {type(error).__name__}: {error}"
+        if isinstance(error, UserError) and not (folder / LOG_FILE).exists():
+            handler.waiting.clear()  # refused before it began: the folder stays as it was
+            outcome = ""
         raise
     finally:
-        handler.handle(_record(f"{outcome} after {time.monotonic() - start:.1f} s"))
+        if outcome:
+            handler.handle(_record(f"{outcome} after {time.monotonic() - start:.1f} s"))
         logger.removeHandler(handler)
 
 

@@ -60,9 +60,12 @@ def test_the_file_has_command_messages_and_end(
     assert "worked" in capsys.readouterr().err
 
 
-def test_a_refused_run_makes_no_folder(tmp_path: Path) -> None:
+def test_a_refused_run_makes_neither_folder_nor_file(tmp_path: Path) -> None:
     assert COMMAND.main(["--output_dir", str(tmp_path / "x"), "--fail"], "artfp work") == 2
     assert not (tmp_path / "x").exists()
+    (tmp_path / "y").mkdir()
+    assert COMMAND.main(["--output_dir", str(tmp_path / "y"), "--fail"], "artfp work") == 2
+    assert list((tmp_path / "y").iterdir()) == []
 
 
 def test_quiet_and_verbose(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
