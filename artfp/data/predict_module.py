@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
 from artfp.core.errors import UserError
-from artfp.data.decode import ImageError, decode_image
+from artfp.data.decode import ImageError, decode_image, image_errors
 from artfp.data.geometry import Geometry, resize
 from artfp.data.sources import ImageSource
 
@@ -189,12 +189,13 @@ class _Batches(Dataset[ImageBatch]):
 
     def _fill(self, batch: ImageBatch, slot: int, small: np.ndarray) -> None:
         try:
-            picture = decode_image(self.source.read(batch.positions[slot]))
-            full = self.geometry(picture.pixels)
+            with image_errors():
+                picture = decode_image(self.source.read(batch.positions[slot]))
+                full = self.geometry(picture.pixels)
+                fitted = resize(full, (self.resolution, self.resolution))
         except ImageError as error:
             batch.errors[slot] = str(error)
             return
-        fitted = resize(full, (self.resolution, self.resolution))
         small[slot] = fitted
         batch.icc[slot] = picture.icc_profile
         batch.sizes[slot] = (full.shape[0], full.shape[1])

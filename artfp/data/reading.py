@@ -17,7 +17,7 @@ from torch import Tensor
 
 from artfp.core.errors import UserError
 from artfp.core.progress import Progress
-from artfp.data.decode import ImageError, decode_image
+from artfp.data.decode import ImageError, decode_image, image_errors
 from artfp.data.geometry import Geometry
 from artfp.data.sources import ImageSource
 
@@ -91,9 +91,10 @@ def read_images(
     """
     for index in range(len(source)) if indices is None else indices:
         try:
-            data = source.read(index)
-            whole = decode_image(data).pixels
-            pixels = prepare(whole) if prepare else whole
+            with image_errors():
+                data = source.read(index)
+                whole = decode_image(data).pixels
+                pixels = prepare(whole) if prepare else whole
         except ImageError as error:
             failed.append((source.names[index], str(error)))
         else:

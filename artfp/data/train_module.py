@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from artfp.core.errors import UserError
-from artfp.data.decode import ImageError, decode_image
+from artfp.data.decode import ImageError, decode_image, image_errors
 from artfp.data.geometry import Geometry, resize
 from artfp.data.predict_module import default_workers
 from artfp.data.sources import ImageSource
@@ -193,14 +193,17 @@ class _Images(Dataset[Any]):
         if self._kept is not None and index in self._kept:
             return self._kept[index]
         try:
-            pixels = self.geometry(decode_image(self.source.read(index)).pixels)
+            with image_errors():
+                pixels = self.geometry(decode_image(self.source.read(index)).pixels)
+                if self._kept is not None:
+                    pixels = resize(pixels, (self.resolution, self.resolution))
         except ImageError as error:
             if index not in self._unreadable:
                 self._unreadable.add(index)
                 _log.warning("left out %r: %s", self.source.names[index], error)
             return None
         if self._kept is not None:
-            pixels = self._kept[index] = resize(pixels, (self.resolution, self.resolution))
+            self._kept[index] = pixels
         return pixels
 
 

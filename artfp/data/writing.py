@@ -93,6 +93,8 @@ def encode_image(
     buffer = io.BytesIO()
     try:
         Image.fromarray(pixels).save(buffer, format, **options)
+    except MemoryError:
+        raise ImageError(f"not enough memory to write it as {format}") from None
     except (OSError, ValueError) as error:
         height, width = pixels.shape[:2]
         raise ImageError(f"{width}x{height} cannot be written as {format}: {error}") from None

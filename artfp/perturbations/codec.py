@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from artfp.data.decode import open_image
 from artfp.data.pixels import to_8bit, to_unit
 from artfp.perturbations.base import Perturbation, pass_through
 from artfp.perturbations.geometric import each
@@ -75,7 +76,8 @@ def _store(image: Image.Image, kind: str, **options: int) -> Image.Image:
     """The image as a file of this kind gives it back."""
     file = io.BytesIO()
     image.save(file, kind, **options)
-    return Image.open(file).convert("RGB")
+    with open_image(file.getvalue()) as stored:
+        return stored.convert("RGB")
 
 
 def quantisation(table: tuple[tuple[int, ...], ...], quality: Tensor) -> Tensor:

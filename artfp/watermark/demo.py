@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import skimage.data
 import torch
-from PIL import Image
 
 from artfp.core.errors import UserError
 from artfp.core.progress import track
@@ -111,7 +110,7 @@ def _photograph(name: str) -> np.ndarray:
     for suffix in _SUFFIXES:
         path = folder / f"{name}{suffix}"
         if path.is_file():
-            return np.array(Image.open(path).convert("RGB"))
+            return decode_image(path.read_bytes()).pixels
     raise UserError(f"scikit-image's photograph {name} is not in {folder}; reinstall scikit-image")
 
 

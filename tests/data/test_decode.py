@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
 from skimage import data as samples
 
-from artfp.data.decode import ImageError, decode_image
+from artfp.data import decode
+from artfp.data.decode import ImageError, decode_image, image_format, image_size
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -119,6 +120,59 @@ def test_broken_exif_is_no_orientation(block: bytes) -> None:
     pixels = samples.astronaut()[:9, :7]
     data = png(7, 9, 8, 2, [row.tobytes() for row in pixels], chunk(b"eXIf", block))
     np.testing.assert_array_equal(decode_image(data).pixels, pixels)
+
+
+def odd_exif(tag: int, value: bytes, kind: int, count: int) -> bytes:
+    """Return an EXIF block with orientation 6 and one value of an odd type."""
+    entries = sorted([(0x0112, 3, 1, struct.pack("<HH", 6, 0)), (tag, kind, count, value)])
+    packed = b"".join(struct.pack("<HHI", *entry[:3]) + entry[3] for entry in entries)
+    return b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 2) + packed + bytes(4)
+
+
+ODD = [
+    (0x0103, struct.pack("<f", 6.0), 11, 1),  # compression as a float
+    (0x0128, b"2\0\0\0", 2, 2),  # resolution unit as text
+    (0x011A, b"72\0\0", 2, 3),  # resolution as text
+    (0xA002, struct.pack("<i", -72), 9, 1),  # a negative width
+    (0x8769, struct.pack("<I", 4), 4, 1),  # a directory that is none
+    (0x8825, b"x\0\0\0", 2, 2),  # the place of a directory as text
+]
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
+def test_odd_exif_values_do_not_keep_an_image_from_being_read(
+    odd: tuple[int, bytes, int, int], format: str
+) -> None:
+    stored = Image.fromarray(samples.coffee()[:32, :48])
+    data = encoded(stored, format, exif=odd_exif(*odd))
+    assert decode_image(data).pixels.shape == (48, 32, 3)
+    assert image_size(data) == (48, 32)
+    assert image_size(data, orientation=False) == (32, 48)
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+def test_odd_exif_values_in_a_tiff(compression: str | None) -> None:
+    info = TiffImagePlugin.ImageFileDirectory_v2()
+    info[0x0112] = 6
+    if compression is None:
+        info[0x8769] = {0x9003: "yesterday", 0xA002: 2**31}
+    stored = samples.coffee()[:32, :48]
+    data = encoded(Image.fromarray(stored), "TIFF", tiffinfo=info, compression=compression)
+    np.testing.assert_array_equal(decode_image(data).pixels, np.rot90(stored, -1))
+    raw = decode_image(data, orientation=False).pixels
+    np.testing.assert_array_equal(raw, stored)
+    assert image_size(data) == (48, 32) and image_size(data, orientation=False) == (32, 48)
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF", "WEBP"])
+def test_frame_of_the_sensor(format: str) -> None:
+    stored = samples.coffee()[:32, :48]
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    options = {"lossless": True} if format == "WEBP" else {}
+    data = encoded(Image.fromarray(stored), format, exif=exif.tobytes(), **options)
+    np.testing.assert_array_equal(decode_image(data, orientation=False).pixels, stored)
 
 
 def test_one_bit_and_gray(rng: np.random.Generator) -> None:
@@ -277,3 +331,49 @@ def test_icc_profile_is_kept_where_it_still_holds() -> None:
     assert decode_image(encoded(rgb.convert("L"), icc_profile=SRGB)).icc_profile is None
     gray_profile = SRGB[:16] + b"GRAY" + SRGB[20:]
     assert decode_image(encoded(rgb, icc_profile=gray_profile)).icc_profile is None
+
+
+def test_large_icc_profiles_are_kept_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    rgb = Image.new("RGB", (8, 8), (9, 99, 199))
+    large = SRGB + bytes(3_000_000)
+    for format in ("PNG", "JPEG", "TIFF", "WEBP"):
+        assert decode_image(encoded(rgb, format, icc_profile=large)).icc_profile == large, format
+    monkeypatch.setattr(decode, "MAX_ICC_BYTES", 2_000_000)
+    picture = decode_image(encoded(rgb, icc_profile=large))
+    assert picture.icc_profile is None and picture.pixels.shape == (8, 8, 3)
+
+
+def test_long_texts_do_not_keep_a_png_from_being_read() -> None:
+    info = PngImagePlugin.PngInfo()
+    info.add_text("workflow", "x" * 3_000_000, zip=True)
+    assert decode_image(encoded(Image.new("RGB", (8, 8)), pnginfo=info)).pixels.shape == (8, 8, 3)
+
+
+def test_whether_something_was_transparent() -> None:
+    rgba = Image.new("RGBA", (4, 4), (9, 9, 9, 255))
+    assert not decode_image(encoded(rgba)).composited
+    assert not decode_image(encoded(rgba.convert("RGB"))).composited
+    rgba.putpixel((0, 0), (9, 9, 9, 254))
+    assert decode_image(encoded(rgba)).composited
+    key = chunk(b"tRNS", struct.pack(">H", 10))
+    assert decode_image(png16(np.full((2, 2), 10, np.uint16), 0, key)).composited
+    assert not decode_image(png16(np.full((2, 2), 11, np.uint16), 0, key)).composited
+
+
+@pytest.mark.skipif(not decode._AVIF, reason="this Pillow reads no AVIF")
+def test_avif() -> None:
+    pixels = samples.coffee()[:64, :96]
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(Image.fromarray(pixels), "AVIF", quality=95, exif=exif.tobytes())
+    decoded = decode_image(data).pixels.astype(int)
+    assert np.abs(decoded - np.rot90(pixels, -1)).mean() < 3
+
+
+def test_formats_are_told_by_content() -> None:
+    image = Image.new("RGB", (8, 8))
+    for format in ("PNG", "JPEG", "WEBP", "BMP", "TIFF", *(["AVIF"] if decode._AVIF else [])):
+        assert image_format(encoded(image, format)[:18]) == format
+    assert image_format(encoded(image, "MPO")[:18]) == "JPEG"
+    for data in (encoded(image, "GIF"), b"", b"BMW drives well in the rain", b"%!PS-Adobe"):
+        assert image_format(data[:18]) is None

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from skimage import data as samples
 
+from artfp.core.errors import UserError
 from artfp.data import decode
 from artfp.data.decode import ImageError, decode_image
 
@@ -93,3 +94,81 @@ def test_pillow_is_left_as_it_was() -> None:
     before = Image.MAX_IMAGE_PIXELS, list(warnings.filters)
     decode_image(encoded(Image.new("RGB", (4, 4))))
     assert (Image.MAX_IMAGE_PIXELS, list(warnings.filters)) == before
+
+
+def jpeg_with_scans(scans: int) -> bytes:
+    """Write a progressive JPEG with its last scan many times."""
+    image = io.BytesIO()
+    Image.fromarray(samples.camera()[:32, :32]).save(image, "JPEG", progressive=True)
+    data = image.getvalue()
+    last = data.rindex(b"\xff\xda")
+    return data[:last] + (data[last:-2]) * scans + data[-2:]
+
+
+def test_scans_of_a_jpeg_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert decode_image(jpeg_with_scans(20)).pixels.shape == (32, 32, 3)
+    with pytest.raises(ImageError, match="more than 100 scans"):
+        decode_image(jpeg_with_scans(9000))
+    monkeypatch.setattr(decode, "_SCANNED_PIXELS", 32 * 32 * 15)
+    with pytest.raises(ImageError, match="more than 15 scans"):
+        decode_image(jpeg_with_scans(20))
+
+
+def test_scans_are_counted_in_the_image_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = io.BytesIO()
+    image = Image.fromarray(samples.camera()[:32, :32])
+    image.save(buffer, "JPEG", comment=b"\xff\xda" * 300)
+    assert decode_image(buffer.getvalue() + b"\xff\xda" * 300).pixels.shape == (32, 32, 3)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"VP8X" + struct.pack("<I", 10) + bytes(4) + b"\xff\x3f\0\xff\x3f\0",
+        b"VP8L" + struct.pack("<I", 10) + b"\x2f\xff\xff\xff\x0f" + bytes(5),
+        b"VP8 " + struct.pack("<I", 10) + bytes(3) + b"\x9d\x01\x2a\xff\x3f\xff\x3f",
+    ],
+)
+def test_canvas_of_a_webp_is_bounded_before_it_is_allocated(
+    body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(*arguments: object, **options: object) -> None:
+        raise AssertionError("opened by Pillow")
+
+    monkeypatch.setattr(Image, "open", opened)
+    with pytest.raises(ImageError, match=r"1638[34]x1638[34] is"):
+        decode_image(b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body)
+
+
+def test_webp_canvas_is_that_of_the_picture() -> None:
+    image = Image.fromarray(samples.coffee()[:24, :40])
+    frames: list[dict[str, object]] = [
+        {},
+        {"lossless": True},
+        {"save_all": True, "append_images": [image.rotate(180)]},
+        {"exif": b"Exif\0\0II*\0"},
+    ]
+    for options in frames:
+        buffer = io.BytesIO()
+        image.save(buffer, "WEBP", **options)
+        assert decode._webp_canvas(buffer.getvalue()) == (40, 24), options
+
+
+def test_long_sides_are_refused() -> None:
+    with pytest.raises(ImageError, match="1x70000000 has a side over the limit of 65535"):
+        decode_image(gray_png(1, 70_000_000, b"a"))
+
+
+def test_postscript_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n"
+    with pytest.raises(ImageError, match="not a readable"):
+        decode.image_size(data)
+
+
+def test_any_error_of_one_image_is_its_own() -> None:
+    for error in (MemoryError(), struct.error("x"), OverflowError("side"), AttributeError()):
+        with pytest.raises(ImageError) as caught, decode.image_errors():
+            raise error
+        assert "\n" not in str(caught.value)
+    with pytest.raises(UserError), decode.image_errors():
+        raise UserError("a setting")

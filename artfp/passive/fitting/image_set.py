@@ -7,8 +7,6 @@ quality drawn for it (QUALITIES), which belongs to the same source and fold.
 from __future__ import annotations
 
 import hashlib
-import io
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,12 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from artfp.core.errors import UserError
 from artfp.core.progress import Progress, track
-from artfp.data.decode import ImageError
+from artfp.data.decode import ImageError, image_size
 from artfp.data.pixels import to_8bit, to_unit
 from artfp.data.reading import Failed, Spool, read_images, stack_pixels
 from artfp.data.sources import ImageSource
@@ -44,7 +41,6 @@ AS_IS, RECOMPRESSED = 0, 1
 
 _BATCH_PIXELS = 1 << 18
 _MAX_BATCH = 256
-_TAG_ORIENTATION, _TURNED = 0x0112, range(5, 9)
 
 
 class ImageSet:
@@ -254,12 +250,6 @@ def recompress_pixels(pixels: NDArray[np.uint8], quality: int) -> NDArray[np.uin
 def _size(source: ImageSource, index: int) -> tuple[int, int] | None:
     """Return (height, width) by the header, as decoding gives it; None if it cannot be read."""
     try:
-        data = source.read(index)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as image:
-                width, height = image.size
-                turned = image.getexif().get(_TAG_ORIENTATION) in _TURNED
-    except Exception:  # Pillow's plugins raise nearly every built-in exception
+        return image_size(source.read(index))
+    except ImageError:
         return None
-    return (width, height) if turned else (height, width)

@@ -15,7 +15,6 @@ import hashlib
 import io
 import logging
 import math
-import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -28,7 +27,7 @@ from PIL import ExifTags, Image, JpegImagePlugin
 from artfp.core.errors import one_line
 from artfp.core.processes import first_process
 from artfp.core.progress import Progress
-from artfp.data.decode import ImageError
+from artfp.data.decode import ImageError, open_image
 from artfp.data.sources import ImageSource
 from artfp.data.subset import limit_images
 from artfp.passive.fitting.jpeg_traces import MAX_SIDE, was_jpeg
@@ -100,11 +99,9 @@ class Leakage:
 def file_properties(data: bytes) -> Properties | None:
     """Return the PROPERTIES of an image file; None if it cannot be read."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as image:
-                return _properties(image)
-    except Exception:  # Pillow's plugins raise nearly every built-in exception
+        with open_image(data) as image:
+            return _properties(image)
+    except ImageError:
         return None
 
 
@@ -260,7 +257,7 @@ def _usual_tables() -> dict[Any, str]:
         for quality in range(1, 101):
             buffer = io.BytesIO()
             Image.new(mode, (8, 8)).save(buffer, "JPEG", quality=quality)
-            with Image.open(buffer) as image:
+            with open_image(buffer.getvalue()) as image:
                 tables: Mapping[int, Sequence[int]] = getattr(image, "quantization")  # noqa: B009
             key = tuple(tuple(tables[number]) for number in sorted(tables))
             names.setdefault(key, f"quality {quality}")
