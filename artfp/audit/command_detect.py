@@ -36,8 +36,8 @@ examples:
   artfp detect suspects/ --output_dir out --registry my.registry --same_source \\
       --report out/report.html --json -
 
-exit codes: 0 done, 1 some images could not be used (each is named), 2 bad input,
-130 interrupted; with --exit-code 0 match, 1 no match, 3 inconclusive, 2 and 130 as before.
+exit codes: 0 done, 1 some images could not be used (each is named); with --exit-code 0 match,
+1 no match, 3 inconclusive (also where no image could be used).
 In a YAML file for --config write a fingerprint of digits in quotes."""
 
 _CODES = {"match": 0, "no match": 1, "inconclusive": 3}

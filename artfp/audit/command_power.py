@@ -32,7 +32,7 @@ images do not help against bits that are wrong in all images of a source.
 methods: soft weighs the decoder's logits, as detect --same_source does (a Gaussian model, good to
 .03 from 32 bits); majority counts the bits of the majority of the images (exact).
 
-exit codes: 0 done, 2 bad input"""
+exit codes: 0 done"""
 
 
 def _power(settings: PowerSettings) -> int:

@@ -19,7 +19,7 @@ examples:
   artfp attribute study dumps/ --output_dir study/
   artfp attribute cluster unlabelled/ --output_dir clusters/
 
-exit codes: 0 done, 1 some images could not be used, 2 bad input, 130 interrupted"""
+exit codes: 0 done, 1 some images could not be used"""
 
 ACTIONS = {
     "fit": Entry(

@@ -41,7 +41,7 @@ examples:
   artfp compare made/ --fingerprints made.json --methods plain,best --output_dir quick \\
       --perturbations jpeg --strengths jpeg=95,75
 
-exit codes: 0 done, 1 some images could not be used (each is named), 2 bad input, 130 interrupted"""
+exit codes: 0 done, 1 some images could not be used (each is named)"""
 
 
 def _compare(settings: CompareSettings) -> int:

@@ -1,13 +1,17 @@
 """Commands: settings in, exit code out; groups of commands, loaded when they are called.
 
-Exit codes: 0 done, 2 bad input (one line on stderr), 130 interrupted, 143 terminated, 1 anything
-else.
+Exit codes: 0 done, 2 bad input or a full disk, 70 a crash, 130 interrupted, 141 the reader of the
+output went away, 143 terminated; 1 and 3 are the commands' own. Each but 0 and 141 comes with one
+line on stderr.
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import errno
 import importlib
+import io
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +20,11 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from artfp.core.errors import UserError, one_line
+from artfp.core.processes import Terminated, first_process, termination_raises
 from artfp.core.settings import Settings
+
+CRASHED, BROKEN_PIPE = 70, 141
+"""Exit codes: EX_SOFTWARE of sysexits.h, and that of a shell for a death by SIGPIPE."""
 
 _S = TypeVar("_S", bound=Settings)
 
@@ -42,9 +50,10 @@ class Command(Generic[_S]):
 
     def main(self, argv: Sequence[str], prog: str) -> int:
         """Run the command with these words after `prog`, and return the exit code."""
-        return run(lambda: self._main(list(argv), prog), prog)
+        folders: list[Path] = []
+        return run(lambda: self._main(list(argv), prog, folders), prog, folders)
 
-    def _main(self, argv: list[str], prog: str) -> int:
+    def _main(self, argv: list[str], prog: str, folders: list[Path]) -> int:
         from artfp.core.parser import help_text, parse
 
         if "-h" in argv or "--help" in argv:
@@ -57,7 +66,9 @@ class Command(Generic[_S]):
 
         prepare_terminal(parsed[0].quiet, parsed[0].verbose)
         folder = getattr(settings, "output_dir", None)
-        with run_log(None if folder is None else Path(folder), settings.command_line(prog)):
+        if folder is not None:
+            folders.append(Path(folder))
+        with run_log(folders[0] if folders else None, settings.command_line(prog)):
             return self.action(settings)
 
 
@@ -125,39 +136,112 @@ class CommandGroup:
         return f"unknown {self.noun} '{one_line(name)}'; {hint}"
 
 
-def run(call: Callable[[], int], prog: str = "artfp") -> int:
+def run(call: Callable[[], int], prog: str = "artfp", folders: Sequence[Path] = ()) -> int:
     """Return the exit code of a call that does a command's work.
 
-    A UserError is one line `prog: error: ...` on stderr and 2; an interrupt is one line and 130,
-    also where a library turned it into an exit; SIGTERM during a training is one line and 143; a
-    reader that went away (`| head`) is silent and 1. A SystemExit with a number, such as the
-    parser's, returns it. Other exceptions pass.
+    Every end but a good one is one line on stderr, `prog: ...`: a UserError, or a file that the
+    system refuses, is 2; an interrupt 130, also where a library turned it into an exit; SIGTERM
+    143; any other exception 70, and the line names a file with its trace. A reader that went away
+    (`| head`) is silent and 141. A SystemExit with a number, such as the parser's, returns it.
+
+    Args:
+        call: The work; it returns an exit code.
+        prog: Name of the program in the line.
+        folders: Folders for the trace; the first that exists is taken, else the temporary folder.
     """
+    _escape_unencodable()
     try:
-        code = call()
-        sys.stdout.flush()
-        return code
+        with termination_raises():
+            code = call()
+            if sys.stdout is not None:
+                sys.stdout.flush()
+            return code
     except UserError as error:
         return _print_error(f"{prog}: error: {error}", 2)
     except KeyboardInterrupt:
         return _print_error(f"{prog}: interrupted", 130)
+    except Terminated:
+        return _print_error(f"{prog}: terminated", 143)
     except BrokenPipeError:
-        # Python flushes stdout once more at its end: give it a place to write to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return BROKEN_PIPE
     except SystemExit as stop:
         if isinstance(stop.__context__, KeyboardInterrupt):
             return _print_error(f"{prog}: interrupted", 130)
         if isinstance(stop.code, int):
             return stop.code
-        if stop.code is None:  # how Lightning leaves a loop after a SIGTERM
+        if stop.code is None:  # how Lightning leaves a training after a SIGTERM
             return _print_error(f"{prog}: terminated", 143)
-        raise
+        return _print_error(f"{prog}: error: {one_line(str(stop.code))}", 2)
+    except Exception as error:
+        if reason := _system_refusal(error):
+            return _print_error(f"{prog}: error: {one_line(reason)}", 2)
+        what = one_line(" ".join(f"{type(error).__name__}: {error}".split()))[:_LONGEST]
+        trace = _write_trace(error, prog, folders)
+        return _print_error(f"{prog}: crashed: {what} ({trace})", CRASHED)
+    finally:
+        _settle_stdout()
+
+
+_SHORTAGES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+_REFUSALS = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
+_REFUSALS |= {errno.ENAMETOOLONG, errno.ESTALE, errno.EIO, errno.EMFILE, errno.ENOTEMPTY}
+_LONGEST = 300
+
+
+def _system_refusal(error: BaseException) -> str:
+    """What the system refused and the user can mend, such as a full disk; "" for a fault."""
+    if not isinstance(error, OSError):
+        return ""
+    named = isinstance(error.filename, str | bytes | os.PathLike)
+    reason = error.strerror or str(error)
+    if error.errno in _SHORTAGES:
+        where = f"{os.fsdecode(error.filename)}: " if named else ""
+        return f"{where}{reason}; make room and give the command again"
+    if error.errno in _REFUSALS and named:
+        return f"{os.fsdecode(error.filename)}: {reason}"
+    return ""
+
+
+def _write_trace(error: BaseException, prog: str, folders: Sequence[Path]) -> str:
+    """Write the trace of a crash into a file that its owner alone reads; say where it is."""
+    import tempfile
+    import traceback
+
+    text = f"{prog}\n{''.join(traceback.format_exception(error))}"
+    for folder in [*(folder for folder in folders if folder.is_dir()), None]:
+        try:
+            number, path = tempfile.mkstemp(".txt", "artfp-crash-", folder)
+            with open(number, "w", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(text)
+            return f"trace in {one_line(path)}"
+        except OSError:
+            continue
+    return "no room for a file with the trace"
+
+
+def _escape_unencodable() -> None:
+    """Have the console's encoding escape what it lacks: no name and no sign ends a command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _settle_stdout() -> None:
+    """Give stdout a place to write to if it has none: Python flushes it once more at its end."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _print_error(line: str, code: int) -> int:
-    """Print one line on stderr and return the exit code."""
-    print(line, file=sys.stderr)
+    """Print one line on stderr, in the first process alone, and return the exit code."""
+    with contextlib.suppress(OSError, ValueError):
+        if first_process() or code in (2, CRASHED):
+            print(line, file=sys.stderr)
+            sys.stderr.flush()
     return code
 
 

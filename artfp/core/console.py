@@ -11,7 +11,7 @@ from typing import TextIO
 
 from rich.console import Console
 
-from artfp.core.processes import first_process
+from artfp.core.processes import die_with_parent, first_process
 
 _PLAIN_WIDTH = 120
 
@@ -78,9 +78,11 @@ class _TerminalHandler(logging.StreamHandler[TextIO]):
 def prepare_terminal(quiet: bool = False, verbose: bool = False) -> None:
     """Quiet the libraries and print artfp's log, one plain line each, on stderr.
 
-    Processes that Lightning started beside the first leave Ctrl-C to it: it ends them.
+    Processes that Lightning started beside the first leave Ctrl-C to it, and end with it.
     """
-    if not first_process() and "TORCHELASTIC_RUN_ID" not in os.environ:
+    launchers = ("TORCHELASTIC_RUN_ID", "SLURM_PROCID")
+    if not first_process() and not any(name in os.environ for name in launchers):
+        die_with_parent()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     quiet_libraries()
     root = logging.getLogger()

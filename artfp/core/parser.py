@@ -34,6 +34,10 @@ COMMON = """\
 Every option can also be set by an environment variable: {prefix}_{key} for {flag}.
 """
 
+EXIT_CODES = """\
+exit codes of every command: 2 bad input or a full disk, 70 a crash (the line on stderr names a file
+with the trace), 130 interrupted, 141 the reader of the output went away, 143 terminated"""
+
 
 def help_text(settings: type[Settings], prog: str, description: str = "", epilog: str = "") -> str:
     """Return the help of a command, laid out as argparse does, in titled groups."""
@@ -41,7 +45,12 @@ def help_text(settings: type[Settings], prog: str, description: str = "", epilog
     example = next((o for o in options(settings) if not o.hidden), None)
     key, flag = (example.key, example.flag) if example else ("SEED", "--seed")
     common = COMMON.format(prefix=ENVIRONMENT, key=key.upper(), flag=flag)
-    parts = [parser.format_help().rstrip("\n"), f"common options:\n{common.rstrip()}", epilog]
+    parts = [
+        parser.format_help().rstrip("\n"),
+        f"common options:\n{common.rstrip()}",
+        epilog,
+        EXIT_CODES,
+    ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -1,12 +1,60 @@
-"""The processes of a run over several devices."""
+"""The processes of a run: over several devices, ended by a signal, and their children."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
+import signal
+import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 from artfp.core.errors import UserError
+
+
+class Terminated(BaseException):
+    """SIGTERM: the process is asked to end. No error, so that nothing takes it for one."""
+
+
+_owner: int | None = None  # the process in which SIGTERM raises
+
+
+@contextlib.contextmanager
+def termination_raises() -> Iterator[None]:
+    """Raise `Terminated` in the body on SIGTERM, unless a handler for it is there.
+
+    Other threads never see it, and processes that are forked inside die of it, as by default.
+    """
+    global _owner
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    _owner = os.getpid()
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    if os.getpid() != _owner:
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    elif signal.getsignal(number) is _terminate:  # else Lightning's calls it, and ends a training
+        raise Terminated
+
+
+def die_with_parent() -> None:
+    """Have the system kill this process when its parent ends, however that ends (Linux)."""
+    if sys.platform == "linux":
+        death_signal = 1  # PR_SET_PDEATHSIG
+        ctypes.CDLL(None).prctl(death_signal, signal.SIGKILL)
 
 
 def first_process() -> bool:

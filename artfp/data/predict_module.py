@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
 from artfp.core.errors import UserError
+from artfp.core.processes import die_with_parent
 from artfp.data.decode import ImageError, decode_image, image_errors
 from artfp.data.geometry import Geometry, resize
 from artfp.data.sources import ImageSource
@@ -222,7 +223,8 @@ class _Dealt(DistributedSampler[int]):
 
 
 def _start_worker(worker: int) -> None:
-    """Leave Ctrl-C to the main process, and one thread to each worker."""
+    """Leave Ctrl-C to the main process, and one thread to each worker; end with the parent."""
+    die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.excepthook = _unless_abandoned
     torch.set_num_threads(1)

@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from artfp.core.errors import UserError
+from artfp.core.processes import die_with_parent
 from artfp.data.decode import ImageError, decode_image, image_errors
 from artfp.data.geometry import Geometry, resize
 from artfp.data.predict_module import default_workers
@@ -155,6 +156,7 @@ class TrainingData(pl.LightningDataModule):
 
 
 def _one_thread(_worker: int) -> None:
+    die_with_parent()
     torch.set_num_threads(1)
 
 

@@ -170,6 +170,10 @@ class BackgroundWriter:
         while self._batches:
             self._settle(self._batches.pop(0))
 
+    def cancel(self) -> None:
+        """Drop what no thread has begun, so that the process ends soon."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
     @staticmethod
     def _settle(batch: list[Future[None]]) -> None:
         for future in batch:

@@ -73,7 +73,7 @@ examples:
   artfp gan train dcgan --data_dir out/fingerprinted_images --output_dir runs/dcgan
   artfp gan train dcgan --init runs/dcgan --data_dir other/ --output_dir tuned --max_steps 500
 
-exit codes: 0 trained, 2 bad input, 130 interrupted (go on with --resume)""",
+exit codes: 0 trained, 130 interrupted (go on with --resume)""",
 )
 
 GENERATE = Command(
@@ -86,7 +86,7 @@ run that was stopped goes on when the command is given again.""",
 examples:
   artfp gan generate runs/dcgan/generator.safetensors --count 1000 --output_dir generated
 
-exit codes: 0 done, 1 some input images could not be used, 2 bad input, 130 interrupted""",
+exit codes: 0 done, 1 some input images could not be used""",
 )
 
 ALTER = Command(
@@ -101,7 +101,7 @@ examples:
   artfp gan alter runs/dcgan/generator.safetensors --quantise 8,4 --output_dir altered
   artfp gan alter runs/dcgan/generator.safetensors --noise 0.01,0.1 --output_dir noisy
 
-exit codes: 0 done, 2 bad input""",
+exit codes: 0 done""",
 )
 
 COMMAND = CommandGroup(
@@ -124,5 +124,5 @@ examples:
   artfp gan generate runs/dcgan/generator.safetensors --count 1000 --output_dir generated
   artfp gan alter runs/dcgan/generator.safetensors --quantise 8,4 --output_dir altered
 
-exit codes: 0 done, 1 some input images could not be used, 2 bad input, 130 interrupted""",
+exit codes: 0 done, 1 some input images could not be used""",
 )

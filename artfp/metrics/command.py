@@ -27,8 +27,7 @@ examples:
       --inception_weights weights-inception-2015-12-05-6726825d.pth
       needs pip install 'artfp[fid]'; the file is in release v0.2.0 of torch-fidelity
 
-exit codes: 0 measured, 1 some images could not be used (each is named), 2 bad input,
-130 interrupted"""
+exit codes: 0 measured, 1 some images could not be used (each is named)"""
 
 
 def _distance(settings: DistanceSettings) -> int:

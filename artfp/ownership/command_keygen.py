@@ -35,7 +35,7 @@ other of them it is another, unrelated fingerprint. So embed it with --key, --ow
 all three. What embed took from a key without the names (also from a key that it drew itself),
 commit to and register with --bare.
 
-exit codes: 0 done, or the commitment holds; 1 it does not hold; 2 bad input"""
+exit codes: 0 done, or the commitment holds; 1 it does not hold"""
 
 
 def _keygen(settings: KeygenSettings) -> int:

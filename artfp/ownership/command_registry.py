@@ -32,7 +32,7 @@ examples:
   artfp registry export my.registry public.jsonl --public
   artfp registry import other.registry backup.jsonl
 
-exit codes: 0 done, 1 verify found damage, 2 bad input (a damaged file too)"""
+exit codes: 0 done, 1 verify found damage (a file that cannot be opened: 2)"""
 
 _ADD = """\
 Register a fingerprint; the registry is created if it is not there.

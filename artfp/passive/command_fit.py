@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from artfp.passive.fit import AttributorFit
 
 _CODES = """\
-exit codes: 0 done, 1 some images could not be used (each is named), 2 bad input, 130 interrupted"""
+exit codes: 0 done, 1 some images could not be used (each is named)"""
 
 _FIT = """\
 Fit an attributor to the images of several sources. FOLDER has one subfolder of images for each

@@ -26,7 +26,7 @@ examples:
   artfp attribute predict suspects.zip --attributor runs/dumps --same_source
   artfp attribute predict fake.png --json -
 
-exit codes: 0 done, 1 some images could not be used (each is named), 2 bad input, 130 interrupted"""
+exit codes: 0 done, 1 some images could not be used (each is named)"""
 
 _REPORT = """\
 Assess an attributor on labelled images. FOLDER has one subfolder for each source. Those that have
@@ -45,7 +45,7 @@ examples:
 
 writes into --output_dir: report.md, report.json, confusion.png, roc.png
 
-exit codes: 0 done, 1 some images could not be used (each is named), 2 bad input, 130 interrupted"""
+exit codes: 0 done, 1 some images could not be used (each is named)"""
 
 
 def _predict(settings: PredictSourcesSettings) -> int:

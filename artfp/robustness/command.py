@@ -62,7 +62,7 @@ writes into --output_dir:
 
 An interrupted run goes on when the same command is given again.
 
-exit codes: 0 done, 1 some images could not be used (each is named), 2 bad input, 130 interrupted"""  # noqa: E501
+exit codes: 0 done, 1 some images could not be used (each is named)"""  # noqa: E501
 
 
 def _robustness(settings: RobustnessSettings) -> int:

@@ -40,7 +40,7 @@ examples:
 writes into --output_dir: secrecy.csv, secrecy.json, secrecy.png. An interrupted run
 goes on when the same command is given again; so does one with other sizes or attackers.
 
-exit codes: 0 done, 1 some images could not be used (each is named), 2 bad input, 130 interrupted"""
+exit codes: 0 done, 1 some images could not be used (each is named)"""
 
 
 def _secrecy(settings: SecrecySettings) -> int:

@@ -22,7 +22,7 @@ examples:
   artfp transfer predict cifar10/train --encoder_path transfer32
   artfp transfer table study_dcgan study_sngan --output table.md
 
-exit codes: 0 done, 1 some images could not be used, 2 bad input, 130 interrupted"""
+exit codes: 0 done, 1 some images could not be used"""
 
 STUDY_DESCRIPTION = """\
 Fingerprint images, train a generator on them and one on the clean images from the same seed, and

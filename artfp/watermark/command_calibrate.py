@@ -43,7 +43,7 @@ examples:
 A run that was stopped continues when the same command is given again.
 
 exit codes: 0 no alarm, 1 an alarm (each is printed) or images that could not be used (each is
-named), 2 bad input, 130 interrupted"""
+named)"""
 
 
 def _calibrate(settings: CalibrateSettings) -> int:

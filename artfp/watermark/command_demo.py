@@ -18,7 +18,7 @@ examples:
   artfp demo
   artfp demo --output_dir elsewhere --weights transfer32
 
-exit codes: 0 done, 2 bad input"""
+exit codes: 0 done"""
 
 
 def _demo(settings: DemoSettings) -> int:

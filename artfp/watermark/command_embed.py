@@ -37,8 +37,8 @@ examples:
   artfp embed --encoder_path cifar32 --data_dir cifar/ --output_dir out \\
       --image_resolution 32 --identical_fingerprints --check
 
-exit codes: 0 all images done, 1 some could not be used (each is named), 2 bad input,
-130 interrupted. In a YAML file for --config write a fingerprint of digits in quotes."""
+exit codes: 0 all images done, 1 some could not be used (each is named).
+In a YAML file for --config write a fingerprint of digits in quotes."""
 
 
 def _embed(settings: EmbedSettings) -> int:

@@ -27,7 +27,7 @@ examples:
   artfp measure photos/ --sizes 320x240,1920x1080
   artfp measure photos/ --encoder_path run/encoder.safetensors --strengths 0.5,0.7,1,1.4
 
-exit codes: 0 measured, 1 some images could not be used, 2 bad input"""
+exit codes: 0 measured, 1 some images could not be used"""
 
 _TRADE_OFF = (
     Column("strength", form="g"),

@@ -24,7 +24,7 @@ examples:
   artfp train --data_dir celeba/ --output_dir runs/celeba --use_celeba_preprocessing \\
       --architecture stegastamp --schedule published          (the recipe of Yu et al. 2021)
 
-exit codes: 0 trained, 2 bad input (one line on stderr), 130 interrupted (continue with --resume)"""
+exit codes: 0 trained, 130 interrupted (continue with --resume)"""
 
 
 def _train(settings: TrainSettings) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from typing import Any
 
 import pytorch_lightning as pl
@@ -23,9 +25,12 @@ class Prediction(pl.LightningModule):
         self.names, self.folder, self.what = names, folder, what
         self.journal = Journal(folder, what)
         self.writer = BackgroundWriter()
+        self.on_sigterm = signal.getsignal(signal.SIGTERM)
 
     def on_predict_start(self) -> None:
-        """Open a journal for each process."""
+        """Open a journal for each process; SIGTERM does what it did before Lightning took it."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self.on_sigterm)
         self.journal = Journal(self.folder, self.what, self.global_rank)
 
     def on_predict_end(self) -> None:
@@ -58,7 +63,11 @@ def run_prediction(module: Prediction, data: PredictionData, trainer: pl.Trainer
         progress = trainer.progress_bar_callback
         if isinstance(progress, LightningProgress):
             progress.caption, progress.total = module.caption, data.remaining_images()
-        trainer.predict(module, datamodule=data, return_predictions=False)
+        try:
+            trainer.predict(module, datamodule=data, return_predictions=False)
+        except BaseException:
+            module.writer.cancel()
+            raise
     return bool(trainer.is_global_zero)
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import logging
 import subprocess
 import sys
+import time
 import types
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 import pytest
 from rich.table import Table
@@ -18,10 +21,24 @@ from rich.table import Table
 from artfp import __version__
 from artfp.cli import main as cli
 from artfp.core import console as terminal
-from artfp.core.command import count_images, report_unusable, run
+from artfp.core.command import Command, count_images, report_unusable, run
 from artfp.core.errors import UserError
+from artfp.core.settings import Settings, option
 
 ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderSettings(Settings):
+    """A folder.
+
+    Args:
+        output_dir: Folder of the results.
+    """
+
+    title: ClassVar[str] = "test"
+
+    output_dir: Path = option()
 
 
 def raiser(error: BaseException) -> Callable[[], int]:
@@ -72,26 +89,116 @@ def test_run_sees_an_interrupt_that_a_library_made_an_exit(
     assert capsys.readouterr().err == "artfp train: interrupted\n"
 
 
-@pytest.mark.parametrize("error", [ValueError("x"), OSError("x"), RuntimeError("x")])
-def test_run_lets_other_errors_pass(error: Exception) -> None:
-    with pytest.raises(type(error)):
-        run(raiser(error))
+@pytest.mark.parametrize("error", [ValueError("x\ny"), OSError("x"), MemoryError()])
+def test_a_crash_has_a_code_of_its_own_and_a_file_with_the_trace(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, error: Exception
+) -> None:
+    assert run(raiser(error), "artfp embed", [tmp_path / "missing", tmp_path]) == 70
+    out, err = capsys.readouterr()
+    (trace,) = tmp_path.glob("artfp-crash-*.txt")
+    assert out == "" and err.count("\n") == 1
+    assert err.startswith(f"artfp embed: crashed: {type(error).__name__}: ")
+    assert err.endswith(f" (trace in {trace})\n")
+    assert trace.stat().st_mode & 0o777 == 0o600
+    assert (
+        trace.read_text().startswith("artfp embed\nTraceback")
+        and "raise error" in trace.read_text()
+    )
+
+
+def test_the_trace_of_a_command_lies_in_the_folder_of_its_run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def act(settings: FolderSettings) -> int:
+        settings.output_dir.mkdir()
+        raise ZeroDivisionError("by zero")
+
+    words = ["--output_dir", str(tmp_path / "run")]
+    assert Command(FolderSettings, act, "").main(words, "artfp test") == 70
+    (trace,) = (tmp_path / "run").glob("artfp-crash-*.txt")
+    assert str(trace) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device; make room "),
+        (OSError(errno.ENOSPC, "No space", "a\n.png"), "a\\n.png: No space; make room "),
+        (FileNotFoundError(errno.ENOENT, "No such file", "out/x.csv"), "out/x.csv: No such file"),
+        (PermissionError(errno.EACCES, "Permission denied", b"out"), "out: Permission denied"),
+    ],
+)
+def test_what_the_system_refuses_is_bad_input(
+    capsys: pytest.CaptureFixture[str], error: OSError, line: str
+) -> None:
+    assert run(raiser(error), "artfp detect") == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"artfp detect: error: {line}") and said.count("\n") == 1
+
+
+PRINT_MUCH = """if True:
+    import os, sys
+    from artfp.core.command import run
+    {}
+    def command():
+        print("x" * 100_000)
+        return 0
+    sys.exit(run(command))
+"""
 
 
 def test_a_reader_that_goes_away_gets_no_traceback() -> None:
-    code = """if True:
-        import os, sys
-        from artfp.core.command import run
-        reader, writer = os.pipe()
-        os.dup2(writer, 1)
-        os.close(reader)
-        def command():
-            print("x" * 100_000)
-            return 0
-        sys.exit(run(command))
-    """
+    done = python(
+        PRINT_MUCH.format("reader, writer = os.pipe(); os.dup2(writer, 1); os.close(reader)")
+    )
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_full_disk_under_stdout_is_no_verdict() -> None:
+    done = python(PRINT_MUCH.format("os.dup2(os.open('/dev/full', os.O_WRONLY), 1)"))
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "No space left on device" in done.stderr
+
+
+def test_a_console_that_is_not_utf8_gets_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    code = "from artfp.core.command import run; run(lambda: print('“café”') or 0)"
     done = python(code)
-    assert (done.returncode, done.stderr) == (1, "")
+    assert (done.stdout, done.stderr) == ("\\u201ccaf\\xe9\\u201d\n", "")
+
+
+def test_sigterm_ends_a_command_with_one_line_and_its_children_with_it() -> None:
+    code = """if True:
+        import os, subprocess, sys, threading, time
+        from artfp.core.command import run
+        from artfp.core.processes import die_with_parent
+        def command():
+            child = os.fork()
+            if not child:
+                die_with_parent()
+                time.sleep(60)
+            print(child, flush=True)
+            time.sleep(60)
+            return 0
+        sys.exit(run(lambda: run(command, "artfp x"), "artfp"))
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=-1, stderr=-1, text=True, cwd=ROOT
+    )
+    assert process.stdout is not None
+    child = int(process.stdout.readline())
+    process.terminate()
+    assert process.communicate(timeout=20) == ("", "artfp x: terminated\n")
+    assert process.returncode == 143
+    deadline = time.monotonic() + 5
+    while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
+        state = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0]
+        if state == "Z":
+            break
+        time.sleep(0.01)
+    else:
+        assert not Path(f"/proc/{child}").exists()
 
 
 def test_quiet_libraries_hides_chatter_and_keeps_the_rest() -> None:

@@ -176,7 +176,8 @@ def test_help_has_titled_groups_and_defaults_as_typed() -> None:
     assert "\nimages:\n  --data_dir IMAGES " in text and "5% of the width" in text
     assert "--kind {a,b}          Kind of it. (default: a)" in text
     assert "type:" not in text and "null" not in text and "--hook" not in text
-    assert text.endswith("examples:\n  one\n") and "ARTFP_LR for --lr" in text
+    assert "\n\nexamples:\n  one\n\nexit codes of every command: 2 " in text
+    assert "ARTFP_LR for --lr" in text
 
 
 def test_a_field_without_help_is_refused() -> None:

@@ -155,3 +155,38 @@ def test_a_terminated_training_says_so(command: Command, many_photos: Path, tmp_
         1.0,
     )
     assert code == 143 and said.splitlines()[-1] == "train.py: terminated", said
+
+
+@pytest.mark.parametrize("name", ["embed", "detect"])
+@pytest.mark.parametrize("group", [False, True])
+def test_sigterm_ends_soon_with_one_line_and_whole_journals(
+    command: Command,
+    embed_words: Words,
+    detect_words: Words,
+    many_photos: Path,
+    tmp_path: Path,
+    name: str,
+    group: bool,
+) -> None:
+    words = {"embed": embed_words, "detect": detect_words}[name]
+    journal = tmp_path / f"out/.{name}.0.jsonl"
+    process = subprocess.Popen(
+        command(
+            f"{name}_fingerprints.py",
+            *words("out", *FINGERPRINT, "--num_workers", 2, data=many_photos),
+        ),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    while process.poll() is None and _lines(journal) < 20:
+        time.sleep(0.001)
+    (os.killpg if group else os.kill)(process.pid, signal.SIGTERM)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert said.splitlines()[-1] == f"{name}_fingerprints.py: terminated", said
+    assert journal.read_bytes().endswith(b"\n") and 20 <= _lines(journal) < 1500
+    with pytest.raises(ProcessLookupError):  # nobody of its session is left
+        os.killpg(process.pid, 0)

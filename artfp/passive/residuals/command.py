@@ -24,7 +24,7 @@ _DENOISER_EPILOG = """\
 examples:
   artfp denoiser --data_dir photos/ --output denoiser.safetensors
 
-exit codes: 0 trained, 2 bad input, 130 interrupted (nothing is kept: it takes minutes)"""
+exit codes: 0 trained, 130 interrupted (nothing is kept: it takes minutes)"""
 
 _FINGERPRINT = """\
 Estimate the residual fingerprint of one source, the mean noise residual of its images (Marra et al.
@@ -39,7 +39,7 @@ examples:
   artfp attribute fingerprint more/ --merge nikon.safetensors --output nikon.safetensors
   artfp attribute fingerprint --merge part1.safetensors,part2.safetensors --output all.safetensors
 
-exit codes: 0 done, 1 some images could not be used (each is named), 2 bad input, 130 interrupted"""
+exit codes: 0 done, 1 some images could not be used (each is named)"""
 
 _CORRELATE = """\
 Correlate the noise residuals of images with residual fingerprints of sources: a line of CSV for
@@ -55,7 +55,7 @@ examples:
   artfp attribute correlate photos/ --residual_fingerprints nikon.safetensors,canon.safetensors \\
       --zero_mean --subtract_grand_mean --output scores.csv
 
-exit codes: 0 done, 1 some images could not be used (each is named), 2 bad input, 130 interrupted"""
+exit codes: 0 done, 1 some images could not be used (each is named)"""
 
 
 def _denoiser(settings: DenoiserSettings) -> int:

@@ -31,7 +31,7 @@ scores: CSV with the columns file and score, larger for generated, on any scale.
 writes into --output_dir: clusters.csv, the cluster of each image (and the fused score);
 clusters.json; clusters.png, the similarities of the images in the order of the clusters.
 
-exit codes: 0 done, 1 some images could not be used (each is named), 2 bad input, 130 interrupted"""
+exit codes: 0 done, 1 some images could not be used (each is named)"""
 
 
 def _cluster(settings: ClusterSettings) -> int:

@@ -24,7 +24,7 @@ writes into --output_dir: heatmaps/, a figure for each image; windows.csv, the c
 windows that lie half a window apart; localise.json. Images larger than the fingerprint are cropped
 to it at the right and the bottom.
 
-exit codes: 0 done, 1 some images could not be used (each is named), 2 bad input, 130 interrupted"""
+exit codes: 0 done, 1 some images could not be used (each is named)"""
 
 
 def _localise(settings: LocaliseSettings) -> int:

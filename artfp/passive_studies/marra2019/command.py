@@ -35,7 +35,7 @@ groups.json has the metadata of each source that takes part:
 or one group each: {"dcgan_a": "dcgan", ...}. Without it the part of a name before the first dot is
 the group, as in dcgan.seed1.
 
-exit codes: 0 done, 1 some images could not be used (each is named), 2 bad input, 130 interrupted"""
+exit codes: 0 done, 1 some images could not be used (each is named)"""
 
 
 def _study(settings: Marra2019Settings) -> int:

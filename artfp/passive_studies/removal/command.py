@@ -23,7 +23,7 @@ examples:
 writes into --output_dir: images/, PNG; removal.csv and removal.json, PSNR and correlations before
 and after; removal.png, histograms of these.
 
-exit codes: 0 done, 1 some images could not be used (each is named), 2 bad input, 130 interrupted"""
+exit codes: 0 done, 1 some images could not be used (each is named)"""
 
 
 def _remove(settings: RemovalSettings) -> int:

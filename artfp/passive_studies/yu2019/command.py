@@ -44,7 +44,7 @@ writes into --output_dir:
 A study that was interrupted continues when the same command is given again; so does one with
 --left_out added later.
 
-exit codes: 0 done, 1 some images could not be used (each is named), 2 bad input, 130 interrupted"""
+exit codes: 0 done, 1 some images could not be used (each is named)"""
 
 
 def _learned(settings: Yu2019Settings) -> int:
