@@ -151,7 +151,7 @@ class Auditor:
         return digests
 
     def _write(self, path: Path, what: str, text: str) -> None:
-        with new_file(path, what, secret=self.settings.reveal, overwrite=True) as file:
+        with new_file(path, what, overwrite=True) as file:
             file.write(text.encode("utf-8"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import filecmp
 import hashlib
 import json
@@ -9,8 +10,10 @@ import logging
 import os
 import re
 import secrets
+import shutil
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,13 +31,17 @@ FIGURE_SUFFIXES = (".png", ".pdf", ".svg")
 """Endings of the names of figures, in lower case."""
 
 
-def write_atomic(path: Path, data: bytes | str, keep_equal: bool = False) -> None:
+def write_atomic(
+    path: Path, data: bytes | str, keep_equal: bool = False, secret: bool = False
+) -> None:
     """Write a file so that it is whole whenever it is there; its folder is made.
 
     Args:
         path: Where it will be; a file that is there is replaced.
         data: What it holds; text becomes UTF-8.
         keep_equal: Whether a file that holds the same already is left alone, its time too.
+        secret: Whether only its owner can read it (mode 0600), also where a file was there that
+            others could read; else the umask decides.
 
     Raises:
         UserError: the file cannot be written (no space, no permission, a folder in its place).
@@ -47,28 +54,31 @@ def write_atomic(path: Path, data: bytes | str, keep_equal: bool = False) -> Non
         'name,psnr'
     """
     encoded = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
-    with replacing(path, keep_equal) as file:
+    with replacing(path, keep_equal, secret) as file:
         file.write(encoded)
 
 
 @contextmanager
-def replacing(path: Path, keep_equal: bool = False) -> Iterator[BinaryIO]:
-    """Open a hidden file that takes the place of `path` when the block ends well.
+def replacing(path: Path, keep_equal: bool = False, secret: bool = False) -> Iterator[BinaryIO]:
+    """Open a file without a name that takes the place of `path` when the block ends well.
 
-    With `keep_equal` a file that holds the same already is left alone.
+    With `keep_equal` a file that holds the same already is left alone. What is `secret` gets mode
+    0600, whatever the file that was there had.
 
     Raises:
         UserError: the file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _hidden_file(path.parent, 0o666) as (file, temporary):
-            yield file
-            file.close()
-            if not (keep_equal and path.is_file() and filecmp.cmp(temporary, path, shallow=False)):
-                os.replace(temporary, path)
+        with _hidden_file(path.parent, _mode(secret)) as hidden:
+            yield hidden.file
+            hidden.file.flush()
+            if not (keep_equal and path.is_file() and _holds(path, hidden.location)):
+                hidden.replace(path)
+            elif secret and path.stat().st_mode & 0o077:
+                path.chmod(0o600)
     except OSError as error:
-        named = error.filename is not None and not _TEMPORARY.fullmatch(Path(error.filename).name)
+        named = error.filename is not None and not _hides(error.filename)
         about = f" ({error.filename})" if named else ""
         raise UserError(
             f"{path}: cannot be written: {error.strerror or error}{about}; "
@@ -80,7 +90,9 @@ def replacing(path: Path, keep_equal: bool = False) -> Iterator[BinaryIO]:
 def new_file(
     path: AnyPath, what: str, secret: bool = True, overwrite: bool = False, hint: str = ""
 ) -> Iterator[BinaryIO]:
-    """Open a hidden file that appears under `path`, on the disk, when the block ends well.
+    """Open a file without a name that appears as `path`, on the disk, when the block ends well.
+
+    A process that is killed leaves nothing of it, or what the next run of the folder removes.
 
     Args:
         path: Where it will be, in a folder that is there.
@@ -99,15 +111,15 @@ def new_file(
     try:
         if not overwrite and os.path.lexists(target):
             raise UserError(taken)
-        with _hidden_file(target.parent, 0o600 if secret else 0o666) as (file, temporary):
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-            file.close()
+        remove_leftovers(target.parent)
+        with _hidden_file(target.parent, _mode(secret)) as hidden:
+            yield hidden.file
+            hidden.file.flush()
+            os.fsync(hidden.file.fileno())
             if overwrite:
-                os.replace(temporary, target)
+                hidden.replace(target)
             else:
-                _link(temporary, target)
+                hidden.link(target)
     except FileExistsError:
         raise UserError(taken) from None
     except OSError as error:
@@ -115,26 +127,156 @@ def new_file(
 
 
 def remove_leftovers(folder: Path, deep: bool = False) -> None:
-    """Delete the hidden files that killed runs left in a folder, or below it too if `deep`."""
+    """Delete the hidden files that killed runs left in a folder, or below it too if `deep`.
+
+    Those of processes that live, which hold a lock on them, stay.
+    """
     for path, folders, files in os.walk(folder):
         for name in filter(_TEMPORARY.fullmatch, files):
-            with suppress(OSError):
-                os.unlink(os.path.join(path, name))
+            with suppress(OSError), open(os.path.join(path, name), "rb") as file:
+                _lock(file.fileno(), wait=False)
+                os.unlink(file.name)
         if not deep:
             folders.clear()
 
 
-@contextmanager
-def _hidden_file(folder: Path, mode: int) -> Iterator[tuple[BinaryIO, Path]]:
-    """Open a new file with a random name, which is gone at the end."""
-    temporary = folder / f".{secrets.token_hex(8)}.tmp"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    try:
-        with open(os.open(temporary, flags, mode), "wb") as file:
-            yield file, temporary
-    finally:
+class _Hidden:
+    """An open file that has no name yet, or a random one; `location` is where to read it."""
+
+    def __init__(self, descriptor: int, folder: Path, location: Path, named: bool) -> None:
+        self.file: BinaryIO = os.fdopen(descriptor, "wb")
+        self.location, self._folder, self._named = location, folder, named
+        _lock(descriptor)
+
+    def link(self, target: Path) -> None:
+        """Give it a name that no file has.
+
+        Raises:
+            FileExistsError: one has.
+        """
+        try:
+            self._link(target)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            self._take_name()
+            if os.path.lexists(target):
+                raise FileExistsError(target) from None
+            self._move(target)
+
+    def replace(self, target: Path) -> None:
+        """Give it a name, taken from the file that has it."""
+        if not self._named:
+            with suppress(FileExistsError):
+                self.link(target)
+                return
+            self._take_name()
+        self._move(target)
+
+    def _link(self, target: Path) -> None:
+        if self._named:
+            os.link(self.location, target)
+        else:  # with a descriptor, of which an absolute path makes no use, /proc's link is followed
+            os.link(self.location, target, src_dir_fd=self.file.fileno())
+
+    def _take_name(self) -> None:
+        """Have a random name."""
+        if self._named:
+            return
+        try:
+            self._link(name := _random_name(self._folder))
+        except OSError:
+            mode = os.fstat(self.file.fileno()).st_mode & 0o777
+            with self.file, open(self.location, "rb") as unnamed:
+                other = _open_named(self._folder, mode)
+                self.file, self.location, self._named = other.file, other.location, True
+                shutil.copyfileobj(unnamed, self.file)
+            self.file.flush()
+            os.fsync(self.file.fileno())
+        else:
+            self.location, self._named = name, True
+
+    def _move(self, target: Path) -> None:
+        if os.name == "nt":  # where no open file moves
+            self.file.close()
+        os.replace(self.location, target)
+
+    def close(self) -> None:
+        """Close it; without a name that was given it is gone."""
         with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+            if self._named:
+                self.location.unlink(missing_ok=True)
+        self.file.close()
+
+
+@contextmanager
+def _hidden_file(folder: Path, mode: int) -> Iterator[_Hidden]:
+    """Open a new file without a name, else with a random one, which is gone at the end."""
+    hidden = _open_unnamed(folder, mode) or _open_named(folder, mode)
+    try:
+        yield hidden
+    finally:
+        hidden.close()
+
+
+def _open_unnamed(folder: Path, mode: int) -> _Hidden | None:
+    """Open a file that a kill leaves nothing of; None where the system has no such files."""
+    if not hasattr(os, "O_TMPFILE"):
+        return None
+    try:
+        descriptor = os.open(folder, os.O_TMPFILE | os.O_WRONLY, mode)
+    except OSError as error:
+        if error.errno in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
+            return None
+        raise
+    location = Path(f"/proc/self/fd/{descriptor}")
+    if location.exists():
+        return _Hidden(descriptor, folder, location, named=False)
+    os.close(descriptor)
+    return None
+
+
+def _open_named(folder: Path, mode: int) -> _Hidden:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    while True:
+        path = _random_name(folder)
+        hidden = _Hidden(os.open(path, flags, mode), folder, path, named=True)
+        # Another process may have come before the lock, and taken it for a leftover.
+        if os.name == "nt" or os.fstat(hidden.file.fileno()).st_nlink:
+            return hidden
+        hidden.file.close()
+
+
+def _lock(descriptor: int, wait: bool = True) -> None:
+    """Lock an open file until it is closed.
+
+    Raises:
+        BlockingIOError: another process holds the lock, and `wait` is False.
+    """
+    if sys.platform == "win32":
+        return
+    import fcntl
+
+    with suppress(OSError) if wait else nullcontext():  # file systems without locks
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+
+
+def _random_name(folder: Path) -> Path:
+    return folder / f".{secrets.token_hex(8)}.tmp"
+
+
+def _hides(name: object) -> bool:
+    """Return whether a path of an error is that of a hidden file, which nobody knows."""
+    path = Path(os.fsdecode(name)) if isinstance(name, str | bytes | os.PathLike) else Path()
+    return bool(_TEMPORARY.fullmatch(path.name)) or path.is_relative_to("/proc/self/fd")
+
+
+def _holds(path: Path, other: Path) -> bool:
+    return filecmp.cmp(other, path, shallow=False)
+
+
+def _mode(secret: bool) -> int:
+    return 0o600 if secret else 0o666
 
 
 def _encodable(path: Path) -> bool:
@@ -143,18 +285,6 @@ def _encodable(path: Path) -> bool:
     except UnicodeEncodeError:  # a lone surrogate
         return False
     return True
-
-
-def _link(temporary: Path, target: Path) -> None:
-    """Give a file its name, unless there is one of that name."""
-    try:
-        os.link(temporary, target)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links
-        if os.path.lexists(target):
-            raise FileExistsError(target) from None
-        os.rename(temporary, target)
 
 
 def file_hash(path: Path) -> str:

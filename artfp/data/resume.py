@@ -43,7 +43,7 @@ class Manifest:
             text = path.read_bytes()
         except FileNotFoundError:
             stored = {key: _sealed(key, value) for key, value in wanted.items()}
-            write_atomic(path, json.dumps(stored, indent=1) + "\n")
+            write_atomic(path, json.dumps(stored, indent=1) + "\n", secret=True)
             return False
         except OSError as error:
             raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
@@ -94,7 +94,7 @@ def _shown(settings: dict[str, Any], key: str) -> str:
 
 
 class Journal:
-    """Finished items, one JSON line each, in a hidden file per process of a run.
+    """Finished items, one JSON line each, in a hidden file per process of a run (mode 0600).
 
     A record is on its way to the disk in one `write` when `append` returns: killing the process
     loses none. Threads may append together.
@@ -164,7 +164,9 @@ class Journal:
 
     def _open(self) -> int:
         self._folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+        descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        if hasattr(os, "fchmod"):
+            os.fchmod(descriptor, 0o600)  # one that was there, too
         size = os.fstat(descriptor).st_size
         if size and os.pread(descriptor, 1, size - 1) != b"\n":
             os.write(descriptor, b"\n")

@@ -271,7 +271,7 @@ def write_tables(
 
     Of several records of an image the last counts, but a success before an error: an error from a
     run before may come late, from another process's journal. Memory holds one line of CSV an image,
-    not the records.
+    not the records. Both files hold bits, and only their owner can read them.
 
     Args:
         records: Mappings with `name`, `bits` (text), and `error`, which is None for a success.
@@ -298,8 +298,8 @@ def write_tables(
             failed.pop(position, None)
         else:
             failed[position] = str(record["error"])
-    write_atomic(table, csv_line(columns) + "".join(lines), keep_equal=True)
-    write_atomic(listing, "".join(bits_lines), keep_equal=True)
+    write_atomic(table, csv_line(columns) + "".join(lines), keep_equal=True, secret=True)
+    write_atomic(listing, "".join(bits_lines), keep_equal=True, secret=True)
     done = sum(map(bool, bits_lines))
     return done, [(names[i], reason) for i, reason in sorted(failed.items())]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,15 @@ def test_write_atomic_makes_folders_and_replaces(tmp_path: Path) -> None:
     umask = os.umask(0)
     os.umask(umask)
     assert path.stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+@pytest.mark.parametrize("text", ["new", "old"])
+def test_a_secret_is_its_owners_alone_also_in_place_of_another(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "bits.csv"
+    path.write_text("old")
+    path.chmod(0o644)
+    write_atomic(path, text, keep_equal=True, secret=True)
+    assert path.read_text() == text and path.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_failed_write_leaves_the_old_file(
@@ -109,6 +120,44 @@ def test_leftovers_of_killed_runs(tmp_path: Path) -> None:
     assert not left.exists() and deep.exists()
     remove_leftovers(tmp_path, deep=True)
     assert not deep.exists() and other.exists()
+
+
+def write_and_die(path: Path, at: str, overwrite: bool, nameless: bool) -> None:
+    if not nameless and hasattr(os, "O_TMPFILE"):
+        del os.O_TMPFILE
+    setattr(os, at, lambda *args, **more: os.kill(os.getpid(), signal.SIGKILL))
+    with new_file(path, "key", overwrite=overwrite) as file:
+        file.write(b"secret")
+
+
+@pytest.mark.parametrize("nameless", [True, False])
+@pytest.mark.parametrize("at", ["fsync", "replace"])
+def test_a_kill_leaves_no_secret(tmp_path: Path, at: str, nameless: bool) -> None:
+    (path := tmp_path / "key.json").write_bytes(b"old")
+    arguments = (path, at, True, nameless)
+    process = multiprocessing.get_context("fork").Process(target=write_and_die, args=arguments)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL and path.read_bytes() == b"old"
+    left = [file for file in tmp_path.iterdir() if file != path]
+    assert all(file.stat().st_mode & 0o777 == 0o600 for file in left)
+    if nameless and at == "fsync":
+        assert left == []
+    with new_file(tmp_path / "other.json", "key"):
+        pass
+    assert sorted(os.listdir(tmp_path)) == ["key.json", "other.json"]
+
+
+@pytest.mark.parametrize("nameless", [True, False])
+def test_what_another_writes_is_no_leftover(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nameless: bool
+) -> None:
+    if not nameless:
+        monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+    with new_file(tmp_path / "a", "key") as file:
+        file.write(b"whole")
+        remove_leftovers(tmp_path)
+    assert (tmp_path / "a").read_bytes() == b"whole" and os.listdir(tmp_path) == ["a"]
 
 
 def test_an_output_is_checked_before_a_long_run(tmp_path: Path) -> None:

@@ -122,6 +122,16 @@ def test_a_killed_process_loses_nothing(tmp_path: Path) -> None:
     assert len(Journal(tmp_path, "embed").records()) == 50
 
 
+@pytest.mark.parametrize("before", [None, 0o644])
+def test_a_journal_is_its_owners_alone(tmp_path: Path, before: int | None) -> None:
+    path = tmp_path / ".embed.0.jsonl"
+    if before is not None:
+        path.touch()
+        path.chmod(before)
+    Journal(tmp_path, "embed").append({"name": "a", "bits": "0110"})
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
 def test_journal_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(UserError, match="cannot be written"):

@@ -150,6 +150,15 @@ def test_secrets_of_the_command_line_stay_secret(
     assert stat.S_IMODE(os.stat(page).st_mode) == 0o600
 
 
+def test_a_report_is_its_readers_alone_without_bits_too(
+    detect: Call, marked: Path, tmp_path: Path
+) -> None:
+    page, facts = tmp_path / "r.html", tmp_path / "r.json"
+    detect(f"--fingerprint={to_hex(WORD)}", "--report", page, "--json", facts, data=marked)
+    tables = [tmp_path / f"found/detected_fingerprints.{ending}" for ending in ("csv", "txt")]
+    assert {stat.S_IMODE(os.stat(path).st_mode) for path in (page, facts, *tables)} == {0o600}
+
+
 def test_a_stopped_run_weighs_all_of_its_images(
     detect: Call, marked: Path, registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

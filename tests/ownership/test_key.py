@@ -359,7 +359,7 @@ def test_a_key_is_overwritten_when_told_to(tmp_path: Path) -> None:
 def test_where_files_cannot_be_linked_a_key_is_saved_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: Any) -> None:
+    def refuse(*_: Any, **more: Any) -> None:
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refuse)

@@ -9,7 +9,7 @@ import sqlite3
 import stat
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -104,35 +104,42 @@ def connect(path: AnyPath) -> sqlite3.Connection:
 
 def create_file(path: AnyPath) -> bool:
     """Put an empty registry where no file is; False if another process came first."""
-    with TemporaryDirectory() as folder:
-        empty = Path(folder) / "registry"
-        with errors_of(path):
-            _set_up(empty)
-        try:
-            with new_file(path, "registry") as file:
-                file.write(empty.read_bytes())
-        except UserError:
-            if os.path.lexists(path):
-                return False
-            raise
+    with errors_of(path):
+        empty = _empty_registry()
+    try:
+        with new_file(path, "registry") as file:
+            file.write(empty)
+    except UserError:
+        if os.path.lexists(path):
+            return False
+        raise
     return True
 
 
-def _set_up(path: Path) -> None:
-    """Make the database of an empty registry."""
-    database = sqlite3.connect(path, isolation_level=None)
-    try:
-        # Nobody sees this file; its copy is what goes to the disk.
-        database.execute("PRAGMA journal_mode = MEMORY")
-        database.execute("PRAGMA synchronous = OFF")
-        database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        for statement in SCHEMA:
-            database.execute(statement)
-        salt = secrets.token_bytes(32)
-        database.execute("INSERT INTO head VALUES (?, 0, ?)", (salt, first_seal(salt)))
-    finally:
-        database.close()
+def _empty_registry() -> bytes:
+    """Return the file of an empty registry; a kill leaves nothing of it that will be a secret."""
+    if hasattr(sqlite3.Connection, "serialize"):  # from Python 3.11
+        with closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
+            _set_up(database)
+            return database.serialize()
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "registry"
+        with closing(sqlite3.connect(path, isolation_level=None)) as database:
+            _set_up(database)
+        return path.read_bytes()
+
+
+def _set_up(database: sqlite3.Connection) -> None:
+    """Make the tables of an empty registry."""
+    # Nobody sees this database; its copy is what goes to the disk.
+    database.execute("PRAGMA journal_mode = MEMORY")
+    database.execute("PRAGMA synchronous = OFF")
+    database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    for statement in SCHEMA:
+        database.execute(statement)
+    salt = secrets.token_bytes(32)
+    database.execute("INSERT INTO head VALUES (?, 0, ?)", (salt, first_seal(salt)))
 
 
 def check_kind(database: sqlite3.Connection, path: AnyPath) -> None:

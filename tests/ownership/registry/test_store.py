@@ -507,15 +507,14 @@ def test_a_registry_that_another_process_makes_first_is_used(
 ) -> None:
     from artfp.ownership.registry import database
 
-    real = database._set_up
+    real = database._empty_registry
 
-    def slow(empty: Any) -> None:
-        real(empty)
-        if not path.exists():
-            real(path)
-            path.chmod(0o600)
+    def slow() -> bytes:
+        path.write_bytes(real())
+        path.chmod(0o600)
+        return real()
 
-    monkeypatch.setattr(database, "_set_up", slow)
+    monkeypatch.setattr(database, "_empty_registry", slow)
     with Registry(path, create=True) as registry:
         assert not registry.created
         registry.add(entry())
