@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from artfp.core.errors import UserError, one_line
-from artfp.core.settings import Option, Settings, options, options_by_group
+from artfp.core.settings import SECRET, Option, Settings, options, options_by_group
 
 _S = TypeVar("_S", bound=Settings)
 
@@ -206,6 +206,7 @@ def _make_parser(settings: type[Settings], prog: str) -> Any:
     parser = Parser(
         prog=prog, allow_abbrev=False, default_env=True, env_prefix=ENVIRONMENT, add_help=False
     )
+    parser.secrets = frozenset(o.key for o in options(settings) if o.secret)
     parser.add_argument("--config", action="config")
     parser.add_argument("-q", "--quiet", action="store_true")
     parser.add_argument("-v", "--verbose", action="store_true")
@@ -259,10 +260,22 @@ def _splitter(found: Option) -> Callable[[Any], tuple[Any, ...]]:
     return split
 
 
+def _masked(words: Sequence[str]) -> str:
+    """Return unknown words without values of options and without what may be a fingerprint."""
+    shown: list[str] = []
+    for word in words:
+        if word.startswith("-"):
+            shown.append(word.partition("=")[0])
+        elif not (shown and shown[-1].startswith("-")):
+            shown.append(SECRET if re.fullmatch("(0[xX])?[0-9a-fA-F]+", word) else word)
+    return " ".join(shown)
+
+
 class _ParserErrors:
-    """Errors of a jsonargparse parser as one line in the user's words."""
+    """Errors of a jsonargparse parser as one line in the user's words, without secrets."""
 
     prog: str
+    secrets: frozenset[str] = frozenset()
     _actions: list[argparse.Action]
     _config_file = ""
 
@@ -284,6 +297,13 @@ class _ParserErrors:
         finally:
             self._config_file = ""
 
+    def dump(self, cfg: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return the options as YAML, but for secrets."""
+        shown = cfg.clone()
+        for key in self.secrets:
+            shown.pop(key, None)
+        return super().dump(shown, *args, **kwargs)  # type: ignore[misc]
+
     def _reword(self, message: str) -> str:
         """Turn a message of jsonargparse or argparse into one line in the user's words."""
         text = one_line(" ".join(message.split()))
@@ -301,11 +321,20 @@ class _ParserErrors:
         text = re.sub(r"^argument (-[-\w/]+): ", r"\1: ", text)
         text = re.sub(r"^Option ('.*') is not accepted", r"\1 in --config is not an option", text)
         if key := re.match(r'Parser key "([\w.]+)": ', text):
+            if key[1] in self.secrets:  # YAML takes bits for a number
+                return f"{self._flag(key[1])}: expected text; put it in quotes"
             return f"{self._flag(key[1])}: {text[key.end() :]}"
         if missing := re.match("the following arguments are required: (.*)", text):
             return "missing " + ", ".join(map(self._flag, missing[1].split(", ")))
         if unknown := re.match("unrecognized arguments: (.*)", text):
-            return f"unrecognized arguments: {unknown[1]}; {self._hint(unknown[1].split()[0])}"
+            words = unknown[1].split()
+            return f"unrecognized arguments: {_masked(words)}; {self._hint(words[0])}"
+        if text.startswith("Unexpected config: "):
+            return "expected options in YAML, such as 'seed: 1' on a line"
+        if text.startswith("Problems parsing config: "):
+            return re.sub(
+                "'[^']{4,}'", f"'{SECRET}'", text.replace('in "<unicode string>", ', "in ")
+            )
         return text
 
     def _flag(self, dest: str) -> str:

@@ -124,6 +124,36 @@ def test_bad_words_are_one_line(words: str, line: str, capsys: pytest.CaptureFix
     assert err.startswith(f"artfp example: error: {line}") and err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "yaml", "line"),
+    [
+        ("--pin 0110 --print_config", "", ""),
+        ("--pni 0110", "", "unrecognized arguments: --pni; did you mean --pin?"),
+        ("--pni=0110", "", "unrecognized arguments: --pni; did you mean --pin?"),
+        ("0110", "", "unrecognized arguments: ...; see artfp example --help"),
+        ("", "pin: 0110", "PLACE: --pin: expected text; put it in quotes"),
+        ("", "pin: [0110]", "PLACE: --pin: expected text; put it in quotes"),
+        ("", "pin 0110", "PLACE: expected options in YAML, such as 'seed: 1' on a line"),
+        ("", "pin: [0110", "PLACE: Problems parsing config: while parsing"),
+        ("", "pin: !!python/name:0110 x", "PLACE: Problems parsing config: "),
+        ("", "pni: '0110'", "'pni' in --config is not an option"),
+    ],
+)
+def test_secrets_are_not_repeated(
+    words: str, yaml: str, line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = []
+    if yaml:
+        (path := tmp_path / "a.yaml").write_text(yaml + "\n")
+        more = ["--config", str(path)]
+        line = line.replace("PLACE", str(path))
+    with pytest.raises(SystemExit):
+        parsed("x", *words.split(), *more)
+    out, err = capsys.readouterr()
+    assert "0110" not in out + err.replace(str(tmp_path), "") and "72" not in err
+    assert line in err and bool(line) == bool(err)
+
+
 def test_the_library_checks_the_same_ranges() -> None:
     with pytest.raises(UserError, match=r"--lr is -1.0; it must be above 0"):
         Example(data_dir="x", lr=-1)
