@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import math
+import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins import TorchCheckpointIO
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback, Checkpoint, ProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
-from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from artfp.core.device import RunSettings
 from artfp.core.errors import UserError
+from artfp.core.processes import Terminated, first_process
 from artfp.core.progress import Progress
 
 PRECISIONS = ("32-true", "bf16-mixed")
@@ -27,6 +34,7 @@ _SHOW_EVERY = 10  # steps
 _log = logging.getLogger("artfp")
 
 _LAST = "last.ckpt"
+_STOPPING = b"\nstopping after this step; Ctrl-C again stops at once, without saving\n"
 
 
 def last_checkpoint(folder: Path) -> Path:
@@ -37,10 +45,9 @@ def last_checkpoint(folder: Path) -> Path:
 class TimedCheckpoint(Checkpoint):
     """Keeps the last checkpoint at `path`: every so many minutes, at the end, and when stopped.
 
-    Lightning's own ModelCheckpoint knows no clock where a module steps its optimisers itself. A
-    checkpoint takes the place of the one before only when it is whole. Ctrl-C and SIGTERM leave
-    one if there is a single process: several are rarely stopped in the same step, and would wait
-    for each other.
+    Lightning's own ModelCheckpoint knows no clock where a module steps its optimisers itself. It is
+    written between steps only: after the validation, where one follows the step. What goes on from
+    it is what would have gone on.
     """
 
     def __init__(self, path: Path, minutes: float = 10.0) -> None:
@@ -60,34 +67,174 @@ class TimedCheckpoint(Checkpoint):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Save when it is time, by the first process's clock."""
-        due = time.monotonic() - self.written >= self.seconds
-        if trainer.strategy.broadcast(due):
-            self._save(trainer)
+        """Save when it is time, unless a validation belongs to this step."""
+        if not _validates_next(trainer):
+            self._save_when_due(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save when it is time."""
+        self._save_when_due(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the end."""
-        self._save(trainer)
+        self.save(trainer)
 
-    def on_exception(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
-    ) -> None:
-        """Save, if somebody stopped the training."""
-        stopped = isinstance(exception, KeyboardInterrupt | SIGTERMException)
-        if stopped and trainer.world_size == 1 and self.step >= 0:
-            self._save(trainer)
-
-    def _save(self, trainer: pl.Trainer) -> None:
+    def save(self, trainer: pl.Trainer) -> None:
         """Write unless this step is written; all processes come here."""
         self.written = time.monotonic()
         if trainer.global_step == self.step:
             return
         self.step = trainer.global_step
-        fresh = self.path.with_suffix(".part")
-        trainer.save_checkpoint(fresh, weights_only=False)
-        if trainer.is_global_zero:
-            fresh.replace(self.path)
-        trainer.strategy.barrier("checkpoint")
+        trainer.save_checkpoint(self.path, weights_only=False)
+
+    def _save_when_due(self, trainer: pl.Trainer) -> None:
+        due = time.monotonic() - self.written >= self.seconds
+        if trainer.strategy.reduce_boolean_decision(due, all=False):
+            self.save(trainer)
+
+
+class _StopBetweenSteps(Checkpoint):
+    """Ends a training after the step in which SIGINT or SIGTERM came, with a checkpoint.
+
+    It is the last of the callbacks. A second SIGINT ends the training at once, without one.
+    """
+
+    def __init__(self) -> None:
+        self.signal: signal.Signals | None = None
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> _StopBetweenSteps:
+        if threading.current_thread() is threading.main_thread():
+            before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+            self._before = {n: each for n, each in before.items() if each != signal.SIG_IGN}
+            self._listen()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Listen again: Lightning has put handlers of its own in between."""
+        self._listen()
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Stop, unless a validation belongs to this step."""
+        if not _validates_next(trainer):
+            self._stop_if_told(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop."""
+        self._stop_if_told(trainer)
+
+    def _listen(self) -> None:
+        for number in self._before:
+            signal.signal(number, self._note)
+
+    def _note(self, number: int, _: object) -> None:
+        if number == signal.SIGINT and self.signal is not None:
+            raise KeyboardInterrupt
+        self.signal = signal.Signals(number)
+        if first_process() and os.isatty(2):
+            os.write(2, _STOPPING)  # no print: it may be at work already
+
+    def _stop_if_told(self, trainer: pl.Trainer) -> None:
+        told = self.signal is not None
+        if not trainer.strategy.reduce_boolean_decision(told, all=False):
+            return
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, TimedCheckpoint):
+                callback.save(trainer)
+                _log.info("stopped at step %d; --resume goes on from there", trainer.global_step)
+        trainer.strategy.barrier("stopped")
+        raise SystemExit(0) if not trainer.is_global_zero else _Stopped
+
+
+class _Stopped(BaseException):
+    """The training was stopped between two steps."""
+
+
+def _validates_next(trainer: pl.Trainer) -> bool:
+    """Return True in `on_train_batch_end` if a validation follows before the next step."""
+    if not trainer.enable_validation or trainer.sanity_checking:
+        return False
+    if trainer.should_stop:
+        return True
+    every = trainer.val_check_batch
+    assert every is not None and trainer.check_val_every_n_epoch is None
+    return (trainer.fit_loop.epoch_loop.total_batch_idx + 1) % every == 0
+
+
+def fit(
+    trainer: pl.Trainer,
+    module: pl.LightningModule,
+    data: Any,
+    validation: Any = None,
+    checkpoint: Path | None = None,
+) -> None:
+    """Train to the end, from a checkpoint on if there is one.
+
+    Ctrl-C and SIGTERM take effect at the end of the step, after the last checkpoint is written; a
+    second Ctrl-C at once.
+
+    Args:
+        trainer: Made by `new_trainer`.
+        module: What is trained.
+        data: Data module, or loader of the training batches.
+        validation: Loader of the validation batches, with a loader.
+        checkpoint: File that the training goes on from.
+
+    Raises:
+        KeyboardInterrupt: the training was interrupted.
+        Terminated: it was asked to end.
+    """
+    stop = _StopBetweenSteps()
+    trainer.callbacks.append(stop)  # type: ignore[attr-defined]
+    try:
+        with stop:
+            weights_only = checkpoint is not None
+            trainer.fit(module, data, validation, ckpt_path=checkpoint, weights_only=weights_only)
+    except _Stopped:
+        raise (Terminated if stop.signal == signal.SIGTERM else KeyboardInterrupt) from None
+    except SystemExit as error:  # how Lightning ends an interrupted training
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        trainer.callbacks.remove(stop)  # type: ignore[attr-defined]
+
+
+class _WholeCheckpoints(TorchCheckpointIO):
+    """Writes each checkpoint beside its place, which it takes when it is whole and on the disk."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Write a checkpoint. Raises UserError: it cannot be written."""
+        place, content = Path(path), io.BytesIO()
+        part = place.with_suffix(".part")
+        torch.save(checkpoint, content)
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with open(part, "wb") as file:
+                file.write(content.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(place)
+        except OSError as error:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise UserError(
+                f"{place}: cannot be written: {error.strerror or error}; mend that and go on with "
+                "--resume"
+            ) from error
 
 
 def new_trainer(**options: Any) -> pl.Trainer:
@@ -96,8 +243,9 @@ def new_trainer(**options: Any) -> pl.Trainer:
     Raises:
         UserError: Lightning refuses them.
     """
+    plugins: Any = [] if options.get("enable_checkpointing") is False else [_WholeCheckpoints()]
     try:
-        return pl.Trainer(**options)
+        return pl.Trainer(**options, plugins=plugins)
     except (
         ValueError,
         TypeError,

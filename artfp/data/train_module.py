@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -156,7 +157,9 @@ class TrainingData(pl.LightningDataModule):
 
 
 def _one_thread(_worker: int) -> None:
+    """Leave Ctrl-C to the main process, and one thread to each worker; end with the parent."""
     die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
 
 

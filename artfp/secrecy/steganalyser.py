@@ -14,7 +14,7 @@ from pytorch_lightning.callbacks import EarlyStopping
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from artfp.core.lightning import new_trainer
+from artfp.core.lightning import fit, new_trainer
 from artfp.data.pixels import to_unit
 from artfp.secrecy.network import Steganalyser
 
@@ -101,13 +101,12 @@ def train_steganalyser(
             enable_model_summary=False,
             use_distributed_sampler=False,
         )
-        trainer.fit(
+        fit(
+            trainer,
             SteganalyserModule(network, settings),
             DataLoader(_Stream(training, settings, seed), batch_size=None),
             DataLoader(_Batches(validation), batch_size=None),
         )
-    if trainer.interrupted:
-        raise KeyboardInterrupt
     network.load_state_dict(best.state or network.state_dict())
     trained: Steganalyser = network.cpu().eval().requires_grad_(False)
     return trained

@@ -145,16 +145,39 @@ def test_an_interrupt_is_one_line(
     ]
 
 
-def test_a_terminated_training_says_so(command: Command, many_photos: Path, tmp_path: Path) -> None:
-    words = ["--data_dir", many_photos, "--output_dir", tmp_path / "run", "--num_workers", 0]
-    words += ["--image_resolution", 32, "--fingerprint_size", 16, "--max_steps", 5000]
-    code, said = _stop(
-        command("train.py", *words, "--batch_size", 4, "--cuda", -1),
+@pytest.mark.parametrize(
+    ("number", "code", "last", "how"),
+    [
+        (signal.SIGTERM, 143, "train.py: terminated", ("--num_workers", 0)),
+        (signal.SIGINT, 130, "train.py: interrupted", ("--num_workers", 2)),
+        pytest.param(
+            *(signal.SIGINT, 130, "train.py: interrupted"),
+            ("--accelerator", "cpu", "--devices", 2, "--strategy", "ddp", "--num_workers", 1),
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_a_stopped_training_leaves_a_checkpoint_and_says_so(
+    command: Command,
+    many_photos: Path,
+    tmp_path: Path,
+    number: signal.Signals,
+    code: int,
+    last: str,
+    how: tuple[object, ...],
+) -> None:
+    """As a terminal does it: all processes of the group get the signal."""
+    words = ["--data_dir", many_photos, "--output_dir", tmp_path / "run", "--batch_size", 4]
+    words += ["--image_resolution", 32, "--fingerprint_size", 16, "--max_steps", 5000, *how]
+    found, said = _stop(
+        command("train.py", *words),
         lambda: any((tmp_path / "run").glob("tensorboard/events*")),
-        signal.SIGTERM,
+        number,
         1.0,
     )
-    assert code == 143 and said.splitlines()[-1] == "train.py: terminated", said
+    assert found == code and said.splitlines()[-1] == last, said
+    assert "stopped at step" in said and "Traceback" not in said
+    assert (tmp_path / "run/checkpoints/last.ckpt").is_file()
 
 
 @pytest.mark.parametrize("name", ["embed", "detect"])

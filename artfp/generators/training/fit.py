@@ -14,6 +14,7 @@ from pytorch_lightning.callbacks import Callback
 
 from artfp.core.errors import UserError
 from artfp.core.lightning import (
+    fit,
     last_checkpoint,
     new_trainer,
     precision_of,
@@ -184,9 +185,7 @@ def train_generator(settings: GeneratorTrainingSettings) -> TrainedGenerator | N
         write_atomic(output / "config.yaml", settings.to_yaml())
         _log_start(plan, model, data)
     with torch.random.fork_rng(devices=[]):  # each step seeds torch's own generators
-        trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=resume is not None)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+        fit(trainer, module, data, checkpoint=resume)
     trainer.save_checkpoint(last_checkpoint(output), weights_only=False)
     if not trainer.is_global_zero:
         return None

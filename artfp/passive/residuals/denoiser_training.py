@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from artfp.core.errors import UserError
-from artfp.core.lightning import LightningProgress, new_trainer
+from artfp.core.lightning import LightningProgress, fit, new_trainer
 from artfp.data.bundle import (
     Card,
 )
@@ -180,9 +180,7 @@ def train_denoiser(settings: DenoiserSettings) -> Card:
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
-    trainer.fit(module, DataLoader(Patches(training, settings), batch_size=None))
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    fit(trainer, module, DataLoader(Patches(training, settings), batch_size=None))
     card: Card = {
         "training": {
             # A card travels with the weights: it names the data, not where they lie.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -127,7 +128,8 @@ class ClassifierModule(HeldOutValidation):
         self.log("train/accuracy", (logits.argmax(1) == labels).float().mean(), prog_bar=True)
         return loss
 
-    def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
-        """Update the average of the weights."""
-        step = self.global_step
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Update the weights, then their average: callbacks save the two after the step."""
+        super().optimizer_step(*args, **kwargs)
+        step = self.global_step + 1
         update_ema(self.ema, self.network, min(EMA_DECAY, step / (step + 9.0)))

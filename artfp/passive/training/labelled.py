@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from artfp.core.lightning import fit
 from artfp.data.pixels import to_unit
 from artfp.data.resume import Manifest
 
@@ -83,9 +84,7 @@ def run_training(
     """Train to the end, from a checkpoint on if there is one. KeyboardInterrupt: it was stopped."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r".*does not have many workers")
-        trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=resume is not None)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+        fit(trainer, module, data, checkpoint=resume)
 
 
 class HeldOutValidation(pl.LightningModule):

@@ -151,6 +151,13 @@ class StallRecovery(pl.Callback):
         self.patience, self.act = patience, act
         self.since, self.taken, self.free_at = 0, 0, -1
         self.left_plateau = False
+        self.held: torch.Tensor | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Hold the batch that the checkpoint held."""
+        assert isinstance(pl_module, FingerprintAutoencoder)
+        if self.held is not None:
+            pl_module.held_batch = self.held.to(pl_module.device)
 
     def on_train_batch_end(
         self,
@@ -164,7 +171,7 @@ class StallRecovery(pl.Callback):
         assert isinstance(pl_module, FingerprintAutoencoder)
         step = trainer.global_step
         if pl_module.held_batch is not None and step >= self.free_at:
-            pl_module.held_batch = None
+            pl_module.held_batch = self.held = None
         if self.left_plateau or step - self.since < self.patience:
             return
         self.since = step
@@ -191,7 +198,7 @@ class StallRecovery(pl.Callback):
             module.schedule.ease(6.0)
             return "made the residual 6 dB stronger"
         if measures[which] == "hold":
-            module.held_batch = batch.clone() if isinstance(batch, torch.Tensor) else batch
+            module.held_batch = self.held = batch.clone()
             self.free_at = step + self.patience // 2
             return f"holding one batch for {self.patience // 2} steps"
         seed = module.seed + 1000 * (turn + 1)
@@ -206,10 +213,12 @@ class StallRecovery(pl.Callback):
                 board.add_text("stall", text, trainer.global_step)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps; an interruption releases a held batch."""
-        return {"since": self.since, "taken": self.taken, "left_plateau": self.left_plateau}
+        """Return what a checkpoint keeps, with a batch that is held."""
+        names = ("since", "taken", "free_at", "left_plateau", "held")
+        return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue where the checkpoint was."""
         self.since, self.taken = state_dict["since"], state_dict["taken"]
         self.left_plateau = state_dict["left_plateau"]
+        self.free_at, self.held = state_dict.get("free_at", -1), state_dict.get("held")

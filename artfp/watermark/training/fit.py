@@ -15,7 +15,13 @@ from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelChec
 
 from artfp.core.device import TrainingDeviceSettings
 from artfp.core.errors import UserError
-from artfp.core.lightning import last_checkpoint, new_trainer, resume_from, trainer_arguments
+from artfp.core.lightning import (
+    fit,
+    last_checkpoint,
+    new_trainer,
+    resume_from,
+    trainer_arguments,
+)
 from artfp.data.bundle import Card, find_decoder, find_weights
 from artfp.data.files import file_hash, write_atomic
 from artfp.data.sources import open_source
@@ -90,9 +96,7 @@ def train(settings: TrainSettings, callbacks: Sequence[Callback] = ()) -> Traini
     if trainer.is_global_zero:
         write_atomic(output / "config.yaml", settings.to_yaml())
         _log_sizes(settings, data, module)
-    trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=checkpoint is not None)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    fit(trainer, module, data, checkpoint=checkpoint)
     trainer.save_checkpoint(last, weights_only=False)
     if not trainer.is_global_zero:
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,6 @@ import pytorch_lightning as pl
 import torch
 import yaml
 from PIL import Image
-from pytorch_lightning.utilities.exceptions import SIGTERMException
 from safetensors.torch import load_file
 from scipy.linalg import sqrtm
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from artfp import generators
 from artfp.core.errors import UserError
+from artfp.core.processes import Terminated
 from artfp.data.files import file_hash
 from artfp.generators import (
     DataBatch,
@@ -210,11 +211,16 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
 
 
 @pytest.mark.parametrize(
-    ("stop", "minutes"),
-    [(KeyboardInterrupt, 10.0), (SIGTERMException, 10.0), (MemoryError, 1e-9)],
+    ("stop", "number", "minutes"),
+    [
+        (KeyboardInterrupt, signal.SIGINT, 10.0),
+        (Terminated, signal.SIGTERM, 10.0),
+        (MemoryError, None, 1e-9),
+    ],
 )
 def test_a_run_that_was_stopped_goes_on_where_it_was(
     stop: type[BaseException],
+    number: signal.Signals | None,
     minutes: float,
     settings: Callable[..., TrainGeneratorSettings],
     monkeypatch: pytest.MonkeyPatch,
@@ -222,9 +228,12 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(
     """By somebody, or by a fault after a checkpoint that the clock made."""
 
     class Press(pl.Callback):
-        def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
-            if trainer.global_step == 5:
+        def on_before_optimizer_step(self, trainer: pl.Trainer, *_: Any) -> None:
+            if trainer.global_step != 5:
+                return
+            if number is None:
                 raise stop
+            os.kill(os.getpid(), number)  # between the updates of two networks
 
     whole = train(settings("whole"))
     make = generator_fit._make_trainer
@@ -234,15 +243,12 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(
         trainer.callbacks.append(Press())  # type: ignore[attr-defined]
         return trainer
 
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        with monkeypatch.context() as patched:
-            patched.setattr(generator_fit, "_make_trainer", interrupted)
-            with pytest.raises((SystemExit, stop)):
-                train(settings("parts", checkpoint_minutes=minutes))
-    finally:
-        signal.signal(signal.SIGINT, handler)  # Lightning leaves it ignored
-    assert checkpoint(settings("parts").output_dir)["global_step"] == 5
+    with monkeypatch.context() as patched:
+        patched.setattr(generator_fit, "_make_trainer", interrupted)
+        with pytest.raises(stop):
+            train(settings("parts", checkpoint_minutes=minutes))
+    reached = checkpoint(settings("parts").output_dir)["global_step"]
+    assert reached == (5 if number is None else 6)
     with pytest.raises(UserError, match=r"holds a run of 'gan' .*: 'seed' was 4 and is now 5"):
         train(settings("parts", resume=True, seed=5))
     parts = train(settings("parts", resume=True))

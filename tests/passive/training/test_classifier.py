@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections import Counter
 from collections.abc import Callable
 from itertools import islice
@@ -117,6 +119,32 @@ def test_a_resumed_run_equals_an_uninterrupted_one(settings: Make) -> None:
     other = settings("part", **options, resume=True, batch_size=12)
     with pytest.raises(UserError, match="'batch_size' was 9 and is now 12"):
         train_source_classifier(other, SOURCES, *data)
+
+
+@pytest.mark.parametrize("stopped_by", [KeyboardInterrupt, MemoryError])
+@pytest.mark.parametrize("step", [2, 3])
+def test_a_stopped_run_goes_on_to_the_same_average(
+    stopped_by: type[BaseException], step: int, settings: Make
+) -> None:
+    """Ctrl-C in the midst of a step, or a fault after a checkpoint by the clock."""
+
+    class Press(pl.Callback):
+        def on_before_optimizer_step(self, trainer: pl.Trainer, *_: Any) -> None:
+            if trainer.global_step == step and stopped_by is KeyboardInterrupt:
+                os.kill(os.getpid(), signal.SIGINT)
+            elif trainer.global_step == step:
+                raise stopped_by
+
+    data = images(12, 0), images(6, 1)
+    whole = train_source_classifier(settings("whole"), SOURCES, *data)
+    minutes = 10.0 if stopped_by is KeyboardInterrupt else 1e-9
+    with pytest.raises(stopped_by):
+        train_source_classifier(
+            settings("part", checkpoint_minutes=minutes), SOURCES, *data, callbacks=[Press()]
+        )
+    rest = train_source_classifier(settings("part", resume=True), SOURCES, *data)
+    assert whole is not None and rest is not None
+    assert equal(whole.network.state_dict(), rest.network.state_dict())
 
 
 def test_going_on_from_another_network(settings: Make) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import artfp
 from artfp.core.errors import UserError
+from artfp.core.processes import Terminated
 from artfp.data.bundle import read_card
 from artfp.data.files import file_hash
 from artfp.perturbations import training_mixture
@@ -26,6 +28,7 @@ from artfp.watermark.settings import TrainSettings
 from artfp.watermark.training import fit
 from artfp.watermark.training.fit import train
 from artfp.watermark.training.module import VALIDATION_CONDITIONS
+from tests.watermark.training.conftest import tiny
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*GPU available but not used.*"),
@@ -36,6 +39,24 @@ pytestmark = [
 def checkpoint(folder: Path) -> dict[str, Any]:
     result: dict[str, Any] = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     return result
+
+
+@pytest.fixture(scope="module")
+def whole(photo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Weights of a training of 12 steps that nobody stopped."""
+    made = tiny(photo_folder, tmp_path_factory.mktemp("whole"), validate_every=4)
+    train(made)
+    return _weights(made)
+
+
+def _weights(settings: TrainSettings) -> dict[str, bytes]:
+    """Return the weights' bytes, without the card, whose command differs."""
+    folder = settings.output_dir
+    return {
+        f"{file}.{name}": value.numpy().tobytes()
+        for file in ("encoder", "decoder")
+        for name, value in load_file(folder / f"{file}.safetensors").items()
+    }
 
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
@@ -101,36 +122,51 @@ def test_a_resumed_published_run_takes_the_rate_that_is_given(
     assert [state["step"] for state in after["state"].values()] == [3] * len(before["state"])
 
 
-def test_an_interrupted_run_goes_on_where_it_was(
-    settings: Callable[..., TrainSettings], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("number", "error", "step"),
+    [
+        (signal.SIGINT, KeyboardInterrupt, 2),
+        (signal.SIGINT, KeyboardInterrupt, 3),  # a validation follows
+        (signal.SIGTERM, Terminated, 8),
+    ],
+)
+def test_a_stopped_run_goes_on_to_the_result_of_an_uninterrupted_one(
+    number: int,
+    error: type[BaseException],
+    step: int,
+    settings: Callable[..., TrainSettings],
+    whole: dict[str, bytes],
 ) -> None:
+    """The signal comes in the midst of a step, after the networks have run forward."""
+    handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+
     class Press(pl.Callback):
-        def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
-            if trainer.global_step == 5:
-                raise KeyboardInterrupt
+        def on_before_zero_grad(self, trainer: pl.Trainer, *_: Any) -> None:
+            if trainer.global_step == step:
+                os.kill(os.getpid(), number)
 
-    train(settings("whole"))
-    make = fit._trainer
+    with pytest.raises(error):
+        train(settings("parts", validate_every=4), [Press()])
+    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert checkpoint(settings("parts").output_dir)["global_step"] == step + 1
+    train(settings("parts", validate_every=4, resume=True))
+    assert _weights(settings("parts")) == whole
+    scalars = EventAccumulator(str(settings("parts").output_dir / "tensorboard")).Reload()
+    assert [event.step for event in scalars.Scalars("val/score")] == [3, 7, 11]
 
-    def interrupted(*args: Any) -> Any:
-        trainer, milestones = make(*args)
-        trainer.callbacks.append(Press())  # type: ignore[attr-defined]
-        return trainer, milestones
+
+def test_a_second_interrupt_stops_at_once(settings: Callable[..., TrainSettings]) -> None:
+    class Press(pl.Callback):
+        def on_before_zero_grad(self, trainer: pl.Trainer, *_: Any) -> None:
+            if trainer.global_step == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), signal.SIGINT)
 
     handler = signal.getsignal(signal.SIGINT)
-    try:
-        with monkeypatch.context() as patched:
-            patched.setattr(fit, "_trainer", interrupted)
-            with pytest.raises((SystemExit, KeyboardInterrupt)):
-                train(settings("parts"))
-    finally:
-        signal.signal(signal.SIGINT, handler)  # Lightning leaves it ignored
-    assert checkpoint(settings("parts").output_dir)["global_step"] == 5
-    train(settings("parts", resume=True))
-    one, two = (checkpoint(settings(name).output_dir) for name in ("whole", "parts"))
-    assert two["global_step"] == 12
-    for name, value in one["state_dict"].items():
-        assert torch.equal(value, two["state_dict"][name]), name
+    with pytest.raises(KeyboardInterrupt):
+        train(settings(), [Press()])
+    assert signal.getsignal(signal.SIGINT) == handler
+    assert not (settings().output_dir / "checkpoints" / "last.ckpt").exists()
 
 
 def test_output_files(settings: Callable[..., TrainSettings]) -> None:

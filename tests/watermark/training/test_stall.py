@@ -135,3 +135,14 @@ def test_goes_on_from_a_checkpoint() -> None:
     guard.load_state_dict(stage.guard.state_dict())
     stage.guard = guard
     assert stage.run(2) == [(8, "holding one batch for 2 steps")]
+    held = stage.guard.held
+    assert held is not None
+    guard = StallRecovery(patience=4)
+    guard.load_state_dict(stage.guard.state_dict())
+    stage = Stage(guard)
+    stage.step = 8
+    guard.on_train_start(stage.trainer, stage.module)
+    now: Any = stage.module.held_batch
+    assert now is not None and now.equal(held)
+    stage.run(2)
+    assert stage.held == {9: True, 10: False}

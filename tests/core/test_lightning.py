@@ -1,0 +1,72 @@
+"""Trainings stop between two steps, and go on from there."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from artfp.core.lightning import fit, new_trainer
+from artfp.core.processes import Terminated
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
+
+
+class Module(pl.LightningModule):
+    """A layer in training that gets signals in the midst of its second step."""
+
+    def __init__(self, *signals: signal.Signals) -> None:
+        super().__init__()
+        self.layer, self.signals = nn.Linear(1, 1), signals
+        self.reached: Any = None
+
+    def training_step(self, batch: Tensor, index: int) -> Tensor:
+        for number in self.signals if self.global_step == 1 else ():
+            os.kill(os.getpid(), number)
+        loss: Tensor = self.layer(batch).square().mean()
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def run(module: Module, **options: Any) -> pl.Trainer:
+    trainer = new_trainer(
+        accelerator="cpu", devices=1, logger=False, enable_model_summary=False, max_steps=4,
+        enable_checkpointing=False, enable_progress_bar=False, **options
+    )  # fmt: skip
+    try:
+        fit(trainer, module, DataLoader(torch.ones(8, 1), batch_size=1))  # type: ignore[arg-type]
+    finally:
+        module.reached = trainer.global_step
+    return trainer
+
+
+@pytest.mark.parametrize(
+    ("signals", "error", "reached"),
+    [
+        ((), None, 4),
+        ((signal.SIGINT,), KeyboardInterrupt, 2),
+        ((signal.SIGTERM,), Terminated, 2),
+        ((signal.SIGINT, signal.SIGINT), KeyboardInterrupt, 1),  # at once
+        ((signal.SIGTERM, signal.SIGINT), KeyboardInterrupt, 1),
+    ],
+)
+def test_stops_at_the_end_of_the_step(
+    signals: tuple[signal.Signals, ...], error: type[BaseException] | None, reached: int
+) -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    module = Module(*signals)
+    if error is None:
+        run(module)
+    else:
+        with pytest.raises(error):
+            run(module)
+    assert module.reached == reached
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
