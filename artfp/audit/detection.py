@@ -111,7 +111,7 @@ def detect_folder(settings: DetectSettings) -> DetectionResult | None:
     from artfp.watermark.prediction_loop import make_trainer
     from artfp.watermark.weights import load_decoder
 
-    decoder, card = load_decoder(settings.decoder_path, settings.realign)
+    decoder, card = load_decoder(settings.decoder_path, settings.realign, settings.image_resolution)
     bits: int = card["bits"]
     if settings.fingerprint_size not in (None, bits):
         raise UserError(

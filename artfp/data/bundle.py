@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from artfp.core.errors import UserError
+from artfp.core.errors import UserError, one_line
 from artfp.data.files import write_atomic
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
@@ -68,6 +70,33 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """Return the weights of a file whose card could be read (`read_card`), by name."""
     with safe_open(path, framework="pt") as file:
         return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+
+
+def check_finite(state: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse weights that are no numbers, as a training that diverged leaves them.
+
+    Raises:
+        UserError: a weight is NaN or infinite.
+    """
+    for name, weight in state.items():
+        if weight.numel() and not all(torch.isfinite(end) for end in torch.aminmax(weight)):
+            raise UserError(
+                f"{path}: {one_line(name)} holds values that are no finite numbers, as a training "
+                "that diverged leaves them; take the weights of another training"
+            )
+
+
+def has_card(path: Path) -> bool:
+    """Return whether artfp wrote a `.safetensors` file.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return CARD in (file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is not a readable .safetensors file ({error})") from error
 
 
 def read_card(path: Path) -> Card:

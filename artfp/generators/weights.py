@@ -14,7 +14,7 @@ import torch
 
 import artfp
 from artfp.core.errors import UserError
-from artfp.data.bundle import Card, read_card, read_state, write_bundle
+from artfp.data.bundle import Card, check_finite, read_card, read_state, write_bundle
 from artfp.generators.base import Generator
 from artfp.generators.registry import configure_model, find_model
 
@@ -88,7 +88,9 @@ def load_generator(path: str | Path) -> tuple[Generator, Card]:
         with torch.random.fork_rng(devices=[]):  # initial weights are drawn, then replaced
             generator = model.generator_type(resolution, config, classes)
         generator.model = name
-        generator.load_state_dict(read_state(path))
+        state = read_state(path)
+        check_finite(state, path)
+        generator.load_state_dict(state)
     except UserError:
         raise
     except (ValueError, RuntimeError) as error:

@@ -28,8 +28,8 @@ from numpy.typing import ArrayLike, NDArray
 from artfp.core.errors import UserError
 from artfp.data.files import new_file, read_json, warn_if_shared
 
-MIN_BITS = 8
-MAX_BITS = 256
+MIN_BITS = 1
+MAX_BITS = 512
 MAX_NAME = 500
 
 _SECRET_BYTES = 32
@@ -100,8 +100,8 @@ def parse_fingerprint(text: str, bits: int) -> NDArray[np.uint8]:
 
     Two forms are told apart by their length alone. Exactly `bits` characters 0 or 1 are the bits.
     Exactly ceil(bits / 4) hexadecimal digits, after an optional `0x`, are a number with its most
-    significant bit first, even where every digit happens to be 0 or 1. No length fits both, as
-    `bits` is at least 8. Space around the text is ignored.
+    significant bit first, even where every digit happens to be 0 or 1. No length fits both, but for
+    one bit, where both mean the same. Space around the text is ignored.
 
     Args:
         text: Bits or hexadecimal digits.
@@ -305,7 +305,7 @@ class Key:
         significant first.
 
         Args:
-            bits: Length of the fingerprint, 8 to 256.
+            bits: Length of the fingerprint, 1 to 512.
             owner: Name of the owner, together with `subject`. The two give what the commands give
                 for --owner and --subject: `artfp keygen`, `registry`, `embed` and `detect`.
             subject: Name of the model or data set.

@@ -143,7 +143,7 @@ class Watermark:
             100
         """
         weights = decoder or find_decoder(name_or_path)
-        own = cls(load_encoder(name_or_path)[0], load_decoder(weights)[0])
+        own = cls(load_encoder(name_or_path, decoder=decoder)[0], load_decoder(weights)[0])
         check_same_bits(own.encoder, own.decoder, str(name_or_path), str(weights))
         return own
 

@@ -103,7 +103,7 @@ def calibrate_folder(settings: CalibrateSettings) -> CalibrationResult | None:
     output = check_output(str(_output(settings, weights)), "calibration")
     logits = None if settings.logits is None else check_output(str(settings.logits), "logits")
     source = CombinedSource(settings.data_dir, settings.max_images)
-    decoder, card = load_decoder(settings.decoder_path, settings.realign)
+    decoder, card = load_decoder(settings.decoder_path, settings.realign, settings.image_resolution)
     decoder_hash = file_hash(weights)
     made = {
         "data": source.titles,

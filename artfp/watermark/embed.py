@@ -164,12 +164,14 @@ def embed_folder(settings: EmbedSettings) -> EmbeddingResult | None:
         1
     """
     source = open_source(settings.data_dir)
-    encoder, card = load_encoder(settings.encoder_path, settings.image_resolution)
+    encoder, card = load_encoder(
+        settings.encoder_path, settings.image_resolution, settings.decoder_path
+    )
     check_fingerprint_size(settings.fingerprint_size, card["bits"], settings.encoder_path)
     decoder = None
     if settings.check:
         decoder_path = settings.decoder_path or find_decoder(settings.encoder_path)
-        decoder, _ = load_decoder(decoder_path)
+        decoder, _ = load_decoder(decoder_path, resolution=settings.image_resolution)
         check_same_bits(encoder, decoder, settings.encoder_path, str(decoder_path))
     job = EmbeddingJob(
         source=source,

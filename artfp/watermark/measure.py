@@ -108,9 +108,10 @@ def measure_folder(settings: MeasureSettings) -> Measurements:
         >>> found.figures["own size"]["images"]
         1
     """
-    encoder, _ = load_encoder(settings.encoder_path)
+    size = settings.image_resolution
+    encoder, _ = load_encoder(settings.encoder_path, size, settings.decoder_path)
     decoder_path = settings.decoder_path or find_decoder(settings.encoder_path)
-    decoder, _ = load_decoder(decoder_path)
+    decoder, _ = load_decoder(decoder_path, resolution=size)
     check_same_bits(encoder, decoder, settings.encoder_path, str(decoder_path))
     images = _Images(settings)
     if not effnet_installed():

@@ -80,8 +80,9 @@ class TrainSettings(RunSettings):
 
     Args:
         data_dir: Images: a folder (at any depth), a zip, or a list of paths (.txt).
-        bits: Bits of the fingerprint.
-        resolution: Pixels a side that the networks see: a power of two, 32 to 512.
+        bits: Bits of the fingerprint: 8 to 256, with the architecture stegastamp 1 to 512.
+        resolution: Pixels a side that the networks see: a power of two, 32 to 512; with the
+            architecture stegastamp 16, or a multiple of 32 up to 1024.
         use_celeba_preprocessing: Crop the middle 148 x 148 of aligned CelebA images, as published.
         centre_crop: Train on the resized centre square of each image, as published, without random
             crops (always on with --schedule published).
@@ -115,7 +116,7 @@ class TrainSettings(RunSettings):
     title: ClassVar[str] = "training"
 
     data_dir: str = option(metavar="IMAGES")
-    bits: Annotated[int, Bounds(ge=8, le=256)] = option(100, flags=SIZE_FLAGS)
+    bits: Annotated[int, Bounds(ge=1, le=512)] = option(100, flags=SIZE_FLAGS)
     resolution: PositiveInt = option(128, flags=("--image_resolution",))
     use_celeba_preprocessing: bool = False
     centre_crop: bool = False

@@ -2,12 +2,14 @@
 
 A card is a JSON object: `kind` (encoder or decoder), `architecture`, `bits`, `resolution`,
 `version` of artfp, and what the trainer adds: `training` (data, command, settings) and `measured`
-(figures). Checkpoints published by the ArtFP authors (`.pth`, plain state dicts) are read too, as
-the `stegastamp` architecture; nothing in a file is ever executed.
+(figures). Checkpoints published by the ArtFP authors are read too, as the `stegastamp`
+architecture: plain state dicts, `.pth` or `.safetensors`, also as `nn.DataParallel` names the
+weights. Nothing in a file is ever executed.
 """
 
 from __future__ import annotations
 
+import itertools
 import pickle
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,8 +18,17 @@ import torch
 from torch import Tensor, nn
 
 import artfp
-from artfp.core.errors import UserError
-from artfp.data.bundle import Card, find_decoder, find_weights, read_card, read_state, write_bundle
+from artfp.core.errors import UserError, one_line
+from artfp.data.bundle import (
+    Card,
+    check_finite,
+    find_decoder,
+    find_weights,
+    has_card,
+    read_card,
+    read_state,
+    write_bundle,
+)
 from artfp.watermark.networks.base import Decoder, Encoder
 from artfp.watermark.networks.build import known_architectures
 from artfp.watermark.networks.realigning import (
@@ -28,6 +39,15 @@ from artfp.watermark.networks.realigning import (
 from artfp.watermark.networks.stegastamp import StegaStampDecoder, StegaStampEncoder
 
 Network = TypeVar("Network", bound=nn.Module)
+
+_MATRICES = {
+    "encoder": ("secret_dense.weight",),
+    "decoder": ("dense.0.weight", "dense.2.weight"),
+}
+"""Weights by which published networks are known, and from which their bits and size are read."""
+
+_WRAPPERS = ("module.", "_orig_mod.")
+"""Prefixes that `nn.DataParallel` and `torch.compile` put before the names of all weights."""
 
 
 def save_network(network: Encoder | Decoder, path: Path, card: Card | None = None) -> Card:
@@ -69,19 +89,24 @@ def save_network(network: Encoder | Decoder, path: Path, card: Card | None = Non
     return whole
 
 
-def load_encoder(name: str | Path, resolution: int | None = None) -> tuple[Encoder, Card]:
+def load_encoder(
+    name: str | Path, resolution: int | None = None, decoder: str | Path | None = None
+) -> tuple[Encoder, Card]:
     """Load an encoder in evaluation mode on the CPU, with its card.
+
+    A published encoder does not hold the size that it was trained at; its decoder does.
 
     Args:
         name: A shipped name, such as `photo128`, or a file.
-        resolution: Pixels a side, for published `.pth` encoders, whose files do not hold it; None:
-            read from the decoder beside it, else 128.
+        resolution: Pixels a side of a published encoder whose decoder is not at hand; otherwise
+            passed over.
+        decoder: File of a published encoder's decoder; None: the one beside it, if there is one.
 
     Returns:
         The encoder, and its card: `bits`, `resolution`, `architecture`, ...
 
     Raises:
-        UserError: there is no such encoder, or it cannot be read.
+        UserError: there is no such encoder, it cannot be read, or its resolution is not known.
 
     Example:
         >>> encoder, card = load_encoder("cifar32")
@@ -89,26 +114,35 @@ def load_encoder(name: str | Path, resolution: int | None = None) -> tuple[Encod
         True
     """
     path = find_weights(name, "encoder")
-    if path.suffix == ".safetensors":
+    state = _published_state(path, "encoder")
+    if state is None:
         return _load_bundle(path, "encoder", _classes("encoder"))
-    state = _published_state(path)
-    try:
-        bits = int(state["secret_dense.weight"].shape[1])
-    except (KeyError, IndexError) as error:
+    bits = int(state["secret_dense.weight"].shape[1])
+    beside = Path(find_decoder(path))
+    if decoder is None and beside != path and beside.is_file():
+        decoder = beside
+    if decoder is not None:
+        resolution = load_decoder(decoder, False, resolution)[0].resolution
+    if resolution is None:
+        there = beside.name if beside != path else "..._decoder.pth, and call it ..._encoder.pth"
         raise UserError(
-            f"{path} is no published encoder: secret_dense.weight is missing"
-        ) from error
-    resolution = resolution or _resolution_of_sibling(path) or 128
+            f"{path} does not hold the size that it was trained at; put its decoder beside it, as "
+            f"{there}, or give the size in pixels (--image_resolution)"
+        )
     return _fill(StegaStampEncoder, bits, resolution, state, path, "encoder")
 
 
-def load_decoder(name: str | Path, realign: bool = True) -> tuple[Decoder, Card]:
+def load_decoder(
+    name: str | Path, realign: bool = True, resolution: int | None = None
+) -> tuple[Decoder, Card]:
     """Load a decoder in evaluation mode on the CPU, with its card.
 
     Args:
         name: A shipped name, such as `photo128`, or a file.
         realign: True to undo mirroring, crops and turns as far as the architecture can, see
             `artfp.watermark.networks.realigning`.
+        resolution: 16 for a published decoder of 16 px, whose weights have the shapes of one of
+            32 px; otherwise passed over.
 
     Returns:
         The decoder, and its card: `bits`, `resolution`, `architecture`, ...
@@ -122,12 +156,14 @@ def load_decoder(name: str | Path, realign: bool = True) -> tuple[Decoder, Card]
         True
     """
     path = find_weights(name, "decoder")
-    if path.suffix == ".safetensors":
+    state = _published_state(path, "decoder")
+    decoder: Decoder
+    if state is None:
         decoder, card = _load_bundle(path, "decoder", _classes("decoder"))
-        return with_realignment(decoder) if realign else decoder, card
-    state = _published_state(path)
-    bits, resolution = _decoder_shape(state, path)
-    decoder, card = _fill(StegaStampDecoder, bits, resolution, state, path, "decoder")
+    else:
+        bits, features = int(state["dense.2.weight"].shape[0]), state["dense.0.weight"].shape[1]
+        side = 16 if (resolution, features) == (16, 128) else round((features * 8) ** 0.5)
+        decoder, card = _fill(StegaStampDecoder, bits, side, state, path, "decoder")
     return with_realignment(decoder) if realign else decoder, card
 
 
@@ -171,6 +207,7 @@ def _load_bundle(path: Path, kind: str, classes: dict[str, type[Network]]) -> tu
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: its card does not give bits and resolution") from error
     state = read_state(path)
+    check_finite(state, path)
     network, _ = _fill(classes[card["architecture"]], bits, resolution, state, path, kind)
     return network, card
 
@@ -185,8 +222,13 @@ def _fill(
 ) -> tuple[Network, Card]:
     """Build a network with these weights, and a card of its class, bits and resolution."""
     try:
-        network = network_class(bits, resolution)
-        network.load_state_dict(state)
+        # Nothing published is drawn or allocated first, whatever size a file claims.
+        published = issubclass(network_class, StegaStampEncoder | StegaStampDecoder)
+        with torch.device("meta" if published else "cpu"):
+            network = network_class(bits, resolution)
+        if published:
+            state = {name: weight.float() for name, weight in state.items()}
+        network.load_state_dict(state, assign=published)
     except (ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path} does not fit the {kind} that it claims to be: {reason}") from error
@@ -195,7 +237,40 @@ def _fill(
     return network, {**card, "bits": bits, "resolution": resolution}
 
 
-def _published_state(path: Path) -> dict[str, Tensor]:
+def _published_state(path: Path, kind: str) -> dict[str, Tensor] | None:
+    """Return the state dict of a published encoder or decoder; None for a file with a card.
+
+    Raises UserError: the file cannot be read, or holds something else.
+    """
+    if path.suffix == ".safetensors":
+        if has_card(path):
+            return None
+        state = read_state(path)
+    else:
+        state = _unpickled_state(path)
+    while state and all(name.startswith(_WRAPPERS) for name in state):
+        state = {name.partition(".")[2]: weight for name, weight in state.items()}
+    kinds = [k for k, names in _MATRICES.items() if all(_is_matrix(state.get(n)) for n in names)]
+    if kind in kinds:
+        check_finite(state, path)
+        return state
+    if kinds:
+        other = path.with_name(path.name.replace(kinds[0], kind))
+        hint = f", {other.name}" if other != path and other.is_file() else ""
+        raise UserError(f"{path} holds the {kinds[0]}, not the {kind}; give the other file{hint}")
+    found = one_line(", ".join(itertools.islice(state, 3)) or "none")[:100]
+    card = "has no artfp card, and " if path.suffix == ".safetensors" else ""
+    raise UserError(
+        f"{path} {card}is no published {kind}: {_MATRICES[kind][0]} is missing (its first weights: "
+        f"{found}); give the file ..._{kind}{path.suffix}"
+    )
+
+
+def _is_matrix(weight: Tensor | None) -> bool:
+    return weight is not None and weight.ndim == 2
+
+
+def _unpickled_state(path: Path) -> dict[str, Tensor]:
     """Read the state dict of a `.pth` file; refuse whatever is more than tensors by name."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -208,7 +283,9 @@ def _published_state(path: Path) -> dict[str, Tensor]:
         ) from error
     except (RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
         raise UserError(f"{path} is not a readable checkpoint") from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(weight, Tensor) for name, weight in state.items()
+    ):
         raise UserError(f"{path} is not a plain state dict; save the network's state_dict() alone")
     return state
 
@@ -217,21 +294,3 @@ def _is_pickle(path: Path) -> bool:
     """Return whether a file begins like one of torch.save, of today (zip) or of old (pickle)."""
     with path.open("rb") as file:
         return file.read(2) in (b"PK", b"\x80\x02")
-
-
-def _decoder_shape(state: dict[str, Tensor], path: Path) -> tuple[int, int]:
-    """Return (bits, resolution) of a published decoder: its dense layer has R * R / 8 inputs."""
-    try:
-        bits = int(state["dense.2.weight"].shape[0])
-        features = int(state["dense.0.weight"].shape[1])
-    except (KeyError, IndexError) as error:
-        raise UserError(f"{path} is no published decoder: its dense layers are missing") from error
-    return bits, round((features * 8) ** 0.5)
-
-
-def _resolution_of_sibling(path: Path) -> int | None:
-    """Return the resolution of the decoder beside a published encoder, if there is one."""
-    sibling = Path(find_decoder(path))
-    if sibling == path or not sibling.is_file():
-        return None
-    return _decoder_shape(_published_state(sibling), sibling)[1]

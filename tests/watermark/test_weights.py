@@ -9,6 +9,7 @@ import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -17,8 +18,18 @@ import artfp
 from artfp.core.errors import UserError
 from artfp.data.bundle import find_decoder, find_weights, read_card, shipped_weights
 from artfp.data.files import file_hash
-from artfp.watermark import Decoder, Encoder, build_pair, load_decoder, load_encoder, save_network
+from artfp.ownership.key import Key
+from artfp.watermark import (
+    Decoder,
+    Encoder,
+    Watermark,
+    build_pair,
+    load_decoder,
+    load_encoder,
+    save_network,
+)
 from artfp.watermark.networks.realigning import MirroringDecoder, RealigningDecoder
+from artfp.watermark.networks.stegastamp import StegaStampDecoder
 
 
 def same_weights(one: torch.nn.Module, other: torch.nn.Module) -> bool:
@@ -154,18 +165,90 @@ def test_published_checkpoints(tmp_path: Path) -> None:
     pair = build_pair("stegastamp", 40, 64, seed=2)
     assert same_weights(encoder, pair[0]) and same_weights(decoder, pair[1])
     assert not encoder.training and not decoder.training
-    assert load_encoder(encoder_file, resolution=256)[0].resolution == 256
-    decoder_file.unlink()
-    assert load_encoder(encoder_file)[0].resolution == 128
+
+
+def test_size_of_a_published_encoder(tmp_path: Path) -> None:
+    """Its own weights fit every size: it is the decoder's, else given, never guessed."""
+    encoder_file, decoder_file = save_published(tmp_path, 40, 64)
+    assert load_encoder(encoder_file, resolution=256)[0].resolution == 64
+    moved = decoder_file.rename(tmp_path / "other.pth")
+    refuse(load_encoder, encoder_file, "decoder beside it, as celeba_decoder.pth, or .*--image_")
     assert load_encoder(encoder_file, resolution=32)[0].resolution == 32
+    assert load_encoder(encoder_file, 32, moved)[0].resolution == 64
     lonely = encoder_file.rename(tmp_path / "weights.pth")
-    assert load_encoder(lonely)[0].resolution == 128
+    refuse(load_encoder, lonely, "does not hold the size")
+    with pytest.raises(UserError, match=r"does not fit .* take 16, or a multiple of 32"):
+        load_encoder(lonely, resolution=40)
+
+
+def test_published_checkpoints_in_wrappers_and_as_safetensors(tmp_path: Path) -> None:
+    """nn.DataParallel and torch.compile put prefixes before all names."""
+    pair = build_pair("stegastamp", 8, 32, seed=2)
+    networks: tuple[Encoder | Decoder, ...] = pair
+    for prefix in ("", "module.", "_orig_mod.", "module._orig_mod."):
+        for ending in ("pth", "safetensors"):
+            for network, kind in zip(networks, ("encoder", "decoder"), strict=True):
+                state = {prefix + name: weight for name, weight in network.state_dict().items()}
+                file = tmp_path / f"{prefix}x_{kind}.{ending}"
+                torch.save(state, file) if ending == "pth" else save_file(state, file)
+            encoder, card = load_encoder(tmp_path / f"{prefix}x_encoder.{ending}")
+            decoder, _ = load_decoder(tmp_path / f"{prefix}x_decoder.{ending}", realign=False)
+            assert same_weights(encoder, pair[0]) and same_weights(decoder, pair[1])
+            assert card["architecture"] == "stegastamp" and card["resolution"] == 32
+
+
+@pytest.mark.parametrize(("bits", "resolution"), [(1, 16), (512, 16), (1, 96)])
+def test_ends_of_the_published_sizes(bits: int, resolution: int, tmp_path: Path) -> None:
+    save_published(tmp_path, bits, resolution)
+    size = 16 if resolution == 16 else None  # its decoder looks like one of 32 px
+    watermark = Watermark(
+        load_encoder(tmp_path / "celeba_encoder.pth", size)[0],
+        load_decoder(tmp_path / "celeba_decoder.pth", resolution=size)[0],
+    )
+    assert watermark.encoder.resolution == watermark.decoder.resolution == resolution
+    photo = np.full((40, 30, 3), 100, np.uint8)
+    marked = watermark.embed(photo, Key.from_seed(1).fingerprint(bits))
+    assert marked.shape == photo.shape and watermark.decode(marked).shape == (bits,)
+
+
+def test_published_decoder_of_1024_px(tmp_path: Path) -> None:
+    shapes = {name: w.shape for name, w in StegaStampDecoder(1, 32).state_dict().items()}
+    shapes["dense.0.weight"] = torch.Size((512, 1024 * 1024 // 8))
+    state = {name: torch.zeros(1).expand(shape) for name, shape in shapes.items()}
+    torch.save(state, tmp_path / "x_decoder.pth")
+    decoder, card = load_decoder(tmp_path / "x_decoder.pth", realign=False)
+    assert card["resolution"] == 1024
+    assert decoder(torch.zeros(1, 3, 1024, 1024)).shape == (1, 1)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("ending", ["pth", "safetensors"])
+def test_weights_that_are_no_numbers(value: float, ending: str, tmp_path: Path) -> None:
+    pair = build_pair("stegastamp", 8, 32)
+    with torch.no_grad():
+        pair[1].state_dict()["dense.0.bias"][3] = value
+    file = tmp_path / f"decoder.{ending}"
+    if ending == "pth":
+        torch.save(pair[1].state_dict(), file)
+    else:
+        save_network(pair[1], file)
+    refuse(load_decoder, file, "dense.0.bias holds values that are no finite numbers")
 
 
 def test_published_checkpoints_of_the_wrong_kind(tmp_path: Path) -> None:
     encoder_file, decoder_file = save_published(tmp_path, 40, 64)
-    refuse(load_encoder, decoder_file, "no published encoder")
-    refuse(load_decoder, encoder_file, "no published decoder")
+    refuse(load_encoder, decoder_file, "holds the decoder, not the enc.*other file, celeba_encoder")
+    refuse(load_decoder, encoder_file, "holds the encoder, not the dec.*other file, celeba_decoder")
+    discriminator = tmp_path / "celeba_discriminator.pth"
+    torch.save(
+        {"conv1.weight": torch.zeros(8, 3, 3, 3), "conv1.bias": torch.zeros(8)}, discriminator
+    )
+    refuse(load_encoder, discriminator, "secret_dense.weight is missing .*conv1.weight, conv1.bias")
+    refuse(load_decoder, discriminator, "dense.0.weight is missing .*give the file ..._decoder.pth")
+    torch.save({}, discriminator)
+    refuse(load_decoder, discriminator, "dense.0.weight is missing .*none")
+    torch.save({1: torch.zeros(3)}, discriminator)
+    refuse(load_decoder, discriminator, "not a plain state dict")
     other = tmp_path / "other.pth"
     torch.save([1, 2], other)
     refuse(load_decoder, other, "not a plain state dict")

@@ -15,6 +15,7 @@ from artfp.core.errors import UserError
 from artfp.data.bundle import (
     WEIGHTS,
     Card,
+    check_finite,
     read_card,
     read_state,
     write_bundle,
@@ -104,7 +105,9 @@ def load_denoiser(path: Path) -> tuple[Denoiser, Card]:
         raise UserError(f"{path} holds no denoiser of this version of artfp, but {_named(card)}")
     try:
         network = Denoiser(int(card["width"]))
-        network.load_state_dict(read_state(path))
+        state = read_state(path)
+        check_finite(state, path)
+        network.load_state_dict(state)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(

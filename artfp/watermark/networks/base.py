@@ -11,15 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from artfp.ownership.key import MAX_BITS, MIN_BITS
-
+MIN_BITS, MAX_BITS = 8, 256
 MIN_RESOLUTION, MAX_RESOLUTION = 32, 512
 
 
 def check_shape(bits: int, resolution: int) -> None:
     """Refuse bit counts outside 8..256 and resolutions that are no power of two in 32..512."""
     if not MIN_BITS <= bits <= MAX_BITS:
-        raise ValueError(f"bits is {bits}; a fingerprint has {MIN_BITS} to {MAX_BITS} bits")
+        raise ValueError(f"bits is {bits}; these networks take {MIN_BITS} to {MAX_BITS}")
     power_of_two = resolution > 0 and resolution & (resolution - 1) == 0
     if not (power_of_two and MIN_RESOLUTION <= resolution <= MAX_RESOLUTION):
         raise ValueError(
@@ -68,6 +67,8 @@ class Encoder(nn.Module):
     Attributes:
         architecture: Name of the architecture.
         adjustable: True if `rescale` sets the strength of the residuals.
+        check_shape: Function of bits and resolution that raises ValueError where the class cannot
+            be built with them; a subclass may allow others than these.
 
     Example:
         >>> from artfp.watermark import build_pair
@@ -78,10 +79,11 @@ class Encoder(nn.Module):
 
     architecture = ""
     adjustable = False
+    check_shape = staticmethod(check_shape)
 
     def __init__(self, bits: int, resolution: int) -> None:
         super().__init__()
-        check_shape(bits, resolution)
+        self.check_shape(bits, resolution)
         self.bits, self.resolution = bits, resolution
 
     def residual(self, x: Tensor, messages: Tensor) -> Tensor:
@@ -115,6 +117,7 @@ class Decoder(nn.Module):
 
     Attributes:
         architecture: Name of the architecture.
+        check_shape: As in `Encoder`.
 
     Example:
         >>> from artfp.watermark import build_pair
@@ -124,10 +127,11 @@ class Decoder(nn.Module):
     """
 
     architecture = ""
+    check_shape = staticmethod(check_shape)
 
     def __init__(self, bits: int, resolution: int) -> None:
         super().__init__()
-        check_shape(bits, resolution)
+        self.check_shape(bits, resolution)
         self.bits, self.resolution = bits, resolution
 
     def decode(self, x: Tensor, aspects: Tensor) -> tuple[Tensor, list[str]]:

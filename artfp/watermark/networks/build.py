@@ -71,8 +71,9 @@ def build_pair(
 
     Args:
         architecture: Name of the architecture, such as `residual`.
-        bits: Number of bits of the fingerprint, 8 to 256.
-        resolution: Pixels a side that the networks see, a power of two from 32 to 512.
+        bits: Number of bits of the fingerprint: 8 to 256, for `stegastamp` 1 to 512.
+        resolution: Pixels a side that the networks see: a power of two from 32 to 512, for
+            `stegastamp` 16 or a multiple of 32 up to 1024.
         seed: Seed of all weights.
 
     Returns:

@@ -12,10 +12,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from artfp.ownership.key import MAX_BITS, MIN_BITS
 from artfp.watermark.networks.base import Decoder, Encoder
 
 SECRET_SIDE = 16
 """Side of the map into which the message is laid out before it is upsampled."""
+
+
+MAX_RESOLUTION = 1024
+
+
+def check_published_shape(bits: int, resolution: int) -> None:
+    """Refuse bits outside 1..512, and sides in pixels that the published networks cannot halve."""
+    if not MIN_BITS <= bits <= MAX_BITS:
+        raise ValueError(f"bits is {bits}; a fingerprint has {MIN_BITS} to {MAX_BITS} bits")
+    if resolution != SECRET_SIDE and (resolution % 32 or not 32 <= resolution <= MAX_RESOLUTION):
+        raise ValueError(
+            f"resolution is {resolution}; take {SECRET_SIDE}, or a multiple of 32 up to "
+            f"{MAX_RESOLUTION}"
+        )
 
 
 def initialise_he(*networks: nn.Module) -> None:
@@ -42,6 +57,7 @@ class StegaStampEncoder(Encoder):
     """U-Net on image and upsampled message; the output is a whole image (sigmoid)."""
 
     architecture = "stegastamp"
+    check_shape = staticmethod(check_published_shape)
 
     def __init__(self, bits: int, resolution: int) -> None:
         super().__init__(bits, resolution)
@@ -110,6 +126,7 @@ class StegaStampDecoder(Decoder):
     """Seven 3x3 convolutions (five of stride 2), then two dense layers."""
 
     architecture = "stegastamp"
+    check_shape = staticmethod(check_published_shape)
 
     def __init__(self, bits: int, resolution: int) -> None:
         super().__init__(bits, resolution)
@@ -119,7 +136,7 @@ class StegaStampDecoder(Decoder):
         for inputs, outputs, stride in plan:
             layers += [nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1), nn.ReLU()]
         self.decoder = nn.Sequential(*layers)
-        features = resolution * resolution * 128 // 1024
+        features = 128 * max(1, resolution // 32) ** 2
         self.dense = nn.Sequential(nn.Linear(features, 512), nn.ReLU(), nn.Linear(512, bits))
 
     def forward(self, x: Tensor) -> Tensor:

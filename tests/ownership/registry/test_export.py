@@ -227,7 +227,7 @@ def test_every_change_is_noticed(file: Any, other: Any) -> None:
         ({"subject": ["x"]}, "subject is not text"),
         ({"bits": 101}, "fingerprint is not 26"),
         ({"bits": 100.0}, "bits is not"),
-        ({"bits": 10**9}, "bits, expected 8 to 256"),
+        ({"bits": 10**9}, "bits, expected 1 to 512"),
         ({"fingerprint": "0" * 24}, "fingerprint is not 25"),
         ({"fingerprint": "F" * 25}, "fingerprint is not 25"),
         ({"fingerprint": None}, "fingerprint is not 25"),

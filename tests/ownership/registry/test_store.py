@@ -178,7 +178,7 @@ def test_malformed_entries_are_not_made(change: Any, found: str) -> None:
     assert len(str(caught.value)) < 300 and str(caught.value).isprintable()
 
 
-@pytest.mark.parametrize("bits", [0, 1, 7, 257])
+@pytest.mark.parametrize("bits", [0, 513])
 def test_wrong_bit_counts_are_refused(bits: int) -> None:
     with pytest.raises((UserError, ValueError), match="found"):
         RegistryEntry.of(np.zeros(bits, np.uint8), "Ada", "cats")
