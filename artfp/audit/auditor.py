@@ -75,7 +75,7 @@ def prepare_audit(
         context = AuditContext(
             location=settings.data_dir,
             command=settings.command_line("artfp detect"),
-            compared_with="registry" if state else "fingerprint" if settings.fingerprint else "key",
+            compared_with="registry" if state else "fingerprint" if settings.has_bits else "key",
             decoder={
                 "name": settings.decoder_path,
                 "hash": digest,

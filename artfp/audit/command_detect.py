@@ -17,7 +17,7 @@ DESCRIPTION = """\
 Decode the fingerprint of every image, and compare it with one that you name, or with a registry.
 
 Images of any size are resized to the decoder's resolution. With --output_dir the results are
-written to detected_fingerprints.txt (a line "name bits" each) and .csv; with --fingerprint or --key
+written to detected_fingerprints.txt (a line "name bits" each) and .csv; with a fingerprint or key
 also the matches, the bit accuracy and the one-sided binomial p-value: the probability that as many
 bits or more match a secret random fingerprint that has nothing to do with the image. What was
 embedded with --owner and --subject is found with them.
@@ -32,7 +32,7 @@ verdict: the decoded bits are printed."""
 EPILOG = """\
 examples:
   artfp detect photo.jpg --key owner.key.json --owner "Ada Lovelace" --subject "cats v1"
-  artfp detect fake.png --decoder_path cifar32 --fingerprint 9f3a0c4477d1e2b8
+  artfp detect fake.png --decoder_path cifar32 --fingerprint_file fingerprint.txt
   artfp detect suspects/ --output_dir out --registry my.registry --same_source \\
       --report out/report.html --json -
 
@@ -84,7 +84,8 @@ def _print(result: DetectionResult, settings: DetectSettings) -> None:
         for image in result.images:
             print(f"{one_line(image.name)} {to_text(image.bits)}")
         print(
-            "no verdict: there is nothing to compare with; give --registry, --key or --fingerprint",
+            "no verdict: there is nothing to compare with; give --registry, --key or "
+            "--fingerprint_file",
             file=sys.stderr,
         )
 

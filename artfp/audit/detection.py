@@ -106,7 +106,6 @@ def detect_folder(settings: DetectSettings) -> DetectionResult | None:
     from artfp.audit.auditor import prepare_audit, verdict_columns
     from artfp.data.bundle import find_weights
     from artfp.data.files import file_hash
-    from artfp.ownership.assignment import given_fingerprints
     from artfp.watermark.decode import DecodingJob, run_decoding
     from artfp.watermark.prediction_loop import make_trainer
     from artfp.watermark.weights import load_decoder
@@ -119,9 +118,7 @@ def detect_folder(settings: DetectSettings) -> DetectionResult | None:
             f"with {bits} bits"
         )
     digest = file_hash(find_weights(settings.decoder_path, "decoder"))
-    given = given_fingerprints(
-        bits, settings.fingerprint, settings.key, settings.owner, settings.subject
-    )
+    given = settings.given_fingerprints(bits)
     options = settings.trainer_options()
     if settings.output_dir is None and options["devices"] == "auto":
         options["devices"] = 1  # more processes would need a folder that they share

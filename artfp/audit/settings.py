@@ -65,16 +65,18 @@ class DetectSettings(FingerprintSettings, DecoderSettings, ImageSettings, Loadin
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        one = self.fingerprint is not None or self.key is not None
+        one = self.has_bits or self.key is not None
         if self.key is None and (self.owner, self.subject) != (None, None):
             raise UserError(
                 "--owner and --subject say what to derive from --key, which is not given"
             )
         if self.registry is not None and one:
-            raise UserError("--registry and --fingerprint or --key: give one of them")
+            raise UserError(
+                "--registry, --key, --fingerprint and --fingerprint_file: give one of them"
+            )
         if self.gives_verdict and not self.compares:
             raise UserError(
-                "a verdict needs something to compare with: --registry, --key or --fingerprint"
+                "a verdict needs something to compare with: --registry, --key or --fingerprint_file"
             )
         if self.reveal and self.report is None and self.json is None:
             raise UserError("--reveal: only with --report or --json")
@@ -84,7 +86,7 @@ class DetectSettings(FingerprintSettings, DecoderSettings, ImageSettings, Loadin
     @property
     def compares(self) -> bool:
         """True if there is something to compare the images with."""
-        return any(value is not None for value in (self.registry, self.key, self.fingerprint))
+        return self.has_bits or self.registry is not None or self.key is not None
 
     @property
     def gives_verdict(self) -> bool:

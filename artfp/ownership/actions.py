@@ -93,7 +93,7 @@ def check_commitment(settings: KeygenSettings) -> CommitmentCheck:
         return CommitmentCheck(made, "the opening belongs to another commitment")
     fingerprint = settings_fingerprint(settings, made.owner, made.subject, made.bits, opening.bare)
     if not holds(made, opening, fingerprint):
-        named = "--fingerprint" if settings.key is None else "--key"
+        named = "the fingerprint" if settings.key is None else "--key"
         return CommitmentCheck(
             made, f"{named} is not what was committed to, or the file was changed"
         )
@@ -160,9 +160,9 @@ def register_fingerprint(settings: RegisterSettings) -> Registered:
 def settings_fingerprint(
     settings: OwnershipSettings, owner: str, subject: str, bits: int, bare: bool
 ) -> NDArray[np.uint8]:
-    """Return the fingerprint (bits,) that `settings.fingerprint` says or `settings.key` gives."""
+    """Return the fingerprint (bits,) that bits, file or key of the settings give."""
     names = (None, None) if bare or settings.key is None else (owner, subject)
-    found = given_fingerprints(bits, settings.fingerprint, settings.key, *names)
+    found = given_fingerprints(bits, settings.fingerprint_text, settings.key, *names)
     assert found is not None
     return found.of_image("")
 

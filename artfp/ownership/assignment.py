@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -10,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artfp.core.errors import UserError
+from artfp.data.files import warn_if_shared
 from artfp.ownership.key import Key, owner_context, parse_fingerprint, to_text
 
 KEY_FILE = "fingerprint.key.json"
 """Name of the key file that a run writes into its output folder when it draws a key."""
+
+_MOST_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -77,17 +81,44 @@ def given_fingerprints(
         UserError: both are given, names stand beside bits, or something is malformed.
     """
     if fingerprint is not None and key_file is not None:
-        raise UserError("--fingerprint and --key both name the fingerprint; give one")
+        raise UserError(
+            "--key and --fingerprint or --fingerprint_file both name the fingerprint; give one"
+        )
     context = owner_context(owner, subject)
     if fingerprint is not None and context:
         raise UserError(
-            "--owner and --subject say what to derive from a key; leave them out with --fingerprint"
+            "--owner and --subject say what to derive from a key; leave them out with "
+            "--fingerprint and --fingerprint_file"
         )
     if fingerprint is not None:
         return Fingerprints(bits, parse_fingerprint(fingerprint, bits))
     if key_file is not None:
         return Fingerprints(bits, Key.load(key_file).fingerprint(bits, context=context))
     return None
+
+
+def read_fingerprint_file(path: str) -> str:
+    """Return the text of a file that holds a fingerprint; "-" is standard input.
+
+    A warning is logged where others than the owner can read the file.
+
+    Raises:
+        UserError: it cannot be read, or is longer than a fingerprint can be. The message does not
+            repeat what it holds.
+    """
+    what = f"fingerprint file {path}"
+    try:
+        if path == "-":
+            content = sys.stdin.buffer.read(_MOST_BYTES + 1)
+        else:
+            with open(path, "rb") as file:
+                content = file.read(_MOST_BYTES + 1)
+            warn_if_shared(path, "fingerprint file")
+    except (OSError, ValueError) as error:  # a NUL in the name
+        raise UserError(f"{what}: {getattr(error, 'strerror', None) or error}") from None
+    if len(content) > _MOST_BYTES or not content.isascii():
+        raise UserError(f"{what}: expected only the fingerprint, as 0s and 1s or hexadecimal")
+    return content.decode("ascii").strip()
 
 
 def draw_fingerprints(

@@ -27,7 +27,7 @@ examples:
       writes cats.commitment.json (publish it) and cats.opening.json (keep it)
   artfp keygen --key owner.key.json --verify cats.commitment.json
       verifies it with the cats.opening.json beside it
-  artfp keygen --fingerprint 9f3a... --verify cats.commitment.json --opening shown.json
+  artfp keygen --fingerprint_file fingerprint.txt --verify cats.commitment.json --opening shown.json
       the same for somebody who was shown fingerprint and opening, but not the key
 
 A fingerprint belongs to the key, the owner, the subject and the number of bits together: with any
@@ -62,7 +62,9 @@ def _commit(settings: KeygenSettings) -> int:
     print(f"hash    {made.hash}")
     if (text := how_to_embed(settings.key, made.owner, made.subject, settings.bare)) is not None:
         print(text)
-    given = "--fingerprint BITS" if settings.key is None else f"--key {_word(settings.key)}"
+    given = f"--key {_word(settings.key)}"
+    if settings.key is None:
+        given = f"--fingerprint_file {_word(settings.fingerprint_file or 'FILE')}"
     print_next_step(f"artfp registry add my.registry {given} --commitment {_word(public)}")
     return 0
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from artfp.core.errors import UserError
 from artfp.core.settings import NonNegativeInt, Settings, option
+
+if TYPE_CHECKING:
+    from artfp.ownership.assignment import Fingerprints
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +19,9 @@ class FingerprintSettings(Settings):
     """Fingerprint, by its bits or by the key that it is derived from.
 
     Args:
-        fingerprint: The fingerprint, as 0s and 1s or hexadecimal.
+        fingerprint: The fingerprint, as 0s and 1s or hexadecimal. Others see it in lists of
+            processes and in your shell's history: better give --fingerprint_file.
+        fingerprint_file: File that holds the fingerprint as text; "-" for standard input.
         key: Key file to derive it from.
         owner: With --subject: derive what artfp keygen and artfp registry derive from the key for
             these names. Without the two: from the key alone, which is their --bare.
@@ -25,9 +31,46 @@ class FingerprintSettings(Settings):
     title: ClassVar[str] = "fingerprint"
 
     fingerprint: str | None = option(None, metavar="BITS|HEX", secret=True)
+    fingerprint_file: str | None = option(None, metavar="FILE")
     key: Path | None = option(None, metavar="FILE")
     owner: str | None = option(None, metavar="NAME")
     subject: str | None = option(None, metavar="NAME")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.fingerprint is not None and self.fingerprint_file is not None:
+            raise UserError("--fingerprint and --fingerprint_file: give one of them")
+
+    @property
+    def has_bits(self) -> bool:
+        """True if the fingerprint is given by its bits, not by a key."""
+        return self.fingerprint is not None or self.fingerprint_file is not None
+
+    def given_fingerprints(self, bits: int) -> Fingerprints | None:
+        """Return the one fingerprint that bits, file or key name; None if none of them is given.
+
+        Args:
+            bits: Length of the fingerprint.
+
+        Raises:
+            UserError: as `artfp.ownership.assignment.given_fingerprints`; the file cannot be read.
+        """
+        from artfp.ownership.assignment import given_fingerprints
+
+        return given_fingerprints(bits, self.fingerprint_text, self.key, self.owner, self.subject)
+
+    @cached_property
+    def fingerprint_text(self) -> str | None:
+        """Text of the fingerprint, read from `fingerprint_file` at the first call; None without.
+
+        Raises:
+            UserError: the file cannot be read. The message does not repeat what it holds.
+        """
+        if self.fingerprint_file is None:
+            return self.fingerprint
+        from artfp.ownership.assignment import read_fingerprint_file
+
+        return read_fingerprint_file(self.fingerprint_file)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +105,10 @@ class OwnershipSettings(FingerprintSettings):
             raise UserError(f"missing {', '.join(missing)}")
 
     def require_fingerprint(self) -> None:
-        """Raise a UserError unless exactly one of key and fingerprint is given."""
-        if (self.key is None) == (self.fingerprint is None):
-            raise UserError("give one of --key and --fingerprint")
-        if self.fingerprint is not None and self.bare:
+        """Raise a UserError unless exactly one of key, fingerprint and its file is given."""
+        if (self.key is not None) == self.has_bits:
+            raise UserError("give one of --key, --fingerprint and --fingerprint_file")
+        if self.has_bits and self.bare:
             raise UserError("--bare: only with --key")
 
 
@@ -106,7 +149,7 @@ class KeygenSettings(OwnershipSettings):
             self.require_fingerprint()
             self.require("owner", "subject", "bits")
         else:
-            self.refuse("only with --commit", *_NAMED, "fingerprint")
+            self.refuse("only with --commit", *_NAMED, "fingerprint", "fingerprint_file")
             self.require("key")
 
 

@@ -11,7 +11,6 @@ from artfp.data.geometry import Geometry
 from artfp.data.reading import Failed
 from artfp.data.sources import ImageSource, open_source, open_sources
 from artfp.data.train_module import split_names
-from artfp.ownership.assignment import given_fingerprints
 from artfp.passive.attributors.base import Attributor
 from artfp.passive.attributors.bundle import ATTRIBUTOR_FILE, load_attributor
 from artfp.perturbations.conditions import Condition, choose, parse_strengths
@@ -114,13 +113,7 @@ def _marked_by_all(settings: RobustnessSettings, data_dir: str) -> tuple[Robustn
 def _decoded_only(settings: RobustnessSettings, marked_dir: str) -> tuple[RobustnessStudy, Failed]:
     """Images that are marked already, and perhaps others without the fingerprint."""
     reader = load_reader(settings.decoder_path or "photo128")
-    given = given_fingerprints(
-        reader.bits,
-        settings.fingerprint,
-        None if settings.key is None else str(settings.key),
-        settings.owner,
-        settings.subject,
-    )
+    given = settings.given_fingerprints(reader.bits)
     assert given is not None  # the settings refuse --marked_dir without one
     marked = _read(settings, open_source(marked_dir), None, "reading marked images")
     unmarked = None

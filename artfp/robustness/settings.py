@@ -81,7 +81,14 @@ class RobustnessSettings(FingerprintSettings):
             if getattr(self, one) is not None and getattr(self, other) is None:
                 raise UserError(f"--{one} needs --{other}")
         if self.marked_dir is None:
-            for name in ("decoder_path", "fingerprint", "key", "owner", "subject"):
+            for name in (
+                "decoder_path",
+                "fingerprint",
+                "fingerprint_file",
+                "key",
+                "owner",
+                "subject",
+            ):
                 if getattr(self, name) is not None:
                     raise UserError(f"--{name} belongs to --marked_dir, which is not given")
             if self.data_dir is None and self.methods is not None:
@@ -92,5 +99,5 @@ class RobustnessSettings(FingerprintSettings):
                 )
         elif self.methods is not None:
             raise UserError("--methods mark originals and --marked_dir is marked; give one of them")
-        elif self.fingerprint is None and self.key is None:
-            raise UserError("--marked_dir needs --key or --fingerprint, what the images carry")
+        elif not self.has_bits and self.key is None:
+            raise UserError("--marked_dir needs --key or --fingerprint_file, what the images carry")

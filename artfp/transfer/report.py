@@ -25,7 +25,6 @@ from artfp.data.reading import Failed, load_images
 from artfp.data.sources import open_source
 from artfp.data.subset import limit_images
 from artfp.data.tables import Column, csv_table, markdown_table, rich_table
-from artfp.ownership.assignment import given_fingerprints
 from artfp.reporting.figure import CHANCE_LINE, OKABE_ITO, figure_style, format_axes, save_figure
 from artfp.reporting.image_grid import encode_picture
 from artfp.transfer.decoded import (
@@ -183,9 +182,7 @@ def decode_generated(settings: DecodeGeneratedSettings) -> tuple[Shown, Failed]:
         (1, [])
     """
     decoder, _ = load_decoder(settings.decoder_path)
-    fingerprints = given_fingerprints(
-        decoder.bits, settings.fingerprint, settings.key, settings.owner, settings.subject
-    )
+    fingerprints = settings.given_fingerprints(decoder.bits)
     assert fingerprints is not None  # the settings refuse it
     source, name = limit_images(open_source(settings.data_dir), settings.limit), settings.data_dir
     logits, failed = decode_source(decoder, source)

@@ -103,7 +103,7 @@ class DecodeGeneratedSettings(FingerprintSettings):
     Example:
         >>> DecodeGeneratedSettings(data_dir="generated", decoder_path="transfer32")
         Traceback (most recent call last):
-        artfp.core.errors.UserError: give --key or --fingerprint: the fingerprint to look for
+        artfp.core.errors.UserError: give --key or --fingerprint_file: the fingerprint to look for
     """
 
     title: ClassVar[str] = "images"
@@ -116,8 +116,8 @@ class DecodeGeneratedSettings(FingerprintSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.fingerprint is None and self.key is None:
-            raise UserError("give --key or --fingerprint: the fingerprint to look for")
+        if not self.has_bits and self.key is None:
+            raise UserError("give --key or --fingerprint_file: the fingerprint to look for")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,7 +32,7 @@ from artfp.generators.generate import generate_images
 from artfp.generators.settings import GenerateSettings, GeneratorTrainingSettings
 from artfp.generators.training.fit import SNAPSHOTS, TrainingPlan, plan_training, train_generator
 from artfp.generators.training.pretrained import GENERATOR
-from artfp.ownership.assignment import Fingerprints, draw_fingerprints, given_fingerprints
+from artfp.ownership.assignment import Fingerprints, draw_fingerprints
 from artfp.transfer.settings import TransferStudySettings
 from artfp.watermark import load_encoder
 from artfp.watermark.embed import EmbeddingJob, run_embedding
@@ -348,9 +348,7 @@ def transfer_study(settings: TransferStudySettings) -> TransferStudyResult:
     study = TransferStudy(
         training=GeneratorTrainingSettings.from_mapping(settings.to_mapping()),
         encoder=settings.encoder_path,
-        fingerprints=given_fingerprints(
-            card["bits"], settings.fingerprint, settings.key, settings.owner, settings.subject
-        ),
+        fingerprints=settings.given_fingerprints(card["bits"]),
         strength=settings.strength,
         controls=settings.controls,
         clean_seeds=settings.clean_seeds,

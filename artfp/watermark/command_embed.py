@@ -20,8 +20,8 @@ Writes OUTPUT_DIR/fingerprinted_images/ with the tree and names of the input (PN
 generative model's code; embedded_fingerprints.txt (a line "name bits" each) and .csv (size, PSNR,
 bits). A run that was stopped continues when the same command is given again.
 
-The fingerprint: --fingerprint or --key name one; --identical_fingerprints draws a fresh key for
-one fingerprint in all images, which is what a generator learns; with none of these, every image
+The fingerprint: --key or --fingerprint_file name one; --identical_fingerprints draws a fresh key
+for one fingerprint in all images, which is what a generator learns; with none of these, every image
 gets a random fingerprint of its own, which no generator learns.
 
 A key gives one fingerprint by itself and another for each owner and subject. artfp keygen --commit
@@ -74,8 +74,8 @@ def _print_next_step(settings: EmbedSettings) -> None:
     from artfp.data.bundle import find_decoder
     from artfp.ownership.assignment import KEY_FILE
 
-    if settings.fingerprint is not None:
-        named = ["--fingerprint", "BITS"]
+    if settings.has_bits:
+        named = ["--fingerprint_file", settings.fingerprint_file or "FILE"]
     elif settings.key is not None or settings.identical_fingerprints:
         named = ["--key", str(settings.key or settings.output_dir / KEY_FILE)]
         if settings.owner is not None and settings.subject is not None:

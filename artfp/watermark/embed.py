@@ -34,7 +34,6 @@ from artfp.ownership.assignment import (
     KEY_FILE,
     Fingerprints,
     draw_fingerprints,
-    given_fingerprints,
 )
 from artfp.ownership.key import owner_context, parse_fingerprint, to_text
 from artfp.watermark.api import decode_pixels
@@ -195,17 +194,15 @@ def embed_folder(settings: EmbedSettings) -> EmbeddingResult | None:
 
 def _fingerprints(settings: EmbedSettings, bits: int) -> Fingerprints:
     """Return the fingerprints that the settings ask for; log what they are good for."""
-    owner, subject = settings.owner, settings.subject
-    key = None if settings.key is None else str(settings.key)
-    given = given_fingerprints(bits, settings.fingerprint, key, owner, subject)
+    given = settings.given_fingerprints(bits)
     if given is not None:
         if settings.identical_fingerprints or settings.seed is not None:
             raise UserError(
-                "--fingerprint and --key name the fingerprint; leave out "
+                "--key, --fingerprint and --fingerprint_file name the fingerprint; leave out "
                 "--identical_fingerprints and --seed"
             )
         return given
-    context = owner_context(owner, subject)
+    context = owner_context(settings.owner, settings.subject)
     if context and not settings.identical_fingerprints:
         raise UserError(
             "--owner and --subject name one fingerprint; give --key or --identical_fingerprints"

@@ -33,7 +33,7 @@ def test_embed(
     assert next_step(capfd, "embed", *embed_words("b", "--num_workers", 0, **one)) == ""
     words = embed_words("c", "--fingerprint", "c35a", "--num_workers", 0, **one)
     step = next_step(capfd, "embed", *words)
-    assert "c35a" not in step and step.endswith("--fingerprint BITS")
+    assert "c35a" not in step and step.endswith("--fingerprint_file FILE")
 
 
 def test_train(capfd: pytest.CaptureFixture[str], photo_folder: Path, tmp_path: Path) -> None:

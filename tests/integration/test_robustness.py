@@ -235,7 +235,7 @@ def test_images_that_are_marked(
         ({"key": "k.json"}, "--key belongs to --marked_dir"),
         ({"owner": "Ada", "subject": "cats"}, "--owner belongs to --marked_dir"),
         ({"marked_dir": "m"}, "--methods"),
-        ({"marked_dir": "m", "methods": None}, "needs --key or --fingerprint"),
+        ({"marked_dir": "m", "methods": None}, "needs --key or --fingerprint_file"),
         ({"marked_dir": "m", "methods": None, "key": "k.json"}, "k.json"),
         ({"marked_dir": "m", "methods": None, "fingerprint": "01"}, "100"),
         ({"perturbation": "jpeg"}, "--perturbations"),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from artfp.audit import DetectSettings
+from artfp.cli.main import main
 from artfp.core.errors import UserError
 from artfp.ownership.actions import register_fingerprint
 from artfp.ownership.assignment import (
@@ -18,7 +22,9 @@ from artfp.ownership.assignment import (
     given_fingerprints,
 )
 from artfp.ownership.key import Key, owner_context, to_text
-from artfp.ownership.settings import RegisterSettings
+from artfp.ownership.settings import FingerprintSettings, RegisterSettings
+from artfp.watermark.embed import _fingerprints as embed_fingerprints
+from artfp.watermark.settings import EmbedSettings
 
 
 def test_drawn_key_is_kept_private_and_found_again(tmp_path: Path) -> None:
@@ -143,3 +149,68 @@ def test_names_that_name_nothing(tmp_path: Path, names: tuple[str, str], found: 
         given_fingerprints(16, None, str(tmp_path / "k.json"), *names)
     with pytest.raises(UserError, match="leave them out"):
         given_fingerprints(8, "10000001", None, "Ada", "cats")
+
+
+def secret_file(tmp_path: Path, content: bytes) -> str:
+    path = tmp_path / "bits.txt"
+    path.write_bytes(content)
+    path.chmod(0o600)
+    return str(path)
+
+
+def test_bits_from_a_file_and_from_standard_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = secret_file(tmp_path, b" 9f\r\n")
+    by_file = FingerprintSettings(fingerprint_file=path)
+    found = by_file.given_fingerprints(8)
+    assert found is not None and found.of_image("").tolist() == [1, 0, 0, 1, 1, 1, 1, 1]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"10011111\n")))
+    by_input = FingerprintSettings(fingerprint_file="-")
+    for _ in range(2):  # what is read once is kept
+        again = by_input.given_fingerprints(8)
+        assert again is not None and again.identity() == found.identity()
+    assert "9f" not in by_file.to_yaml() + by_file.command_line("artfp") + repr(by_file)
+
+
+@pytest.mark.parametrize("content", [b"0110" * 2000, b"0110\xff", "0110\u00e9".encode(), b"0110q"])
+def test_what_is_no_fingerprint_is_not_repeated(tmp_path: Path, content: bytes) -> None:
+    settings = FingerprintSettings(fingerprint_file=secret_file(tmp_path, content))
+    with pytest.raises(UserError, match="expected") as refused:
+        settings.given_fingerprints(8)
+    assert "0110" not in str(refused.value).replace(str(tmp_path), "")
+
+
+def test_bits_files_that_are_not_there_are_public_or_stand_beside_bits(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(UserError, match="No such file"):
+        FingerprintSettings(fingerprint_file=str(tmp_path / "no")).given_fingerprints(8)
+    with pytest.raises(UserError, match="--fingerprint and --fingerprint_file: give one of them"):
+        FingerprintSettings(fingerprint="9f", fingerprint_file="f")
+    os.chmod(path := secret_file(tmp_path, b"9f"), 0o644)
+    FingerprintSettings(fingerprint_file=path).given_fingerprints(8)
+    assert f"chmod 600 {path}" in caplog.text
+
+
+@pytest.mark.parametrize("command", ["embed", "detect", "registry add", "keygen", "transfer read"])
+def test_every_command_that_takes_bits_takes_a_file_of_them(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*command.split(), "--help"]) == 0
+    assert "--fingerprint_file FILE" in capsys.readouterr().out
+
+
+def test_embed_and_detect_by_a_file(tmp_path: Path) -> None:
+    path = secret_file(tmp_path, b"c0ffeec0ffeec0ff")
+    with pytest.raises(UserError, match="--fingerprint_file name the fingerprint"):
+        embed_fingerprints(
+            EmbedSettings(
+                data_dir=str(tmp_path / "in"),
+                output_dir=tmp_path / "out",
+                fingerprint_file=path,
+                identical_fingerprints=True,
+            ),
+            64,
+        )
+    assert DetectSettings(data_dir="a.png", fingerprint_file=path).gives_verdict

@@ -123,7 +123,7 @@ def test_what_does_not_hold(call: Any, key: Any) -> None:
     code, said = call("--key", "other.json", "--verify", "cats.commitment.json")
     assert code == 1 and said.startswith("does not hold: --key is not what")
     code, said = call("--fingerprint", "0" * 25, "--verify", "cats.commitment.json")
-    assert code == 1 and said.startswith("does not hold: --fingerprint is not what")
+    assert code == 1 and said.startswith("does not hold: the fingerprint is not what")
     for name, value in (("owner", "Eve"), ("bits", 99), ("time", "2001-01-01T00:00:00+00:00")):
         content = json.loads(Path("cats.commitment.json").read_text())
         with open("forged.commitment.json", "w") as file:
@@ -173,7 +173,7 @@ def test_a_key_that_others_can_read_is_warned_of(call: Any, key: Any) -> None:
         (["--key", "new", "--bits", "9", "--bare"], "--bits, --bare: only with --commit"),
         (["--key", "new", "--fingerprint", "00"], "--fingerprint: only with --commit"),
         (["--key", "new", "--opening", "x"], "--opening: only with --verify"),
-        (["--commit", "c"], "give one of --key and --fingerprint"),
+        (["--commit", "c"], "give one of --key, --fingerprint and --fingerprint_file"),
         ([*CATS, "--fingerprint", "0" * 25, "--commit", "c"], "give one of"),
         ([*CATS[2:], "--fingerprint", "0" * 25, "--bare", "--commit", "c"], "--bare: only with"),
         ([*CATS, "--commit", "c", "--overwrite"], "--overwrite: not with --commit"),
@@ -188,7 +188,7 @@ def test_a_key_that_others_can_read_is_warned_of(call: Any, key: Any) -> None:
         ([*CATS[:2], "--owner", "\udcff", *CATS[4:], "--commit", "c"], "UTF-8"),
         ([*CATS, "--verify", "c"], "--owner, --subject, --bits: not with --verify"),
         (["--key", "k.json", "--verify", "c", "--commit", "d"], "--commit: not with --verify"),
-        (["--verify", "c"], "give one of --key and --fingerprint"),
+        (["--verify", "c"], "give one of --key, --fingerprint and --fingerprint_file"),
         (["--key", "k.json", "--verify", "k.json"], "not an artfp commitment"),
         (["--key", "k.json", "--verify", "none"], "commitment none: No such file"),
         (["--key", "none/k.json"], "cannot be written: No such file"),

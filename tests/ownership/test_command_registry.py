@@ -243,7 +243,7 @@ ADD = ["add", "new", "--key", "k.json"]
         (["import", "new", "none"], "export none: No such file"),
         (["import", "new", "k.json"], "not a whole line"),
         (["verify", "none"], "No such file"),
-        (["add", "new", *CATS], "give one of --key and --fingerprint"),
+        (["add", "new", *CATS], "give one of --key, --fingerprint and --fingerprint_file"),
         ([*ADD, "--fingerprint", "0" * 25, *CATS], "give one of"),
         ([*ADD, *CATS[:2]], "missing --subject, --bits"),
         ([*ADD, *CATS[:4], "--bits", "1000"], "found 1000 bits"),
