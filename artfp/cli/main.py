@@ -62,6 +62,10 @@ COMMANDS = {
         "artfp.watermark.command_calibrate:COMMAND",
         "Check a decoder on clean images; detect prints its warnings",
     ),
+    "export": Entry(
+        "artfp.watermark.command_export:COMMAND",
+        "Write weights in the published form, for the published scripts",
+    ),
     "power": Entry("artfp.audit.command_power:COMMAND", "Compute how many images a match takes"),
     "keygen": Entry(
         "artfp.ownership.command_keygen:COMMAND",

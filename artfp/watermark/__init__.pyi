@@ -4,6 +4,7 @@ from .calibrate import CalibrationResult as CalibrationResult
 from .calibrate import calibrate_folder as calibrate_folder
 from .embed import EmbeddingResult as EmbeddingResult
 from .embed import embed_folder as embed_folder
+from .export import export_published as export_published
 from .measure import Measurements as Measurements
 from .measure import measure_folder as measure_folder
 from .networks.base import Decoder as Decoder
@@ -12,6 +13,7 @@ from .networks.build import Architecture as Architecture
 from .networks.build import build_pair as build_pair
 from .settings import CalibrateSettings as CalibrateSettings
 from .settings import EmbedSettings as EmbedSettings
+from .settings import ExportSettings as ExportSettings
 from .settings import MeasureSettings as MeasureSettings
 from .settings import TrainSettings as TrainSettings
 from .training.fit import TrainingResult as TrainingResult

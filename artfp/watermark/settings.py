@@ -280,6 +280,41 @@ def _parse_size(text: str) -> tuple[int, int]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExportSettings(Settings):
+    """Weights that are written for other programs.
+
+    Args:
+        encoder_path: Encoder: a .safetensors file, or a published .pth.
+        decoder_path: Decoder; by default the encoder's.
+        output_dir: Folder for the files.
+        published: Write the published form: NAME_encoder.pth and NAME_decoder.pth. There is no
+            other yet.
+        name: Beginning of the names of the files; by default that of the encoder's file, or of its
+            folder.
+
+    Example:
+        >>> settings = ExportSettings(encoder_path="a.pth", output_dir="out", published=True)
+        >>> settings.command_line("artfp export")
+        'artfp export --encoder_path a.pth --output_dir out --published'
+    """
+
+    title: ClassVar[str] = "export"
+
+    encoder_path: str = option(metavar="WEIGHTS", positional=True)
+    decoder_path: str | None = option(None, metavar="WEIGHTS")
+    output_dir: Path
+    published: bool = False
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.published:
+            raise UserError("--published is missing: the published form is the only one yet")
+        if self.name is not None and (not self.name or Path(self.name).name != self.name):
+            raise UserError(f"--name is {self.name!r}; give the beginning of a file's name")
+
+
+@dataclass(frozen=True, kw_only=True)
 class CalibrateSettings(DecoderSettings, LoadingSettings):
     """Calibration of a decoder on clean images.
 

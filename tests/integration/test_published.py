@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from artfp.watermark import build_pair
+from artfp.watermark import build_pair, load_decoder, load_encoder, save_network
 
 Call = Callable[..., tuple[int, list[str], list[str]]]
 
@@ -77,3 +77,40 @@ def test_embed_refuses_weights_that_are_no_numbers(
     words = ("--data_dir", photos, "--output_dir", tmp_path / "out", *QUICK)
     code, _, errors = call("embed", "--encoder_path", encoder, *words)
     assert code == 2 and "no finite numbers" in errors[0]
+
+
+def test_export_and_back(call: Call, tmp_path: Path) -> None:
+    """What is exported has the published names and is the same network."""
+    pair = build_pair("stegastamp", 12, 32, seed=5)
+    for network, kind in zip(pair, ("encoder", "decoder"), strict=True):
+        save_network(network, tmp_path / "run" / f"{kind}.safetensors")
+    words = (tmp_path / "run" / "encoder.safetensors", "--output_dir", tmp_path / "published")
+    code, out, _ = call("export", "--published", *words)
+    files = [tmp_path / "published" / f"run_{kind}.pth" for kind in ("encoder", "decoder")]
+    assert code == 0 and out == [f"wrote {files[0]} and {files[1]}"]
+    for network, file in zip(pair, files, strict=True):
+        state = torch.load(file, weights_only=True)
+        assert type(state) is dict and state.keys() == network.state_dict().keys()
+        assert all(torch.equal(state[name], w) for name, w in network.state_dict().items())
+    assert "residual.weight" in torch.load(files[0], weights_only=True)
+    assert load_encoder(files[0])[1]["resolution"] == 32
+    assert load_decoder(files[1])[1]["bits"] == 12
+    code, _, errors = call("export", "--published", *words)
+    assert code == 2 and "exists already; choose another --name" in errors[0]
+    code, *_ = call("export", "--published", *words, "--name", "cats")
+    assert code == 0 and (tmp_path / "published" / "cats_decoder.pth").is_file()
+
+
+def test_export_refusals(call: Call, tmp_path: Path) -> None:
+    words = ("--output_dir", tmp_path)
+    code, _, errors = call("export", "--published", "cifar32", *words)
+    assert code == 2 and "architecture residual" in errors[0] and len(errors) == 1
+    code, _, errors = call("export", "cifar32", *words)
+    assert code == 2 and "--published is missing" in errors[0]
+    code, _, errors = call("export", "--published", "cifar32", *words, "--name", "a/b")
+    assert code == 2 and "--name is 'a/b'" in errors[0]
+    encoder, _ = save_published(tmp_path, 8, 32)
+    (tmp_path / "other").mkdir()
+    _, decoder = save_published(tmp_path / "other", 9, 32)
+    code, _, errors = call("export", "--published", encoder, *words, "--decoder_path", decoder)
+    assert code == 2 and "8 bits" in errors[0] and "9" in errors[0]
