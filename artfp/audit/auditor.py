@@ -23,7 +23,8 @@ from artfp.ownership.registry import Registry
 from artfp.stats import Policy
 from artfp.watermark.calibrate import read_calibration
 from artfp.watermark.decode import COMPARED_COLUMNS, OWNER_COLUMNS
-from artfp.watermark.records import Records
+from artfp.watermark.networks.base import Decoder, refuse_small
+from artfp.watermark.records import Record, Records
 
 _log = logging.getLogger(__name__)
 
@@ -42,10 +43,11 @@ def prepare_audit(
     settings: DetectSettings,
     source: ImageSource,
     given: Fingerprints | None,
-    bits: int,
+    decoder: Decoder,
     digest: str,
 ) -> Iterator[Auditor]:
     """Prepare the verdict, and refuse what could otherwise fail only after long work."""
+    bits = decoder.bits
     alpha = Policy.alpha if settings.alpha is None else settings.alpha
     prior = Policy.prior if settings.prior is None else settings.prior
     policy = Policy(alpha, prior=prior, remarkable=max(alpha, Policy.remarkable))
@@ -88,7 +90,7 @@ def prepare_audit(
             calibration=calibration,
             warnings=tuple(warnings),
         )
-        yield Auditor(settings, source, bits, candidates, context)
+        yield Auditor(settings, source, decoder, candidates, context)
 
 
 def _warn(warnings: Sequence[str]) -> None:
@@ -104,11 +106,12 @@ class Auditor:
         self,
         settings: DetectSettings,
         source: ImageSource,
-        bits: int,
+        decoder: Decoder,
         candidates: Candidates,
         context: AuditContext,
     ) -> None:
-        self.settings, self.source, self.bits = settings, source, bits
+        self.settings, self.source = settings, source
+        self.bits, self.resolution = decoder.bits, decoder.resolution
         self.candidates, self.context = candidates, context
         self.audit: AuditResult | None = None
         self.report: ReportContents | None = None
@@ -124,6 +127,7 @@ class Auditor:
             self.context.policy,
             settings.same_source,
             settings.reveal,
+            self._doubt,
         )
         written = settings.report is not None or settings.json is not None
         report = report_contents(audit, self.context, self._digests(audit) if written else {})
@@ -137,6 +141,10 @@ class Auditor:
             self._write(Path(str(settings.json)), "JSON file", report_json(report) + "\n")
         self.audit, self.report = audit, report
         return {each.name: table_columns(each, self.bits) for each in audit.findings}
+
+    def _doubt(self, record: Record) -> str:
+        """Return why an image cannot be "no match", or ""."""
+        return refuse_small(record["height"], record["width"], self.bits, self.resolution)
 
     def _digests(self, audit: AuditResult) -> dict[str, str]:
         """SHA-256 of the files that were decoded, as they are now."""

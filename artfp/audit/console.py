@@ -13,6 +13,7 @@ from artfp.core.command import count_images
 from artfp.core.errors import one_line
 from artfp.data.tables import Column, rich_table
 from artfp.stats import format_p, log_p_value
+from artfp.stats.multiple_testing import holm
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -73,22 +74,26 @@ def explain_verdict(report: Mapping[str, Any]) -> str:
         lines[0] += f" That of a single image: for {count} fingerprint{'' if count == 1 else 's'}."
         if number > MAX_ROWS:
             lines[0] += f" {count_images(number - MAX_ROWS)} more are not listed here."
+    if doubtful := report["images"]["doubtful"]:
+        lines.append(f'{count_images(doubtful)} cannot be "no match": see the warnings.')
     return "\n".join([*lines, one_line(verdict["explanation"]), one_line(verdict["limits"])])
 
 
 def matches_table(matches: NDArray[np.int64], bits: int) -> Table:
-    """Return best, median and worst of the matches (N,), with the p-value of such an image."""
+    """Return best, median and worst of the matches (N,), with p-values corrected for the N."""
     ordered = np.sort(matches)
     rows = [
         ("best", int(ordered[-1])),
         ("median", int(ordered[(len(ordered) - 1) // 2])),
         ("worst", int(ordered[0])),
     ]
+    corrected = dict(zip(ordered.tolist(), holm(log_p_value(ordered, bits)), strict=True))
+    several = f" of {len(ordered)} images (Holm)" if len(ordered) > 1 else ""
     columns = [
         Column("image", lambda row: row[0]),
         Column("bits matched", lambda row: f"{row[1]} of {bits}"),
         Column("bit accuracy", lambda row: f"{row[1] / bits:.4f}"),
-        Column("p-value", lambda row: format_p(float(log_p_value(row[1], bits)))),
+        Column(f"p-value{several}", lambda row: format_p(float(corrected[row[1]]))),
     ]
     return rich_table(rows, columns, boxed=True)
 

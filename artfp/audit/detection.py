@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artfp.audit.settings import DetectSettings
-from artfp.core.errors import UserError
+from artfp.core.errors import UserError, one_line
 from artfp.data.sources import open_source
 from artfp.ownership.key import parse_fingerprint
 
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from artfp.audit.verdicts import AuditResult
     from artfp.stats import Verdict
     from artfp.watermark.records import Records
+
+_NAMED = 10  # images that a warning names
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,7 @@ def detect_folder(settings: DetectSettings) -> DetectionResult | None:
     with ExitStack() as stack:
         auditor = None
         if settings.gives_verdict:
-            auditor = stack.enter_context(prepare_audit(settings, source, given, bits, digest))
+            auditor = stack.enter_context(prepare_audit(settings, source, given, decoder, digest))
 
         def examine(records: Records) -> Mapping[str, Mapping[str, object]]:
             images.extend(_decoded(records, source.names))
@@ -150,6 +155,7 @@ def detect_folder(settings: DetectSettings) -> DetectionResult | None:
         )
     if done is None:
         return None
+    _warn_of_small(images, bits, decoder.resolution)
     matches = None
     if given is not None:
         counts = [int((image.bits == given.of_image("")).sum()) for image in images]
@@ -162,6 +168,18 @@ def detect_folder(settings: DetectSettings) -> DetectionResult | None:
         None if auditor is None else auditor.audit,
         None if auditor is None else auditor.report,
     )
+
+
+def _warn_of_small(images: Sequence[DecodedImage], bits: int, resolution: int) -> None:
+    """Name images that are too small to carry the message, and count them."""
+    from artfp.watermark.networks.base import refuse_small
+
+    found = [(i.name, refuse_small(i.height, i.width, bits, resolution)) for i in images]
+    small = [(name, reason) for name, reason in found if reason]
+    for name, reason in small[:_NAMED]:
+        _log.warning("inconclusive: %s: %s", one_line(name), reason)
+    if len(small) > _NAMED:
+        _log.warning("%d images are too small to carry a fingerprint", len(small))
 
 
 def _decoded(records: Records, names: Sequence[str]) -> list[DecodedImage]:

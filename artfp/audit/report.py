@@ -71,7 +71,11 @@ def report_contents(
         "policy": asdict(context.policy),
         "calibration": None if context.calibration is None else dict(context.calibration),
         "warnings": [*context.warnings, *_warnings(audit, context)],
-        "images": {"read": len(audit.findings), "unreadable": len(audit.failed)},
+        "images": {
+            "read": len(audit.findings),
+            "unreadable": len(audit.failed),
+            "doubtful": len(audit.doubtful),
+        },
         "same_source": audit.same_source,
         "bits": audit.bits,
         "threshold": minimum_matches(audit.bits, context.policy.alpha / audit.compared),
@@ -206,6 +210,7 @@ def _evidence(finding: ImageFinding, bits: int, digests: Mapping[str, str]) -> R
         "log10_p_corrected": _log10(verdict.log_p_corrected),
         "verdict": verdict.outcome,
         "tampered": verdict.tampered,
+        "open_because": finding.open_because,
         "nearest": None if entry is None else {"id": entry.id, "owner": entry.owner},
     }
     if finding.agreement is not None:

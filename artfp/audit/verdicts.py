@@ -6,7 +6,7 @@ image, and of their logits only the sum.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -29,6 +29,7 @@ from artfp.stats import (
 from artfp.stats.multiple_testing import prevalence
 from artfp.stats.pooling import CLIP, clip_logits
 from artfp.stats.sign_tails import log_tail
+from artfp.stats.verdict import as_inconclusive
 from artfp.watermark.records import Record, unpack_logits
 
 _CHUNK = 1024
@@ -54,6 +55,8 @@ class ImageFinding:
     fewest: int
     verdict: Verdict
     agreement: NDArray[np.bool_] | None = None
+    open_because: str = ""
+    """Why the image cannot be "no match", such as its size; "" if it can."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,11 @@ class AuditResult:
     """Matches of the best: by majority over images of one source, or of the best image."""
     others: list[tuple[RegistryEntry, float]]
 
+    @property
+    def doubtful(self) -> list[ImageFinding]:
+        """Findings that cannot be "no match"."""
+        return [finding for finding in self.findings if finding.open_because]
+
 
 def audit_records(
     records: Iterable[Record],
@@ -86,12 +94,15 @@ def audit_records(
     policy: Policy,
     same_source: bool = False,
     reveal: bool = False,
+    doubt: Callable[[Record], str] = lambda record: "",
 ) -> AuditResult:
     """Decide on the records of a decoding run, one for each image (see `latest_records`).
 
     Each image is decided by counting bits. All of them together are decided as one source by
     `decide_source` if they are `same_source`, and else by the best image, corrected for the number
-    of images too. With `reveal` the findings show which bits match.
+    of images too. With `reveal` the findings show which bits match. `doubt` returns why an image
+    may carry no fingerprint that can be read, such as its size, or "": such an image by itself, and
+    all together if there is no other, are inconclusive where the test says "no match".
     """
     failed: list[tuple[str, str]] = []
     findings: list[ImageFinding] = []
@@ -109,6 +120,9 @@ def audit_records(
                 decided[most, fewest] = _decide_image(most, fewest, bits, candidates.count, policy)
             if most > best:
                 best, best_bits = most, decoded
+            verdict, reason = decided[most, fewest], doubt(record)
+            if reason and verdict.outcome == "no match":
+                verdict = as_inconclusive(verdict, reason)
             findings.append(
                 ImageFinding(
                     record["name"],
@@ -117,8 +131,9 @@ def audit_records(
                     nearest,
                     most,
                     fewest,
-                    decided[most, fewest],
+                    verdict,
                     decoded == nearest.fingerprint if reveal else None,
+                    reason,
                 )
             )
     order = {name: i for i, name in enumerate(names)}
@@ -128,8 +143,26 @@ def audit_records(
     if not findings:
         return found
     if same_source:
-        return _of_source(found, common, candidates, policy)
-    return _of_images(found, best_bits, candidates, policy)
+        return _with_doubts(_of_source(found, common, candidates, policy))
+    return _with_doubts(_of_images(found, best_bits, candidates, policy))
+
+
+def _with_doubts(found: AuditResult) -> AuditResult:
+    """Take "no match" back where no image, or less than half of one source, was fit for it."""
+    verdict, doubts = found.verdict, found.doubtful
+    if verdict is None or verdict.outcome != "no match" or not doubts:
+        return found
+    fit = len(found.findings) - len(doubts)
+    if fit == 0 or (found.same_source and fit < len(doubts)):
+        reason = f"{len(doubts)} of {len(found.findings)} images may not carry it, such as "
+        if len(found.findings) == 1:
+            reason = ""
+        return replace(found, verdict=as_inconclusive(verdict, f"{reason}{doubts[0].open_because}"))
+    limits = (
+        f"It is about {fit} of {len(found.findings)} images: the others by themselves are "
+        f"inconclusive. {verdict.limits}"
+    )
+    return replace(found, verdict=replace(verdict, limits=limits))
 
 
 def _of_images(

@@ -14,7 +14,7 @@ Tampering is flagged beside the outcome: agreement surely below one half, its ow
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -251,7 +251,10 @@ def _decide(
     """The outcome, and the end of the sentence that explains it."""
     alpha = f"alpha = {policy.alpha:g}"
     if log_p <= math.log(policy.alpha):
-        return "match", f"which chance alone reaches with a probability of at most {alpha}"
+        return "match", (
+            f"at most {alpha}, where a match is declared: without the fingerprint, a p-value this "
+            "small or smaller has a probability of at most p"
+        )
     above = f"above {alpha}"
     if tampered:
         return "inconclusive", f"{above}, but far fewer bits agree than by chance"
@@ -272,6 +275,13 @@ def _decide(
         f"{above}, while with {model} or better it would be found with a probability of at least "
         f"{_rounded(power)}"
     )
+
+
+def as_inconclusive(verdict: Verdict, reason: str) -> Verdict:
+    """Return a verdict that is open for a reason that is not in the test, with the same figures."""
+    explanation = f"Inconclusive: {reason}."
+    limits = _limits("inconclusive", verdict.policy)
+    return replace(verdict, outcome="inconclusive", explanation=explanation, limits=limits)
 
 
 def _limits(outcome: Outcome, policy: Policy) -> str:

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from artfp.data.bundle import find_decoder
-from artfp.data.decode import decode_picture
+from artfp.data.decode import ImageError, decode_picture
 from artfp.data.geometry import resize
 from artfp.data.pixels import to_8bit, to_unit
 from artfp.data.reading import stack_pixels
@@ -23,6 +23,7 @@ from artfp.watermark.networks.base import (
     Encoder,
     add_residual,
     limit_psnr,
+    refuse_small,
     resize_residual,
 )
 from artfp.watermark.weights import check_same_bits, load_decoder, load_encoder
@@ -195,7 +196,7 @@ class Watermark:
             is not rounded to 8 bits.
 
         Raises:
-            ImageError: a Pillow image has no 8-bit rendering.
+            ImageError: an image is too small, or a Pillow image has no 8-bit rendering.
             ValueError: an array or a batch has another shape, type or range, or the fingerprint
                 another number of bits.
 
@@ -211,13 +212,19 @@ class Watermark:
         if messages.ndim != 1:
             raise ValueError(f"fingerprint has shape {messages.shape}; give one, ({self.bits},)")
         pixels = _pixels(images)
+        self._check_size(pixels.shape[0], pixels.shape[1])
         marked = fingerprint_image(self.encoder, pixels, messages, strength, min_psnr)
         return Image.fromarray(marked) if isinstance(images, Image.Image) else marked
+
+    def _check_size(self, height: int, width: int) -> None:
+        if reason := refuse_small(height, width, self.bits, self.encoder.resolution):
+            raise ImageError(reason)
 
     @torch.no_grad()
     def _embed_batch(
         self, x: Tensor, messages: NDArray[np.uint8], strength: float, min_psnr: float
     ) -> Tensor:
+        self._check_size(x.shape[-2], x.shape[-1])
         seen = network_input(_pixels_of_batch(x), self.encoder.resolution).to(x.device)
         bits = torch.from_numpy(messages).to(seen).expand(len(x), self.bits)
         residual = limit_psnr(self.encoder.residual(seen, bits) * strength, min_psnr)

@@ -37,7 +37,7 @@ from artfp.ownership.assignment import (
 )
 from artfp.ownership.key import owner_context, parse_fingerprint, to_text
 from artfp.watermark.api import decode_pixels
-from artfp.watermark.networks.base import Decoder, Encoder, add_residual, limit_psnr
+from artfp.watermark.networks.base import Decoder, Encoder, add_residual, limit_psnr, refuse_small
 from artfp.watermark.prediction_loop import Prediction, make_trainer, run_prediction
 from artfp.watermark.settings import FINGERPRINTED_FOLDER, EmbedSettings, check_outside
 from artfp.watermark.weights import (
@@ -323,6 +323,10 @@ class _Embedder(Prediction):
             if batch.errors[slot] is not None:
                 self.journal.append(error_record(self.names[position], str(batch.errors[slot])))
                 continue
+            small = refuse_small(*batch.sizes[slot], self.encoder.bits, self.encoder.resolution)
+            if small:
+                self.journal.append(error_record(self.names[position], small))
+                continue
             full = batch.full[slot]
             if full is None:
                 original, pixels = originals[slot], marked[slot]
@@ -342,6 +346,10 @@ class _Embedder(Prediction):
     ) -> None:
         """Encode and write one image, after its line in the journal: no file is without a line."""
         name, output = self.names[position], self.outputs[position]
+        if np.array_equal(pixels, original):
+            settings = f"strength {self.job.strength:g}, min_psnr {self.job.min_psnr:g}"
+            self.journal.append(error_record(name, f"the fingerprint changes no pixel: {settings}"))
+            return
         try:
             encoded = encode_image(pixels, self.job.format, icc)
         except ValueError as error:

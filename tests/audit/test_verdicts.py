@@ -215,3 +215,42 @@ def test_outputs_are_checked_before_the_work(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot be written"):
         check_output(str(tmp_path / "file/report.html"), "report")
+
+
+@pytest.mark.parametrize("same_source", [False, True])
+def test_images_that_cannot_carry_the_message_are_inconclusive(
+    keys: np.ndarray, same_source: bool
+) -> None:
+    records = _records(_logits(keys[0], 0.0)[:6])
+
+    def audit(small: set[str], outcome: np.ndarray = keys[1]) -> AuditResult:
+        return audit_records(
+            records,
+            _names(records),
+            BITS,
+            GivenFingerprint(outcome),
+            Policy(alpha=0.01, power=0.5),
+            same_source,
+            doubt=lambda record: "8x8 px cannot" if record["name"] in small else "",
+        )
+
+    none, some, every = audit(set()), audit({"1.png"}), audit(set(_names(records)))
+    assert none.verdict is not None and none.verdict.outcome == "no match" and not none.doubtful
+    assert some.verdict is not None and some.verdict.outcome == "no match"
+    assert some.verdict.limits.startswith("It is about 5 of 6 images: ")
+    outcomes = [finding.verdict.outcome for finding in some.findings]
+    assert outcomes[1] == "inconclusive" and outcomes.count("no match") == 5
+    assert every.verdict is not None and every.verdict.outcome == "inconclusive"
+    assert "6 of 6 images may not carry it, such as 8x8 px cannot" in every.verdict.explanation
+    assert every.verdict.log_p == none.verdict.log_p
+    facts = _facts(some)
+    assert facts["images"] == {"read": 6, "unreadable": 0, "doubtful": 1}
+    assert [image["open_because"] for image in facts["evidence"]][:2] == ["", "8x8 px cannot"]
+
+
+def test_a_match_stays_one_in_a_small_image(keys: np.ndarray) -> None:
+    records = _records(_logits(keys[0], 3.0))[:1]
+    found = audit_records(
+        records, ["0.png"], BITS, GivenFingerprint(keys[0]), POLICY, doubt=lambda record: "small"
+    )
+    assert found.verdict is not None and found.verdict.outcome == "match"

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from artfp.audit import DetectSettings, detect_folder
 from artfp.data.resume import Journal
@@ -266,3 +267,22 @@ def test_a_program_gets_what_the_command_prints(
     found = detect_folder(one)
     assert found is not None and found.matches is not None and found.matches.shape == (12,)
     assert found.matches.tolist() == [int((i.bits == WORD).sum()) for i in found.images]
+
+
+def test_images_too_small_are_inconclusive_and_the_best_of_many_is_corrected(
+    call: Call, detect_words: Words, photo_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    photo = Image.open(photo_folder / "000.png")
+    photo.crop((0, 0, 3, 3)).save(folder / "a.png")
+    words = detect_words("found", "--fingerprint", "c35a", data=folder)
+    code, out, err = call("detect", *words, "--exit-code")
+    reason = "3x3 px cannot carry 16 bits: each side needs 6 px or more"
+    assert code == 3 and f"inconclusive: a.png: {reason}" in err
+    assert any(line.startswith(f"Inconclusive: {reason}") for line in out)
+    for name in "bcd":
+        photo.save(folder / f"{name}.png")
+    code, out, err = call("detect", *words)
+    assert code == 0 and f"inconclusive: a.png: {reason}" in err
+    assert any("p-value of 4 images (Holm)" in line for line in out)

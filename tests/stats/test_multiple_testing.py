@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from artfp.stats import bonferroni, log_p_value
-from artfp.stats.multiple_testing import benjamini_yekutieli, prevalence
+from artfp.stats.multiple_testing import benjamini_yekutieli, holm, prevalence
 
 
 def test_correction_multiplies_by_all_tests_and_stops_at_one() -> None:
@@ -90,3 +90,25 @@ def test_prevalence_counts_and_says_so() -> None:
 def test_prevalence_refuses(log_p: Any, level: float) -> None:
     with pytest.raises(ValueError, match="found"):
         prevalence(log_p, level)
+
+
+def test_holm_against_its_definition_and_under_dependence() -> None:
+    chance = np.random.default_rng(5)
+    p = chance.uniform(0, 1, 12).round(1).clip(0.05)
+    ordered = sorted(p)
+    expected = [
+        min(1.0, max((12 - j) * ordered[j] for j in range(12) if ordered[j] <= each)) for each in p
+    ]
+    assert np.exp(holm(np.log(p))) == pytest.approx(expected)
+    # Each of 20 p-values is the same one: the smallest corrected is at most alpha as rarely.
+    alpha, equal = 0.05, chance.uniform(0, 1, 4000)
+    hits = [holm(np.log(np.full(20, u))).min() <= np.log(alpha) for u in equal]
+    assert np.mean(hits) <= alpha
+    independent = chance.uniform(0, 1, (4000, 20))
+    assert np.mean([holm(np.log(row)).min() <= np.log(alpha) for row in independent]) < 0.062
+
+
+@pytest.mark.parametrize("log_p", [[], [[0.0]], [0.1]])
+def test_holm_refuses(log_p: Any) -> None:
+    with pytest.raises(ValueError, match="log p-value"):
+        holm(log_p)

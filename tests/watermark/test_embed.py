@@ -102,6 +102,26 @@ def test_no_image_falls_under_min_psnr(job: Jobs, tmp_path: Path) -> None:
         job(min_psnr=float("nan"))
 
 
+def test_images_that_hold_no_fingerprint_are_named_and_not_written(
+    job: Jobs, tmp_path: Path, photographs: list[np.ndarray]
+) -> None:
+    for name, (height, width) in {"dot": (1, 1), "thin": (5, 90), "good": (40, 50)}.items():
+        _save(tmp_path / f"in/{name}.png", photographs[0][:height, :width])
+    _save(tmp_path / "faint/same.png", photographs[0][:40, :50])
+    found = run_embedding(this := job(tmp_path / "in"), ONE)
+    assert found is not None and found.written == 1
+    assert dict(found.failed) == {
+        "dot.png": "1x1 px cannot carry 16 bits: each side needs 6 px or more",
+        "thin.png": "90x5 px cannot carry 16 bits: each side needs 6 px or more",
+    }
+    assert [path.name for path in (this.output / FINGERPRINTED_FOLDER).iterdir()] == ["good.png"]
+    faint = job(tmp_path / "faint", output=tmp_path / "kept", min_psnr=99.0)
+    found = run_embedding(faint, ONE)
+    assert found is not None and found.written == 0
+    reason = "the fingerprint changes no pixel: strength 1, min_psnr 99"
+    assert found.failed == [("same.png", reason)]
+
+
 @pytest.mark.parametrize("mode", ["CMYK", "1", "LA"])
 def test_any_mode_becomes_rgb(
     job: Jobs, tmp_path: Path, photographs: list[np.ndarray], mode: str

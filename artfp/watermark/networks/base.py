@@ -7,6 +7,8 @@ any size, so one set of weights serves images of every size and shape.
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -25,6 +27,23 @@ def check_shape(bits: int, resolution: int) -> None:
             f"resolution is {resolution}; take a power of two from "
             f"{MIN_RESOLUTION} to {MAX_RESOLUTION}"
         )
+
+
+def least_side(bits: int, resolution: int) -> int:
+    """Return the shortest side in pixels that an image needs to carry a message.
+
+    With the shipped weights three bits in four are read back from images of this side, and on half
+    of it no more than by chance.
+    """
+    return max(3 * resolution // 16, math.ceil(1.5 * math.sqrt(bits)))
+
+
+def refuse_small(height: int, width: int, bits: int, resolution: int) -> str:
+    """Return why an image is too small to carry a message, or "" if it is not."""
+    side = least_side(bits, resolution)
+    if min(height, width) >= side:
+        return ""
+    return f"{width}x{height} px cannot carry {bits} bits: each side needs {side} px or more"
 
 
 def resize_residual(residual: Tensor, size: tuple[int, int]) -> Tensor:
