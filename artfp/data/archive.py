@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import lzma
 import os
-import re
 import zipfile
 import zlib
 from typing import Any
@@ -16,12 +15,13 @@ from artfp.data.naming import (
     DATASET_JSON,
     is_hidden,
     is_image_name,
-    parse_dataset_json,
+    match_labels,
+    read_dataset_json,
+    safe_name,
     unique_name,
 )
 
 _ENCRYPTED = 0x1
-_DRIVE = re.compile(r"^(?:[A-Za-z]:)+")
 _READ_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
@@ -66,7 +66,7 @@ class ZipSource:
         try:
             with zipfile.ZipFile(location) as archive:
                 members = _image_members(archive)
-                self.dataset_json = _labels(archive, location)
+                self.dataset_json = match_labels(_labels(archive, location), members)
         except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError) as error:
             raise UserError(
                 f"{location}: not a readable zip archive ({error}); make or copy it again"
@@ -129,10 +129,10 @@ def _image_members(archive: zipfile.ZipFile) -> dict[str, int]:
         for index, member in enumerate(archive.infolist())
         if not member.is_dir()
     }
-    safe = {name: _safe(name) for name in last}
+    safe = {name: safe_name(name) for name in last}
     # Names that are fine as they are have the first claim to them.
     names = sorted(safe, key=lambda name: (name != safe[name], name))
-    taken: set[str] = set()
+    taken: dict[str, int] = {}
     return {
         unique_name(safe[name], taken): last[name]
         for name in names
@@ -140,18 +140,16 @@ def _image_members(archive: zipfile.ZipFile) -> dict[str, int]:
     }
 
 
-def _safe(name: str) -> str:
-    parts = (_DRIVE.sub("", part) for part in name.replace("\\", "/").split("/"))
-    return "/".join(part for part in parts if part not in ("", ".", ".."))
-
-
 def _labels(archive: zipfile.ZipFile, location: str) -> dict[str, Any] | None:
-    if DATASET_JSON not in archive.NameToInfo:
+    name = next((name for name in archive.NameToInfo if safe_name(name) == DATASET_JSON), None)
+    if name is None:
         return None
     try:
-        data = archive.read(DATASET_JSON)
+        with archive.open(name) as file:
+            return read_dataset_json(file, location)
+    except UserError:
+        raise
     except _READ_ERRORS as error:
         raise UserError(
             f"{location}: {DATASET_JSON} cannot be read ({_reason(error)}); mend or remove it"
         ) from None
-    return parse_dataset_json(data, location)

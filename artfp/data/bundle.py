@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from artfp.core.errors import UserError, one_line
 from artfp.data.files import write_atomic
@@ -24,6 +27,17 @@ CARD = "artfp"
 
 
 Card = dict[str, Any]
+
+Network = TypeVar("Network", bound=nn.Module)
+
+_MAX_CARD = 16 * 1024 * 1024
+"""Characters of a card, at most; those of many sources or classes have the most."""
+
+_MAX_DEPTH = 32
+"""Objects and lists inside each other in a card, at most."""
+
+_MAX_EXTRA = 1 << 24
+"""Values that a network may hold beside those of its file, such as tables that are computed."""
 
 
 def shipped_weights() -> list[str]:
@@ -99,19 +113,81 @@ def has_card(path: Path) -> bool:
         raise UserError(f"{path} is not a readable .safetensors file ({error})") from error
 
 
+def build_to_fit(build: Callable[[], Network], state: Mapping[str, Tensor]) -> Network:
+    """Build a network as a card describes it, and load its weights.
+
+    It is built without memory first: a card may describe a network that is far too large, and the
+    shapes in the file tell.
+
+    Args:
+        build: Builds the network; it is called twice.
+        state: Weights by name.
+
+    Raises:
+        RuntimeError, ValueError: the weights are those of another network.
+
+    Example:
+        >>> build_to_fit(lambda: nn.Linear(2, 3), nn.Linear(2, 3).state_dict())
+        Linear(in_features=2, out_features=3, bias=True)
+    """
+    left = 4 * len(state) + 1000  # some modules register a parameter more than once
+
+    def count(*_: object) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise ValueError(f"it has far more weights than the {len(state)} of the file")
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that nothing is copied
+            shell = build()
+            shell.load_state_dict(dict(state))
+    finally:
+        hook.remove()
+    known = sum(tensor.numel() for tensor in state.values())
+    if sum(buffer.numel() for buffer in shell.buffers()) > known + _MAX_EXTRA:
+        raise ValueError(f"it computes far more values than the {known} of the file")
+    network = build()
+    network.load_state_dict(dict(state))
+    return network
+
+
 def read_card(path: Path) -> Card:
-    """Return the card of a `.safetensors` file.
+    """Return the card of a `.safetensors` file; numbers that are not finite are None.
 
     Raises:
         UserError: the file cannot be read, or artfp did not write it.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            card = json.loads((file.metadata() or {})[CARD])
-            if not isinstance(card, dict):
-                raise TypeError("the card is no object")
-            return card
+            text = (file.metadata() or {})[CARD]
+        if len(text) > _MAX_CARD:
+            raise ValueError("too long")
+        card = json.loads(text, parse_constant=_finite, parse_float=_finite)
+        if not isinstance(card, dict):
+            raise TypeError("the card is no object")
+        _check_depth(card)
+        return card
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path} is not a readable .safetensors file ({error})") from error
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{path} has no artfp card; it was not written by artfp") from error
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
+
+
+def _check_depth(value: object) -> None:
+    level: list[object] = [value]
+    for _ in range(_MAX_DEPTH):
+        inner = [part for part in level if isinstance(part, dict | list)]
+        level = [
+            item for part in inner for item in (part.values() if isinstance(part, dict) else part)
+        ]
+        if not level:
+            return
+    raise ValueError("nested too deep")

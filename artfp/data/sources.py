@@ -20,7 +20,8 @@ from artfp.data.naming import (
     DATASET_JSON,
     is_hidden,
     is_image_name,
-    parse_dataset_json,
+    match_labels,
+    read_dataset_json,
     unique_name,
 )
 
@@ -135,7 +136,9 @@ def open_source(path: str | Path) -> ImageSource:
         raise UserError(f"{location}: no such file or folder")
     try:
         if os.path.isdir(location):
-            source = FileSource(location, _walk(location), _folder_labels(location))
+            files = _walk(location)
+            labels = match_labels(_folder_labels(location), files)
+            source = FileSource(location, files, labels)
         elif suffix in IMAGE_SUFFIXES:
             source = FileSource(location, {os.path.basename(location): location})
         elif suffix in _LIST_SUFFIXES:
@@ -163,7 +166,7 @@ def _folder_labels(folder: str) -> dict[str, Any] | None:
     if not os.path.isfile(path):
         return None
     with open(path, "rb") as file:
-        return parse_dataset_json(file.read(), folder)
+        return read_dataset_json(file, folder)
 
 
 def _walk(root: str) -> dict[str, str]:
@@ -215,7 +218,7 @@ def _listed(location: str) -> dict[str, str]:
         for path in paths
         if path.startswith(below)
     }
-    taken = set(files)
+    taken = dict.fromkeys(files, 2)
     if outside:
         common = os.path.commonpath([os.path.dirname(path) for path in outside])
         for path in outside:

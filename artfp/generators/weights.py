@@ -14,7 +14,14 @@ import torch
 
 import artfp
 from artfp.core.errors import UserError
-from artfp.data.bundle import Card, check_finite, read_card, read_state, write_bundle
+from artfp.data.bundle import (
+    Card,
+    build_to_fit,
+    check_finite,
+    read_card,
+    read_state,
+    write_bundle,
+)
 from artfp.generators.base import Generator
 from artfp.generators.registry import configure_model, find_model
 
@@ -74,7 +81,7 @@ def load_generator(path: str | Path) -> tuple[Generator, Card]:
     try:
         name, resolution = str(card["model"]), int(card["resolution"])
         classes, numbers = int(card["classes"]), dict(card["config"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UserError(f"{path}: its card does not describe a generator ({error})") from error
     try:
         model = find_model(name, resolution)
@@ -85,12 +92,13 @@ def load_generator(path: str | Path) -> tuple[Generator, Card]:
     except UserError as error:
         raise UserError(f"{path}: {error}; written by version {card.get('version')}") from error
     try:
-        with torch.random.fork_rng(devices=[]):  # initial weights are drawn, then replaced
-            generator = model.generator_type(resolution, config, classes)
-        generator.model = name
         state = read_state(path)
         check_finite(state, path)
-        generator.load_state_dict(state)
+        with torch.random.fork_rng(devices=[]):  # initial weights are drawn, then replaced
+            generator = build_to_fit(
+                lambda: model.generator_type(resolution, config, classes), state
+            )
+        generator.model = name
     except UserError:
         raise
     except (ValueError, RuntimeError) as error:

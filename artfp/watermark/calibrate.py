@@ -157,7 +157,7 @@ class CombinedSource:
 
     def __init__(self, locations: Sequence[str], most: int | None = None) -> None:
         opened = [open_source(location) for location in locations]
-        taken: set[str] = set()
+        taken: dict[str, int] = {}
         titles = [unique_name(Path(each.location).name or "images", taken) for each in opened]
         files: dict[str, tuple[ImageSource, int]] = {}
         for title, source, count in zip(titles, opened, _counts(opened, most), strict=True):

@@ -22,7 +22,7 @@ from artfp.data.bundle import find_decoder, find_weights
 from artfp.data.decode import ImageError, decode_image
 from artfp.data.files import file_hash, remove_leftovers, write_atomic
 from artfp.data.geometry import Geometry
-from artfp.data.naming import output_names, renamed_dataset_json
+from artfp.data.naming import check_labels, output_names, renamed_dataset_json
 from artfp.data.pixels import as_batch, to_unit
 from artfp.data.predict_module import ImageBatch, PredictionData
 from artfp.data.resume import Journal, Manifest
@@ -100,8 +100,7 @@ class EmbeddingJob:
             raise UserError(f"strength is {self.strength}; give a factor above 0, at most 10")
         if not 0.0 <= self.min_psnr <= 100.0:
             raise UserError(f"min_psnr is {self.min_psnr}; give decibels from 0 (no limit) to 100")
-        if self.source.dataset_json is not None:
-            renamed_dataset_json(self.source.dataset_json, {})
+        check_labels(self.source.dataset_json, self.source.names, self.source.location)
         check_outside(self.source.location, self.output)
 
 

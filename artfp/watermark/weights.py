@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import pickle
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,8 @@ import artfp
 from artfp.core.errors import UserError, one_line
 from artfp.data.bundle import (
     Card,
+    Network,
+    build_to_fit,
     check_finite,
     find_decoder,
     find_weights,
@@ -37,8 +39,6 @@ from artfp.watermark.networks.realigning import (
     with_realignment,
 )
 from artfp.watermark.networks.stegastamp import StegaStampDecoder, StegaStampEncoder
-
-Network = TypeVar("Network", bound=nn.Module)
 
 _MATRICES = {
     "encoder": ("secret_dense.weight",),
@@ -222,13 +222,9 @@ def _fill(
 ) -> tuple[Network, Card]:
     """Build a network with these weights, and a card of its class, bits and resolution."""
     try:
-        # Nothing published is drawn or allocated first, whatever size a file claims.
-        published = issubclass(network_class, StegaStampEncoder | StegaStampDecoder)
-        with torch.device("meta" if published else "cpu"):
-            network = network_class(bits, resolution)
-        if published:
+        if issubclass(network_class, StegaStampEncoder | StegaStampDecoder):
             state = {name: weight.float() for name, weight in state.items()}
-        network.load_state_dict(state, assign=published)
+        network = build_to_fit(lambda: network_class(bits, resolution), state)
     except (ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path} does not fit the {kind} that it claims to be: {reason}") from error

@@ -1,12 +1,22 @@
 from __future__ import annotations
 
+import io
 import posixpath
 import random
+import time
+from typing import Any
 
 import pytest
 
 from artfp.core.errors import UserError
-from artfp.data.naming import output_names, renamed_dataset_json
+from artfp.data import naming
+from artfp.data.naming import (
+    check_labels,
+    match_labels,
+    output_names,
+    renamed_dataset_json,
+    unique_name,
+)
 
 
 @pytest.mark.parametrize(
@@ -97,3 +107,57 @@ def test_names_longer_than_a_file_system_takes_are_cut() -> None:
         folder, _, base = output.partition("/")
         assert folder == "f" and len(base.encode()) <= 255 and base.endswith(".tiff")
     assert output_names(["a/" + "x" * 251 + ".jpg"], ".png") == ["a/" + "x" * 251 + ".png"]
+
+
+def test_folders_longer_than_a_file_system_takes_are_cut() -> None:
+    folders = ["é" * 130, "x" * 300 + "/y", "/".join(["deep"] * 2000), "/".join(["deep"] * 2001)]
+    outputs = output_names([f"{folder}/a.jpg" for folder in folders], ".png")
+    assert len(set(outputs)) == 4
+    for output in outputs:
+        assert output.endswith("/a.png") and len(output.encode()) < 2400
+        assert all(len(part.encode()) <= 255 for part in output.split("/"))
+    assert outputs[1].split("/")[1] == "y"
+    start = time.monotonic()
+    output_names([f"{'x' * 65_000}{n}.png" for n in range(20)], ".png")
+    assert time.monotonic() - start < 1
+
+
+def test_many_names_that_clean_to_one() -> None:
+    taken: dict[str, int] = {}
+    start = time.monotonic()
+    names = [unique_name("a.png", taken) for _ in range(20_000)]
+    assert time.monotonic() - start < 1  # 13 s when each begins from ~2
+    assert names[:3] == ["a.png", "a~2.png", "a~3.png"] and len(set(names)) == 20_000
+    assert unique_name("a~2.png", taken) == "a~2~2.png"
+
+
+def test_labels_that_do_not_meet_the_names_letter_by_letter() -> None:
+    names = ["0/a.png", "0/b.png", "1/c.png", "1/c.jpg"]
+    labels = [["0\\a.png", 1], ["./0/b.jpg", 2], ["1/c.webp", 3], ["1\\c.jpg", 4], [5], "x"]
+    found = match_labels({"labels": labels}, names)
+    assert found == {
+        "labels": [["0/a.png", 1], ["0/b.png", 2], ["1/c.webp", 3], ["1/c.jpg", 4], [5], "x"]
+    }
+    assert match_labels({"labels": {"0\\b.png": 1}}, names) == {"labels": {"0/b.png": 1}}
+    for dataset in (None, {}, {"labels": None}, {"labels": 3}):
+        assert match_labels(dataset, names) == dataset
+
+
+def test_lost_labels_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    names = ["a.png", "b.png"]
+    check_labels({"labels": [["a.png", 1], ["gone.png", 2]]}, names, "in")
+    assert caplog.messages == ["in: 1 labels in dataset.json name no image; left out"]
+    with pytest.raises(UserError, match=r"none of the 2 labels .* \(such as a.png\)"):
+        check_labels({"labels": {"c.png": 1, "d.png": 2}}, names, "in")
+    datasets: list[dict[str, Any] | None] = [None, {}, {"labels": None}, {"labels": []}]
+    for dataset in datasets:
+        check_labels(dataset, names, "in")
+    with pytest.raises(UserError, match="label entry"):
+        check_labels({"labels": [[1]]}, names, "in")
+
+
+def test_size_of_labels_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(naming, "MAX_LABEL_BYTES", 20)
+    assert naming.read_dataset_json(io.BytesIO(b'{"labels": null}'), "x") == {"labels": None}
+    with pytest.raises(UserError, match=r"x: dataset\.json has more than"):
+        naming.read_dataset_json(io.BytesIO(b'{"labels": [          '), "x")

@@ -272,3 +272,25 @@ def test_zip_handle_is_not_shared_after_a_fork(tmp_path: Path) -> None:
         assert all(end.recv() == expected for end, _ in ends)
     for worker in workers:
         worker.join()
+
+
+def test_labels_of_archives_made_elsewhere(tmp_path: Path) -> None:
+    labels = json.dumps({"labels": [["0\\a.png", 1]]}).encode()
+    for number, members in enumerate(
+        (
+            {"./0/a.png": b"1", "./dataset.json": labels},
+            {"0\\a.png": b"1", "dataset.json": labels},
+            {"0/a.webp": b"1", "dataset.json": labels},
+        )
+    ):
+        source = open_source(make_zip(tmp_path / f"{number}.zip", members))
+        assert source.dataset_json == {"labels": [[source.names[0], 1]]}
+
+
+def test_labels_of_an_archive_are_bounded_before_they_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "set.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.png", b"1")
+        archive.writestr("dataset.json", b"[" + bytes(70 << 20))
+    with pytest.raises(UserError, match=r"set\.zip: dataset\.json has more than 64 MiB"):
+        open_source(path)

@@ -63,3 +63,13 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("text")
     with pytest.raises(UserError, match=r"not a readable \.safetensors file"):
         load_generator(tmp_path / "text")
+
+
+def test_a_card_does_not_decide_on_memory(tmp_path: Path) -> None:
+    generator = build_model("biggan", 32, classes=2, changes={"width": 4}).generator
+    card = save_generator(generator, tmp_path / "whole.safetensors")
+    tensors = {name: t.contiguous() for name, t in generator.state_dict().items()}
+    for changes in ({"classes": 10**10}, {"config": {**card["config"], "width": 10**6}}):
+        save_file(tensors, tmp_path / "x.safetensors", {"artfp": json.dumps({**card, **changes})})
+        with pytest.raises(UserError, match="does not fit the generator that its card describes"):
+            load_generator(tmp_path / "x.safetensors")

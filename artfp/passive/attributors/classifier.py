@@ -9,7 +9,7 @@ far from the others, so a `ScoreModel` of the distances from all sources decides
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sklearn.covariance import ledoit_wolf
 from torch import Tensor
 
+from artfp.data.bundle import Network, build_to_fit
 from artfp.passive.networks.classifier import ClassifierDesign, SourceClassifier
 
 MIN_FITTED = 10
@@ -143,9 +144,10 @@ class NetworkAttributor:
         cls, sources: Sequence[str], card: Mapping[str, Any], tensors: Mapping[str, Tensor]
     ) -> NetworkAttributor:
         """See AttributorPart."""
-        network = ClassifierDesign.load(card["design"]).build(len(sources))
+        design = ClassifierDesign.load(card["design"])
         own = {k: v for k, v in tensors.items() if k.startswith(_GAUSSIANS)}
-        load_weights(network, {k: v for k, v in tensors.items() if k not in own})
+        rest = {k: v for k, v in tensors.items() if k not in own}
+        network = build_network(lambda: design.build(len(sources)), rest)
         own = {k.removeprefix(_GAUSSIANS): v for k, v in own.items()}
         return cls(
             sources, network, FeatureGaussians.from_tensors(own, len(sources)) if own else None
@@ -162,10 +164,10 @@ def network_batches(network: torch.nn.Module, x: Tensor) -> tuple[Tensor, ...]:
     return tuple(x.float().split(size))
 
 
-def load_weights(network: torch.nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Load weights into a network. Raises ValueError: they are another network's."""
+def build_network(build: Callable[[], Network], weights: Mapping[str, Tensor]) -> Network:
+    """Build a network with these weights. Raises ValueError: they are another network's."""
     try:
-        network.load_state_dict(dict(weights))
+        return build_to_fit(build, weights)
     except RuntimeError as error:
         raise ValueError(str(error)) from error
 

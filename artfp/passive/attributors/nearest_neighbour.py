@@ -94,6 +94,8 @@ class NearestNeighbour:
     ) -> NearestNeighbour:
         """See AttributorPart."""
         counts = tensors["counts"]
+        if counts.ndim != 1 or counts.min() < 0 or int(counts.sum()) != len(tensors["pixels"]):
+            raise ValueError(f"{len(tensors['pixels'])} images, which its counts do not add up to")
         labels = torch.repeat_interleave(torch.arange(len(counts)), counts)
         return cls(sources, tensors["pixels"], labels)
 

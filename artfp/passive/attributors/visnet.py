@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from artfp.passive.attributors.classifier import load_weights, network_batches
+from artfp.passive.attributors.classifier import build_network, network_batches
 from artfp.passive.networks.visnet import VisNet
 
 VISNET = "visnet"
@@ -52,6 +52,5 @@ class VisNetAttributor:
         cls, sources: Sequence[str], card: Mapping[str, Any], tensors: Mapping[str, Tensor]
     ) -> VisNetAttributor:
         """See AttributorPart."""
-        network = VisNet(len(sources), int(card["resolution"]), int(card["width"]))
-        load_weights(network, tensors)
-        return cls(sources, network)
+        resolution, width = int(card["resolution"]), int(card["width"])
+        return cls(sources, build_network(lambda: VisNet(len(sources), resolution, width), tensors))

@@ -15,6 +15,7 @@ from artfp.core.errors import UserError
 from artfp.data.bundle import (
     WEIGHTS,
     Card,
+    build_to_fit,
     check_finite,
     read_card,
     read_state,
@@ -104,10 +105,9 @@ def load_denoiser(path: Path) -> tuple[Denoiser, Card]:
     if card.get("kind") != "denoiser" or card.get("architecture") != ARCHITECTURE:
         raise UserError(f"{path} holds no denoiser of this version of artfp, but {_named(card)}")
     try:
-        network = Denoiser(int(card["width"]))
-        state = read_state(path)
+        width, state = int(card["width"]), read_state(path)
         check_finite(state, path)
-        network.load_state_dict(state)
+        network = build_to_fit(lambda: Denoiser(width), state)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
