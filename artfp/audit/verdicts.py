@@ -121,7 +121,7 @@ def audit_records(
             if most > best:
                 best, best_bits = most, decoded
             verdict, reason = decided[most, fewest], doubt(record)
-            if reason and verdict.outcome == "no match":
+            if reason and verdict.outcome != "match":
                 verdict = as_inconclusive(verdict, reason)
             findings.append(
                 ImageFinding(
@@ -150,7 +150,7 @@ def audit_records(
 def _with_doubts(found: AuditResult) -> AuditResult:
     """Take "no match" back where no image, or less than half of one source, was fit for it."""
     verdict, doubts = found.verdict, found.doubtful
-    if verdict is None or verdict.outcome != "no match" or not doubts:
+    if verdict is None or verdict.outcome == "match" or not doubts:
         return found
     fit = len(found.findings) - len(doubts)
     if fit == 0 or (found.same_source and fit < len(doubts)):
@@ -158,6 +158,8 @@ def _with_doubts(found: AuditResult) -> AuditResult:
         if len(found.findings) == 1:
             reason = ""
         return replace(found, verdict=as_inconclusive(verdict, f"{reason}{doubts[0].open_because}"))
+    if verdict.outcome == "inconclusive":
+        return found
     limits = (
         f"It is about {fit} of {len(found.findings)} images: the others by themselves are "
         f"inconclusive. {verdict.limits}"

@@ -279,7 +279,10 @@ def _decide(
 
 def as_inconclusive(verdict: Verdict, reason: str) -> Verdict:
     """Return a verdict that is open for a reason that is not in the test, with the same figures."""
-    explanation = f"Inconclusive: {reason}."
+    more = ""
+    if verdict.outcome == "inconclusive":
+        more = "; besides, " + verdict.explanation.partition(": ")[2].removesuffix(".")
+    explanation = f"Inconclusive: {reason}{more}."
     limits = _limits("inconclusive", verdict.policy)
     return replace(verdict, outcome="inconclusive", explanation=explanation, limits=limits)
 

@@ -180,8 +180,8 @@ def test_a_stopped_run_weighs_all_of_its_images(
         real(self, record)
 
     monkeypatch.setattr(Journal, "append", failing)
-    with pytest.raises(RuntimeError, match="stopped"):
-        detect(data=marked)
+    code, _, err = detect(data=marked)
+    assert code == 70 and "crashed: RuntimeError: stopped (trace in " in err[-1]
     monkeypatch.undo()
     monkeypatch.setattr(
         "artfp.data.files.os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "full"))
