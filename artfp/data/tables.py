@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import reduce
@@ -19,6 +20,11 @@ from artfp.data.files import write_atomic
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+# What OWASP lists under "CSV injection", full-width forms too; apostrophes, so that one more can be
+# taken away again.
+_FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-](inf|nan)", re.IGNORECASE)
 
 TableRow = Any
 """Dataclass, mapping, or sequence with a cell for each column."""
@@ -186,16 +192,40 @@ def round_significant(value: Any, digits: int = 5) -> Any:
 def csv_line(values: Iterable[object]) -> str:
     r"""Return one line of CSV, numbers in full; what is None is empty.
 
+    Text that a spreadsheet would run as a formula gets an apostrophe before it, which
+    `csv_text` takes away.
+
     Args:
         values: The cells.
 
     Example:
-        >>> csv_line(["a, b", 1.5, None])
-        '"a, b",1.5,\n'
+        >>> csv_line(["a, b", 1.5, None, "=1+1"])
+        '"a, b",1.5,,\'=1+1\n'
     """
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerow(["" if v is None else v for v in values])
-    return text.getvalue()
+    csv.writer(text).writerow(map(_cell, values))  # which quotes the breaks of its own line alone
+    return text.getvalue()[:-2] + "\n"
+
+
+def csv_text(cell: str) -> str:
+    """Return the text of a cell that `csv_line` wrote.
+
+    Args:
+        cell: The cell, as a CSV reader gives it.
+
+    Example:
+        >>> csv_text("'=1+1"), csv_text("'tis")
+        ('=1+1', "'tis")
+    """
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
+def _cell(value: object) -> object:
+    if value is None:
+        return ""
+    if isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value):
+        return "'" + value
+    return value
 
 
 def _field(row: TableRow, name: str) -> object:

@@ -14,6 +14,7 @@ from rich.console import Console
 from artfp.data.tables import (
     Column,
     csv_table,
+    csv_text,
     json_rows,
     markdown_table,
     rich_table,
@@ -70,6 +71,27 @@ def test_csv_is_read_back() -> None:
     first, *others = csv.reader(io.StringIO(csv_table(ROWS, ["name", "psnr"]), newline=""))
     assert first == ["name", "psnr"]
     assert others == [[ROWS[0].name, "31.25"], [ROWS[1].name, ""]]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "=HYPERLINK(\"http://x\",\"y\")", "+1+1", "-2+3", "-", "@SUM(1)", "\t=1", "\r=1", "\n=1",
+        "\uff1d1+1", "'=1", "''@", "--report.png", "+x",
+    ],
+)  # fmt: skip
+def test_spreadsheets_run_no_text(text: str) -> None:
+    (found,) = next(csv.reader(io.StringIO(csv_table([[text]], ["name"])[5:], newline="")))
+    assert found == "'" + text and csv_text(found) == text
+    assert csv_table([], [text]).lstrip('"').startswith("'")
+
+
+@pytest.mark.parametrize(
+    "text", ["-1", "+.5", "-1.5e-3", "-inf", "+nan", "a=b", "'tis", "0110", ""]
+)
+def test_numbers_and_other_text_stay(text: str) -> None:
+    line = csv_table([[text, -1.5, -3]], ["name", "score", "count"]).split("\n")[1]
+    assert line == f"{text},-1.5,-3" and csv_text(text) == text
 
 
 def test_all_fields_by_default() -> None:

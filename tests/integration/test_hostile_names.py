@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from artfp.core.errors import one_line
+from artfp.data.tables import csv_text
 from artfp.ownership.key import Key, to_hex, to_text
 from artfp.ownership.registry import Registry, RegistryEntry
 from artfp.watermark import Watermark
@@ -111,7 +112,10 @@ def run(call: Call, detect_words: Callable[..., list[object]], tmp_path: Path) -
             encoding="utf-8",
             errors="surrogateescape",
         ) as file:
-            rows = list(csv.DictReader(file, strict=True))
+            read = list(csv.DictReader(file, strict=True))
+        cells = [cell for row in read for cell in row.values()]
+        assert not [cell for cell in cells if cell[:1] in (*"=+@\t\r\n",) or cell.startswith("--")]
+        rows = [{column: csv_text(cell) for column, cell in row.items()} for row in read]
         return Results(
             rows,
             (output / "detected_fingerprints.txt").read_bytes(),

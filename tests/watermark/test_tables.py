@@ -16,7 +16,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from artfp.core.errors import UserError
-from artfp.data.tables import write_tables
+from artfp.data.tables import csv_text, write_tables
 from artfp.ownership.assignment import Fingerprints
 from artfp.ownership.key import Key, to_text
 from artfp.watermark import Watermark
@@ -73,11 +73,24 @@ def test_a_success_counts_wherever_an_older_error_stands(tmp_path: Path, late: b
 
 def test_any_name_survives(tmp_path: Path) -> None:
     names = sorted(
-        ['"', "a,b", "a\nb", "a\r\nb", "\x1b[31m", "é", "<b>&", "=1+1", "a\udcffb", " ", "\u2028"]
+        [
+            '"',
+            "a,b",
+            "a\nb",
+            "a\r\nb",
+            "a\rb",
+            "\x1b[31m",
+            "é",
+            "<b>&",
+            "=1+1",
+            "a\udcffb",
+            " ",
+            "\u2028",
+        ]
     )
     records = [{"name": name, "bits": "1"} for name in names]
     _, rows, listing = _tables(tmp_path, names, *records)
-    assert [row["name"] for row in rows] == names
+    assert [csv_text(row["name"]) for row in rows] == names
     assert len(listing.splitlines()) == len(names) and "\x1b" not in listing
 
 

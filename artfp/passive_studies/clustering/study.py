@@ -28,6 +28,7 @@ from artfp.data.reading import (
 )
 from artfp.data.sources import ImageSource, open_source
 from artfp.data.subset import limit_images
+from artfp.data.tables import csv_text
 from artfp.passive.residuals.extractor import Extractor, load_extractor
 from artfp.passive_studies.clustering.cluster import cluster_residuals, measure_agreement
 from artfp.passive_studies.clustering.fusion import FusedScores, fuse_scores
@@ -237,7 +238,7 @@ def read_detector_scores(path: str | Path, names: Sequence[str]) -> NDArray[np.f
             value = math.nan
         if not math.isfinite(value) or not row["file"]:
             raise UserError(f"{path}: row {number}: {row['score']!r} is no score of an image")
-        name = row["file"].replace("\\", "/")
+        name = csv_text(row["file"]).replace("\\", "/")
         whole[name] = value
         last.setdefault(name.rpartition("/")[2], []).append(value)
     found = []
