@@ -20,6 +20,7 @@ from lightning_fabric.plugins import TorchCheckpointIO
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback, Checkpoint, ProgressBar
 from pytorch_lightning.loggers import TensorBoardLogger
+from torch import Tensor
 
 from artfp.core.device import RunSettings
 from artfp.core.errors import UserError
@@ -235,6 +236,29 @@ class _WholeCheckpoints(TorchCheckpointIO):
                 f"{place}: cannot be written: {error.strerror or error}; mend that and go on with "
                 "--resume"
             ) from error
+
+
+def check_loss(
+    module: pl.LightningModule,
+    loss: Tensor,
+    what: str = "the loss",
+    remedy: str = "take a lower --lr",
+) -> None:
+    """Refuse to train on with a loss that is no finite number; on a GPU at every 50th step.
+
+    Args:
+        module: Module in training.
+        loss: Loss of its step.
+        what: What the loss is called in the error.
+        remedy: What to do.
+
+    Raises:
+        UserError: the loss is NaN or infinite.
+    """
+    step = module.global_step
+    looks = module.device.type == "cpu" or step % 50 == 0  # it makes a GPU wait
+    if looks and not torch.isfinite(loss):
+        raise UserError(f"step {step}: {what} is {float(loss.detach())}; {remedy}")
 
 
 def new_trainer(**options: Any) -> pl.Trainer:

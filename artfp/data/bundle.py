@@ -75,15 +75,26 @@ def find_decoder(encoder: str | Path) -> str | Path:
 
 
 def write_bundle(network: nn.Module, path: Path, card: Card) -> None:
-    """Write the weights of any network as a `.safetensors` file with this card."""
+    """Write the weights of any network as a `.safetensors` file with this card.
+
+    Raises:
+        UserError: the file cannot be written, or a weight is NaN or infinite.
+    """
     tensors = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
+    check_finite(tensors, path)
     write_atomic(path, save(tensors, metadata={CARD: json.dumps(card)}))
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Return the weights of a file whose card could be read (`read_card`), by name."""
+    """Return the weights of a file whose card could be read (`read_card`), by name.
+
+    Raises:
+        UserError: a weight is NaN or infinite.
+    """
     with safe_open(path, framework="pt") as file:
-        return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    check_finite(state, path)
+    return state
 
 
 def check_finite(state: Mapping[str, Tensor], path: Path) -> None:

@@ -17,7 +17,6 @@ from artfp.core.errors import UserError
 from artfp.data.bundle import (
     Card,
     build_to_fit,
-    check_finite,
     read_card,
     read_state,
     write_bundle,
@@ -93,7 +92,6 @@ def load_generator(path: str | Path) -> tuple[Generator, Card]:
         raise UserError(f"{path}: {error}; written by version {card.get('version')}") from error
     try:
         state = read_state(path)
-        check_finite(state, path)
         with torch.random.fork_rng(devices=[]):  # initial weights are drawn, then replaced
             generator = build_to_fit(
                 lambda: model.generator_type(resolution, config, classes), state

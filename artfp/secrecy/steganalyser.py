@@ -14,7 +14,7 @@ from pytorch_lightning.callbacks import EarlyStopping
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from artfp.core.lightning import fit, new_trainer
+from artfp.core.lightning import check_loss, fit, new_trainer
 from artfp.data.pixels import to_unit
 from artfp.secrecy.network import Steganalyser
 
@@ -54,7 +54,9 @@ class SteganalyserModule(pl.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Return the cross entropy of one balanced batch."""
-        return self._loss(batch)
+        loss = self._loss(batch)
+        check_loss(self, loss, remedy="take another seed")
+        return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Note the loss on the validation images."""

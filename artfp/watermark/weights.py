@@ -207,7 +207,6 @@ def _load_bundle(path: Path, kind: str, classes: dict[str, type[Network]]) -> tu
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: its card does not give bits and resolution") from error
     state = read_state(path)
-    check_finite(state, path)
     network, _ = _fill(classes[card["architecture"]], bits, resolution, state, path, kind)
     return network, card
 

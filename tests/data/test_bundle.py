@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from artfp.core.errors import UserError
-from artfp.data.bundle import build_to_fit, read_card
+from artfp.data.bundle import CARD, build_to_fit, read_card, read_state, write_bundle
 
 
 def written(path: Path, card: str) -> Path:
@@ -73,3 +73,19 @@ def test_a_network_that_fits_has_its_weights_and_says_nothing() -> None:
         built = build_to_fit(lambda: Tables(5), network.state_dict())
     assert torch.equal(built.layer.weight, network.layer.weight)
     assert torch.equal(built.get_buffer("table"), torch.linspace(0, 1, 5))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_weights_that_are_no_numbers(value: float, tmp_path: Path) -> None:
+    path, network = tmp_path / "weights.safetensors", nn.Linear(2, 1)
+    write_bundle(network, path, {"kind": "line"})
+    before = path.read_bytes()
+    assert read_state(path).keys() == {"weight", "bias"}
+    with torch.no_grad():
+        network.weight[0, 1] = value
+    with pytest.raises(UserError, match="weight holds values that are no finite numbers"):
+        write_bundle(network, path, {"kind": "line"})
+    assert path.read_bytes() == before
+    save_file(network.state_dict(), path, {CARD: json.dumps({"kind": "line"})})
+    with pytest.raises(UserError, match="as a training that diverged leaves them"):
+        read_state(path)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from artfp.core.errors import UserError
 from artfp.secrecy.network import Steganalyser
 from artfp.secrecy.steganalyser import SteganalyserTraining, train_steganalyser
 from artfp.stats.intervals import auc
@@ -76,3 +77,8 @@ def test_stops_early_and_keeps_the_best(monkeypatch: pytest.MonkeyPatch) -> None
     kept = trained(6, settings)
     assert len(seen) == 4
     assert torch.equal(kept.head.weight, seen[1]) and not torch.equal(seen[1], seen[3])
+
+
+def test_a_loss_that_is_no_number() -> None:
+    with pytest.raises(UserError, match=r"step \d: the loss is (nan|inf); take another seed"):
+        trained(6, SteganalyserTraining(max_steps=8, batch_size=16, rate=1e30))

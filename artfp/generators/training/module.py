@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from artfp.core.errors import UserError
+from artfp.core.lightning import check_loss
 from artfp.data.pixels import to_unit
 from artfp.generators.base import GenerativeModel
 from artfp.generators.trained_network import DataBatch, Scalars, TrainedNetwork, TrainingStep
@@ -123,6 +123,8 @@ class GenerativeModule(pl.LightningModule):
                 rows = slice(update * self.batch_size, (update + 1) * self.batch_size)
                 rng = self._random_inputs(step.index, number)
                 loss, scalars = network.loss(whole[rows], rng, seen)
+                name = f"the loss of the {network.name}"
+                check_loss(self, loss, name, "take a lower learning rate or another seed")
                 last = last_network and update == network.updates_per_step - 1
                 self._update(network, (counting if last else plain)[index], loss, step)
             self._log(network, loss, scalars, step)
@@ -179,13 +181,7 @@ class GenerativeModule(pl.LightningModule):
     def _log(
         self, network: TrainedNetwork, loss: Tensor, scalars: Scalars, step: TrainingStep
     ) -> None:
-        """Log a network's scalars; raise a UserError if its loss is not finite any more."""
-        check = self.device.type == "cpu" or step.index % 50 == 0  # it makes a GPU wait
-        if check and not torch.isfinite(loss):
-            raise UserError(
-                f"step {step.index}: the loss of the {network.name} is {float(loss.detach())}; "
-                "take a lower learning rate or another seed"
-            )
+        """Log a network's scalars."""
         self.log(f"{network.name}/loss", loss.detach(), prog_bar=True)
         self.log(f"{network.name}/lr", network.lr_at(step, self.model.config.lr_decay_start))
         for name, value in scalars.items():

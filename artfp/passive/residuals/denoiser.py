@@ -16,7 +16,6 @@ from artfp.data.bundle import (
     WEIGHTS,
     Card,
     build_to_fit,
-    check_finite,
     read_card,
     read_state,
     write_bundle,
@@ -104,9 +103,9 @@ def load_denoiser(path: Path) -> tuple[Denoiser, Card]:
     card = read_card(path)
     if card.get("kind") != "denoiser" or card.get("architecture") != ARCHITECTURE:
         raise UserError(f"{path} holds no denoiser of this version of artfp, but {_named(card)}")
+    state = read_state(path)
     try:
-        width, state = int(card["width"]), read_state(path)
-        check_finite(state, path)
+        width = int(card["width"])
         network = build_to_fit(lambda: Denoiser(width), state)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]

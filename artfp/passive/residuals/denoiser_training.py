@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from artfp.core.errors import UserError
-from artfp.core.lightning import LightningProgress, fit, new_trainer
+from artfp.core.lightning import LightningProgress, check_loss, fit, new_trainer
 from artfp.data.bundle import (
     Card,
 )
@@ -120,6 +120,7 @@ class DenoiserModule(pl.LightningModule):
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         """Return the mean squared error of the noise over its variance, mirrored as in use."""
         loss = self._loss(batch, self.settings.seed * 1_000_003 + batch_idx)
+        check_loss(self, loss)
         self.log("loss", loss, prog_bar=True)
         self._losses.append(float(loss.detach()))
         if len(self._losses) == _LOG_EVERY:

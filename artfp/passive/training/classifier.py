@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from artfp.core.errors import UserError
+from artfp.core.lightning import check_loss
 from artfp.data.pixels import to_8bit, to_unit
 from artfp.nn.ema import ema_copy, update_ema
 from artfp.nn.random_inputs import derive_seed
@@ -119,11 +119,7 @@ class ClassifierModule(HeldOutValidation):
             x = self.augment(to_unit(pixels))
         logits = self.network(x.contiguous(memory_format=torch.channels_last)).float()
         loss = F.cross_entropy(logits, labels)
-        check = self.device.type == "cpu" or self.global_step % 50 == 0  # it makes a GPU wait
-        if check and not torch.isfinite(loss):
-            raise UserError(
-                f"step {self.global_step}: the loss is {float(loss.detach())}; take a lower --lr"
-            )
+        check_loss(self, loss)
         self.log("train/loss", loss.detach(), prog_bar=True)
         self.log("train/accuracy", (logits.argmax(1) == labels).float().mean(), prog_bar=True)
         return loss

@@ -17,8 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from artfp.core.errors import UserError
-from artfp.core.lightning import new_trainer, resume_from, trainer_arguments
+from artfp.core.lightning import check_loss, new_trainer, resume_from, trainer_arguments
 from artfp.data.pixels import to_unit
 from artfp.nn.adversarial_losses import gradient_penalty, interpolate_pairs
 from artfp.nn.ema import ema_copy, update_ema
@@ -122,15 +121,14 @@ class VisNetModule(HeldOutValidation):
         self.critic.requires_grad_(False)
         found = visnet_losses(self.network, self.critic, x, labels)
         total = found.total(self.settings)
-        check = self.device.type == "cpu" or step % 50 == 0  # it makes a GPU wait
-        if check and not torch.isfinite(total):
-            raise UserError(f"step {step}: the loss is {float(total.detach())}; take a lower --lr")
+        check_loss(self, total)
         self._update(1, total, counts=True)
         self.critic.requires_grad_(True)
         reconstructed = found.reconstructed.detach().float()
         rng = RandomInputs(self._generator(step, 1), len(x))
         images = self.network.rescale(x)
         critic = critic_loss(self.critic, images, reconstructed, rng, self.settings.penalty)
+        check_loss(self, critic, "the loss of the critic")
         self._update(0, critic, counts=False)
         update_ema(self.ema, self.network, min(EMA_DECAY, (step + 1) / (step + 10.0)))
         self.log("train/loss", total.detach(), prog_bar=True)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from artfp.core.errors import UserError
+from artfp.core.lightning import check_loss
 from artfp.data.pixels import to_8bit, to_unit
 from artfp.metrics.fidelity import psnr, ssim
 from artfp.perturbations import Jpeg, Mirror, Noise, Perturbation, ResizeBack, training_mixture
@@ -182,6 +183,8 @@ class FingerprintAutoencoder(pl.LightningModule):
         colour = colour_fraction(marked - x)
         weight = self.schedule.image_weight()
         loss = self.bce_loss_weight * bce + weight.to(mse) * mse + self.colour_weight * colour
+
+        check_loss(self, loss)
 
         accuracies = ((logits > 0) == (messages > 0.5)).float().mean(dim=1).detach()
         fidelity = psnr(marked.detach(), x)

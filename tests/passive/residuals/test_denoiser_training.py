@@ -109,3 +109,11 @@ def test_the_command_trains_and_prints(
     card = load_denoiser(output)[1]
     assert str(tmp_path) not in card["training"]["command"]
     assert len(set(card["training"]["images"])) == 1 and card["training"]["images"][0] < 40
+
+
+def test_a_loss_that_is_no_number(photo_crops: Callable[..., Tensor], tmp_path: Path) -> None:
+    module = DenoiserModule(settings(tmp_path, tmp_path / "y"))
+    with torch.no_grad():
+        next(module.parameters()).fill_(float("nan"))
+    with pytest.raises(UserError, match="step 0: the loss is nan; take a lower --lr"):
+        module.training_step(photo_crops(2, 64) / 255.0, 0)

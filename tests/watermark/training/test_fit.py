@@ -296,3 +296,13 @@ def test_init_goes_on_from_trained_weights(settings: Callable[..., TrainSettings
         train(settings("third", init=str(first.encoder), bits=8))
     with pytest.raises(UserError, match="nothing"):
         train(settings("third", init="nothing"))
+
+
+@pytest.mark.parametrize("architecture", ["residual", "stegastamp"])
+def test_a_training_that_diverges(
+    architecture: str, settings: Callable[..., TrainSettings]
+) -> None:
+    job = settings(architecture=architecture, lr=1e30, validate_every=2)
+    with pytest.raises(UserError, match=r"step \d+: the loss is (nan|inf); take a lower --lr"):
+        train(job)
+    assert not list(job.output_dir.glob("*.safetensors"))
