@@ -41,6 +41,7 @@ class DetectSettings(FingerprintSettings, DecoderSettings, ImageSettings, Loadin
         reveal: Show in report and JSON which bits match. Together with the images that gives the
             secret fingerprint.
         exit_code: Return the verdict as the exit code: 0 match, 1 no match, 3 inconclusive.
+        seed: Accepted as published; it has no effect, since nothing is drawn at random.
 
     Example:
         >>> settings = DetectSettings(data_dir="photo.jpg", fingerprint="0110")
@@ -62,6 +63,12 @@ class DetectSettings(FingerprintSettings, DecoderSettings, ImageSettings, Loadin
     json: str | None = option(None, metavar="FILE", group="verdict")
     reveal: bool = option(False, group="verdict")
     exit_code: bool = option(False, flags=("--exit-code", "--exit_code"), group="verdict")
+    seed: int | None = None
+
+    @property
+    def without_effect(self) -> dict[str, str]:
+        """Fields that change nothing beside the others, with the reasons."""
+        return super().without_effect | {"seed": "nothing is drawn at random"}
 
     def __post_init__(self) -> None:
         super().__post_init__()

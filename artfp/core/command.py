@@ -12,6 +12,7 @@ import difflib
 import errno
 import importlib
 import io
+import logging
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -54,12 +55,13 @@ class Command(Generic[_S]):
         return run(lambda: self._main(list(argv), prog, folders), prog, folders)
 
     def _main(self, argv: list[str], prog: str, folders: list[Path]) -> int:
-        from artfp.core.parser import help_text, parse
+        from artfp.core.parser import expand_flags, help_text, parse, unused_options
 
         if "-h" in argv or "--help" in argv:
             print(help_text(self.settings, prog, self.description, self.epilog), end="")
             return 0
         parsed: list[Any] = []
+        argv = expand_flags(self.settings, argv, prog)
         settings = parse(self.settings, argv, prog, parsed.append)
         from artfp.core.console import prepare_terminal
         from artfp.core.run_log import run_log
@@ -69,6 +71,8 @@ class Command(Generic[_S]):
         if folder is not None:
             folders.append(Path(folder))
         with run_log(folders[0] if folders else None, settings.command_line(prog)):
+            for line in unused_options(settings, argv) if first_process() else ():
+                logging.getLogger("artfp").warning("%s", line)
             return self.action(settings)
 
 

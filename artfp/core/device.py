@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from artfp.core.errors import UserError
-from artfp.core.settings import NonNegativeInt, PositiveFloat, PositiveInt, Settings
+from artfp.core.settings import NonNegativeInt, PositiveFloat, PositiveInt, Settings, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,32 @@ class DeviceSettings(Settings):
 
     title: ClassVar[str] = "device"
 
-    cuda: int | None = None
+    cuda: int | str | None = option(None, metavar="INT")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.gpus  # noqa: B018 (refuses what is none)
+
+    @property
+    def gpus(self) -> tuple[int, ...] | None:
+        """Numbers of the GPUs, (-1,) for the CPU, None where the choice is left to the program.
+
+        Raises:
+            UserError: --cuda is something else.
+        """
+        if self.cuda is None:
+            return None
+        parts = str(self.cuda).split(",")
+        try:
+            found = tuple(dict.fromkeys(int(part) for part in parts))
+        except ValueError:
+            found = ()
+        if not found or (len(found) > 1 and min(found) < 0):
+            raise UserError(
+                f"--cuda is {self.cuda!r}; give the number of a GPU, several as in 0,1, or -1 for "
+                "the CPU"
+            )
+        return found if found[0] >= 0 else (-1,)
 
     def torch_device(self) -> str:
         """Return the device as torch names it.
@@ -30,17 +55,21 @@ class DeviceSettings(Settings):
         """
         import torch
 
-        number = (0 if torch.cuda.is_available() else -1) if self.cuda is None else self.cuda
-        if number >= 0:
-            self.check_gpu()
-        return "cpu" if number < 0 else f"cuda:{number}"
+        if self.gpus is None:
+            return "cuda:0" if torch.cuda.is_available() else "cpu"
+        if len(self.gpus) > 1:
+            raise UserError(f"--cuda {self.cuda}: this command works on one GPU; give one number")
+        if self.gpus == (-1,):
+            return "cpu"
+        self.check_gpu()
+        return f"cuda:{self.gpus[0]}"
 
     def check_gpu(self) -> None:
-        """Raise a UserError if the GPU that was asked for does not exist."""
+        """Raise a UserError if a GPU that was asked for does not exist."""
         import torch
 
         gpus = torch.cuda.device_count()
-        if self.cuda is not None and self.cuda >= gpus:
+        if self.gpus is not None and max(self.gpus) >= gpus:
             raise UserError(f"--cuda {self.cuda}: this machine has {gpus} GPUs; -1 takes the CPU")
 
 
@@ -49,6 +78,8 @@ class TrainerSettings(DeviceSettings):
     """Device of the work, and Lightning's use of it.
 
     Args:
+        cuda: Number of the GPU, several as in 0,1, or -1 for the CPU; by default GPUs if there are
+            any.
         accelerator: Lightning's accelerator: cpu, gpu, ...
         devices: Lightning's number of devices, or a list of them.
         num_nodes: Number of machines.
@@ -56,11 +87,22 @@ class TrainerSettings(DeviceSettings):
         precision: Lightning's precision: 32-true, bf16-mixed, ...
     """
 
+    cuda: int | str | None = option(None, metavar="INT,...")
     accelerator: str = "auto"
     devices: str = "auto"
     num_nodes: PositiveInt = 1
     strategy: str = "auto"
     precision: str = "32-true"
+
+    @property
+    def without_effect(self) -> dict[str, str]:
+        """Fields that change nothing beside the others, with the reasons."""
+        found = super().without_effect
+        if self.gpus is not None:
+            found["accelerator"] = "--cuda says where the work is done"
+            if self.gpus != (-1,):
+                found["devices"] = "--cuda names the GPUs"
+        return found
 
     def trainer_options(self) -> dict[str, Any]:
         """Return arguments of Lightning's Trainer.
@@ -76,11 +118,11 @@ class TrainerSettings(DeviceSettings):
             "strategy": self.strategy,
             "precision": self.precision,
         }
-        if self.cuda is not None and self.cuda < 0:
+        if self.gpus == (-1,):
             options["accelerator"] = "cpu"
-        elif self.cuda is not None:
+        elif self.gpus is not None:
             self.check_gpu()
-            options |= {"accelerator": "gpu", "devices": [self.cuda]}
+            options |= {"accelerator": "gpu", "devices": list(self.gpus)}
         if options["accelerator"] == "cpu" and devices == "auto":
             options["devices"] = 1  # processes on one CPU are asked for by number
         return options

@@ -157,6 +157,46 @@ def parse(
     raise AssertionError("unreachable: error exits")
 
 
+def expand_flags(settings: type[Settings], argv: Sequence[str], prog: str) -> list[str]:
+    """Return a command's words with beginnings of option strings completed, as argparse does.
+
+    Raises:
+        SystemExit: with 2 after a line on stderr, where several options begin so.
+    """
+    owners = {flag: o.flag for o in options(settings) if not o.hidden for flag in o.flags}
+    owners |= {flag: flag for flag in ("--config", "--print_config", "--quiet", "--verbose")}
+    words = list(argv)
+    for number, word in enumerate(words):
+        flag, equals, value = word.partition("=")
+        if word == "--":
+            break
+        if not flag.startswith("--") or flag in owners:
+            continue
+        found = sorted({owner for known, owner in owners.items() if known.startswith(flag)})
+        if len(found) == 1:
+            words[number] = found[0] + equals + value
+        elif found:
+            _make_parser(settings, prog).error(f"{flag} could be {' or '.join(found)}")
+    return words
+
+
+def unused_options(settings: Settings, argv: Sequence[str]) -> list[str]:
+    """Return a line for each option that was given and has no effect beside the others.
+
+    Args:
+        settings: The settings that came of the words.
+        argv: The words, with option strings in full.
+    """
+    given = {word.partition("=")[0] for word in argv}
+    reasons = settings.without_effect
+    return [
+        f"{found.flag} has no effect: {reasons[found.name]}"
+        for found in options(type(settings))
+        if found.name in reasons
+        and (given.intersection(found.flags) or getattr(settings, found.name) != found.default)
+    ]
+
+
 def _positionals(settings: type[Settings]) -> list[Option]:
     """The options whose values may be given without a flag, those of base classes first."""
     known = {o.name: o for o in options(settings)}

@@ -203,6 +203,14 @@ class Settings:
             object.__setattr__(self, found.name, value)
             _check(found, value)
 
+    @property
+    def without_effect(self) -> dict[str, str]:
+        """Fields that change nothing beside the others, with the reasons.
+
+        A command tells its user about those that were given. A subclass adds its own.
+        """
+        return {}
+
     @classmethod
     def from_mapping(cls: type[Self], values: Mapping[str, Any]) -> Self:
         """Make settings from values by key, as a YAML file has them; other keys are passed over."""

@@ -116,6 +116,12 @@ class TrainGeneratorSettings(GeneratorTrainingSettings):
     init: str | None = option(None, metavar="FILE|FOLDER")
     freeze_steps: NonNegativeInt | None = None
 
+    @property
+    def without_effect(self) -> dict[str, str]:
+        """Fields that change nothing beside the others, with the reasons."""
+        own = {} if self.init is None else {"size": "--init has its own"}
+        return super().without_effect | own
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.freeze_steps is not None and self.init is None:

@@ -128,6 +128,12 @@ class FitBaselineSettings(SourcesSettings, DecisionSettings, DeviceSettings):
     window: PositiveInt | None = None
     seed: NonNegativeInt = 0
 
+    @property
+    def without_effect(self) -> dict[str, str]:
+        """Fields that change nothing beside the others, with the reasons."""
+        own = {} if self.kind == "eigenface" else {"components": "it belongs to --kind eigenface"}
+        return super().without_effect | own
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierSettings(RunSettings):

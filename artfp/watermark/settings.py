@@ -143,6 +143,22 @@ class TrainSettings(RunSettings):
             raise UserError("--transplant is no part of the published recipe")
 
     @property
+    def without_effect(self) -> dict[str, str]:
+        """Fields that change nothing beside the others, with the reasons."""
+        found = super().without_effect
+        if self.recipe.schedule == "published":
+            found["target_psnr"] = "it belongs to --schedule feedback"
+            found["centre_crop"] = "--schedule published always takes the centre"
+        else:
+            ours = ("l2_loss_await", "l2_loss_weight", "l2_loss_ramp")
+            found |= dict.fromkeys(ours, "it belongs to --schedule published")
+        if self.use_celeba_preprocessing:
+            found["centre_crop"] = "--use_celeba_preprocessing takes the centre"
+        if self.max_steps is not None:
+            found["num_epochs"] = "--max_steps is given"
+        return found
+
+    @property
     def recipe(self) -> Recipe:
         """Options as given, completed by the defaults of the architecture and the schedule."""
         own = "published" if self.architecture == "stegastamp" else "feedback"
@@ -212,6 +228,14 @@ class EmbedSettings(FingerprintSettings, EncoderSettings, ImageSettings, Loading
     def __post_init__(self) -> None:
         super().__post_init__()
         check_outside(self.data_dir, self.output_dir)
+
+    @property
+    def without_effect(self) -> dict[str, str]:
+        """Fields that change nothing beside the others, with the reasons."""
+        found = super().without_effect
+        if not self.check and Path(self.encoder_path).suffix != ".pth":
+            found["decoder_path"] = "it is read with --check"
+        return found
 
 
 def check_outside(location: str, output: Path) -> None:

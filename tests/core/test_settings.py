@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import pytest
 
 from artfp.core.errors import UserError
-from artfp.core.parser import help_text, parse
+from artfp.core.parser import expand_flags, help_text, parse, unused_options
 from artfp.core.settings import (
     Bounds,
     Fraction,
@@ -252,3 +252,40 @@ def test_several_values_without_flags_are_taken_in_the_order_of_the_fields() -> 
     assert help_text(Two, "artfp two").startswith("usage: artfp two IMAGES TEXT [options]\n")
     with pytest.raises(SystemExit):
         read("in", "out", "more")
+
+
+def test_beginnings_of_options_are_completed(capsys: pytest.CaptureFixture[str]) -> None:
+    def expanded(*words: str) -> list[str]:
+        return expand_flags(Example, words, "artfp example")
+
+    assert expanded("--nam", "a", "--l=3", "--verb", "--unknown") == [
+        "--names", "a", "--lr=3", "--verbose", "--unknown",
+    ]  # fmt: skip
+    assert expanded("x", "--", "--nam") == ["x", "--", "--nam"]
+    with pytest.raises(SystemExit):
+        expanded("--c")
+    assert "--c could be --check or --config" in capsys.readouterr().err
+
+
+def test_options_without_effect_are_told() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Scheduled(Example):
+        """Example.
+
+        Args:
+            ramp: Steps.
+        """
+
+        ramp: int = 30
+
+        @property
+        def without_effect(self) -> dict[str, str]:
+            return {} if self.kind == "b" else {"ramp": "it belongs to --kind b"}
+
+    def told(*words: str) -> list[str]:
+        return unused_options(parse(Scheduled, ["x", *words], "artfp example"), words)
+
+    line = "--ramp has no effect: it belongs to --kind b"
+    assert told() == [] and told("--ramp", "30", "--kind", "b") == []
+    assert told("--ramp", "30") == told("--ramp=31") == [line]
+    assert unused_options(Scheduled(data_dir="x", ramp=2), []) == [line]  # by a YAML file

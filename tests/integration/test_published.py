@@ -10,7 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from artfp.watermark import build_pair, load_decoder, load_encoder, save_network
+from artfp.core.device import DeviceSettings, TrainerSettings
+from artfp.core.errors import UserError
+from artfp.watermark import Decoder, Encoder, build_pair, load_decoder, load_encoder, save_network
+from artfp.watermark.settings import TrainSettings
 
 Call = Callable[..., tuple[int, list[str], list[str]]]
 
@@ -81,7 +84,7 @@ def test_embed_refuses_weights_that_are_no_numbers(
 
 def test_export_and_back(call: Call, tmp_path: Path) -> None:
     """What is exported has the published names and is the same network."""
-    pair = build_pair("stegastamp", 12, 32, seed=5)
+    pair: tuple[Encoder | Decoder, ...] = build_pair("stegastamp", 12, 32, seed=5)
     for network, kind in zip(pair, ("encoder", "decoder"), strict=True):
         save_network(network, tmp_path / "run" / f"{kind}.safetensors")
     words = (tmp_path / "run" / "encoder.safetensors", "--output_dir", tmp_path / "published")
@@ -114,3 +117,36 @@ def test_export_refusals(call: Call, tmp_path: Path) -> None:
     _, decoder = save_published(tmp_path / "other", 9, 32)
     code, _, errors = call("export", "--published", encoder, *words, "--decoder_path", decoder)
     assert code == 2 and "8 bits" in errors[0] and "9" in errors[0]
+
+
+def test_published_options_without_a_use_are_told(photos: Path, call: Call, tmp_path: Path) -> None:
+    """--seed of detect, those of another schedule, --devices beside --cuda."""
+    _, decoder = save_published(tmp_path, 8, 32)
+    code, _, errors = call("detect", photos, "--decoder_path", decoder, "--seed", 42, *QUICK)
+    assert code == 0 and errors[0] == "--seed has no effect: nothing is drawn at random"
+    code, out, _ = call("detect", photos, "--decoder", decoder, *QUICK)  # a beginning of an option
+    assert code == 0 and len(out) > 1
+    words = {"data_dir": "x", "output_dir": Path("y")}
+    ours = TrainSettings(**words).without_effect  # type: ignore[arg-type]
+    theirs = TrainSettings(**words, architecture="stegastamp")  # type: ignore[arg-type]
+    assert ours["l2_loss_ramp"] == "it belongs to --schedule published"
+    assert "l2_loss_ramp" not in theirs.without_effect and "target_psnr" in theirs.without_effect
+
+
+def test_several_gpus() -> None:
+    assert DeviceSettings(cuda="0,1").gpus == (0, 1) and DeviceSettings(cuda=-1).gpus == (-1,)
+    for wrong in ("0,-1", "one", ""):
+        with pytest.raises(UserError, match=r"--cuda is .*; give the number of a GPU, several as"):
+            DeviceSettings(cuda=wrong)
+    with pytest.raises(UserError, match=r"--cuda 0,1: this command works on one GPU"):
+        DeviceSettings(cuda="0,1").torch_device()
+    with pytest.raises(UserError, match=r"--cuda 0,9999: this machine has"):
+        TrainerSettings(cuda="0,9999").trainer_options()
+    assert TrainerSettings(cuda=-1, devices="2").without_effect.keys() == {"accelerator"}
+
+
+def test_gpus_by_number_are_lightnings_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    options = TrainerSettings(cuda="0,1").trainer_options()
+    assert (options["accelerator"], options["devices"]) == ("gpu", [0, 1])
+    assert TrainerSettings(cuda=1).trainer_options()["devices"] == [1]

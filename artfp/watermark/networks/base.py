@@ -33,9 +33,9 @@ def least_side(bits: int, resolution: int) -> int:
     """Return the shortest side in pixels that an image needs to carry a message.
 
     With the shipped weights three bits in four are read back from images of this side, and on half
-    of it no more than by chance.
+    of it no more than by chance. An image as large as those of the training always does.
     """
-    return max(3 * resolution // 16, math.ceil(1.5 * math.sqrt(bits)))
+    return min(resolution, max(3 * resolution // 16, math.ceil(1.5 * math.sqrt(bits))))
 
 
 def refuse_small(height: int, width: int, bits: int, resolution: int) -> str:
