@@ -371,6 +371,19 @@ def check_output(path: AnyPath, what: str, suffixes: Sequence[str] = ()) -> Path
     return target
 
 
+def check_not_inside(location: AnyPath, folder: AnyPath) -> None:
+    """Refuse a folder for pictures that lies in a folder of images, where a next run finds them.
+
+    Raises:
+        UserError: it does.
+    """
+    source, output = os.path.realpath(location), os.path.realpath(folder)
+    if os.path.isdir(source) and Path(output).is_relative_to(source):
+        raise UserError(
+            f"{folder} lies in the folder of the images, {location}; choose a folder outside"
+        )
+
+
 def check_suffix(path: Path, what: str, suffixes: Sequence[str]) -> None:
     """Refuse a file name that ends otherwise than in one of these, in either case.
 

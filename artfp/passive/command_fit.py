@@ -145,13 +145,17 @@ fingerprint, of the same size: the pictures show both, and the contribution of e
 
 The attributor is one as of artfp attribute fit: predict, report and artfp robustness take it.
 Whole images only, cut to a square with a side of 32, 64, 128 or 256 pixels from their middle. A
-fifth of the images of each source is held out; it calibrates the scores and is shown."""
+fifth of the images of each source is held out; it calibrates the scores and is shown.
+
+The autoencoder is small: 0.2 million weights. --size published has the layers of the paper, 14
+million at 128 pixels, for many images and a GPU."""
 
 _VISNET_EPILOG = f"""\
 examples:
   artfp attribute visnet dumps/ --output_dir visnet
   artfp attribute visnet dumps/ --output_dir visnet --max_steps 20000 --resume
   artfp attribute report labelled/ --attributor visnet
+  artfp attribute predict suspects/ --attributor visnet --pictures shown
 
 writes into --output_dir:
   attributor.safetensors, attributor.json   as artfp attribute fit
@@ -213,6 +217,8 @@ def _visnet(settings: TrainVisNetSettings) -> int:
 
     found = train_visnet_attributor(settings)
     _print_trials(found)
+    card = found.attributor.parts[0].card()
+    print(f"{card['size']} network: {card['weights']:,} weights at {card['resolution']} px")
     return _print_end(found, settings.output_dir)
 
 

@@ -18,13 +18,23 @@ a p-value, the fraction of that source's own images that fit it as badly. The ve
 these" where the p-value is at most the attributor's alpha, else the source where the posterior is
 at least its confidence, else "undecided".
 
-With --same_source all images come from one source, and are attributed together as well."""
+With --same_source all images come from one source, and are attributed together as well.
+
+With --pictures an attributor of artfp attribute visnet shows why, for every image: its fingerprint,
+which is what the autoencoder does not reconstruct, and its responses, which are the contribution of
+each pixel to the score of each source."""
 
 _PREDICT_EPILOG = """\
 examples:
   artfp attribute predict photo.jpg
   artfp attribute predict suspects.zip --attributor runs/dumps --same_source
   artfp attribute predict fake.png --json -
+  artfp attribute predict fake.png --attributor visnet --pictures shown
+
+writes into --pictures:
+  images/                 of each image: fingerprint, about gray with the factor below; responses
+  responses.csv           scores of each image by source: the sums of the responses
+  model_fingerprints.png  fingerprints of the sources
 
 exit codes: 0 done, 1 some images could not be used (each is named)"""
 
@@ -64,6 +74,11 @@ def _predict(settings: PredictSourcesSettings) -> int:
     if found.group is not None:
         lines.append(one_line(report.describe_group(found.group, found.attributor.rule)))
     lines += [f"wrote {one_line(path)}" for path in files if path not in (None, STANDARD_OUTPUT)]
+    if settings.pictures is not None:
+        pictures = sum("/" in name for name in found.pictures)
+        others = ", ".join(name for name in found.pictures if "/" not in name)
+        folder = one_line(str(settings.pictures))
+        lines.append(f"wrote pictures of {count_images(pictures)}, {others} into {folder}")
     for line in lines:
         shown.print(line, soft_wrap=True, markup=False)
     for path, text in ((settings.json, found.to_json), (settings.csv, found.to_csv)):

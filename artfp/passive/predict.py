@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -25,6 +26,9 @@ from artfp.passive.attributors.verdicts import (
 )
 from artfp.passive.attributors.window import central_window
 from artfp.passive.settings import STANDARD_OUTPUT, PredictSourcesSettings
+
+if TYPE_CHECKING:
+    from artfp.passive.visnet_report import ImageEvidence
 
 _BATCH_PIXELS = 1 << 18
 _MAX_BATCH = 256
@@ -58,6 +62,7 @@ class AttributionResult:
         images_of: Name of the set of images.
         images: Prediction for each image.
         group: Prediction for all images together, if that was asked for.
+        pictures: Names of the files in the folder of pictures, if there is one.
 
     Example:
         >>> prediction = SourcePrediction("dcgan", 4.2, 0.97, 0.31, "source")
@@ -70,6 +75,7 @@ class AttributionResult:
     images_of: str
     images: AttributedImages
     group: GroupPrediction | None
+    pictures: tuple[str, ...] = ()
 
     def to_csv(self) -> str:
         """Return a line of CSV for each image, under a line of headings."""
@@ -105,7 +111,8 @@ def predict_sources(settings: PredictSourcesSettings) -> AttributionResult:
         Predictions; those that settings name a file for are also written there.
 
     Raises:
-        UserError: no attributor, or no image that can be used.
+        UserError: no attributor, or no image that can be used; or pictures of an attributor that
+            has none.
 
     Example:
         >>> from artfp.passive import FitBaselineSettings, fit_baseline_attributor
@@ -129,9 +136,15 @@ def predict_sources(settings: PredictSourcesSettings) -> AttributionResult:
     """
     attributor = load_attributor(settings.attributor)
     source = open_source(settings.data_dir)
-    images = attribute_images(attributor, source, settings.torch_device())
+    evidence = None
+    if settings.pictures is not None:
+        from artfp.passive.visnet_report import ImageEvidence
+
+        evidence = ImageEvidence(attributor, source, settings.pictures)
+    images = attribute_images(attributor, source, settings.torch_device(), evidence)
     group = attribute_group(attributor, images.vectors) if settings.same_source else None
-    found = AttributionResult(attributor, Path(settings.data_dir).name, images, group)
+    pictures = () if evidence is None else tuple(evidence.finish())
+    found = AttributionResult(attributor, Path(settings.data_dir).name, images, group, pictures)
     for path, text in ((settings.json, found.to_json), (settings.csv, found.to_csv)):
         if path is not None and path != STANDARD_OUTPUT:
             write_atomic(Path(path), text())
@@ -139,11 +152,14 @@ def predict_sources(settings: PredictSourcesSettings) -> AttributionResult:
 
 
 def attribute_images(
-    attributor: FittedAttributor, source: ImageSource, device: torch.device | str = "cpu"
+    attributor: FittedAttributor,
+    source: ImageSource,
+    device: torch.device | str = "cpu",
+    evidence: ImageEvidence | None = None,
 ) -> AttributedImages:
     """Attribute every image by itself. Images that the attributor's policy refuses fail.
 
-    Raises UserError: no image can be used.
+    With `evidence` pictures of every image are written. Raises UserError: no image can be used.
     """
     window = attributor.policy.window
 
@@ -159,8 +175,10 @@ def attribute_images(
     with Progress("Attributing", len(source)) as progress:
         images = read_images(source, failed, prepare=crop, progress=progress)
         for batch in batch_images(images, _MAX_BATCH, _BATCH_PIXELS):
-            x = to_unit(stack_pixels([image.pixels for image in batch]))
-            vectors.append(attributor.score_vectors(x.to(device)))
+            x = to_unit(stack_pixels([image.pixels for image in batch])).to(device)
+            vectors.append(attributor.score_vectors(x))
+            if evidence is not None:
+                evidence.add([image.name for image in batch], attributor.policy.crop(x))
             names += [image.name for image in batch]
             sizes += [image.size for image in batch]
     if not names:

@@ -204,7 +204,9 @@ class VisNetSettings(RunSettings):
     """Training of the visualisation network of Yu et al. 2019.
 
     Args:
-        width: Channels of the maps at 32 pixels a side.
+        size: Layers of the autoencoder: compact has 200 thousand weights, published the layers of
+            the paper, 14 million at 128 pixels.
+        width: Channels of the compact network's maps at 32 pixels a side.
         max_steps: Training steps.
         batch_size: Images in a step.
         lr: Learning rate of Adam, of both networks.
@@ -220,6 +222,7 @@ class VisNetSettings(RunSettings):
 
     title: ClassVar[str] = "training"
 
+    size: Literal["compact", "published"] = "compact"
     width: PositiveInt = 16
     max_steps: PositiveInt = 1500
     batch_size: PositiveInt = 32
@@ -263,6 +266,8 @@ class PredictSourcesSettings(DeviceSettings):
         same_source: Also attribute all images together, as images of one source.
         json: File for all results as JSON; - for standard output, the rest then goes to stderr.
         csv: File for a table of the images as CSV; - for standard output, likewise.
+        pictures: Folder for a picture of each image with its fingerprint and its responses to those
+            of the sources, if the attributor is one of artfp attribute visnet.
 
     Example:
         >>> PredictSourcesSettings(data_dir="photo.jpg").command_line("artfp attribute predict")
@@ -276,6 +281,7 @@ class PredictSourcesSettings(DeviceSettings):
     same_source: bool = False
     json: str | None = option(None, metavar="FILE")
     csv: str | None = option(None, metavar="FILE")
+    pictures: Path | None = option(None, metavar="FOLDER")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -4,31 +4,46 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from artfp.core.errors import UserError, one_line
+from artfp.data.files import check_not_inside, write_atomic
+from artfp.data.naming import output_names
+from artfp.data.sources import ImageSource
 from artfp.data.tables import csv_table
+from artfp.passive.attributors.bundle import FittedAttributor
+from artfp.passive.attributors.visnet import VisNetAttributor
 from artfp.passive.fitting.visnet import VisNetEvidence
 from artfp.reporting.figure import amplify_residual, encode_figure, figure_style
+
+MODELS, RESPONSES = "model_fingerprints.png", "responses.csv"
+"""Files with the fingerprints of the sources, and with the responses to them."""
+
+IMAGES = "images"
+"""Folder of the pictures of single images."""
 
 _INCHES = 1.05
 _ACROSS = 4
 _MAX_ANNOTATED = 16
 _MAX_NAME = 14
+_MAX_RESPONSES = 10
 
 
 def evidence_files(evidence: VisNetEvidence) -> dict[str, bytes | str]:
     """Return figures and table of the evidence by file name."""
     sources = evidence.sources
     return {
-        "model_fingerprints.png": plot_source_fingerprints(sources, evidence.models),
+        MODELS: plot_source_fingerprints(sources, evidence.models),
         "image_fingerprints.png": plot_image_fingerprints(
             sources, evidence.examples, evidence.fingerprints
         ),
         "responses.png": plot_responses(sources, evidence.responses),
-        "responses.csv": responses_csv(sources, evidence.scores),
+        RESPONSES: responses_csv(sources, evidence.scores),
     }
 
 
@@ -116,14 +131,106 @@ def plot_responses(sources: Sequence[str], responses: Tensor) -> bytes:
     return encode_figure(figure)
 
 
+class ImageEvidence:
+    """Writer of the evidence for single images: a picture for each, and a table.
+
+    Args:
+        attributor: Attributor with a VisNet.
+        source: All images.
+        folder: Where the files go.
+
+    Raises:
+        UserError: an attributor without a VisNet, or a folder among the images.
+    """
+
+    def __init__(self, attributor: FittedAttributor, source: ImageSource, folder: Path) -> None:
+        found = [part for part in attributor.parts if isinstance(part, VisNetAttributor)]
+        if not found:
+            raise UserError(
+                f"--pictures: {attributor.name} is {attributor.metadata.get('method', 'another')}; "
+                "fingerprints of images are shown by an attributor of artfp attribute visnet"
+            )
+        check_not_inside(source.location, folder)
+        self.folder, self.network, self.sources = folder, found[0].network, found[0].sources
+        pictures = output_names(source.names, ".png")
+        self._pictures = dict(zip(source.names, pictures, strict=True))
+        models = self.network.fingerprints
+        self._models = models - models.mean(0)
+        self._rows: list[list[str | float]] = []
+
+    @torch.inference_mode()
+    def add(self, names: Sequence[str], x: Tensor) -> None:
+        """Write pictures of images (N, 3, R, R) in [0, 1]."""
+        for name, each, own in zip(names, x, self.network.fingerprint(x.float()), strict=True):
+            responses = (own * self._models.to(own.device)).sum(1)
+            scores = responses.double().sum((1, 2)).tolist()
+            picture = f"{IMAGES}/{self._pictures[name]}"
+            title = one_line(name)
+            png = plot_image_evidence(self.sources, each.cpu(), own.cpu(), responses.cpu(), title)
+            write_atomic(self.folder / picture, png)
+            highest = self.sources[scores.index(max(scores))]
+            self._rows.append([name, picture, highest, *scores])
+
+    def finish(self) -> list[str]:
+        """Write the fingerprints of the sources and the table; return the names of all files."""
+        write_atomic(self.folder / MODELS, plot_source_fingerprints(self.sources, self._models))
+        columns = ["image", "picture", "highest", *self.sources]
+        write_atomic(self.folder / RESPONSES, csv_table(self._rows, columns, floats=".4f"))
+        return [MODELS, RESPONSES, *(str(row[1]) for row in self._rows)]
+
+
+@figure_style
+def plot_image_evidence(
+    sources: Sequence[str], x: Tensor, fingerprint: Tensor, responses: Tensor, title: str = ""
+) -> bytes:
+    """Plot an image, its fingerprint, and its responses to the sources' fingerprints, as PNG.
+
+    Args:
+        sources: Names of K sources.
+        x: The image (3, R, R) in [0, 1].
+        fingerprint: Its fingerprint (3, R, R), of pixels from -1 to 1.
+        responses: Contributions of its pixels to the scores (K, R, R). Those of the ten largest
+            sums are shown, the largest first, in one range of colours.
+        title: Name of the image.
+    """
+    scores = responses.double().sum((1, 2))
+    order = scores.argsort(descending=True, stable=True)[:_MAX_RESPONSES].tolist()
+    most = float(responses[order].abs().flatten().quantile(0.999)) or 1.0
+    across = min(_ACROSS + 2, 2 + len(order))
+    down = math.ceil((2 + len(order)) / across)
+    figure = Figure(figsize=(1.5 * across + 0.9, 1.85 * down + 0.3), layout="constrained")
+    panels = figure.subplots(down, across, squeeze=False).flatten()
+    shown, factor = amplify_residual(fingerprint / 2.0)
+    panels[0].imshow(x.permute(1, 2, 0).numpy())
+    panels[0].set_title("image", pad=3)
+    panels[1].imshow(shown)
+    panels[1].set_title("fingerprint", pad=3)
+    panels[1].set_xlabel(f"x {factor:.1f}", labelpad=2)
+    heat = None
+    for panel, k in zip(panels[2:], order, strict=False):
+        heat = panel.imshow(responses[k].numpy(), cmap="RdBu_r", vmin=-most, vmax=most)
+        panel.set_title(_short(sources[k]), pad=3)
+        panel.set_xlabel(f"score {float(scores[k]):+.1f}", labelpad=2)
+    for panel in panels:
+        _bare(panel)
+    for panel in panels[2 + len(order) :]:
+        panel.set_visible(False)
+    assert heat is not None
+    bar = figure.colorbar(heat, ax=panels, shrink=0.7, extend="both")
+    bar.set_label("contribution of a pixel to the score", fontsize=8)
+    figure.suptitle(_short(title, 12 * across))
+    return encode_figure(figure)
+
+
 def responses_csv(sources: Sequence[str], scores: Tensor) -> str:
     """Return mean scores (K, K) as CSV: rows are sources of the images, columns models."""
     rows = [[name, *row] for name, row in zip(sources, scores.tolist(), strict=True)]
     return csv_table(rows, ["images of", *sources], floats=".4f")
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 1]}…"
+def _short(name: str, most: int = _MAX_NAME) -> str:
+    """Return a name that is cut, without what matplotlib would take for mathematics."""
+    return (name if len(name) <= most else f"{name[: most - 1]}…").replace("$", r"\$")
 
 
 def _bare(panel: Axes) -> None:

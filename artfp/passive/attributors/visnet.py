@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from artfp.passive.attributors.classifier import build_network, network_batches
-from artfp.passive.networks.visnet import VisNet
+from artfp.passive.networks.visnet import Size, VisNet
 
 VISNET = "visnet"
 """`kind` in the card."""
@@ -41,6 +41,8 @@ class VisNetAttributor:
             "kind": VISNET,
             "resolution": self.network.resolution,
             "width": self.network.width,
+            "size": self.network.size,
+            "weights": self.network.weights,
         }
 
     def tensors(self) -> dict[str, Tensor]:
@@ -53,4 +55,6 @@ class VisNetAttributor:
     ) -> VisNetAttributor:
         """See AttributorPart."""
         resolution, width = int(card["resolution"]), int(card["width"])
-        return cls(sources, build_network(lambda: VisNet(len(sources), resolution, width), tensors))
+        size: Size = "published" if card.get("size") == "published" else "compact"
+        network = build_network(lambda: VisNet(len(sources), resolution, width, size), tensors)
+        return cls(sources, network)

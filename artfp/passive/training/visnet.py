@@ -97,7 +97,7 @@ class VisNetModule(HeldOutValidation):
         super().__init__(network.sources)
         self.automatic_optimization = False
         self.network, self.settings = network, settings
-        self.critic = VisNetCritic(network.resolution, network.width)
+        self.critic = VisNetCritic(network.resolution, network.width, network.size)
         for each in (self.network, self.critic):
             # Convolutions on CPUs are a tenth to a quarter faster in this layout.
             each.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -169,7 +169,7 @@ _log = logging.getLogger("artfp")
 def visnet_card(settings: VisNetSettings) -> dict[str, Any]:
     """Return the settings that decide the result of a training, for the card."""
     names = ("reconstruction", "adversarial", "penalty", "lr", "mirror")
-    more = ("width", "batch_size", "seed", "precision")
+    more = ("size", "width", "batch_size", "seed", "precision")
     values = {name: getattr(settings, name) for name in (*names, *more)}
     return {**values, "betas": list(settings.betas)}
 
@@ -200,7 +200,7 @@ def train_visnet(
     resume = resume_from(settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        network = VisNet(len(sources), training.pixels.shape[-1], settings.width)
+        network = VisNet(len(sources), training.pixels.shape[-1], settings.width, settings.size)
         module = VisNetModule(network, settings)
     firsts = [int((held_out.labels == k).nonzero()[0]) for k in held_out.labels.unique()]
     callbacks = [FingerprintCallback(held_out.pixels[firsts[:_SHOWN]])]
@@ -211,12 +211,13 @@ def train_visnet(
     trainer = new_trainer(**options)
     claim_training(settings.output_dir, _RUN, visnet_card(settings), sources, training)
     _log.info(
-        "%d images to train on, %d held out; a VisNet at %d px, %d parameters, %d steps of %d "
+        "%d images to train on, %d held out; the %s VisNet at %d px, %d weights, %d steps of %d "
         "images",
         len(training),
         len(held_out),
+        network.size,
         network.resolution,
-        sum(p.numel() for p in network.parameters()),
+        network.weights,
         steps,
         settings.batch_size,
     )

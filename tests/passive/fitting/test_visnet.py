@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +11,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
+from artfp.core.errors import UserError
 from artfp.data.pixels import to_unit
-from artfp.passive.attributors.bundle import load_attributor, save_attributor
+from artfp.data.sources import open_source
+from artfp.passive.attributors.bundle import FittedAttributor, load_attributor, save_attributor
+from artfp.passive.attributors.nearest_neighbour import NearestNeighbour
+from artfp.passive.attributors.score_model import ScoreModel
 from artfp.passive.attributors.visnet import VisNetAttributor
+from artfp.passive.attributors.window import WindowPolicy
 from artfp.passive.fitting.image_set import ImageSet
 from artfp.passive.fitting.visnet import (
     EXAMPLES_PER_SOURCE,
@@ -22,9 +29,11 @@ from artfp.passive.fitting.visnet import (
     fit_visnet,
 )
 from artfp.passive.networks.visnet import VisNet
-from artfp.passive.settings import VisNetSettings
+from artfp.passive.predict import predict_sources
+from artfp.passive.settings import PredictSourcesSettings, VisNetSettings
 from artfp.passive.training.labelled import LabelledImages
 from artfp.passive.visnet_report import (
+    ImageEvidence,
     plot_image_fingerprints,
     plot_responses,
     plot_source_fingerprints,
@@ -100,9 +109,63 @@ def test_pictures_and_table(seen: VisNetEvidence) -> None:
     assert float(lines[1].split(",")[1]) == pytest.approx(float(seen.scores[0, 0]), abs=1e-4)
 
 
+def test_evidence_for_new_images(tmp_path: Path) -> None:
+    network, pixels = untrained()
+    part = VisNetAttributor(("a", "b$^", "c"), network)
+    model = ScoreModel.fit(np.random.default_rng(0).normal(size=(9, 3)), np.arange(9) % 3)
+    policy = WindowPolicy("aligned", (SIDE, SIDE), (SIDE, SIDE))
+    save_attributor(FittedAttributor("mine", [part], model, policy), tmp_path)
+    shown = {"x.1.png": pixels[0], "x.1.bmp": pixels[1], "sub/wide.png": pixels[2]}
+    for name, each in shown.items():
+        (tmp_path / "new" / name).parent.mkdir(parents=True, exist_ok=True)
+        wide = nn.functional.pad(each, (0, 9))  # the window is cut first
+        Image.fromarray(wide.permute(1, 2, 0).numpy()).save(tmp_path / "new" / name)
+    settings = PredictSourcesSettings(
+        data_dir=str(tmp_path / "new"), attributor=tmp_path, pictures=tmp_path / "shown", cuda=-1
+    )
+    found = predict_sources(settings)
+    rows = list(csv.DictReader((tmp_path / "shown" / "responses.csv").open()))
+    assert {row["image"] for row in rows} == set(shown)
+    files = {path.relative_to(tmp_path / "shown").as_posix() for path in
+             (tmp_path / "shown").rglob("*.*")}  # fmt: skip
+    assert files == set(found.pictures) and {row["picture"] for row in rows} < files
+    for row in rows:
+        # The definition: the sum over pixels and colours of both fingerprints' product.
+        own = network.fingerprint(to_unit(shown[row["image"]][None]))[0].double()
+        logits = (own * network.fingerprints.double()).sum((1, 2, 3))
+        scores = [float(row[name]) for name in part.sources]
+        assert scores == pytest.approx((logits - logits.mean()).tolist(), abs=1e-3)
+        assert row["highest"] == part.sources[int(logits.argmax())]
+        assert Image.open(tmp_path / "shown" / row["picture"]).format == "PNG"
+
+
+def test_only_a_visnet_has_evidence(tmp_path: Path) -> None:
+    pixels = torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8)
+    part = NearestNeighbour(NAMES, pixels, torch.arange(8) % 2)
+    model = ScoreModel.fit(np.random.default_rng(0).normal(size=(8, 2)), np.arange(8) % 2)
+    policy = WindowPolicy("aligned", (16, 16), (16, 16))
+    about = {"method": "nearest"}
+    attributor = FittedAttributor("mine", [part], model, policy, metadata=about)
+    save_attributor(attributor, tmp_path)
+    Image.new("RGB", (16, 16)).save(tmp_path / "x.png")
+    settings = PredictSourcesSettings(
+        data_dir=str(tmp_path / "x.png"), attributor=tmp_path, pictures=tmp_path / "p", cuda=-1
+    )
+    with pytest.raises(UserError, match=r"--pictures: .* is nearest; .* artfp attribute visnet"):
+        predict_sources(settings)
+    visnet = VisNetAttributor(NAMES, VisNet(2, 16, 2))
+    attributor = FittedAttributor("mine", [visnet], model, policy)
+    with pytest.raises(UserError, match="lies in the folder of the images"):
+        ImageEvidence(attributor, open_source(tmp_path), tmp_path / "p")
+
+
 def test_another_networks_card_is_refused() -> None:
     part = VisNetAttributor(NAMES, VisNet(2, SIDE, 2))
     with pytest.raises(ValueError, match="size mismatch"):
         VisNetAttributor.load(NAMES, {**part.card(), "width": 3}, part.tensors())
+    with pytest.raises(ValueError, match="Missing key"):
+        VisNetAttributor.load(NAMES, {**part.card(), "size": "published"}, part.tensors())
+    old = {key: value for key, value in part.card().items() if key not in ("size", "weights")}
+    assert VisNetAttributor.load(NAMES, old, part.tensors()).network.size == "compact"
     with pytest.raises(ValueError, match="a network of 2 for 3 sources"):
         VisNetAttributor(("a", "b", "c"), part.network)

@@ -57,6 +57,25 @@ def test_a_critic_judges_each_image_by_itself() -> None:
     torch.testing.assert_close(critic(x), torch.cat([critic(each[None]) for each in x]))
 
 
+@pytest.mark.parametrize("side", [32, 128])
+def test_the_published_size_has_the_published_layers(side: int) -> None:
+    with torch.device("meta"):
+        network, critic = VisNet(2, side, size="published"), VisNetCritic(side, size="published")
+        x = torch.zeros(1, 3, side, side)
+        assert network.fingerprint(x).shape == x.shape
+        assert network.encoder(x).shape == (1, 512, 4, 4) and critic(x).shape == (1,)
+    own = network.weights - network.fingerprints.numel()
+    # ProGAN's widths: 2048 channels over the side, 512 at most; 3x3 convolutions with biases.
+    wide = {2**k: min(512, 2048 >> k) for k in range(2, 8)}
+    sides = [2**k for k in range(3, 8) if 2**k <= side]
+    count = 4 * (9 * 512 * 512 + 512) + 9 * wide[side] * 3 + 3 + 9 * 3 * wide[side] + wide[side]
+    for one in sides:
+        here, below = wide[one], wide[one // 2]
+        count += 9 * here * below + below + 9 * below * here + here + 9 * here * here + here
+        count += 9 * here * here + here if one < side else 0
+    assert own == count and 14.0e6 < own < 14.2e6
+
+
 def test_bad_input() -> None:
     for side in (8, 24):
         with pytest.raises(ValueError, match=f"resolution {side}"):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from artfp.core.errors import UserError
 from artfp.data.pixels import to_unit
 from artfp.nn.random_inputs import RandomInputs
-from artfp.passive.networks.visnet import VisNet
+from artfp.passive.networks.visnet import VisNet, VisNetCritic
 from artfp.passive.settings import VisNetSettings
 from artfp.passive.training.labelled import LabelledImages
 from artfp.passive.training.visnet import (
@@ -102,6 +102,20 @@ def test_planted_patterns_are_learned(tmp_path: Path) -> None:
     left = network.rescale(to_unit(held_out.pixels)) - given
     assert float(left.std()) < 0.6 * float(network.rescale(to_unit(held_out.pixels)).std())
     assert list(tmp_path.glob("tensorboard/events*")) and (tmp_path / "checkpoints").is_dir()
+
+
+def test_the_published_size_makes_a_step() -> None:
+    network, critic = VisNet(3, SIDE, size="published"), VisNetCritic(SIDE, size="published")
+    nn.init.normal_(network.fingerprints, std=0.05)
+    x, labels = torch.rand(2, 3, SIDE, SIDE), torch.tensor([0, 2])
+    found = visnet_losses(network, critic, x, labels)
+    found.total(VisNetSettings(output_dir=Path("out"), size="published")).backward()
+    for name, each in network.named_parameters():
+        assert each.grad is not None and bool(each.grad.isfinite().all()), name
+    assert (
+        found.reconstructed.shape == x.shape
+        and float(found.reconstructed.detach().abs().max()) < 1.0
+    )
 
 
 @pytest.mark.parametrize("mirror", [False, True])
