@@ -9,6 +9,9 @@ salt of the file, over the seal before it and all of its fields. The file's head
 number and seal. An entry is returned only if its seal holds. The last seal is the *digest* of the
 whole registry; it hides what it is computed from, so it can be published to fix what the registry
 held on a day. (Who may write the file can forge all of it, but no digest that others noted.)
+
+Indexes have no seals. SQLite compares those of small files with the entries on opening, which takes
+too long for large ones: there what an index says is compared with a look at all entries.
 """
 
 from __future__ import annotations
@@ -141,8 +144,10 @@ class Registry:
         new = same = left_out = 0
         with errors_of(self.path), self._transaction("IMMEDIATE"):
             _, number, last = self._head()
-            for entry in entries:
+            for place, entry in enumerate(entries):
                 check_entry(entry)
+                if place == 1 and not self._indexed:
+                    self._check_structure()  # takes as long as to look at all entries a few times
                 there = self._same_as(entry)
                 if there is None:
                     number += 1
@@ -168,8 +173,8 @@ class Registry:
         if not 4 <= len(id) <= 32 or set(id) - set("0123456789abcdef"):
             raise UserError(f"id {id!r}: expected 4 to 32 lower-case hexadecimal digits")
         with errors_of(self.path):
-            rows = self._rows("WHERE id >= ? AND id < ? LIMIT 2", id, id + "g")
-            found = [self._entry(row) for row in rows]
+            numbers = self._numbers("id >= ? AND id < ?", id, id + "g")
+            found = [self._by_number(number) for number in numbers[:2]]
         if len(found) != 1:
             what = "more than one entry" if found else "no entry"
             raise UserError(f"registry {self.path}: {what} with an id that begins with {id}")
@@ -189,9 +194,7 @@ class Registry:
             names = {"owner": owner, "subject": subject}
             given = {n: check_name(value, n) for n, value in names.items() if value is not None}
             where = " AND ".join(f"{name} = ?" for name in given)
-            order = f"SELECT number FROM entries WHERE {where} ORDER BY number"
-            numbers = self._database.execute(order, tuple(given.values())).fetchall()
-            for (number,) in numbers:
+            for number in self._numbers(where, *given.values()):
                 yield self._by_number(number)
 
     def verify(self, digest: str | None = None) -> RegistryState:
@@ -205,9 +208,7 @@ class Registry:
             UserError: the file cannot be read.
         """
         with errors_of(self.path), self._transaction("DEFERRED"):
-            problems = [row[0] for row in self._database.execute("PRAGMA integrity_check(1)")]
-            if problems != ["ok"]:
-                raise RegistryFault(str(problems[0]))
+            self._check_structure()
             salt, entries, last = self._head()
             seals = {first_seal(salt).hex()} if digest is not None else set()
             for start in range(0, entries, _ROWS):
@@ -260,11 +261,17 @@ class Registry:
         """Refuse a database that is not as artfp left it, as far as a look tells; its salt."""
         check_kind(self._database, self.path)
         warn_if_shared(self.path, "registry")
+        self._indexed = False
         if size <= CHECKED_ON_OPENING:
-            (problem,) = self._database.execute("PRAGMA integrity_check(1)").fetchone()
-            if problem != "ok":
-                raise RegistryFault(problem)
+            self._check_structure()
         return self._head()[0]
+
+    def _check_structure(self) -> None:
+        """Let SQLite check the file, and that the indexes say what the entries say."""
+        (problem,) = self._database.execute("PRAGMA integrity_check(1)").fetchone()
+        if problem != "ok":
+            raise RegistryFault(str(problem))
+        self._indexed = True
 
     @contextmanager
     def _transaction(self, kind: Literal["IMMEDIATE", "DEFERRED"]) -> Iterator[None]:
@@ -296,6 +303,22 @@ class Registry:
 
     def _rows(self, rest: str, *values: object) -> list[tuple[Any, ...]]:
         return self._database.execute(_SELECT + rest, values).fetchall()
+
+    def _numbers(self, where: str, *values: object) -> list[int]:
+        """Numbers of the entries of which this holds, the oldest first."""
+        looks = ("",) if self._indexed else ("", "NOT INDEXED ")
+        found = [
+            [
+                number
+                for (number,) in self._database.execute(
+                    f"SELECT number FROM entries {how}WHERE {where} ORDER BY number", values
+                )
+            ]
+            for how in looks
+        ]
+        if odd := set(found[0]).symmetric_difference(found[-1]):
+            raise RegistryFault(f"its index and its entry number {min(odd)} do not agree")
+        return found[0]
 
     def _entry(self, row: tuple[Any, ...]) -> RegistryEntry:
         return read_row(row, self._salt)
@@ -344,12 +367,11 @@ class Registry:
 
     def _same_as(self, entry: RegistryEntry) -> RegistryEntry | None:
         """The entry that is there already under this id, or says this of this subject."""
-        rows = self._rows("WHERE id = ?", entry.id) or self._rows(
-            "WHERE owner = ? AND subject = ? AND decoder IS ? AND bits = ? AND packed = ? "
-            "ORDER BY number LIMIT 1",
+        numbers = self._numbers("id = ?", entry.id) or self._numbers(
+            "owner = ? AND subject = ? AND decoder IS ? AND bits = ? AND packed = ?",
             *entry.identity(),
         )
-        return self._entry(rows[0]) if rows else None
+        return self._by_number(numbers[0]) if numbers else None
 
     def _insert(self, entry: RegistryEntry, number: int, last: bytes) -> bytes:
         """Write an entry; returns its seal."""

@@ -112,6 +112,42 @@ def test_a_search_notices_by_itself(made: Any, copy: Any, monkeypatch: pytest.Mo
             registry.verify()
 
 
+def test_no_bit_of_an_index_hides_an_entry(
+    made: Any, copy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In big files, which are not checked on opening: found, or refused with one line."""
+    monkeypatch.setattr("artfp.ownership.registry.store.CHECKED_ON_OPENING", 0)
+    with closing(sqlite3.connect(copy)) as database:
+        query = "SELECT rootpage FROM sqlite_master WHERE type = 'index' ORDER BY name"
+        pages = [4096 * (number - 1) for (number,) in database.execute(query)]
+    data = copy.read_bytes()
+    (entry,) = (each for each in made[1] if each.subject == "m4")
+    again = RegistryEntry.of(WORDS[4], entry.owner, entry.subject, entry.decoder)
+
+    def add(registry: Registry) -> None:
+        with pytest.raises(UserError, match=f"already, as entry {entry.id}|damaged"):
+            registry.add(again)
+        with pytest.raises(UserError, match=f"already, as entry {entry.id}|damaged"):
+            registry.add_all([again, entry], known="refuse")
+
+    rng, noticed = np.random.default_rng(3), 0
+    for page in pages:
+        used = np.flatnonzero(np.frombuffer(data, np.uint8)[page : page + 4096]) + page
+        for offset in rng.choice(used, 60, replace=False).tolist():
+            with open(copy, "r+b", buffering=0) as file:
+                os.pwrite(file.fileno(), bytes([data[offset] ^ 1 << rng.integers(8)]), offset)
+            try:
+                with Registry(copy) as registry:
+                    add(registry)
+                    assert list(registry.find(entry.owner, entry.subject)) == [entry]
+                    assert registry.get(entry.id) == entry
+            except DamagedRegistry as damage:
+                assert str(copy) in str(damage) and str(damage).isprintable()
+                noticed += 1
+            copy.write_bytes(data)
+    assert noticed > 20
+
+
 @pytest.mark.parametrize(
     "statement",
     [
