@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from artfp.audit.settings import DetectSettings
 from artfp.core.errors import UserError, one_line
+from artfp.core.run_folder import exclusive
 from artfp.data.sources import open_source
 from artfp.ownership.key import parse_fingerprint
 
@@ -84,6 +85,7 @@ class DetectionResult:
         return None if self.audit is None else self.audit.verdict
 
 
+@exclusive
 def detect_folder(settings: DetectSettings) -> DetectionResult | None:
     """Decode images, compare them with a fingerprint or a registry, and decide.
 

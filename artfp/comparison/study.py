@@ -32,6 +32,7 @@ from artfp.comparison.methods import (
 from artfp.comparison.report import write_comparison
 from artfp.comparison.settings import TRAINED_FURTHER, CompareSettings
 from artfp.core.errors import UserError
+from artfp.core.run_folder import exclusive
 from artfp.data.bundle import find_weights
 from artfp.data.files import file_hash
 from artfp.data.resume import Journal, Manifest
@@ -55,6 +56,7 @@ _RUN = "compare"
 Fingerprint = NDArray[np.uint8]
 
 
+@exclusive
 def compare_attribution(settings: CompareSettings) -> ComparisonResult:
     """Compare proactive attribution (Yu et al. 2021) with passive methods on the same images.
 

@@ -64,13 +64,14 @@ class Command(Generic[_S]):
         argv = expand_flags(self.settings, argv, prog)
         settings = parse(self.settings, argv, prog, parsed.append)
         from artfp.core.console import prepare_terminal
+        from artfp.core.run_folder import run_folder
         from artfp.core.run_log import run_log
 
         prepare_terminal(parsed[0].quiet, parsed[0].verbose)
-        folder = getattr(settings, "output_dir", None)
+        folder: Path | None = getattr(settings, "output_dir", None)
         if folder is not None:
-            folders.append(Path(folder))
-        with run_log(folders[0] if folders else None, settings.command_line(prog)):
+            folders.append(folder)
+        with run_folder(folder), run_log(folder, settings.command_line(prog)):
             for line in unused_options(settings, argv) if first_process() else ():
                 logging.getLogger("artfp").warning("%s", line)
             return self.action(settings)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from artfp.core.errors import UserError
+from artfp.core.run_folder import lock_folder
 from artfp.data.files import write_atomic
 
 _SECRET = "secret"
@@ -23,7 +24,7 @@ class Manifest:
 
     @staticmethod
     def claim(folder: Path, settings: dict[str, object], what: str) -> bool:
-        """Claim a folder for a run, or find that it may go on.
+        """Claim a folder for a run, or find that it may go on; lock it (see `lock_folder`).
 
         Args:
             folder: Output folder of the run; `<what>.run.json` in it holds the settings.
@@ -35,8 +36,10 @@ class Manifest:
             False: the folder was free. True: it was claimed with equal settings.
 
         Raises:
-            UserError: claimed with other settings; the message names the first that differs.
+            UserError: claimed with other settings; the message names the first that differs. Or
+                another run uses the folder.
         """
+        lock_folder(folder)
         path = folder / f"{what}.run.json"
         wanted: dict[str, Any] = json.loads(json.dumps(settings))
         try:

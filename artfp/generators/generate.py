@@ -13,6 +13,7 @@ import torch
 
 from artfp.core.errors import UserError
 from artfp.core.progress import track
+from artfp.core.run_folder import exclusive
 from artfp.data.bundle import Card
 from artfp.data.files import file_hash, remove_leftovers, write_atomic
 from artfp.data.geometry import Geometry
@@ -48,6 +49,7 @@ class GeneratedImages:
     failed: list[tuple[str, str]] = field(default_factory=list)
 
 
+@exclusive
 def generate_images(
     settings: GenerateSettings, inputs: ImageSource | None = None
 ) -> GeneratedImages:

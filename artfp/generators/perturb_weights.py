@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from artfp.core.errors import UserError
+from artfp.core.run_folder import exclusive
 from artfp.data.files import file_hash
 from artfp.data.resume import Manifest
 from artfp.generators.base import Generator
@@ -146,6 +147,7 @@ class AlteredGenerator:
     alteration: Alteration
 
 
+@exclusive
 def alter_weights(settings: AlterSettings) -> list[AlteredGenerator]:
     """Write an altered copy of a generator for each strength.
 

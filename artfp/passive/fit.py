@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from artfp.core.run_folder import exclusive, lock_folder
 from artfp.data.files import write_atomic
 from artfp.data.reading import Failed
 from artfp.data.sources import ImageSource, open_sources
@@ -56,6 +57,7 @@ class AttributorFit(FitResult):
     files: tuple[str, ...] = ()
 
 
+@exclusive
 def fit_attributor(settings: FitAttributorSettings) -> AttributorFit:
     """Fit an attributor to a folder of sources, and write it.
 
@@ -110,6 +112,7 @@ def fit_attributor(settings: FitAttributorSettings) -> AttributorFit:
     return written
 
 
+@exclusive
 def fit_baseline_attributor(settings: FitBaselineSettings) -> AttributorFit:
     """Fit a baseline of Yu et al. 2019 to a folder of sources, and write it.
 
@@ -154,6 +157,7 @@ def fit_baseline_attributor(settings: FitBaselineSettings) -> AttributorFit:
         return _write(image_set, found, leakage, card, output, description)
 
 
+@exclusive
 def train_attributor(settings: TrainAttributorSettings) -> AttributorFit | None:
     """Train a classifier on a folder of sources, calibrate it, and write it as an attributor.
 
@@ -195,6 +199,7 @@ def train_attributor(settings: TrainAttributorSettings) -> AttributorFit | None:
         return _write(image_set, found, leakage, card, output, about, more, CALIBRATION_GROUPS)
 
 
+@exclusive
 def train_visnet_attributor(settings: TrainVisNetSettings) -> AttributorFit:
     """Train a visualisation network on a folder of sources, and write it with its evidence.
 
@@ -276,6 +281,7 @@ def _write(
     folds: int | None = None,
 ) -> AttributorFit:
     """Write the attributor with its card; `more` and `folds` replace entries of the card."""
+    lock_folder(output)
     metadata = found.attributor.metadata
     metadata.update(describe_fit(image_set, found, leakage, card, about))
     metadata.update(more or {})

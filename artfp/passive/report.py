@@ -15,6 +15,7 @@ from rich.table import Table
 
 from artfp import __version__
 from artfp.core.errors import UserError, one_line
+from artfp.core.run_folder import exclusive, lock_folder
 from artfp.data.files import write_atomic
 from artfp.data.reading import Failed
 from artfp.data.sources import open_sources
@@ -49,6 +50,7 @@ class AttributorReport:
     files: tuple[str, ...]
 
 
+@exclusive
 def assess_attributor(settings: AssessAttributorSettings) -> AttributorReport:
     """Assess an attributor on labelled images, and write a report.
 
@@ -88,6 +90,7 @@ def assess_attributor(settings: AssessAttributorSettings) -> AttributorReport:
             f"{settings.data_dir}: no subfolder has the name of a source; the attributor knows "
             f"{', '.join(attributor.sources)}"
         )
+    lock_folder(settings.output_dir)
     found = {
         name: attribute_images(attributor, limit_images(source, settings.limit), device)
         for name, source in sources.items()

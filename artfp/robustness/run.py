@@ -6,6 +6,7 @@ from pathlib import Path
 
 from artfp.core.errors import UserError
 from artfp.core.progress import stages
+from artfp.core.run_folder import exclusive
 from artfp.data.files import file_hash
 from artfp.data.geometry import Geometry
 from artfp.data.reading import Failed
@@ -33,6 +34,7 @@ from artfp.robustness.study import (
 from artfp.robustness.sweep import work
 
 
+@exclusive
 def robustness_sweep(settings: RobustnessSettings) -> Report:
     """Measure watermark methods and attributors under perturbations of growing strength.
 

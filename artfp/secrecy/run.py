@@ -9,6 +9,7 @@ from typing import Any
 
 from artfp.core.errors import UserError
 from artfp.core.progress import Progress
+from artfp.core.run_folder import exclusive
 from artfp.data.bundle import find_weights
 from artfp.data.files import file_hash
 from artfp.data.resume import Journal, Manifest
@@ -33,6 +34,7 @@ class SecrecyStudy:
     failed: list[tuple[str, str]]
 
 
+@exclusive
 def measure_secrecy(settings: SecrecySettings) -> SecrecyStudy:
     """Train detectors of fingerprinted images and measure them on images nobody trained on.
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from artfp.core.errors import UserError
+from artfp.core.run_folder import exclusive, run_folder
 from artfp.data.bundle import find_weights, read_card
 from artfp.data.files import file_hash
 from artfp.data.geometry import Geometry
@@ -279,14 +280,15 @@ def generate_all(study: TransferStudy) -> None:
 
 def run_stages(study: TransferStudy, stages: Sequence[str]) -> None:
     """Run some of the stages but the report, in their order; log images that were unusable."""
-    fingerprints = claim_output(study)
-    if "embed" in stages:
-        for name, reason in embed_all(study, fingerprints):
-            _log.warning("unusable: %s: %s", name, reason)
-    if "train" in stages:
-        train_all(study)
-    if "generate" in stages:
-        generate_all(study)
+    with run_folder(study.output):
+        fingerprints = claim_output(study)
+        if "embed" in stages:
+            for name, reason in embed_all(study, fingerprints):
+                _log.warning("unusable: %s: %s", name, reason)
+        if "train" in stages:
+            train_all(study)
+        if "generate" in stages:
+            generate_all(study)
 
 
 @dataclass(frozen=True)
@@ -302,6 +304,7 @@ class TransferStudyResult:
     stages: tuple[str, ...]
 
 
+@exclusive
 def transfer_study(settings: TransferStudySettings) -> TransferStudyResult:
     """Fingerprint images, train generators with and without, and generate.
 

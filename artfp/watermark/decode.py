@@ -11,6 +11,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
+from artfp.core.run_folder import run_folder
 from artfp.data.files import remove_leftovers
 from artfp.data.geometry import Geometry
 from artfp.data.pixels import to_unit
@@ -93,6 +94,11 @@ def run_decoding(job: DecodingJob) -> DecodingResult | None:
     A run that was stopped continues with what is missing; a finished one begins anew. Returns None
     on all processes but the first.
     """
+    with run_folder(job.output):
+        return _run(job)
+
+
+def _run(job: DecodingJob) -> DecodingResult | None:
     journal = Journal(job.output, "detect")
     done = {record["name"] for record in journal.stream() if "logits" in record}
     data = PredictionData(

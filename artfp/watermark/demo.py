@@ -11,6 +11,7 @@ import torch
 
 from artfp.core.errors import UserError
 from artfp.core.progress import track
+from artfp.core.run_folder import exclusive, lock_folder
 from artfp.data.bundle import find_weights
 from artfp.data.decode import decode_image
 from artfp.data.files import file_hash, write_atomic
@@ -62,6 +63,7 @@ class DemoResult:
     picture: Path
 
 
+@exclusive
 def run_demo(settings: DemoSettings) -> DemoResult:
     """Embed the fingerprint of a key in photographs, and decode it from the files.
 
@@ -79,6 +81,7 @@ def run_demo(settings: DemoSettings) -> DemoResult:
     """
     output, weights = settings.output_dir, settings.weights
     watermark = Watermark.load(weights)
+    lock_folder(output)
     photographs = output / "photographs"
     for name in PHOTOGRAPHS:
         pixels = encode_image(_photograph(name))

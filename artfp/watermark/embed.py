@@ -18,6 +18,7 @@ import torch
 from artfp.core.errors import UserError, one_line
 from artfp.core.processes import await_first, first_process
 from artfp.core.progress import Progress
+from artfp.core.run_folder import exclusive, run_folder
 from artfp.data.bundle import find_decoder, find_weights
 from artfp.data.decode import ImageError, decode_image
 from artfp.data.files import file_hash, remove_leftovers, write_atomic
@@ -125,6 +126,7 @@ class EmbeddingResult:
     checked: dict[str, float] | None = None
 
 
+@exclusive
 def embed_folder(settings: EmbedSettings) -> EmbeddingResult | None:
     """Embed fingerprints in a set of images.
 
@@ -228,6 +230,11 @@ def run_embedding(job: EmbeddingJob, fingerprints: Fingerprints) -> EmbeddingRes
     A run that was stopped continues with what is missing. Returns None on all processes but the
     first. Raises UserError: the folder holds a run with other settings.
     """
+    with run_folder(job.output):
+        return _run(job, fingerprints)
+
+
+def _run(job: EmbeddingJob, fingerprints: Fingerprints) -> EmbeddingResult | None:
     outputs = output_names(job.source.names, suffix_of(job.format))
     images = job.output / FINGERPRINTED_FOLDER
     if (

@@ -16,7 +16,7 @@ def test_manifest_claims_resumes_and_refuses(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     settings: dict[str, object] = {"format": "png", "size": (3, 4), "celeba": None}
     assert Manifest.claim(folder, settings, "embed") is False
-    assert os.listdir(folder) == ["embed.run.json"]
+    assert sorted(os.listdir(folder)) == [".artfp.lock", "embed.run.json"]
     assert Manifest.claim(folder, dict(settings), "embed") is True
     assert Manifest.claim(folder, {"other": 1}, "detect") is False
     with pytest.raises(UserError) as caught:

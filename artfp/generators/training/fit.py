@@ -21,6 +21,7 @@ from artfp.core.lightning import (
     resume_from,
     trainer_arguments,
 )
+from artfp.core.run_folder import exclusive
 from artfp.data.bundle import Card
 from artfp.data.files import file_hash, write_atomic
 from artfp.data.resume import Manifest
@@ -127,6 +128,7 @@ def plan_training(settings: GeneratorTrainingSettings) -> TrainingPlan:
     )
 
 
+@exclusive
 def train_generator(settings: GeneratorTrainingSettings) -> TrainedGenerator | None:
     """Train a generative model.
 

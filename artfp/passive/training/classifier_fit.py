@@ -14,6 +14,7 @@ from torch import Tensor
 
 from artfp.core.errors import UserError, one_line
 from artfp.core.lightning import new_trainer, resume_from, trainer_arguments
+from artfp.core.run_folder import exclusive
 from artfp.data.files import write_atomic
 from artfp.passive.networks.classifier import ClassifierDesign, SourceClassifier
 from artfp.passive.settings import ClassifierSettings
@@ -93,6 +94,7 @@ def training_card(
     }
 
 
+@exclusive
 def train_source_classifier(
     settings: ClassifierSettings,
     sources: Sequence[str],

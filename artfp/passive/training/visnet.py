@@ -18,6 +18,7 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from artfp.core.lightning import check_loss, new_trainer, resume_from, trainer_arguments
+from artfp.core.run_folder import exclusive
 from artfp.data.pixels import to_unit
 from artfp.nn.adversarial_losses import gradient_penalty, interpolate_pairs
 from artfp.nn.ema import ema_copy, update_ema
@@ -174,6 +175,7 @@ def visnet_card(settings: VisNetSettings) -> dict[str, Any]:
     return {**values, "betas": list(settings.betas)}
 
 
+@exclusive
 def train_visnet(
     settings: VisNetSettings,
     sources: Sequence[str],

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from artfp.core.errors import UserError
 from artfp.core.progress import Progress
+from artfp.core.run_folder import exclusive, lock_folder
 from artfp.data.files import write_atomic
 from artfp.data.pixels import to_unit
 from artfp.data.reading import (
@@ -54,6 +55,7 @@ MAX_IMAGES = 5000
 _BATCH_PIXELS = 1 << 18
 
 
+@exclusive
 def cluster_images(settings: ClusterSettings) -> Clustering:
     """Cluster images by source, with the number of sources unknown.
 
@@ -113,6 +115,7 @@ def cluster_images(settings: ClusterSettings) -> Clustering:
         json.dumps(clusters_json(found), indent=1) + "\n",
         plot_clusters(found),
     )
+    lock_folder(settings.output_dir)
     for name, content in zip(FILES, contents, strict=True):
         write_atomic(settings.output_dir / name, content)
     if failed and size is None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from artfp import __version__
+from artfp.core.run_folder import exclusive, lock_folder
 from artfp.data.files import write_atomic
 from artfp.data.naming import output_names
 from artfp.data.reading import Failed
@@ -40,6 +41,7 @@ class Localisation:
     failed: Failed
 
 
+@exclusive
 def localise_splices(settings: LocaliseSettings) -> Localisation:
     """Find where images lack the residual fingerprint of their source.
 
@@ -79,6 +81,7 @@ def localise_splices(settings: LocaliseSettings) -> Localisation:
     source = open_source(settings.data_dir)
     fingerprint = read_mean_residual(settings.residual_fingerprint, settings.source)
     output, threshold = settings.output_dir, settings.threshold
+    lock_folder(output)
     failed: Failed = []
     pictures = dict(zip(source.names, output_names(source.names, ".png"), strict=True))
     rows: list[tuple[object, ...]] = []

@@ -11,6 +11,7 @@ from typing import Any
 
 from artfp import __version__
 from artfp.core.errors import UserError
+from artfp.core.run_folder import exclusive
 from artfp.data.files import write_atomic
 from artfp.data.reading import Failed
 from artfp.data.resume import Manifest
@@ -57,6 +58,7 @@ class Marra2019Result:
     failed: Failed
 
 
+@exclusive
 def marra2019_study(settings: Marra2019Settings) -> Marra2019Result:
     """Analyse the residual fingerprints of sources as Marra et al. 2019 do (arXiv 1812.11842).
 

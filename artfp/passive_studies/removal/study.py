@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from artfp import __version__
+from artfp.core.run_folder import exclusive, lock_folder
 from artfp.data.files import write_atomic
 from artfp.data.naming import output_names
 from artfp.data.reading import Failed
@@ -48,6 +49,7 @@ class Removal:
         return summarise(self.images)
 
 
+@exclusive
 def remove_fingerprint(settings: RemovalSettings) -> Removal:
     """Subtract a residual fingerprint from images, and measure cost and effect.
 
@@ -87,6 +89,7 @@ def remove_fingerprint(settings: RemovalSettings) -> Removal:
     source = open_source(settings.data_dir)
     fingerprint = read_mean_residual(settings.residual_fingerprint, settings.source)
     output = settings.output_dir
+    lock_folder(output)
     failed: Failed = []
     names = dict(zip(source.names, output_names(source.names, ".png"), strict=True))
     images: list[RemovalMeasurement] = []

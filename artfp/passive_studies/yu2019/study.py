@@ -19,6 +19,7 @@ import numpy as np
 
 from artfp import __version__
 from artfp.core.errors import UserError
+from artfp.core.run_folder import exclusive
 from artfp.data.resume import Journal, Manifest
 from artfp.data.sources import ImageSource, open_sources
 from artfp.data.subset import split_sources
@@ -66,6 +67,7 @@ WITHOUT = "without_"
 """Prefix of the name of a network that was trained without a source."""
 
 
+@exclusive
 def yu2019_study(settings: Yu2019Settings) -> Yu2019Result:
     """Train, test and compare classifiers of sources as Yu, Davis and Fritz do (ICCV 2019).
 

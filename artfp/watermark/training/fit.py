@@ -22,6 +22,7 @@ from artfp.core.lightning import (
     resume_from,
     trainer_arguments,
 )
+from artfp.core.run_folder import exclusive, lock_folder
 from artfp.data.bundle import Card, find_decoder, find_weights
 from artfp.data.files import file_hash, write_atomic
 from artfp.data.sources import open_source
@@ -65,6 +66,7 @@ class TrainingResult:
     reached: tuple[int, float] | None
 
 
+@exclusive
 def train(settings: TrainSettings, callbacks: Sequence[Callback] = ()) -> TrainingResult | None:
     """Train an encoder and a decoder on a folder of images.
 
@@ -93,6 +95,7 @@ def train(settings: TrainSettings, callbacks: Sequence[Callback] = ()) -> Traini
     data.check()
     module = _module(settings, data)
     trainer, milestones = _trainer(settings, module.total_steps, callbacks)
+    lock_folder(output)
     if trainer.is_global_zero:
         write_atomic(output / "config.yaml", settings.to_yaml())
         _log_sizes(settings, data, module)
