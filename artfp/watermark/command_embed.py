@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from typing import TYPE_CHECKING
 
 from artfp.core.command import Command, count_images, report_unusable
 from artfp.core.console import print_next_step
 from artfp.core.errors import one_line
 from artfp.watermark.settings import FINGERPRINTED_FOLDER, EmbedSettings
+
+_READABLE = 0.6
+"""Bit accuracy of --check under which the fingerprint is as good as lost; chance gives 0.5."""
 
 if TYPE_CHECKING:
     from artfp.watermark.embed import EmbeddingResult
@@ -37,7 +41,7 @@ examples:
   artfp embed --encoder_path cifar32 --data_dir cifar/ --output_dir out \\
       --image_resolution 32 --identical_fingerprints --check
 
-exit codes: 0 all images done, 1 some could not be used (each is named).
+exit codes: 0 all images done, 1 some could not be used (each is named), or --check reads at chance.
 In a YAML file for --config write a fingerprint of digits in quotes."""
 
 
@@ -59,7 +63,15 @@ def _embed(settings: EmbedSettings) -> int:
         )
     if result.written:
         _print_next_step(settings)
-    return report_unusable(result.failed)
+    code = report_unusable(result.failed)
+    if result.checked is not None and result.checked["bit_accuracy"] < _READABLE:
+        print(
+            "the files are read back hardly better than by chance (0.5); take other weights, or a "
+            "higher --strength",
+            file=sys.stderr,
+        )
+        return 1
+    return code
 
 
 def _summary(result: EmbeddingResult, folder: str) -> str:

@@ -30,7 +30,7 @@ from artfp.data.resume import Journal, Manifest
 from artfp.data.sources import ImageSource, open_source
 from artfp.data.tables import error_record, write_tables
 from artfp.data.writing import encode_image, pack_zip, suffix_of
-from artfp.metrics.fidelity import psnr, psnr_8bit, ssim
+from artfp.metrics.fidelity import psnr, psnr_8bit, psnr_of_error, ssim
 from artfp.ownership.assignment import (
     KEY_FILE,
     Fingerprints,
@@ -55,6 +55,12 @@ _COLUMNS = ("name", "output", "width", "height", "psnr", "bits", "error")
 
 _SSIM_SIDE = 11
 """Pixels of the window of SSIM, which smaller images do not have."""
+
+_LEAST_PSNR = 20.0
+"""Decibels over which all weights that work leave images at strength 1."""
+
+_JUDGED = 4
+"""Images by which a run is judged, at least: one by itself may be odd."""
 
 _log = logging.getLogger("artfp")
 
@@ -310,6 +316,7 @@ class _Embedder(Prediction):
         self.encoder, self.job, self.outputs = job.encoder, job, outputs
         self.fingerprints = fingerprints
         self.images = job.output / FINGERPRINTED_FOLDER
+        self.judged, self.total_psnr = 0, 0.0
 
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> None:
         """Fingerprint one batch."""
@@ -319,6 +326,7 @@ class _Embedder(Prediction):
                 messages[slot] = self.fingerprints.of_image(self.names[position])
         x = to_unit(batch.small).to(self.dtype)
         residual = self.encoder.residual(x, torch.from_numpy(messages).to(x)).float()
+        self._check_fidelity(residual, batch)
         residual = limit_psnr(residual * self.job.strength, self.job.min_psnr)
         marked = add_residual(batch.small, residual).permute(0, 2, 3, 1).cpu().numpy()
         originals = batch.small.permute(0, 2, 3, 1).cpu().numpy()
@@ -341,6 +349,23 @@ class _Embedder(Prediction):
                 pixels = _at_size(full, residual[slot : slot + 1])
             tasks.append((position, original, pixels, messages[slot], batch.icc[slot]))
         self.writer.submit(self._write, tasks)
+
+    def _check_fidelity(self, residual: torch.Tensor, batch: ImageBatch) -> None:
+        """Stop a run that spoils its images, whatever the strength that was asked for.
+
+        Raises UserError: the mean PSNR at strength 1 is far under that of weights that work.
+        """
+        used = [not s and e is None for s, e in zip(batch.skipped, batch.errors, strict=True)]
+        noise = residual[torch.tensor(used)].square().mean(dim=(1, 2, 3))
+        self.judged += len(noise)
+        self.total_psnr += sum(map(psnr_of_error, noise.tolist()))
+        mean = self.total_psnr / max(1, self.judged)
+        if self.judged >= _JUDGED and max(mean, self.job.min_psnr) < _LEAST_PSNR:
+            raise UserError(
+                f"the images have a PSNR of {mean:.1f} dB at --strength 1, below "
+                f"{_LEAST_PSNR:g}: these weights do not work on them; take other weights, or the "
+                "--image_resolution that these were trained at"
+            )
 
     def _write(
         self,

@@ -47,7 +47,8 @@ def test_sizes(bits: int, side: int, photos: Path, call: Call, tmp_path: Path) -
     size = ("--image_resolution", 16) if side == 16 else ()
     words = ("--data_dir", photos, "--output_dir", tmp_path / "out", "--check", *size, *QUICK)
     code, out, _ = call("embed", "--encoder_path", encoder, *words)
-    assert code == 0 and out[0].startswith("2 images fingerprinted")
+    assert code in (0, 1)  # what is untrained reads at chance, but for one bit
+    assert out[0].startswith("2 images fingerprinted")
     lines = (tmp_path / "out" / "embedded_fingerprints.txt").read_text().splitlines()
     assert [len(line.split()[1]) for line in lines] == [bits, bits]
     marked = tmp_path / "out" / "fingerprinted_images"

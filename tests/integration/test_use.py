@@ -18,6 +18,7 @@ import PIL.Image
 import pytest
 
 from artfp.ownership.key import Key, to_hex, to_text
+from artfp.watermark import build_pair, save_network
 
 Words = Callable[..., list[object]]
 Call = Callable[..., tuple[int, list[str], list[str]]]
@@ -257,3 +258,14 @@ def test_marked_and_unmarked_images(
         for name in ("yes", "no")
     }
     assert mean["yes"] > 0.85 > 0.8 > mean["no"] > 0.2
+
+
+def test_a_check_that_reads_at_chance_is_told(
+    call: Call, embed_words: Words, tmp_path: Path, photo_folder: Path, weights: Path
+) -> None:
+    other = tmp_path / "decoder.safetensors"
+    save_network(build_pair("residual", 16, 32, seed=99)[1], other)
+    words = embed_words("out", "--fingerprint", "c35a", "--check", data=photo_folder)
+    code, out, err = call("embed", *words, "--decoder_path", other)
+    assert code == 1 and out[0].startswith("120 images fingerprinted")
+    assert err[-1].startswith("the files are read back hardly better than by chance (0.5)")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from artfp.core.errors import UserError
@@ -372,3 +373,18 @@ def test_secrets_stay_in_the_key_file(job: Jobs, tmp_path: Path) -> None:
     assert secret not in manifest and KEY.tag() not in manifest
     assert to_text(KEY.fingerprint(16)) not in manifest
     assert file_hash(tmp_path / "key.json") not in manifest
+
+
+def test_weights_that_spoil_images_stop_the_run(job: Jobs, pair: Watermark, tmp_path: Path) -> None:
+    class Loud(torch.nn.Module):
+        bits, resolution = pair.bits, pair.encoder.resolution
+
+        def residual(self, x: torch.Tensor, message: torch.Tensor) -> torch.Tensor:
+            return torch.full_like(x, 0.2)  # 14 dB
+
+    this = job(encoder=Loud(), strength=0.1)
+    with pytest.raises(UserError, match=r"PSNR of 14\.0 dB at --strength 1, below 20"):
+        run_embedding(this, ONE)
+    assert not list(this.output.rglob("*.png"))
+    wanted = job(output=tmp_path / "loud", strength=10.0)  # loud, as it was asked for
+    assert run_embedding(wanted, ONE) is not None
