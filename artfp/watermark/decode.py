@@ -27,13 +27,14 @@ from artfp.watermark.networks.realigning import MirroringDecoder, RealigningDeco
 from artfp.watermark.prediction_loop import Prediction, run_prediction
 from artfp.watermark.records import (
     Records,
+    embedded_names,
     latest_records,
     pack_logits,
 )
 
 DETECTED_LISTING = "detected_fingerprints.txt"
 DETECTED_TABLE = "detected_fingerprints.csv"
-_COLUMNS = ("name", "width", "height", "realigned", "bits")
+_COLUMNS = ("name", "embedded", "width", "height", "realigned", "bits")
 COMPARED_COLUMNS = ("matches", "bit_accuracy", "p_value", "log10_p")
 OWNER_COLUMNS = ("owner", "subject", "entry")
 
@@ -116,14 +117,19 @@ def _run(job: DecodingJob) -> DecodingResult | None:
     more: Mapping[str, Mapping[str, object]] = {}
     if job.examine is not None:
         more = job.examine(lambda: latest_records(journal.stream, job.source.names))
+    embedded = embedded_names(job.source.location, job.source.names)
     columns = (*_COLUMNS, *(COMPARED_COLUMNS if job.fingerprints else ()), *job.columns, "error")
     decoded, failed = write_tables(
-        (record | dict(more.get(record["name"], {})) for record in journal.stream()),
+        (
+            record | dict(more.get(name, {})) | {"embedded": embedded.get(name, name)}
+            for record in journal.stream()
+            if (name := record["name"])
+        ),
         job.source.names,
         columns,
         job.output / DETECTED_TABLE,
         job.output / DETECTED_LISTING,
-        "name",
+        "embedded",
     )
     matches = None
     if job.fingerprints:

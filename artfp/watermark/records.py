@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from base64 import b64decode, b64encode
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from artfp.stats.pooling import clip_logits
+from artfp.watermark.settings import FINGERPRINTED_FOLDER
 
 Record = dict[str, Any]
 
@@ -41,3 +45,32 @@ def latest_records(
     for number, record in enumerate(stream()):
         if number in chosen:
             yield record
+
+
+def embedded_names(location: str, names: Sequence[str]) -> dict[str, str]:
+    """Return the names that images of a source have in `embedded_fingerprints.txt`.
+
+    That is their place below the folder `fingerprinted_images`, whether the source is that folder,
+    its archive, a folder around it, one of its images, or a list; else the name in the source.
+
+    Args:
+        location: Path of the source.
+        names: Names of its images.
+
+    Example:
+        >>> embedded_names("out", ["fingerprinted_images/cats/a.png", "other/b.png"])
+        {'fingerprinted_images/cats/a.png': 'cats/a.png', 'other/b.png': 'other/b.png'}
+        >>> embedded_names("out/fingerprinted_images/cats/a.png", ["a.png"])
+        {'a.png': 'cats/a.png'}
+    """
+    place = Path(os.path.abspath(location))
+    if place.is_file() or [place.name] == list(names):
+        place = place.parent
+    found = {}
+    for name in names:
+        parts = place.joinpath(name).parts
+        below = [i + 1 for i, part in enumerate(parts) if part == FINGERPRINTED_FOLDER]
+        found[name] = "/".join(parts[below[-1] :]) if below else name
+    # Two that would be one stay as they are.
+    counts = Counter(found.values())
+    return {name: inner if counts[inner] == 1 else name for name, inner in found.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 
@@ -151,3 +152,29 @@ def test_gpus_by_number_are_lightnings_devices(monkeypatch: pytest.MonkeyPatch) 
     options = TrainerSettings(cuda="0,1").trainer_options()
     assert (options["accelerator"], options["devices"]) == ("gpu", [0, 1])
     assert TrainerSettings(cuda=1).trainer_options()["devices"] == [1]
+
+
+def test_names_join_what_was_embedded_and_what_was_detected(
+    photos: Path, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever of the output is examined."""
+    monkeypatch.chdir(tmp_path)
+    (photos / "sub").mkdir()
+    (photos / "p1.png").rename(photos / "sub" / "p1.png")
+    Image.open(photos / "p0.png").save(photos / "p0.jpg")
+    encoder, decoder = save_published(tmp_path, 8, 32)
+    words = ("--data_dir", photos, "--output_dir", "out", "--archive", *QUICK)
+    assert call("embed", "--encoder_path", encoder, *words)[0] == 0
+    listing = Path("out/embedded_fingerprints.txt").read_text()
+    embedded = [line.rpartition(" ")[0] for line in listing.splitlines()]
+    assert len(embedded) == 3
+    Path("list.txt").write_text("".join(f"out/fingerprinted_images/{n}\n" for n in embedded))
+    places = ("out/fingerprinted_images", "out", "out/fingerprinted_images.zip", "list.txt")
+    for number, place in enumerate((*places, f"out/fingerprinted_images/{embedded[-1]}")):
+        found = Path(f"found{number}")
+        words = ("--data_dir", place, "--output_dir", found, *QUICK)
+        assert call("detect", "--decoder_path", decoder, *words)[0] == 0
+        lines = (found / "detected_fingerprints.txt").read_text().splitlines()
+        assert [line.rpartition(" ")[0] for line in lines] == embedded[-len(lines) :], place
+        with open(found / "detected_fingerprints.csv", newline="") as file:
+            assert [row["embedded"] for row in csv.DictReader(file)] == embedded[-len(lines) :]
