@@ -6,8 +6,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -112,7 +110,7 @@ def detect_folder(settings: DetectSettings) -> DetectionResult | None:
     # Bad input is refused before torch is imported.
     from artfp.audit.auditor import prepare_audit, verdict_columns
     from artfp.data.bundle import find_weights
-    from artfp.data.files import file_hash
+    from artfp.data.files import file_hash, scratch_folder
     from artfp.watermark.decode import DecodingJob, run_decoding
     from artfp.watermark.prediction_loop import make_trainer
     from artfp.watermark.weights import load_decoder
@@ -139,7 +137,7 @@ def detect_folder(settings: DetectSettings) -> DetectionResult | None:
             images.extend(_decoded(records, source.names))
             return {} if auditor is None else auditor.examine(records)
 
-        folder = settings.output_dir or Path(stack.enter_context(TemporaryDirectory()))
+        folder = settings.output_dir or stack.enter_context(scratch_folder("detect"))
         done = run_decoding(
             DecodingJob(
                 source=source,

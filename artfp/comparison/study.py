@@ -34,7 +34,7 @@ from artfp.comparison.settings import TRAINED_FURTHER, CompareSettings
 from artfp.core.errors import UserError
 from artfp.core.run_folder import exclusive
 from artfp.data.bundle import find_weights
-from artfp.data.files import file_hash
+from artfp.data.files import file_hash, warn_if_shared
 from artfp.data.resume import Journal, Manifest
 from artfp.data.sources import open_sources
 from artfp.data.subset import split_sources
@@ -176,6 +176,7 @@ def read_fingerprints(path: Path, bits: int) -> dict[str, Fingerprint | None]:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
     except ValueError as error:
         raise UserError(f"{path}: not JSON: {error}") from None
+    warn_if_shared(path, "fingerprints")
     if not isinstance(texts, dict):
         raise UserError(f'{path}: expected {{"SOURCE": "FINGERPRINT", ...}}')
     fingerprints: dict[str, Fingerprint | None] = {}

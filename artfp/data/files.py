@@ -12,8 +12,9 @@ import re
 import secrets
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -138,6 +139,44 @@ def remove_leftovers(folder: Path, deep: bool = False) -> None:
                 os.unlink(file.name)
         if not deep:
             folders.clear()
+
+
+@contextmanager
+def scratch_folder(what: str) -> Iterator[Path]:
+    """Make a temporary folder that its owner alone can read, for as long as the block runs.
+
+    Those of this name that killed processes left are removed first.
+
+    Args:
+        what: Word that its name has after "artfp-".
+    """
+    prefix = f"artfp-{what}-"
+    for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        with suppress(OSError), _locked_folder(left, wait=False):
+            shutil.rmtree(left, ignore_errors=True)
+    with ExitStack() as stack:
+        folder = Path()
+        while not (folder.name and folder.is_dir()):  # not taken for a leftover before its lock
+            made = tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
+            folder = Path(stack.enter_context(made))
+            with suppress(FileNotFoundError):
+                stack.enter_context(_locked_folder(folder))
+        yield folder
+
+
+@contextmanager
+def _locked_folder(path: Path, wait: bool = True) -> Iterator[None]:
+    if os.name == "nt":
+        yield
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        if os.fstat(descriptor).st_uid != os.geteuid():
+            raise PermissionError(errno.EPERM, "another user's")
+        _lock(descriptor, wait)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class _Hidden:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from artfp.data.files import (
     check_output,
     new_file,
     remove_leftovers,
+    scratch_folder,
     write_atomic,
 )
 
@@ -158,6 +160,29 @@ def test_what_another_writes_is_no_leftover(
         file.write(b"whole")
         remove_leftovers(tmp_path)
     assert (tmp_path / "a").read_bytes() == b"whole" and os.listdir(tmp_path) == ["a"]
+
+
+def hold_and_die(place: Path) -> None:
+    tempfile.tempdir = str(place)
+    with scratch_folder("detect") as folder:
+        (folder / "bits").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_scratch_folder_outlives_its_process_until_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = multiprocessing.get_context("fork").Process(target=hold_and_die, args=(tmp_path,))
+    process.start()
+    process.join()
+    (left,) = tmp_path.iterdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with scratch_folder("detect") as folder, scratch_folder("detect") as other:
+        assert not left.exists() and folder.is_dir() and other.is_dir()
+        assert folder.stat().st_mode & 0o777 == 0o700
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(FileNotFoundError), scratch_folder("detect"):
+        raise FileNotFoundError
 
 
 def test_an_output_is_checked_before_a_long_run(tmp_path: Path) -> None:

@@ -92,6 +92,23 @@ def test_file_is_private_and_alone(path: Any) -> None:
     assert os.listdir(path.parent) == [path.name]
 
 
+def test_no_file_beside_a_registry_is_public_while_entries_are_added(path: Any) -> None:
+    before = os.umask(0)
+    try:
+        with Registry(path, create=True) as registry:
+            registry.add(entry(0))
+
+            def entries() -> Iterator[RegistryEntry]:
+                yield entry(1)
+                found = list(path.parent.glob(f"{path.name}*"))
+                assert {stat.S_IMODE(each.stat().st_mode) for each in found} == {0o600}
+                yield entry(2)
+
+            assert registry.add_all(entries()).new == 2
+    finally:
+        os.umask(before)
+
+
 def test_a_registry_that_others_can_read_is_opened_with_a_warning(
     path: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
