@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -17,12 +18,19 @@ from torch.utils.data.distributed import DistributedSampler
 
 from artfp.core.errors import UserError
 from artfp.core.processes import die_with_parent
-from artfp.data.decode import ImageError, decode_image, image_errors
+from artfp.data.budget import PixelBudget
+from artfp.data.decode import ImageError, decode_image, decode_picture, image_errors, open_image
 from artfp.data.geometry import Geometry, resize
 from artfp.data.sources import ImageSource
 
 _MAX_WORKERS = 8
 _PREFETCH = 2
+
+_WAITING_PIXELS = 1 << 26
+"""Pixels of the whole images of all batches that wait, at most: 200 MB."""
+
+_DECODED_PIXELS = 100_000_000
+"""Pixels that all loader processes decode at once, at most; each takes eight bytes."""
 
 
 @dataclass
@@ -35,8 +43,8 @@ class ImageBatch:
         index: Number of the batch in the source, from 0.
         positions: Index into the source's names; -1 for padding.
         small: Images at the network's resolution, (B, 3, R, R) uint8 in channels-last memory.
-        full: Whole images (H, W, 3) uint8; None when the image is the small one, or whole ones are
-            not kept.
+        full: Whole images (H, W, 3) uint8; None when the image is the small one, when whole ones
+            are not kept, or when they are too large to wait in memory: see `whole_image`.
         icc: ICC profiles of the images that have one.
         sizes: (height, width) in pixels after the geometry.
         errors: Reasons of images that could not be used.
@@ -55,6 +63,26 @@ class ImageBatch:
     def to(self, device: torch.device | str, non_blocking: bool = False) -> ImageBatch:
         """Return the batch with `small` on `device`; Lightning calls this to move it."""
         return replace(self, small=self.small.to(device, non_blocking=non_blocking))
+
+
+def whole_image(
+    batch: ImageBatch, slot: int, source: ImageSource, geometry: Geometry
+) -> np.ndarray | None:
+    """Return the whole image (H, W, 3) of a slot; None where it is the small one.
+
+    Where it was too large to wait in the batch it is read again.
+
+    Raises:
+        ImageError: it cannot be read any more, or has changed.
+    """
+    full, size = batch.full[slot], batch.sizes[slot]
+    if full is not None or size == tuple(batch.small.shape[-2:]):
+        return full
+    with image_errors():
+        full = geometry(decode_image(source.read(batch.positions[slot])).pixels)
+    if full.shape[:2] != size:
+        raise ImageError("the file has changed since it was first read")
+    return full
 
 
 def default_workers() -> int:
@@ -78,9 +106,8 @@ class PredictionData(pl.LightningDataModule):
         resolution: Side of the network's input in pixels.
         batch_size: Images of a batch.
         num_workers: Loader processes; None takes `default_workers()`, 0 loads in this process.
-        keep_full: Whether batches hold whole images too. Up to `2 * num_workers + 1` batches of
-            them are in memory at once, each copied between processes: take a smaller `batch_size`
-            for large photographs.
+        keep_full: Whether batches hold whole images too, as far as `_WAITING_PIXELS` in all
+            batches that wait allow: `whole_image` reads the others again.
         done: Names of images to skip.
 
     Raises:
@@ -116,7 +143,7 @@ class PredictionData(pl.LightningDataModule):
             geometry,
             resolution,
             batch_size,
-            keep_full,
+            _WAITING_PIXELS // (_PREFETCH * workers + 1) if keep_full else 0,
             bytes(name in finished for name in source.names),
         )
 
@@ -136,6 +163,8 @@ class PredictionData(pl.LightningDataModule):
         if self.trainer is not None:
             rank, world = self.trainer.global_rank, self.trainer.world_size
         workers = self.num_workers
+        if workers:
+            self._batches.budget = PixelBudget(_DECODED_PIXELS, multiprocessing.get_context())
         return DataLoader(
             self._batches,
             batch_size=None,  # the data set builds whole batches, so one item is one transfer
@@ -155,14 +184,15 @@ class _Batches(Dataset[ImageBatch]):
         geometry: Geometry,
         resolution: int,
         batch_size: int,
-        keep_full: bool,
+        kept_pixels: int,
         done: bytes,
     ) -> None:
         self.source = source
         self.geometry = geometry
         self.resolution = resolution
         self.batch_size = batch_size
-        self.keep_full = keep_full
+        self.kept_pixels = kept_pixels
+        self.budget = PixelBudget(_DECODED_PIXELS)
         self.done = done
 
     def __len__(self) -> int:
@@ -183,25 +213,31 @@ class _Batches(Dataset[ImageBatch]):
             errors=[None] * slots,
             skipped=[i >= count or bool(self.done[start + i]) for i in range(slots)],
         )
+        room = self.kept_pixels
         for slot in range(count):
             if not batch.skipped[slot]:
-                self._fill(batch, slot, pixels)
+                room -= self._fill(batch, slot, pixels, room)
         return batch
 
-    def _fill(self, batch: ImageBatch, slot: int, small: np.ndarray) -> None:
+    def _fill(self, batch: ImageBatch, slot: int, small: np.ndarray, room: int) -> int:
+        """Read an image into its slot; return the pixels of the whole one if it is kept."""
         try:
-            with image_errors():
-                picture = decode_image(self.source.read(batch.positions[slot]))
+            data = self.source.read(batch.positions[slot])
+            with open_image(data) as image, self.budget.hold(image.width * image.height):
+                picture = decode_picture(image)
                 full = self.geometry(picture.pixels)
                 fitted = resize(full, (self.resolution, self.resolution))
         except ImageError as error:
             batch.errors[slot] = str(error)
-            return
+            return 0
         small[slot] = fitted
         batch.icc[slot] = picture.icc_profile
         batch.sizes[slot] = (full.shape[0], full.shape[1])
-        if self.keep_full and fitted is not full:
-            batch.full[slot] = full
+        height, width = batch.sizes[slot]
+        if fitted is full or height * width > room:
+            return 0
+        batch.full[slot] = full
+        return height * width
 
 
 class _Dealt(DistributedSampler[int]):

@@ -18,9 +18,13 @@ import numpy as np
 from PIL import Image
 
 from artfp.core.errors import UserError
+from artfp.data.budget import PixelBudget
 from artfp.data.decode import ImageError
 from artfp.data.files import replacing
 from artfp.data.naming import DATASET_JSON, renamed_dataset_json
+
+_WRITTEN_PIXELS = 1 << 25
+"""Pixels that all threads of a writer work on at once, at most; each takes some 20 bytes."""
 
 
 @dataclass(frozen=True)
@@ -152,10 +156,12 @@ def _member(name: str) -> zipfile.ZipInfo:
 class BackgroundWriter:
     """Threads that encode and write images while the network works on the next batch.
 
-    At most two batches wait. An error in a thread is raised by the next call.
+    At most two batches wait. An error in a thread is raised by the next call. Tasks on large images
+    hold their pixels of `budget`.
     """
 
     def __init__(self) -> None:
+        self.budget = PixelBudget(_WRITTEN_PIXELS)
         self._threads = ThreadPoolExecutor(max(1, min(8, os.cpu_count() or 1)))
         self._batches: list[list[Future[None]]] = []
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +19,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from artfp.core.errors import UserError
+from artfp.data.decode import ImageError
 from artfp.data.geometry import Geometry
 from artfp.data.pixels import to_unit
-from artfp.data.predict_module import ImageBatch, PredictionData
+from artfp.data.predict_module import ImageBatch, PredictionData, whole_image
 from artfp.data.sources import ImageSource, open_source
 from artfp.metrics.perceptual import load_effnet, normalise_for_effnet
 
 EFFNET_SIDE = 128
 """Side in pixels to which every image is resized for EfficientNet-Lite0, whatever its shape: by
 antialiased bicubic interpolation in 8 bits. For images of 32 px that is four times their side."""
+
+_MAX_PIXELS = 1 << 24
+"""Pixels of the images of their own size that a network sees at once, at most."""
 
 
 class FeatureNetwork(nn.Module):
@@ -122,9 +127,10 @@ def extract_features(
         source = open_source(source)
     device = torch.device(device)
     network = (EffnetFeatures() if network is None else network).to(device)
+    geometry = Geometry(image_resolution)
     data = PredictionData(
         source,
-        Geometry(image_resolution),
+        geometry,
         resolution=network.side or 1,  # for a network that takes any size the small one is unused
         batch_size=batch_size,
         num_workers=num_workers,
@@ -138,7 +144,8 @@ def extract_features(
         for slot, error in enumerate(batch.errors):
             if error is not None:
                 failed.append((source.names[batch.positions[slot]], error))
-        for slots, pixels in _stacks(batch, network.side is not None):
+        whole = partial(_whole, batch, source, geometry)
+        for slots, pixels in _stacks(batch, network.side is not None, whole):
             found = network(pixels.to(device)).float().cpu().numpy()
             for slot in slots:
                 sizes[batch.sizes[slot]] += 1
@@ -158,7 +165,9 @@ def extract_features(
     return ImageFeatures(stacked, [source.names[position] for position in order], failed, sizes)
 
 
-def _stacks(batch: ImageBatch, resized: bool) -> Iterator[tuple[list[int], Tensor]]:
+def _stacks(
+    batch: ImageBatch, resized: bool, whole: Callable[[int], np.ndarray | None]
+) -> Iterator[tuple[list[int], Tensor]]:
     """Yield slots with an image, and images (N, 3, H, W) of one size that begin with theirs.
 
     Resized images keep their padding, so that each batch is computed in the same shape.
@@ -172,12 +181,23 @@ def _stacks(batch: ImageBatch, resized: bool) -> Iterator[tuple[list[int], Tenso
     groups: dict[tuple[int, int], list[int]] = {}
     for slot in present:
         groups.setdefault(batch.sizes[slot], []).append(slot)
-    for slots in groups.values():
-        images = [_pixels(batch, slot) for slot in slots]
-        yield slots, torch.stack(images)
+    for (height, width), slots in groups.items():
+        step = max(1, _MAX_PIXELS // (height * width))
+        for start in range(0, len(slots), step):
+            images = [_pixels(batch, slot, whole(slot)) for slot in slots[start : start + step]]
+            yield slots[start : start + step], torch.stack(images)
 
 
-def _pixels(batch: ImageBatch, slot: int) -> Tensor:
+def _whole(
+    batch: ImageBatch, source: ImageSource, geometry: Geometry, slot: int
+) -> np.ndarray | None:
+    try:
+        return whole_image(batch, slot, source, geometry)
+    except ImageError as error:
+        name = source.names[batch.positions[slot]]
+        raise UserError(f"{source.location}: {name} cannot be read again: {error}") from error
+
+
+def _pixels(batch: ImageBatch, slot: int, full: np.ndarray | None) -> Tensor:
     """Return the image (3, H, W) of a slot at its own size; one of one pixel is the small one."""
-    full = batch.full[slot]
     return batch.small[slot] if full is None else torch.from_numpy(full).permute(2, 0, 1)

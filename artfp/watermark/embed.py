@@ -20,12 +20,12 @@ from artfp.core.processes import await_first, first_process
 from artfp.core.progress import Progress
 from artfp.core.run_folder import exclusive, run_folder
 from artfp.data.bundle import find_decoder, find_weights
-from artfp.data.decode import ImageError, decode_image
+from artfp.data.decode import ImageError, decode_image, image_errors
 from artfp.data.files import file_hash, remove_leftovers, write_atomic
 from artfp.data.geometry import Geometry
 from artfp.data.naming import check_labels, output_names, renamed_dataset_json
 from artfp.data.pixels import as_batch, to_unit
-from artfp.data.predict_module import ImageBatch, PredictionData
+from artfp.data.predict_module import ImageBatch, PredictionData, whole_image
 from artfp.data.resume import Journal, Manifest
 from artfp.data.sources import ImageSource, open_source
 from artfp.data.tables import error_record, write_tables
@@ -341,13 +341,9 @@ class _Embedder(Prediction):
             if small:
                 self.journal.append(error_record(self.names[position], small))
                 continue
-            full = batch.full[slot]
-            if full is None:
-                original, pixels = originals[slot], marked[slot]
-            else:
-                original = full
-                pixels = _at_size(full, residual[slot : slot + 1])
-            tasks.append((position, original, pixels, messages[slot], batch.icc[slot]))
+            whole = batch.sizes[slot] != tuple(batch.small.shape[-2:])
+            pixels = residual[slot : slot + 1] if whole else marked[slot]
+            tasks.append((batch, slot, originals[slot], pixels, messages[slot]))
         self.writer.submit(self._write, tasks)
 
     def _check_fidelity(self, residual: torch.Tensor, batch: ImageBatch) -> None:
@@ -369,30 +365,40 @@ class _Embedder(Prediction):
 
     def _write(
         self,
-        position: int,
+        batch: ImageBatch,
+        slot: int,
         original: np.ndarray,
-        pixels: np.ndarray,
+        pixels: np.ndarray | torch.Tensor,
         message: np.ndarray,
-        icc: bytes | None,
     ) -> None:
-        """Encode and write one image, after its line in the journal: no file is without a line."""
+        """Write one image, its pixels or those of the whole one with this residual.
+
+        Its line in the journal comes first: no file is without a line.
+        """
+        position, (height, width) = batch.positions[slot], batch.sizes[slot]
         name, output = self.names[position], self.outputs[position]
-        if np.array_equal(pixels, original):
-            settings = f"strength {self.job.strength:g}, min_psnr {self.job.min_psnr:g}"
-            self.journal.append(error_record(name, f"the fingerprint changes no pixel: {settings}"))
-            return
-        try:
-            encoded = encode_image(pixels, self.job.format, icc)
-        except ValueError as error:
-            self.journal.append(error_record(name, str(error)))
-            return
+        with self.writer.budget.hold(height * width):
+            try:
+                with image_errors():
+                    if isinstance(pixels, torch.Tensor):
+                        whole = whole_image(batch, slot, self.job.source, self.job.geometry)
+                        assert whole is not None  # its size is another
+                        original, pixels = whole, _at_size(whole, pixels)
+                    if np.array_equal(pixels, original):
+                        settings = f"strength {self.job.strength:g}, min_psnr {self.job.min_psnr:g}"
+                        raise ImageError(f"the fingerprint changes no pixel: {settings}")
+                    encoded = encode_image(pixels, self.job.format, batch.icc[slot])
+                    figure = round(psnr_8bit(original, pixels), 3)
+            except ImageError as error:
+                self.journal.append(error_record(name, str(error)))
+                return
         record: dict[str, object] = {"name": name, "output": output}
-        record |= {"width": pixels.shape[1], "height": pixels.shape[0]}
-        record |= {"psnr": round(psnr_8bit(original, pixels), 3), "bits": to_text(message)}
+        record |= {"width": width, "height": height, "psnr": figure, "bits": to_text(message)}
         self.journal.append(record)
         write_atomic(self.images / output, encoded)
 
 
+@torch.inference_mode()
 def _at_size(pixels: np.ndarray, residual: torch.Tensor) -> np.ndarray:
     """Return an image (H, W, 3) of any size with a residual (1, 3, h, w) added."""
     image = torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0).to(residual.device)

@@ -15,8 +15,15 @@ import torch
 from PIL import Image, ImageCms
 
 from artfp.core.errors import UserError
+from artfp.data import predict_module
+from artfp.data.decode import ImageError
 from artfp.data.geometry import Geometry, resize
-from artfp.data.predict_module import ImageBatch, PredictionData, default_workers
+from artfp.data.predict_module import (
+    ImageBatch,
+    PredictionData,
+    default_workers,
+    whole_image,
+)
 from artfp.data.sources import open_source
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -224,3 +231,42 @@ def test_a_worker_is_silent_about_an_end_of_the_main_process_alone(
 def test_a_single_batch_is_as_large_as_the_source(picture_folder: Path) -> None:
     (batch,) = data_of(picture_folder, batch_size=10**12).predict_dataloader()
     assert len(batch.positions) == len(open_source(picture_folder).names) == len(batch.small)
+
+
+def test_whole_images_that_wait_are_bounded_by_their_pixels(
+    tmp_path: Path, picture_bytes: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for i, side in enumerate((20, 30, 16, 10)):
+        (tmp_path / f"{i}.png").write_bytes(picture_bytes(i, side, side))
+    options: dict[str, Any] = {"batch_size": 4, "keep_full": True}
+    (expected,) = data_of(tmp_path, **options).predict_dataloader()
+    monkeypatch.setattr(predict_module, "_WAITING_PIXELS", 20 * 20 + 10 * 10)
+    (batch,) = data_of(tmp_path, **options).predict_dataloader()
+    assert [full is None for full in batch.full] == [False, True, True, False]
+    assert batch.sizes == expected.sizes and torch.equal(batch.small, expected.small)
+    source = open_source(tmp_path)
+    for slot in range(4):
+        whole = whole_image(batch, slot, source, Geometry())
+        np.testing.assert_array_equal(whole, expected.full[slot])
+    assert whole_image(batch, 2, source, Geometry()) is None
+    (tmp_path / "1.png").write_bytes(picture_bytes(1, 31, 30))
+    with pytest.raises(ImageError, match="has changed"):
+        whole_image(batch, 1, source, Geometry())
+    (tmp_path / "1.png").unlink()
+    with pytest.raises(ImageError, match="no such file"):
+        whole_image(batch, 1, source, Geometry())
+
+
+def test_any_error_of_one_image_is_its_own(
+    picture_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = iter([MemoryError(), OverflowError("too wide"), None])
+
+    def fails(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        if (error := next(calls)) is not None:
+            raise error
+        return pixels
+
+    monkeypatch.setattr(predict_module, "resize", fails)
+    batch = next(iter(data_of(picture_folder).predict_dataloader()))
+    assert batch.errors == ["not enough memory for the image", "damaged image: too wide", None]

@@ -12,11 +12,13 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
+import artfp.data.predict_module
 from artfp.data import Geometry
 from artfp.ownership.assignment import Fingerprints
 from artfp.ownership.key import Key
 from artfp.watermark import Watermark
 from artfp.watermark.embed import EmbeddingJob, run_embedding
+from artfp.watermark.networks.base import add_residual, resize_residual
 from artfp.watermark.prediction_loop import make_trainer
 from artfp.watermark.settings import FINGERPRINTED_FOLDER
 
@@ -61,6 +63,30 @@ def _expected(pair: Watermark, original: np.ndarray, strength: float = 1.0) -> n
 
 def _read(job: EmbeddingJob, name: str) -> np.ndarray:
     return np.array(Image.open(job.output / FINGERPRINTED_FOLDER / name))
+
+
+def test_images_too_large_to_wait_are_read_again_and_come_out_equal(
+    job: Jobs, tmp_path: Path, photographs: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in").mkdir(exist_ok=True)
+    Image.fromarray(photographs[0]).save(tmp_path / "in" / "x.png")
+    Image.fromarray(photographs[1][:50]).save(tmp_path / "in" / "y.png")
+    found = []
+    for waiting in (0, 1 << 26):
+        monkeypatch.setattr(artfp.data.predict_module, "_WAITING_PIXELS", waiting)
+        this = replace(job(tmp_path / "in"), output=tmp_path / f"out{waiting}")
+        run_embedding(this, WORDS)
+        found.append([_read(this, name) for name in ("x.png", "y.png")])
+    for again, waited in zip(*found, strict=True):
+        np.testing.assert_array_equal(again, waited)
+
+
+def test_residual_is_added_channel_by_channel_as_in_one(photographs: list[np.ndarray]) -> None:
+    pixels = torch.from_numpy(photographs[0]).permute(2, 0, 1)[None]
+    residual = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(1)) / 50
+    whole = resize_residual(residual, (pixels.shape[-2], pixels.shape[-1]))
+    expected = (whole * 255.0 + pixels).round().clamp(0, 255).to(torch.uint8)
+    assert torch.equal(add_residual(pixels, residual), expected)
 
 
 @pytest.mark.parametrize("strength", [1.0, 0.3])

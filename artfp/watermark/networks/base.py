@@ -61,8 +61,15 @@ def add_residual(pixels: Tensor, residual: Tensor) -> Tensor:
 
     Returns 8-bit pixels (N, 3, H, W).
     """
-    resized = resize_residual(residual, (pixels.shape[-2], pixels.shape[-1]))
-    return resized.mul(255.0).add_(pixels).round_().clamp_(0.0, 255.0).to(torch.uint8)
+    size = (pixels.shape[-2], pixels.shape[-1])
+    if tuple(residual.shape[-2:]) == size:
+        return residual.mul(255.0).add_(pixels).round_().clamp_(0.0, 255.0).to(torch.uint8)
+    marked = torch.empty_like(pixels)
+    for channel in range(3):  # floats of a whole photograph take gigabytes
+        resized = resize_residual(residual[:, channel : channel + 1].contiguous(), size)
+        resized.mul_(255.0).add_(pixels[:, channel : channel + 1]).round_().clamp_(0.0, 255.0)
+        marked[:, channel] = resized[:, 0]
+    return marked
 
 
 def limit_psnr(residual: Tensor, min_psnr: float) -> Tensor:
