@@ -8,6 +8,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from artfp.ownership.key import owner_context, parse_fingerprint, to_text
 from artfp.watermark.api import decode_pixels
 from artfp.watermark.networks.base import Decoder, Encoder, add_residual, limit_psnr, refuse_small
 from artfp.watermark.prediction_loop import Prediction, make_trainer, run_prediction
+from artfp.watermark.samples import sample_pictures
 from artfp.watermark.settings import FINGERPRINTED_FOLDER, EmbedSettings, check_outside
 from artfp.watermark.weights import (
     check_fingerprint_size,
@@ -196,7 +198,24 @@ def embed_folder(settings: EmbedSettings) -> EmbeddingResult | None:
     result = run_embedding(job, _fingerprints(settings, card["bits"]))
     if result is None or decoder is None or not result.written:
         return result
+    if settings.samples:
+        _write_samples(job, settings.samples)
     return replace(result, checked=check_embedding(job, decoder))
+
+
+def _write_samples(job: EmbeddingJob, count: int) -> None:
+    """Write the sample pictures of the first images of a finished embedding."""
+    outputs = {r["name"]: r["output"] for r in records(job.output) if r.get("error") is None}
+    done = ((i, outputs[name]) for i, name in enumerate(job.source.names) if name in outputs)
+    pairs = [
+        (
+            job.geometry(decode_image(job.source.read(position)).pixels),
+            decode_image((job.output / FINGERPRINTED_FOLDER / output).read_bytes()).pixels,
+        )
+        for position, output in islice(done, count)
+    ]
+    for name, picture in sample_pictures(pairs, job.encoder.resolution).items():
+        write_atomic(job.output / name, picture)
 
 
 def _fingerprints(settings: EmbedSettings, bits: int) -> Fingerprints:

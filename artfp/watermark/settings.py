@@ -205,6 +205,8 @@ class EmbedSettings(FingerprintSettings, EncoderSettings, ImageSettings, Loading
         format: Format of the images; jpeg is lossy.
         archive: Also pack the images as fingerprinted_images.zip.
         check: Read the written files back and report bit accuracy, PSNR and SSIM.
+        samples: With --check: images in the pictures test_samples_clean.png, ..._fingerprinted.png
+            and ..._residual.png (x10); the published script takes 49.
         decoder_path: Decoder for --check; by default the encoder's.
 
     Example:
@@ -223,6 +225,7 @@ class EmbedSettings(FingerprintSettings, EncoderSettings, ImageSettings, Loading
     format: Literal["png", "webp", "bmp", "tiff", "jpeg"] = "png"
     archive: bool = False
     check: bool = False
+    samples: Annotated[int, Bounds(ge=0, le=1024)] = 0
     decoder_path: str | None = option(None, metavar="WEIGHTS", group="weights")
 
     def __post_init__(self) -> None:
@@ -235,6 +238,8 @@ class EmbedSettings(FingerprintSettings, EncoderSettings, ImageSettings, Loading
         found = super().without_effect
         if not self.check and Path(self.encoder_path).suffix != ".pth":
             found["decoder_path"] = "it is read with --check"
+        if not self.check:
+            found["samples"] = "the pictures are written with --check"
         return found
 
 

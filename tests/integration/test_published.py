@@ -172,9 +172,29 @@ def test_names_join_what_was_embedded_and_what_was_detected(
     places = ("out/fingerprinted_images", "out", "out/fingerprinted_images.zip", "list.txt")
     for number, place in enumerate((*places, f"out/fingerprinted_images/{embedded[-1]}")):
         found = Path(f"found{number}")
-        words = ("--data_dir", place, "--output_dir", found, *QUICK)
-        assert call("detect", "--decoder_path", decoder, *words)[0] == 0
+        more = ("--data_dir", place, "--output_dir", found, *QUICK)
+        assert call("detect", "--decoder_path", decoder, *more)[0] == 0
         lines = (found / "detected_fingerprints.txt").read_text().splitlines()
         assert [line.rpartition(" ")[0] for line in lines] == embedded[-len(lines) :], place
         with open(found / "detected_fingerprints.csv", newline="") as file:
             assert [row["embedded"] for row in csv.DictReader(file)] == embedded[-len(lines) :]
+
+
+def test_sample_pictures(photos: Path, call: Call, tmp_path: Path) -> None:
+    """Written only if asked for, with --check."""
+    encoder, _ = save_published(tmp_path, 8, 32)
+    words = ("--data_dir", photos, "--encoder_path", encoder, *QUICK)
+    # Untrained weights are read at chance, which --check tells with 1.
+    assert call("embed", *words, "--output_dir", tmp_path / "plain", "--check")[0] == 1
+    assert not list((tmp_path / "plain").glob("test_samples*"))
+    output = tmp_path / "shown"
+    assert call("embed", *words, "--output_dir", output, "--check", "--samples", 49)[0] == 1
+    names = ("clean", "fingerprinted", "residual")
+    pictures = [np.asarray(Image.open(output / f"test_samples_{name}.png")) for name in names]
+    assert {picture.shape for picture in pictures} == {(36, 70, 3)}  # two of 32 px, with borders
+    clean, marked, residual = (p[2:34, 2:34].astype(np.float32) for p in pictures)
+    expected = ((marked - clean) * 10 + 127.5).clip(0, 255)
+    assert np.abs(residual - expected).max() <= 1 and np.abs(marked - clean).max() > 3
+    output = tmp_path / "unchecked"
+    _, _, errors = call("embed", *words, "--output_dir", output, "--samples", 4)
+    assert "--samples has no effect: the pictures are written with --check" in errors
