@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -146,18 +147,21 @@ class TrainingDeviceSettings(TrainerSettings):
     """Device of a training, and when it ends.
 
     Args:
-        max_time: Time after which the training stops, as DD:HH:MM:SS.
+        max_time: Time after which this run of the training stops, as DD:HH:MM:SS; --resume goes on.
+            Schedules count steps: they end at --max_steps, not at that time.
     """
 
     max_time: str | None = None
 
-    def trainer_options(self) -> dict[str, Any]:
-        """Return arguments of Lightning's Trainer.
-
-        Raises:
-            UserError: there is no such GPU.
-        """
-        return {**super().trainer_options(), "max_time": self.max_time}
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        form = r"\d+:\d\d:\d\d:\d\d"
+        given = self.max_time
+        if given is not None and not (re.fullmatch(form, given) and re.search("[1-9]", given)):
+            raise UserError(
+                f"--max_time is {self.max_time}; give days, hours, minutes and seconds as "
+                "DD:HH:MM:SS, such as 00:01:30:00"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

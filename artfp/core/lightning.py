@@ -18,7 +18,7 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins import TorchCheckpointIO
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pytorch_lightning.callbacks import Callback, Checkpoint, ProgressBar
+from pytorch_lightning.callbacks import Callback, Checkpoint, ProgressBar, Timer
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
@@ -92,6 +92,20 @@ class TimedCheckpoint(Checkpoint):
         due = time.monotonic() - self.written >= self.seconds
         if trainer.strategy.reduce_boolean_decision(due, all=False):
             self.save(trainer)
+
+
+class _TimeLimit(Timer):
+    """Ends a run of a training after some time; the runs before it do not count."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Begin anew."""
+
+    def describe(self, trainer: pl.Trainer) -> str | None:
+        """Return where the time ended the training; None: it came to its end."""
+        left = self.time_remaining()
+        if left is None or left > 0 or trainer.global_step >= trainer.max_steps:
+            return None
+        return f"by max_time at step {trainer.global_step:,} of {trainer.max_steps:,}"
 
 
 class _StopBetweenSteps(Checkpoint):
@@ -179,7 +193,7 @@ def fit(
     data: Any,
     validation: Any = None,
     checkpoint: Path | None = None,
-) -> None:
+) -> str | None:
     """Train to the end, from a checkpoint on if there is one.
 
     Ctrl-C and SIGTERM take effect at the end of the step, after the last checkpoint is written; a
@@ -191,6 +205,10 @@ def fit(
         data: Data module, or loader of the training batches.
         validation: Loader of the validation batches, with a loader.
         checkpoint: File that the training goes on from.
+
+    Returns:
+        What stopped it before its last step, such as "by max_time at step 130 of 4,000"; None: it
+        came to its end.
 
     Raises:
         KeyboardInterrupt: the training was interrupted.
@@ -210,6 +228,11 @@ def fit(
         raise
     finally:
         trainer.callbacks.remove(stop)  # type: ignore[attr-defined]
+    limits = (c for c in trainer.callbacks if isinstance(c, _TimeLimit))  # type: ignore[attr-defined]
+    stopped = next((limit.describe(trainer) for limit in limits), None)
+    if stopped is not None:
+        _log.warning("stopped %s; --resume goes on from there", stopped)
+    return stopped
 
 
 class _WholeCheckpoints(TorchCheckpointIO):
@@ -324,6 +347,8 @@ def trainer_arguments(
         TimedCheckpoint(last_checkpoint(settings.output_dir), settings.checkpoint_minutes),
         LightningProgress(),
     ]
+    if settings.max_time is not None:
+        every.append(_TimeLimit(settings.max_time, verbose=False))
     validation: dict[str, Any] = {"limit_val_batches": 0}
     if validate_every is not None and max_steps is not None:
         validation = {

@@ -119,7 +119,7 @@ BAD = [
     (["--config", "{bad.yaml}"], "bad.yaml"),
     (["--config", "{unknown.yaml}"], "no_such_option"),
     (["--config", "{out}/none.yaml"], "none.yaml"),
-    (["--max_time", "soon"], "not a valid duration"),
+    (["--max_time", "soon"], "--max_time is soon; give days, hours, minutes"),
     (["--devices", "0", "--accelerator", "cpu"], "devices"),
     (["--precision", "7"], "precision"),
     (["--stepz", "7"], "unrecognized arguments: --stepz"),

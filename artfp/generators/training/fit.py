@@ -187,10 +187,12 @@ def train_generator(settings: GeneratorTrainingSettings) -> TrainedGenerator | N
         write_atomic(output / "config.yaml", settings.to_yaml())
         _log_start(plan, model, data)
     with torch.random.fork_rng(devices=[]):  # each step seeds torch's own generators
-        fit(trainer, module, data, checkpoint=resume)
+        stopped = fit(trainer, module, data, checkpoint=resume)
     trainer.save_checkpoint(last_checkpoint(output), weights_only=False)
     if not trainer.is_global_zero:
         return None
+    if stopped is not None:
+        card["training"]["stopped"] = stopped
     return _write_results(output, module.cpu(), card, shown)
 
 

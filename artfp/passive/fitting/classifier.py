@@ -105,12 +105,17 @@ def split_held_out(
 
 
 def describe_training(
-    card: dict[str, Any], steps: int, training: LabelledImages, held_out: LabelledImages
+    card: dict[str, Any],
+    steps: int,
+    training: LabelledImages,
+    held_out: LabelledImages,
+    stopped: str | None,
 ) -> dict[str, Any]:
     """Return the metadata of a training: its settings, steps and numbers of images."""
     return {
         **card,
         "steps": steps,
+        **({} if stopped is None else {"stopped": stopped}),
         "images": len(training),
         "held_out": len(held_out),
         "pytorch_lightning": version("pytorch-lightning"),
@@ -178,7 +183,8 @@ def train_classifier(
     ood_model = ScoreModel.fit(ood_scores, ood_labels, ood_states)
     design = trained.network.design
     card = training_card(settings, design, init)
-    metadata = {"training": describe_training(card, trained.steps, training, validation)}
+    described = describe_training(card, trained.steps, training, validation, trained.stopped)
+    metadata = {"training": described}
     if settings.immunise:
         copy = states == PERTURBED_STATE
         found = validate(log_likelihoods[copy], p_values[copy], labels, sources, rule)

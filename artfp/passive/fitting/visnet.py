@@ -75,13 +75,13 @@ def fit_visnet(
     `train_visnet`.
     """
     training, validation = split_held_out(image_set, held_out)
-    network, steps = train_visnet(settings, image_set.sources, training, validation)
+    network, steps, stopped = train_visnet(settings, image_set.sources, training, validation)
     sources, labels = image_set.sources, validation.labels.numpy()
     part = VisNetAttributor(sources, network)
     scores = score_pixels(part, validation)
     log_likelihoods, p_values = cross_fit(scores, labels, deal_groups(labels))
     rule, model = rule or DecisionRule(), ScoreModel.fit(scores, labels)
-    card = describe_training(visnet_card(settings), steps, training, validation)
+    card = describe_training(visnet_card(settings), steps, training, validation, stopped)
     fit = FitResult(
         FittedAttributor(name, [part], model, image_set.policy, rule, {"training": card}),
         VISNET,

@@ -47,10 +47,14 @@ class InitialNetwork:
 
 @dataclass(frozen=True)
 class TrainedClassifier:
-    """Averaged weights of a network after `steps` steps, on the CPU, in evaluation mode."""
+    """Averaged weights of a network after `steps` steps, on the CPU, in evaluation mode.
+
+    `stopped` says what stopped the training before its last step, if something did.
+    """
 
     network: SourceClassifier
     steps: int
+    stopped: str | None = None
 
 
 def classifier_design(
@@ -155,10 +159,10 @@ def train_source_classifier(
             settings.batch_size,
         )
     data = LabelledData(training, held_out, settings.batch_size, settings.seed)
-    run_training(trainer, module, data, resume)
+    stopped = run_training(trainer, module, data, resume)
     if not trainer.is_global_zero:
         return None
-    return TrainedClassifier(module.ema.cpu().eval(), module.global_step)
+    return TrainedClassifier(module.ema.cpu().eval(), module.global_step, stopped)
 
 
 def _network(

@@ -80,11 +80,11 @@ def claim_training(
 
 def run_training(
     trainer: pl.Trainer, module: pl.LightningModule, data: LabelledData, resume: Path | None
-) -> None:
-    """Train to the end, from a checkpoint on if there is one. KeyboardInterrupt: it was stopped."""
+) -> str | None:
+    """See `artfp.core.lightning.fit`."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r".*does not have many workers")
-        fit(trainer, module, data, checkpoint=resume)
+        return fit(trainer, module, data, checkpoint=resume)
 
 
 class HeldOutValidation(pl.LightningModule):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
@@ -175,13 +175,24 @@ def visnet_card(settings: VisNetSettings) -> dict[str, Any]:
     return {**values, "betas": list(settings.betas)}
 
 
+class TrainedVisNet(NamedTuple):
+    """Averaged weights after `steps` steps, on the CPU, in evaluation mode.
+
+    `stopped` says what stopped the training before its last step, if something did.
+    """
+
+    network: VisNet
+    steps: int
+    stopped: str | None = None
+
+
 @exclusive
 def train_visnet(
     settings: VisNetSettings,
     sources: Sequence[str],
     training: LabelledImages,
     held_out: LabelledImages,
-) -> tuple[VisNet, int]:
+) -> TrainedVisNet:
     """Train a VisNet on labelled images, validating it on others; keep checkpoints.
 
     With `resume` a training goes on from `<output_dir>/checkpoints/last.ckpt`, to the same result
@@ -194,7 +205,7 @@ def train_visnet(
         held_out: Images to validate on.
 
     Returns:
-        The network with averaged weights, on the CPU, in evaluation mode; its training steps.
+        The trained network.
 
     Raises:
         UserError: settings that cannot work, or another training in the folder.
@@ -224,8 +235,8 @@ def train_visnet(
         settings.batch_size,
     )
     data = LabelledData(training, held_out, settings.batch_size, settings.seed)
-    run_training(trainer, module, data, resume)
-    return module.ema.cpu().eval(), module.global_step
+    stopped = run_training(trainer, module, data, resume)
+    return TrainedVisNet(module.ema.cpu().eval(), module.global_step, stopped)
 
 
 class FingerprintCallback(pl.Callback):

@@ -99,7 +99,7 @@ def train(settings: TrainSettings, callbacks: Sequence[Callback] = ()) -> Traini
     if trainer.is_global_zero:
         write_atomic(output / "config.yaml", settings.to_yaml())
         _log_sizes(settings, data, module)
-    fit(trainer, module, data, checkpoint=checkpoint)
+    stopped = fit(trainer, module, data, checkpoint=checkpoint)
     trainer.save_checkpoint(last, weights_only=False)
     if not trainer.is_global_zero:
         return None
@@ -110,7 +110,7 @@ def train(settings: TrainSettings, callbacks: Sequence[Callback] = ()) -> Traini
         best if feedback and best.is_file() else last, map_location="cpu", weights_only=True
     )
     module.load_state_dict(state["state_dict"])
-    return _finish(settings, module.cpu().eval(), data, milestones)
+    return _finish(settings, module.cpu().eval(), data, milestones, stopped)
 
 
 def _data(settings: TrainSettings) -> TrainingData:
@@ -214,6 +214,7 @@ def _finish(
     module: FingerprintAutoencoder,
     data: TrainingData,
     milestones: Milestones,
+    stopped: str | None,
 ) -> TrainingResult:
     """Measure the networks on the validation images; write weights, card and picture."""
     output = settings.output_dir
@@ -229,6 +230,8 @@ def _finish(
             "settings": _settings_of_card(settings),
         },
     }
+    if stopped is not None:
+        card["training"]["stopped"] = stopped
     loader = data.val_dataloader()
     card["measured"] = measure_images(
         module.encoder, with_realignment(module.decoder), _images(loader)

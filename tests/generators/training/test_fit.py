@@ -639,3 +639,20 @@ def test_what_cannot_be_continued(
         load_pretrained(trained)
     with pytest.raises(UserError, match="no generator at"):
         load_pretrained(tmp_path / "nothing")
+
+
+def test_the_time_is_that_of_one_run(settings: Callable[..., TrainGeneratorSettings]) -> None:
+    """Of runs of a second, each goes on; the last comes to its end."""
+    reached = [0]
+    for resume in (False, True):
+        options: dict[str, Any] = {"max_steps": 10**6, "max_time": "00:00:00:01", "resume": resume}
+        trained = train_generator(settings(**options))
+        assert trained is not None
+        reached.append(trained.card["step"])
+        stopped = f"by max_time at step {reached[-1]:,} of 1,000,000"
+        assert trained.card["training"]["stopped"] == stopped
+    assert reached == sorted(set(reached))
+    options |= {"max_steps": reached[-1] + 2, "resume": True}
+    trained = train_generator(settings(**options))
+    assert trained is not None and "stopped" not in trained.card["training"]
+    assert trained.card["step"] == reached[-1] + 2

@@ -92,7 +92,7 @@ def test_loss_of_the_critic_by_hand() -> None:
 
 def test_planted_patterns_are_learned(tmp_path: Path) -> None:
     training, held_out = planted(240, 1), planted(90, 2)
-    network, steps = train_visnet(settings(tmp_path, 80), SOURCES, training, held_out)
+    network, steps, _ = train_visnet(settings(tmp_path, 80), SOURCES, training, held_out)
     assert steps == 80
     with torch.no_grad():
         logits = network(to_unit(held_out.pixels))
@@ -121,12 +121,12 @@ def test_the_published_size_makes_a_step() -> None:
 @pytest.mark.parametrize("mirror", [False, True])
 def test_going_on_comes_to_the_same(tmp_path: Path, mirror: bool) -> None:
     training, held_out = planted(48, 1), planted(24, 2)
-    whole, _ = train_visnet(
+    whole, *_ = train_visnet(
         settings(tmp_path / "whole", 8, mirror=mirror), SOURCES, training, held_out
     )
     train_visnet(settings(tmp_path / "parts", 3, mirror=mirror), SOURCES, training, held_out)
     again = settings(tmp_path / "parts", 8, mirror=mirror, resume=True)
-    parts, steps = train_visnet(again, SOURCES, training, held_out)
+    parts, steps, _ = train_visnet(again, SOURCES, training, held_out)
     assert steps == 8
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, parts.state_dict()[name]), name
@@ -134,7 +134,7 @@ def test_going_on_comes_to_the_same(tmp_path: Path, mirror: bool) -> None:
 
 def test_half_precision_trains(tmp_path: Path) -> None:
     training = settings(tmp_path, 2, precision="bf16-mixed")
-    network, _ = train_visnet(training, SOURCES, planted(24, 1), planted(12, 2))
+    network, *_ = train_visnet(training, SOURCES, planted(24, 1), planted(12, 2))
     assert all(bool(p.isfinite().all()) and p.dtype == torch.float32 for p in network.parameters())
 
 

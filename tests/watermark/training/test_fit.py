@@ -306,3 +306,15 @@ def test_a_training_that_diverges(
     with pytest.raises(UserError, match=r"step \d+: the loss is (nan|inf); take a lower --lr"):
         train(job)
     assert not list(job.output_dir.glob("*.safetensors"))
+
+
+def test_a_training_cut_by_time_says_so(
+    settings: Callable[..., TrainSettings], caplog: pytest.LogCaptureFixture
+) -> None:
+    result = train(settings(max_steps=4000, max_time="00:00:00:01"))
+    assert result is not None
+    reached = checkpoint(settings().output_dir)["global_step"]
+    assert 0 < reached < 4000
+    stopped = f"by max_time at step {reached:,} of 4,000"
+    assert read_card(result.decoder)["training"]["stopped"] == stopped
+    assert f"stopped {stopped}; --resume goes on from there" in caplog.messages
