@@ -3,7 +3,7 @@
 A generator that is trained on fingerprinted images never sees an original, and learns first what
 the fingerprint does to all of them: the mean residual. So the forecast is the bit accuracy of
 *transplants*: images that were never fingerprinted, plus nothing but the mean residual of others
-that carry one fingerprint. Mirrored and plain residuals are averaged, as trainings mirror images.
+that carry one fingerprint. Mirrored and plain residuals are averaged where trainings mirror images.
 The part of a residual that depends on its image is lost in this, as at first in a generator.
 """
 
@@ -67,10 +67,12 @@ def forecast(
     words: int = 8,
     seed: int = 0,
     strength: float = 1.0,
+    mirror: bool = True,
 ) -> Forecast:
     """Return the forecast on 8-bit images (N, 3, H, W): one half lends its residuals to the other.
 
-    Networks are used on the CPU; put them in evaluation mode. `seed` draws the fingerprints.
+    Networks are used on the CPU; put them in evaluation mode. `seed` draws the fingerprints;
+    `mirror` is whether the generator's training mirrors images.
     Raises ValueError: fewer than MIN_FORECAST_IMAGES images.
     """
     if len(images) < MIN_FORECAST_IMAGES:
@@ -93,13 +95,12 @@ def forecast(
         )
         marked = add_residual(givers, residuals)
         mean = residuals.mean(dim=0, keepdim=True)
-        mirrored = ((mean + mean.flip(-1)) / 2.0).expand(len(takers), -1, -1, -1)
+        learnt = (mean + mean.flip(-1)) / 2.0 if mirror else mean
+        learnt = learnt.expand(len(takers), -1, -1, -1)
         found["psnr"].append(float(psnr(to_unit(marked), to_unit(givers)).mean()))
         found["own"].append(_accuracy(decoder, marked, fingerprint))
-        found["moved"].append(_accuracy(decoder, add_residual(takers, mirrored), fingerprint))
-        found["early"].append(
-            _accuracy(decoder, add_residual(takers, EARLY * mirrored), fingerprint)
-        )
+        found["moved"].append(_accuracy(decoder, add_residual(takers, learnt), fingerprint))
+        found["early"].append(_accuracy(decoder, add_residual(takers, EARLY * learnt), fingerprint))
         energy = residuals.square().mean().clamp_min(1e-12)
         found["share"].append(float(mean.square().mean() / energy))
     means = {name: float(np.mean(values)) for name, values in found.items()}
@@ -189,7 +190,13 @@ def forecast_transfer(settings: ForecastSettings) -> ForecastResult:
             f"{MIN_FORECAST_IMAGES}"
         )
     found = forecast(
-        encoder, decoder, pixels, settings.fingerprints, settings.seed, settings.strength
+        encoder,
+        decoder,
+        pixels,
+        settings.fingerprints,
+        settings.seed,
+        settings.strength,
+        settings.mirror,
     )
     if settings.output is not None:
         facts = {
@@ -197,6 +204,7 @@ def forecast_transfer(settings: ForecastSettings) -> ForecastResult:
             "software": f"artfp {__version__}",
             "encoder": file_hash(find_weights(settings.encoder_path, "encoder")),
             "decoder": file_hash(find_weights(name, "decoder")),
+            "mirror": settings.mirror,
             **asdict(found),
         }
         write_atomic(settings.output, json.dumps(facts, indent=2) + "\n")

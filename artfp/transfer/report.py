@@ -39,7 +39,7 @@ from artfp.transfer.distances import TransferDistances, measure_distances, study
 from artfp.transfer.results import read_all
 from artfp.transfer.settings import DecodeGeneratedSettings
 from artfp.transfer.study import CLEAN, FINGERPRINTED, TransferStudy, claim_output
-from artfp.watermark import load_decoder
+from artfp.watermark import load_decoder, load_encoder
 
 _SAMPLES = 32
 """Images of each generator in the picture of samples."""
@@ -76,12 +76,14 @@ def report(study: TransferStudy, decoder: str | None = None, distances: bool = T
     """
     data, rows = read_all(study, claim_output(study), decoder)
     apart = study_distances(study) if distances else None
-    lines = _lines(data, rows, apart)
+    mirror = _mirrors(study)
+    lines = [*_lines(data, rows, apart), *mirror_lines(study.encoder, mirror)]
     output, name = study.output, study.training.model
     title = f"{name}, {study.training.size}, {study.resolution} px"
     about = (
         f"{title}: trained for {max(row.steps for row in rows)} steps on {len(study.source())} "
-        f"images of {Path(study.training.data_dirs[-1]).name}, fingerprinted with "
+        f"images of {Path(study.training.data_dirs[-1]).name}, "
+        f"{'half' if mirror else 'none'} of them mirrored, fingerprinted with "
         f"{Path(study.encoder).name} at strength {study.strength:g}."
     )
     write_atomic(output / "transfer.csv", transfer_csv(rows))
@@ -93,6 +95,24 @@ def report(study: TransferStudy, decoder: str | None = None, distances: bool = T
         json.dumps(_facts(study, decoder, data, rows, apart), indent=2) + "\n",
     )
     return Shown(transfer_table(last_rows(rows)), (*lines, f"all of it in {output}"))
+
+
+def _mirrors(study: TransferStudy) -> bool:
+    """Return whether the training of the study's generators mirrored images, by their cards."""
+    snapshots = study.snapshots(FINGERPRINTED)
+    training = read_card(snapshots[max(snapshots)]).get("training", {})
+    return bool(training.get("mirror", study.training.mirror))
+
+
+def mirror_lines(encoder: str, mirror: bool) -> list[str]:
+    """Say what mirroring does to weights that are not indifferent to it."""
+    if not mirror or load_encoder(encoder)[0].architecture == "residual":
+        return []
+    return [
+        "The training mirrored half of the images, and the carriers of these weights need not be "
+        "mirror-symmetric: the generator then learns the fingerprint and its mirror image. Compare "
+        "with a study with --mirror false."
+    ]
 
 
 def _facts(
@@ -114,6 +134,7 @@ def _facts(
         "steps": max(snapshots),
         "seed": training.seed,
         "batch_size": study.plan.batch_size,
+        "mirror": _mirrors(study),
         "config": card["config"],
         "images": len(study.source()),
         "data": [Path(folder).name for folder in training.data_dirs],

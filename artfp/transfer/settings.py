@@ -131,6 +131,7 @@ class ForecastSettings(Settings):
         decoder_path: Decoder; by default the encoder's.
         image_resolution: Side of the generator's images in pixels; by default the encoder's.
         strength: Factor on the watermark residual; 1 is as trained.
+        mirror: The generator's training mirrors half of the images, as artfp gan train does.
         images: Images to use.
         fingerprints: Random fingerprints to try.
         seed: Seed of the fingerprints.
@@ -149,6 +150,7 @@ class ForecastSettings(Settings):
     decoder_path: str | None = None
     image_resolution: PositiveInt | None = None
     strength: PositiveFloat = 1.0
+    mirror: bool = True
     images: Annotated[int, Bounds(ge=MIN_FORECAST_IMAGES)] = 1024
     fingerprints: PositiveInt = 8
     seed: NonNegativeInt = 0

@@ -185,6 +185,7 @@ def claim_output(study: TransferStudy) -> Fingerprints:
         "strength": study.strength,
         "secret_fingerprint": fingerprints.identity(),
         "seed": training.seed,
+        "mirror": training.mirror,
         "image_seed": study.image_seed,
         "target": study.target,
     }

@@ -78,6 +78,8 @@ def test_what_mirroring_cancels_is_lost(gray: Tensor) -> None:
     reader = Reader(SIDE // 2)
     found = forecast(OneSided(), reader, gray)
     assert found.bit_accuracy == 1.0 and 0.2 < found.transplanted < 0.8
+    kept = forecast(OneSided(), reader, gray, mirror=False)
+    assert kept.transplanted == 1.0 and kept.bit_accuracy == found.bit_accuracy
 
 
 def test_strength_and_seed(gray: Tensor) -> None:

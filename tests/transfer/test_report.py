@@ -19,6 +19,7 @@ from artfp.transfer.report import (
     TRANSFER_COLUMNS,
     flat_row,
     last_rows,
+    mirror_lines,
     plot_progress,
     side_by_side,
     transfer_csv,
@@ -32,6 +33,7 @@ from artfp.transfer.table import (
     studies_markdown,
     studies_table,
 )
+from artfp.watermark import build_pair, save_network
 from tests.golden import Golden
 from tests.printed import printed
 
@@ -73,7 +75,9 @@ def test_tables(golden: Golden, tmp_path: Path) -> None:
     golden("transfer.md", transfer_markdown(InData(36.5, ROWS[0].read), ROWS, "About.", ["More."]))
     golden("transfer.txt", printed(transfer_table(ROWS), width=160))
     (tmp_path / "transfer.json").write_text(json.dumps(facts()))
-    (tmp_path / "bare.json").write_text(json.dumps(facts(distances=None)))
+    old = facts(distances=None)
+    del old["mirror"]  # as studies before it was recorded
+    (tmp_path / "bare.json").write_text(json.dumps(old))
     families = [read_family(str(tmp_path / name)) for name in ("transfer.json", "bare.json")]
     golden("studies.csv", studies_csv(families))
     golden("studies.md", studies_markdown(families))
@@ -105,6 +109,7 @@ def facts(**more: Any) -> dict[str, Any]:
     return {
         "model": "dcgan",
         "resolution": 32,
+        "mirror": True,
         "in_data": {"psnr": 36.2},
         "rows": [
             read("fingerprinted", 20, 0.99),
@@ -130,7 +135,7 @@ def test_a_table_of_studies(tmp_path: Path) -> None:
     assert bare.ratio is None and bare.frechet is None
     lines = studies_markdown([family, bare]).splitlines()
     expected = (
-        "| dcgan | 32 | 20 | 36.2 | 0.9900 | 0.900 | -12.5 | 0.750 | 0.500 |  |  | 4, 4 | "
+        "| dcgan | 32 | 20 | yes | 36.2 | 0.9900 | 0.900 | -12.5 | 0.750 | 0.500 |  |  | 4, 4 | "
         "2.000 (1.900 to 2.100) |"
     )
     assert lines[2] == expected and len({line.count("|") for line in lines[:4]}) == 1
@@ -146,3 +151,11 @@ def test_what_is_no_study_is_refused(tmp_path: Path) -> None:
         (tmp_path / "transfer.json").write_text(text)
         with pytest.raises(UserError, match="not what a transfer study writes"):
             read_family(str(tmp_path))
+
+
+def test_mirroring_is_told_of_where_it_matters(tmp_path: Path) -> None:
+    encoder, _ = build_pair("stegastamp", 8, 32)
+    save_network(encoder, tmp_path / "encoder.safetensors")
+    published = str(tmp_path / "encoder.safetensors")
+    assert "--mirror false" in mirror_lines(published, True)[0]
+    assert mirror_lines(published, False) == mirror_lines("cifar32", True) == []

@@ -115,6 +115,10 @@ def test_the_report_and_its_figures(done: TransferStudy) -> None:
         for step, images in ((2, 12), (4, 20))
     ]
     facts = json.loads((done.output / "transfer.json").read_text())
+    assert (
+        facts["mirror"] is True
+        and ", half of them mirrored" in (done.output / "transfer.md").read_text()
+    )
     assert facts["in_data"]["read"]["bit_accuracy"] > 0.95 and facts["in_data"]["psnr"] > 15
     # The figures are those of the images on disk.
     again, failed = decode_generated(
