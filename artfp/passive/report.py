@@ -228,16 +228,19 @@ def plot_fractions(
     rule: str,
     known: int | None = None,
 ) -> bytes:
-    """Plot a confusion matrix of fractions (F, K + 1) as a PNG file.
+    """Plot a confusion matrix of fractions (F, K) or (F, K + 1) as a PNG file.
 
     Args:
-        fractions: Fractions of images of F folders by one of K sources, and rejected.
+        fractions: Fractions of images of F folders by one of K sources, and, if there is one more
+            column, rejected.
         sources: Names of the sources.
         folders: Names of the folders.
         rule: Rule that attributes an image to a source, for the label.
         known: Number of first folders above a line; None for no line.
     """
-    columns, rows = [*map(_label, sources), "none of these"], [*map(_label, folders)]
+    columns, rows = [*map(_label, sources)], [*map(_label, folders)]
+    rejects = fractions.shape[1] > len(columns)
+    columns += ["none of these"] * rejects
     label = 0.5 + 0.07 * max(map(len, [*columns, *rows]))
     size = (max(3.2, 0.5 * len(columns)) + label + 1.1, max(1.6, 0.4 * len(fractions)) + label)
     figure = Figure(figsize=size, layout="constrained")
@@ -245,10 +248,11 @@ def plot_fractions(
     image = panel.imshow(fractions, cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
     panel.set_xticks(range(len(columns)), columns, rotation=45, ha="right", rotation_mode="anchor")
     panel.set_yticks(range(len(fractions)), rows)
-    panel.axvline(len(columns) - 1.5, color="#444444", linewidth=0.8)
+    if rejects:
+        panel.axvline(len(columns) - 1.5, color="#444444", linewidth=0.8)
     if known is not None and known < len(rows):
         panel.axhline(known - 0.5, color="#444444", linewidth=0.8)
-    panel.set_xlabel(f"{rule}, and fraction with the verdict none of these")
+    panel.set_xlabel(f"{rule}, and fraction with the verdict none of these" if rejects else rule)
     panel.set_ylabel("images of")
     if len(columns) <= _MAX_ANNOTATED:
         for (row, column), value in np.ndenumerate(fractions):
@@ -275,6 +279,7 @@ def plot_curves(
     across: str,
     down: str,
     level: float | None = None,
+    level_name: str = "alpha",
 ) -> bytes:
     """Plot ROC curves by name, false positives on a log axis, as a PNG file.
 
@@ -283,7 +288,8 @@ def plot_curves(
         areas: AUC by name.
         across: Label of the false positive rate.
         down: Label of the true positive rate.
-        level: An alpha to mark by a line.
+        level: A false positive rate to mark by a line.
+        level_name: What it is called.
     """
     figure = Figure(figsize=(5.6, 3.9), layout="constrained")
     panel = figure.subplots()
@@ -295,7 +301,7 @@ def plot_curves(
     panel.plot(line, line, color="#999999", linewidth=0.8, linestyle=":", label="chance")
     if level is not None:
         panel.axvline(level, color="#444444", linewidth=0.8, linestyle="--",
-                      label=f"alpha {level:g}")  # fmt: skip
+                      label=f"{level_name} {level:g}")  # fmt: skip
     panel.set_xscale("log")
     panel.set_xlim(_MIN_RATE, 1.0)
     panel.set_ylim(0.0, 1.02)

@@ -113,6 +113,41 @@ def count_correct(values: ArrayLike, own: int) -> NDArray[np.int64]:
     return hits
 
 
+def confusion_counts(scores: CorrelationScores) -> NDArray[np.int64]:
+    """Return images (sources, sources) of the row's source by their largest correlation."""
+    count = len(scores.sources)
+    return np.stack([np.bincount(v.argmax(1), minlength=count) for v in scores.values])
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Least score that counts as positive, and the rates of scores that it was not chosen on."""
+
+    value: float
+    false_positive_rate: float
+    true_positive_rate: float
+
+
+def choose_threshold(negatives: ArrayLike, fpr: float) -> float:
+    """Return the least score above which a new negative lies with a probability of `fpr` at most.
+
+    It is one of the n negatives, so that of n + 1 exchangeable ones at most (n + 1) `fpr` lie above
+    it; infinity where they are too few for that.
+    """
+    ordered = np.sort(np.asarray(negatives, np.float64))
+    above = int(np.floor((len(ordered) + 1) * fpr + 1e-9)) - 1
+    return float(ordered[len(ordered) - 1 - above]) if 0 <= above < len(ordered) else float("inf")
+
+
+def measure_threshold(
+    validation: ArrayLike, negatives: ArrayLike, positives: ArrayLike, fpr: float
+) -> Threshold:
+    """Choose a threshold on negatives of a validation set, and measure it on others."""
+    value = choose_threshold(validation, fpr)
+    rates = (float((np.asarray(each) > value).mean()) for each in (negatives, positives))
+    return Threshold(value, *rates)
+
+
 @dataclass(frozen=True)
 class Accuracy:
     """Numbers of each source's images, and of those that were attributed to it."""

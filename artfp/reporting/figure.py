@@ -200,8 +200,13 @@ def intervals_height(labels: Sequence[str], series: Sequence[IntervalSeries]) ->
     return 1.0 + _ROW * len(labels) * max(1.0, 0.75 * len(series))
 
 
-def plot_intervals(panel: Axes, labels: Sequence[str], series: Sequence[IntervalSeries]) -> None:
-    """Plot values with intervals, a row for each label from the top on, series side by side."""
+def plot_intervals(
+    panel: Axes, labels: Sequence[str], series: Sequence[IntervalSeries], colour: str | None = None
+) -> None:
+    """Plot values with intervals, a row for each label from the top on, series side by side.
+
+    Each series has a colour of its own, or all have `colour`.
+    """
     for number, each in enumerate(series):
         shift = 0.0 if len(series) == 1 else 0.5 * (number / (len(series) - 1) - 0.5)
         shown = [(row, found) for row, found in enumerate(each.values) if found is not None]
@@ -215,7 +220,7 @@ def plot_intervals(panel: Axes, labels: Sequence[str], series: Sequence[Interval
             capsize=2,
             elinewidth=1.0,
             label=each.name,
-            **{**series_style(number), "linestyle": "none"},
+            **{**series_style(number), "linestyle": "none"} | ({"color": colour} if colour else {}),
         )
     panel.set_yticks(range(len(labels)), labels)
     panel.set_ylim(len(labels) - 0.4, -0.6)

@@ -44,6 +44,8 @@ def test_chosen_analyses_with_options(call: Call, sources: Path, tmp_path: Path)
         "extractor": "gaussian:sigma=1",
         "images": 6,
         "test_images": 5,
+        "validation_images": 0,
+        "validation_set": "none",
         "seed": 0,
     }
     assert list(facts["analyses"]) == ["matrix", "jpeg", "dependence"]
@@ -74,10 +76,12 @@ def test_an_unusable_image_is_named(call: Call, sources: Path, tmp_path: Path) -
     [
         (("--jpeg", "95,101"), "--jpeg is 101; it must be 1 or more and at most 100"),
         (("--jpeg", ","), "--jpeg: give a quality"),
-        (("--analyses", "roc"), "--analyses: 'roc' is unknown; choose from fingerprints, energy"),
+        (("--analyses", "rok"), "--analyses: 'rok' is unknown; choose from fingerprints, energy"),
         (("--real", "camera"), "--real: no source is called 'camera'"),
         (("--images", "11"), "11 images for each fingerprint; the smallest source has 12"),
         (("--extractor", "gausian"), "did you mean gaussian?"),
+        (("--strengths", "blurr=1"), "no perturbation 'blurr'; did you mean blur?"),
+        (("--validation_images", "10"), "a source has 2 images beside 10 of validation"),
         (("--groups", "nothing.json"), "--groups nothing.json: cannot be read"),
     ],
 )

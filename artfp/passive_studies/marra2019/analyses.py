@@ -8,13 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from artfp.passive.report import plot_curves, plot_fractions
 from artfp.passive.roc import (
     Accuracy,
     attribution_accuracy,
+    confusion_counts,
     mean_correlations,
+    measure_threshold,
     one_vs_rest_auc,
     pairwise_auc,
     pooled_auc,
+    roc_curve,
 )
 from artfp.passive_studies.marra2019.dependence import (
     RUN,
@@ -41,6 +45,7 @@ from artfp.passive_studies.marra2019.plots import (
     plot_energy,
     plot_histograms,
     plot_jpeg,
+    plot_perturbed,
     plot_real,
 )
 
@@ -213,6 +218,92 @@ def _matrix(measured: ResidualMeasurements, info: SourceInfo) -> AnalysisResult:
     return AnalysisResult(text, rows, plot_matrix(found, names))
 
 
+def _confusion(measured: ResidualMeasurements, info: SourceInfo) -> AnalysisResult:
+    """Attributed sources of each source's test images."""
+    counts, names = confusion_counts(measured.scores), measured.sources
+    fractions = counts / counts.sum(1, keepdims=True)
+    rows = [
+        {"test images of": name, **dict(zip(names, own.tolist(), strict=True))}
+        for name, own in zip(names, counts, strict=True)
+    ]
+    wrong = fractions - np.diag(fractions.diagonal())
+    row, column = np.unravel_index(int(wrong.argmax()), wrong.shape)
+    right = int(counts.diagonal().sum())
+    text = (
+        "Test images (rows) by the fingerprint with the largest correlation (columns): "
+        f"{right} of {counts.sum()} are attributed to their source ({right / counts.sum():.1%})."
+    )
+    if wrong.any():
+        text += (
+            f" The most frequent error: {wrong[row, column]:.1%} of the images of {names[row]} are "
+            f"attributed to {names[column]}."
+        )
+    figure = plot_fractions(fractions, names, names, "attributed to")
+    return AnalysisResult(text, rows, figure)
+
+
+def _roc(measured: ResidualMeasurements, info: SourceInfo) -> AnalysisResult:
+    """ROC of each fingerprint, and thresholds of a validation set."""
+    scores, names = measured.scores, measured.sources
+    areas = dict(zip(names, one_vs_rest_auc(scores), strict=True))
+    curves = {n: roc_curve(scores.cross(i), scores.same(i)) for i, n in enumerate(names)}
+    rows = [
+        {"fingerprint_of": name, "false_positive_rate": x, "true_positive_rate": y}
+        for name, (false, true) in curves.items()
+        for x, y in zip(false.tolist(), true.tolist(), strict=True)
+    ]
+    shown: list[Row] = []
+    for i, (name, area) in enumerate(areas.items()):
+        row = {"fingerprint_of": name, "auc": area.value, "low": area.low, "high": area.high}
+        if measured.validation is not None:
+            other, own = scores.cross(i), scores.same(i)
+            found = measure_threshold(measured.validation.cross(i), other, own, measured.fpr)
+            row |= {
+                "threshold": found.value,
+                "false_positive_rate": found.false_positive_rate,
+                "true_positive_rate": found.true_positive_rate,
+            }
+        shown.append(row)
+    text = (
+        "An image is of a source if its correlation with the source's fingerprint exceeds a "
+        "threshold: rates of other sources' and of its own test images for all thresholds. The "
+        "CSV has the curves."
+    )
+    if measured.validation is not None:
+        text += (
+            f" `threshold` was chosen on the validation images, for a false positive rate of "
+            f"{measured.fpr:g}; the rates beside it are of the test images."
+        )
+    figure = plot_curves(
+        curves,
+        {name: area.value for name, area in areas.items()},
+        "false positive rate, other sources' images",
+        "true positive rate, its own images",
+        None if measured.validation is None else measured.fpr,
+        "rate of the thresholds",
+    )
+    return AnalysisResult(text, rows, figure, shown, {"by_source": shown})
+
+
+def _perturbed(measured: ResidualMeasurements, info: SourceInfo) -> AnalysisResult:
+    """Attribution of perturbed test images."""
+    found = {"unperturbed": attribution_accuracy(measured.scores)}
+    found |= {name: attribution_accuracy(each) for name, each in measured.perturbed.items()}
+    rows = [
+        row
+        for name, each in found.items()
+        for row in _accuracy_rows(measured, {"test_images": name}, each)
+    ]
+    listed = ", ".join(f"{each.overall:.1%} {name}" for name, each in found.items())
+    text = (
+        "Attribution to the largest correlation; fingerprints are of unperturbed images, test "
+        f"images are resized and back, blurred, and so on. Accuracy {listed}; chance is "
+        f"{1 / len(measured.sources):.1%}."
+    )
+    figure = plot_perturbed(found, measured.sources)
+    return AnalysisResult(text, rows, figure, [row for row in rows if row["source"] == ALL])
+
+
 def _jpeg(measured: ResidualMeasurements, info: SourceInfo) -> AnalysisResult:
     """Attribution of test images after JPEG compression."""
     before = attribution_accuracy(measured.scores)
@@ -363,7 +454,10 @@ ANALYSES = {
     "autocorrelation": Analysis("Autocorrelation of the fingerprints", _autocorrelation),
     "histograms": Analysis("Same and cross correlations", _histograms),
     "matrix": Analysis("Mean correlations", _matrix),
+    "confusion": Analysis("Confusions", _confusion),
+    "roc": Analysis("ROC of each fingerprint", _roc),
     "jpeg": Analysis("Attribution after JPEG", _jpeg),
+    "perturbed": Analysis("Attribution after other perturbations", _perturbed),
     "number": Analysis("Attribution by the number of images", _number),
     "size": Analysis("Attribution by the size of images", _size),
     "real": Analysis("Real against generated", _real),

@@ -1,9 +1,14 @@
-"""Images of a folder of sources, each read once, in an order that depends on their names."""
+"""Images of a folder of sources, each read once, in an order that depends on their names.
+
+What each image is used for is recorded, so that a report can name it.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -18,6 +23,27 @@ from artfp.passive.residuals.estimate import codec_of
 _BATCH_PIXELS = 1 << 18
 _BATCH_IMAGES = 256
 """Pixels of all images of a batch, at most, and their number, at most."""
+
+
+FINGERPRINT, VALIDATION, TEST, UNUSED = "fingerprint", "validation", "test", "unused"
+"""Uses of an image: to estimate a fingerprint, to decide thresholds, to test; none."""
+
+
+@dataclass(frozen=True)
+class ImageUse:
+    """Use of an image in a study.
+
+    Args:
+        source: Source of the image.
+        image: Its name there.
+        used_for: FINGERPRINT, VALIDATION, TEST or UNUSED.
+        sha256: Digest of its file, if it was read.
+    """
+
+    source: str
+    image: str
+    used_for: str
+    sha256: str = ""
 
 
 class SourceImages:
@@ -35,6 +61,8 @@ class SourceImages:
         """Height and width, once an image has been read."""
         self._first = ""
         self._sources = sources
+        self.uses: list[ImageUse] = []
+        """Uses of the images that were read, in their order."""
         self._failed: dict[str, Failed] = {name: [] for name in sources}
         self._left = {
             name: read_images(source, self._failed[name], _order(source.names, seed))
@@ -54,19 +82,34 @@ class SourceImages:
         """Return the number of files of the source that has the fewest."""
         return min(map(len, self._sources.values()))
 
-    def take(self, name: str, count: int) -> Iterator[Tensor]:
+    def expect_size(self, other: SourceImages) -> None:
+        """Refuse images of another size than those that `other` has read."""
+        self.size, self._first = other.size, other._first
+
+    def all_uses(self) -> list[ImageUse]:
+        """Return the use of every image that can be used, or was not read, source by source."""
+        used = {(use.source, use.image): use for use in self.uses}
+        lost = {f"{name}/{image}" for name, failed in self._failed.items() for image, _ in failed}
+        return [
+            used.get((name, image)) or ImageUse(name, image, UNUSED)
+            for name, source in self._sources.items()
+            for image in source.names
+            if f"{name}/{image}" not in lost
+        ]
+
+    def take(self, name: str, count: int, used_for: str = TEST) -> Iterator[Tensor]:
         """Yield the next `count` usable images of a source, or as many as are left.
 
-        Yields batches (N, 3, H, W) of 8-bit pixels.
+        Yields batches (N, 3, H, W) of 8-bit pixels, and records them as `used_for`.
 
         Raises:
             UserError: an image of another size.
         """
-        images = (self._checked(name, image) for image in islice(self._left[name], count))
+        images = (self._checked(name, image, used_for) for image in islice(self._left[name], count))
         for batch in batch_images(images, _BATCH_IMAGES, _BATCH_PIXELS):
             yield stack_pixels(batch)
 
-    def _checked(self, name: str, image: LoadedImage) -> np.ndarray:
+    def _checked(self, name: str, image: LoadedImage, used_for: str) -> np.ndarray:
         place = f"{name}/{image.name}"
         if self.size is None:
             self.size, self._first = image.size, place
@@ -77,7 +120,16 @@ class SourceImages:
                 "all images of all sources must have one size: crop them, do not resize them"
             )
         self.codecs[name][codec_of(image.data)] += 1
+        digest = hashlib.sha256(image.data).hexdigest()
+        self.uses.append(ImageUse(name, image.name, used_for, digest))
         return image.pixels
+
+
+def shared_images(uses: list[ImageUse], others: list[ImageUse]) -> list[tuple[ImageUse, ImageUse]]:
+    """Return pairs of equal files with different uses, one of `uses` and one of `others`."""
+    known = {use.sha256: use for use in uses if use.sha256}
+    pairs = [(known[use.sha256], use) for use in others if use.sha256 in known]
+    return [(one, other) for one, other in pairs if one.used_for != other.used_for]
 
 
 def _order(names: list[str], seed: int) -> list[int]:

@@ -17,7 +17,8 @@ from artfp.passive.residuals.extractor import Extractor
 from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint, centred_rows
 from artfp.passive.roc import CorrelationScores, count_correct
 from artfp.passive_studies.marra2019.energy import BlockMeans, block_means
-from artfp.passive_studies.marra2019.images import SourceImages
+from artfp.passive_studies.marra2019.images import FINGERPRINT, VALIDATION, SourceImages
+from artfp.perturbations.conditions import Condition
 from artfp.perturbations.registry import PERTURBATIONS
 
 MIN_FIT_IMAGES, MIN_TEST_IMAGES = 4, 2
@@ -42,6 +43,10 @@ class MeasurementPlan:
         qualities: JPEG qualities at which test images are compressed.
         numbers: True to attribute by fingerprints of fewer images.
         crops: True to attribute centre crops of test images.
+        conditions: Perturbations of test images.
+        validation_images: Images of each source that decide thresholds, at most.
+        fpr: False positive rate of the thresholds.
+        seed: Seed of what perturbations draw.
     """
 
     images: int
@@ -49,6 +54,10 @@ class MeasurementPlan:
     qualities: tuple[int, ...] = ()
     numbers: bool = False
     crops: bool = False
+    conditions: tuple[Condition, ...] = ()
+    validation_images: int = 0
+    fpr: float = 0.05
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,6 +77,12 @@ class ResidualMeasurements:
     """Scores by height and width of the crop, from large to small."""
     numbers: dict[int, NDArray[np.int64]] = field(default_factory=dict)
     """Images attributed to their source (draws, sources), by number of estimation images."""
+    perturbed: dict[str, CorrelationScores] = field(default_factory=dict)
+    """Scores by condition."""
+    validation: CorrelationScores | None = None
+    """Scores of the images that decide thresholds."""
+    fpr: float = 0.05
+    """False positive rate of the thresholds."""
 
     @property
     def images(self) -> int:
@@ -80,22 +95,25 @@ class ResidualMeasurements:
         return tuple(map(len, self.scores.values))
 
 
-def split_counts(images: SourceImages, count: int | None, test: int | None) -> tuple[int, int]:
+def split_counts(
+    images: SourceImages, count: int | None, test: int | None, validation: int = 0
+) -> tuple[int, int]:
     """Return how many images of each source estimate and how many test.
 
     Args:
         images: Images of all sources; the smallest source decides.
         count: Images that estimate; by default 512 of 1000 or more, else half.
         test: Test images; by default the rest.
+        validation: Images that are set aside from both.
 
     Raises:
         UserError: too few images.
     """
-    smallest = images.smallest()
+    smallest = images.smallest() - validation
     if smallest < MIN_FIT_IMAGES + MIN_TEST_IMAGES:
         raise UserError(
-            f"a source has {smallest} images; expected {MIN_FIT_IMAGES} or more for its "
-            f"fingerprint and {MIN_TEST_IMAGES} for tests"
+            f"a source has {smallest} images{_beside(validation)}; expected {MIN_FIT_IMAGES} or "
+            f"more for its fingerprint and {MIN_TEST_IMAGES} for tests"
         )
     default = (
         PAPER_IMAGES if smallest >= PAPER_SOURCE_IMAGES else max(MIN_FIT_IMAGES, smallest // 2)
@@ -103,7 +121,8 @@ def split_counts(images: SourceImages, count: int | None, test: int | None) -> t
     chosen = default if count is None else count
     if not MIN_FIT_IMAGES <= chosen <= smallest - MIN_TEST_IMAGES:
         raise UserError(
-            f"{chosen} images for each fingerprint; the smallest source has {smallest}: choose "
+            f"{chosen} images for each fingerprint; the smallest source has {smallest}"
+            f"{_beside(validation)}: choose "
             f"from {MIN_FIT_IMAGES} to {smallest - MIN_TEST_IMAGES}"
         )
     left = smallest - chosen
@@ -116,20 +135,28 @@ def split_counts(images: SourceImages, count: int | None, test: int | None) -> t
     return chosen, tests
 
 
+def _beside(validation: int) -> str:
+    return f" beside {validation} of validation" if validation else ""
+
+
 def measure_sources(
     images: SourceImages,
     extractor: Extractor,
     plan: MeasurementPlan,
     device: torch.device | str = "cpu",
+    validation: SourceImages | None = None,
 ) -> ResidualMeasurements:
     """Read all images once and measure them.
+
+    Images that decide thresholds are those of `validation`, else `validation_images` of each
+    source.
 
     Raises:
         UserError: images of several sizes, or a source with too few that can be read.
     """
-    total = (plan.images + plan.test_images) * len(images.names)
+    total = (plan.images + plan.test_images + plan.validation_images) * len(images.names)
     with Progress("Measuring", total) as progress:
-        return _measure(images, extractor, plan, device, progress)
+        return _measure(images, extractor, plan, device, progress, validation or images)
 
 
 def _measure(
@@ -138,6 +165,7 @@ def _measure(
     plan: MeasurementPlan,
     device: torch.device | str,
     progress: Progress,
+    validation: SourceImages,
 ) -> ResidualMeasurements:
     estimated = [
         _estimate(images, name, extractor, plan.images, device, progress) for name in images.names
@@ -153,12 +181,17 @@ def _measure(
         },
         _rows_of_fewer(blocks, device) if plan.numbers else {},
         plan.qualities,
+        plan.conditions,
+        plan.seed,
     )
+    validation.expect_size(images)
+    validated = _validate(validation, images.names, extractor, plan, templates, device, progress)
     tests = []
     for own, name in enumerate(images.names):
-        batches = []
+        batches: list[_Batch] = []
         for pixels in images.take(name, plan.test_images):
-            batches.append(_measure_batch(pixels, own, extractor, templates, device))
+            place = f"{name}/{len(batches)}"
+            batches.append(_measure_batch(pixels, own, place, extractor, templates, device))
             progress.advance(len(pixels))
         if not batches:
             raise UserError(f"{name}: no image can be read beside those of the fingerprint")
@@ -180,7 +213,36 @@ def _measure(
         {quality: scores(quality) for quality in plan.qualities},
         {side: scores(side) for side in templates.crops if plan.crops},
         {number: hits(number) for number in templates.fewer},
+        {condition.name: scores(condition.name) for condition in plan.conditions},
+        validated,
+        plan.fpr,
     )
+
+
+def _validate(
+    images: SourceImages,
+    names: Sequence[str],
+    extractor: Extractor,
+    plan: MeasurementPlan,
+    templates: _Templates,
+    device: torch.device | str,
+    progress: Progress,
+) -> CorrelationScores | None:
+    """Return the scores of the images that decide thresholds, if there are any."""
+    if not plan.validation_images:
+        return None
+    whole = next(iter(templates.crops.values()))
+    found = []
+    for name in names:
+        parts = []
+        for pixels in images.take(name, plan.validation_images, VALIDATION):
+            residuals = extractor(to_unit(pixels.to(device)))
+            parts.append(_correlations(residuals, whole))
+            progress.advance(len(pixels))
+        if not parts:
+            raise UserError(f"{name}: no image of validation can be read")
+        found.append(np.concatenate(parts))
+    return CorrelationScores(tuple(names), tuple(found))
 
 
 def _estimate(
@@ -195,7 +257,7 @@ def _estimate(
     fingerprints: list[ResidualFingerprint] = []
 
     def residuals() -> Iterator[Tensor]:
-        for pixels in images.take(name, count):
+        for pixels in images.take(name, count, FINGERPRINT):
             batch = extractor(to_unit(pixels.to(device)))
             if not fingerprints:
                 if min(batch.shape[-2:]) < MIN_RESIDUAL_SIDE:
@@ -237,6 +299,8 @@ class _Templates:
     fewer: dict[int, Tensor]
     """Fingerprints of each draw and source (draws x sources, ...) by number of images."""
     qualities: tuple[int, ...]
+    conditions: tuple[Condition, ...]
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -244,7 +308,7 @@ class _Batch:
     """Scores of a batch of test images of a source."""
 
     scores: dict[object, NDArray[np.float64]]
-    """Correlations (N, sources) by size of the crop, or by quality of JPEG."""
+    """Correlations (N, sources) by size of the crop, quality of JPEG, or condition."""
     hits: dict[int, NDArray[np.int64]]
     """Images attributed to their source (draws,), by number of images."""
 
@@ -252,6 +316,7 @@ class _Batch:
 def _measure_batch(
     pixels: Tensor,
     own: int,
+    place: str,
     extractor: Extractor,
     templates: _Templates,
     device: torch.device | str,
@@ -268,6 +333,9 @@ def _measure_batch(
     for quality in templates.qualities:
         coded = PERTURBATIONS["jpeg"].real(pixels, float(quality), torch.Generator())
         scores[quality] = _correlations(residuals(coded), templates.crops[whole])
+    for condition in templates.conditions:
+        changed = condition.apply(pixels, templates.seed, place)
+        scores[condition.name] = _correlations(residuals(changed), templates.crops[whole])
     sources = len(templates.crops[whole])
     hits = {
         number: count_correct(_correlations(found, rows).reshape(len(found), -1, sources), own)

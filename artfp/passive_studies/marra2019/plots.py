@@ -104,6 +104,29 @@ def plot_jpeg(before: Accuracy, after: Mapping[int, Accuracy], sources: Sequence
     return encode_figure(figure)
 
 
+@figure_style
+def plot_perturbed(found: Mapping[str, Accuracy], sources: Sequence[str]) -> bytes:
+    """Plot the accuracy under each condition, of all sources (black) and of each, as a PNG file."""
+    labels = [name.replace("@", " ") for name in found]
+    whole = IntervalSeries("all sources", [(a.overall, *a.interval()) for a in found.values()])
+    height = (0.5 + 0.11 * len(sources)) / 0.5
+    figure = Figure(figsize=(7.0, 0.4 + 0.4 * height * len(labels) + 0.7))
+    panel = figure.subplots()
+    for number, name in enumerate(sources):
+        values = [each.fraction(number) for each in found.values()]
+        down = 0.15 + 0.4 * (number + 0.5) / len(sources)  # so that none hides another
+        style = {**series_style(number), "linestyle": "none"}
+        panel.plot(values, [row + down for row in range(len(values))], label=name, **style)
+    plot_intervals(panel, labels, [whole], colour="black")
+    panel.axvline(1.0 / len(sources), **CHANCE_LINE, label="chance")
+    panel.set_xlim(-0.02, 1.02)
+    panel.set_ylim(len(labels) - 0.2, -0.4)
+    format_axes(panel, "accuracy of attribution, 95% interval", "test images", grid="x")
+    figure.tight_layout()
+    panel.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+    return encode_figure(figure)
+
+
 def _shares(found: Accuracy) -> list[tuple[float, float, float] | None]:
     rows: list[tuple[float, float, float] | None] = [(found.overall, *found.interval())]
     rows += [(found.fraction(i), *found.interval(i)) for i in range(len(found.images))]

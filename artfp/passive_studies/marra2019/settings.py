@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 from artfp.core.device import DeviceSettings
 from artfp.core.errors import UserError
-from artfp.core.settings import Bounds, NonNegativeInt, PositiveInt, option
+from artfp.core.settings import Bounds, NonNegativeInt, PositiveInt, Probability, option
 
 ANALYSIS_NAMES = (
     "fingerprints",
@@ -16,7 +16,10 @@ ANALYSIS_NAMES = (
     "autocorrelation",
     "histograms",
     "matrix",
+    "confusion",
+    "roc",
     "jpeg",
+    "perturbed",
     "number",
     "size",
     "real",
@@ -36,11 +39,17 @@ class Marra2019Settings(DeviceSettings):
         images: Images that estimate each residual fingerprint; by default 512 where all sources
             have 1000, else half of the smallest source.
         test_images: Test images of each source; by default what the smallest source has left.
+        validation_images: Images of each source that decide the thresholds of the analysis roc,
+            neither estimating nor testing; by default no image does.
+        validation_dir: Folder of the same sources whose images decide the thresholds instead.
+        fpr: False positive rate of the thresholds.
         analyses: Analyses to make, see above; by default all that the sources allow.
         jpeg: JPEG qualities of the analysis jpeg, 1 to 100.
+        strengths: Perturbations of the analysis perturbed with their strengths; see artfp
+            robustness.
         real: Sources of real images; by default those whose names begin with "real".
         groups: JSON file of the sources' metadata, see below.
-        seed: Seed of the choice of the images that estimate.
+        seed: Seed of the split of the images, and of what perturbations draw.
 
     Example:
         >>> Marra2019Settings(data_dir="sources", output_dir="study", images=256).jpeg
@@ -54,16 +63,22 @@ class Marra2019Settings(DeviceSettings):
     extractor: str = option("wavelet", metavar="NAME[:SETTING=VALUE,...]")
     images: PositiveInt | None = None
     test_images: PositiveInt | None = None
+    validation_images: NonNegativeInt = 0
+    validation_dir: Path | None = option(None, metavar="FOLDER")
+    fpr: Probability = 0.05
     analyses: tuple[str, ...] | None = option(None, separator=",", metavar="NAME,...")
     jpeg: tuple[Annotated[int, Bounds(ge=1, le=100)], ...] = option(
         (95,), separator=",", metavar="QUALITY,..."
     )
+    strengths: str = option("resize=0.5;blur=1;noise=0.02", metavar="NAME=S,...;...")
     real: tuple[str, ...] | None = option(None, separator=",", metavar="NAME,...")
     groups: Path | None = option(None, metavar="FILE.json")
     seed: NonNegativeInt = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.validation_images and self.validation_dir is not None:
+            raise UserError("--validation_images, --validation_dir: give one of them")
         if not self.jpeg:
             raise UserError("--jpeg: give a quality")
         for name in self.analyses or ():

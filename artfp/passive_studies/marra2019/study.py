@@ -12,7 +12,7 @@ from typing import Any
 from artfp import __version__
 from artfp.core.errors import UserError
 from artfp.core.run_folder import exclusive
-from artfp.data.files import write_atomic
+from artfp.data.files import check_not_inside, write_atomic
 from artfp.data.reading import Failed
 from artfp.data.resume import Manifest
 from artfp.data.sources import open_sources
@@ -21,7 +21,13 @@ from artfp.passive.fitting.leakage import find_leakage
 from artfp.passive.residuals.extractor import load_extractor
 from artfp.passive_studies.marra2019.analyses import ANALYSES, AnalysisResult, SourceInfo
 from artfp.passive_studies.marra2019.dependence import SourceMetadata
-from artfp.passive_studies.marra2019.images import SourceImages
+from artfp.passive_studies.marra2019.images import (
+    FINGERPRINT,
+    TEST,
+    ImageUse,
+    SourceImages,
+    shared_images,
+)
 from artfp.passive_studies.marra2019.measure import (
     MeasurementPlan,
     ResidualMeasurements,
@@ -29,10 +35,14 @@ from artfp.passive_studies.marra2019.measure import (
     split_counts,
 )
 from artfp.passive_studies.marra2019.settings import Marra2019Settings
+from artfp.perturbations.conditions import choose, parse_strengths
 
 _log = logging.getLogger("artfp")
 
 _FILES = "study"
+IMAGES = "images.csv"
+"""File that says what each image was used for."""
+
 _REAL = "real"
 _GROUP = "group"
 
@@ -62,8 +72,8 @@ class Marra2019Result:
 def marra2019_study(settings: Marra2019Settings) -> Marra2019Result:
     """Analyse the residual fingerprints of sources as Marra et al. 2019 do (arXiv 1812.11842).
 
-    Page (study.md), JSON, CSV tables, figures and residual fingerprints are written into the output
-    folder.
+    Page (study.md), JSON, CSV tables, figures, residual fingerprints and a list of what each image
+    was used for (images.csv) are written into the output folder.
 
     Args:
         settings: Images, numbers of images, analyses, and the output folder.
@@ -98,15 +108,29 @@ def marra2019_study(settings: Marra2019Settings) -> Marra2019Result:
     """
     output = settings.output_dir
     extractor = load_extractor(settings.extractor)
+    strengths = parse_strengths(settings.strengths)
+    conditions = choose(list(strengths), strengths)[1:]
+    check_not_inside(settings.data_dir, output)
     sources = open_sources(settings.data_dir)
     images = SourceImages(sources, settings.seed)
+    validation, validating = _validation_images(settings, images.names)
+    others = validating * (len(images.names) - 1)
+    if validating and (others + 1) * settings.fpr < 1:
+        raise UserError(
+            f"--fpr {settings.fpr:g}: a threshold takes {1 / settings.fpr:.0f} validation images "
+            f"of other sources or more; there are {others}"
+        )
     info, chosen, left_out = _plan_analyses(settings, images.names)
-    count, tests = split_counts(images, settings.images, settings.test_images)
+    count, tests = split_counts(
+        images, settings.images, settings.test_images, settings.validation_images
+    )
     config = {
         "sources": list(images.names),
         "extractor": extractor.text,
         "images": count,
         "test_images": tests,
+        "validation_images": validating,
+        "validation_set": _describe_validation(settings),
         "seed": settings.seed,
     }
     Manifest.claim(output, config, _FILES)
@@ -119,8 +143,14 @@ def marra2019_study(settings: Marra2019Settings) -> Marra2019Result:
         tuple(dict.fromkeys(settings.jpeg)) if "jpeg" in chosen else (),
         numbers="number" in chosen,
         crops="size" in chosen,
+        conditions=tuple(conditions) if "perturbed" in chosen else (),
+        validation_images=validating,
+        fpr=settings.fpr,
+        seed=settings.seed,
     )
-    measured = measure_sources(images, extractor, plan, settings.torch_device())
+    measured = measure_sources(images, extractor, plan, settings.torch_device(), validation)
+    uses = _checked_uses(images, validation)
+    write_atomic(output / IMAGES, csv_table(uses))
     results = {}
     for name in chosen:
         results[name] = result = ANALYSES[name].analyse(measured, info)
@@ -130,9 +160,52 @@ def marra2019_study(settings: Marra2019Settings) -> Marra2019Result:
         each.save(output / "fingerprints" / f"{each.source}.safetensors")
     record = study_json(measured, config, leakage, results)
     write_atomic(output / f"{_FILES}.json", json.dumps(record, indent=1) + "\n")
-    page = study_page(measured, extractor.text, leakage, results, left_out)
+    page = study_page(measured, extractor.text, leakage, results, left_out, config)
     write_atomic(output / f"{_FILES}.md", page)
-    return Marra2019Result(images.names, results, left_out, images.failed)
+    failed = images.failed + (validation.failed if validation else [])
+    return Marra2019Result(images.names, results, left_out, failed)
+
+
+def _validation_images(
+    settings: Marra2019Settings, names: Sequence[str]
+) -> tuple[SourceImages | None, int]:
+    """Return the images of a validation folder, if there is one, and the images of each source."""
+    if settings.validation_dir is None:
+        return None, settings.validation_images
+    found = open_sources(settings.validation_dir)
+    if missing := [name for name in names if name not in found]:
+        raise UserError(
+            f"--validation_dir {settings.validation_dir}: no subfolder is called {missing[0]!r}; "
+            f"found {', '.join(found)}"
+        )
+    images = SourceImages({name: found[name] for name in names}, settings.seed)
+    return images, images.smallest()
+
+
+def _describe_validation(settings: Marra2019Settings) -> str:
+    if settings.validation_dir is not None:
+        return settings.validation_dir.name
+    return "drawn by the seed" if settings.validation_images else "none"
+
+
+def _checked_uses(images: SourceImages, validation: SourceImages | None) -> list[ImageUse]:
+    """Return the uses of all images; refuse a validation set that shares files with the others."""
+    uses = images.all_uses()
+    if validation is not None and (pairs := shared_images(uses, validation.uses)):
+        one, other = pairs[0]
+        raise UserError(
+            f"--validation_dir: {other.source}/{other.image} is the same file as {one.source}/"
+            f"{one.image}, used for {one.used_for} ({len(pairs)} such pairs); give other images"
+        )
+    by_use = {use: [each for each in uses if each.used_for == use] for use in (FINGERPRINT, TEST)}
+    if pairs := shared_images(by_use[FINGERPRINT], by_use[TEST]):
+        one, other = pairs[0]
+        _log.warning(
+            "%d test images are also among those that estimate fingerprints, such as %s/%s and "
+            "%s/%s: accuracy is overestimated",
+            len(pairs), other.source, other.image, one.source, one.image,
+        )  # fmt: skip
+    return uses + ([] if validation is None else validation.all_uses())
 
 
 def _plan_analyses(
@@ -250,8 +323,9 @@ def study_page(
     leakage: Sequence[str],
     results: Mapping[str, AnalysisResult],
     left_out: Mapping[str, str],
+    config: Mapping[str, Any] | None = None,
 ) -> str:
-    """Return the page in Markdown."""
+    """Return the page in Markdown; `config` tells the split."""
     height, width = measured.size
     about = (
         f"{len(measured.sources)} sources of {width}x{height} pixels: fingerprints of "
@@ -259,6 +333,8 @@ def study_page(
         f"of {extractor}."
     )
     blocks = ["# Fingerprints of generators\n", about + "\n"]
+    if config is not None:
+        blocks.append(_describe_split(measured, config) + "\n")
     if leakage:
         warnings = "\n".join(f"- {finding}" for finding in leakage)
         blocks.append(
@@ -272,6 +348,19 @@ def study_page(
         lines = (f"- {ANALYSES[name].title}: {reason}" for name, reason in left_out.items())
         blocks.append("Left out:\n\n" + "\n".join(lines) + "\n")
     return "\n".join(blocks)
+
+
+def _describe_split(measured: ResidualMeasurements, config: Mapping[str, Any]) -> str:
+    validating = "no image decides anything, so there is no validation set"
+    if measured.validation is not None:
+        number = min(map(len, measured.validation.values))
+        origin = config["validation_set"]
+        validating = f"{number} decide thresholds, the validation set ({origin})"
+    return (
+        f"Images of each source: {measured.images} estimate its fingerprint, {validating}, "
+        f"{min(measured.test_counts)} others test. They were drawn by their names and the seed "
+        f"{config['seed']}; {IMAGES} says what each was used for."
+    )
 
 
 def page_section(title: str, text: str, figure: str, rows: Sequence[dict[str, Any]]) -> str:

@@ -45,6 +45,8 @@ def made_up() -> ResidualMeasurements:
         {95: scores(0.07), 60: scores(0.03)},
         {(16, 16): scores(0.1), (8, 8): scores(0.05)},
         numbers,
+        {"resize@0.5": scores(0.06), "noise@0.02": scores(0.02)},
+        scores(0.1),
     )
 
 
@@ -52,12 +54,14 @@ def test_page_json_and_tables(golden: Golden) -> None:
     measured = made_up()
     info = SourceInfo(("real",), groups_from_names(NAMES[:3]))
     results = {name: each.analyse(measured, info) for name, each in ANALYSES.items()}
-    config = {"sources": list(NAMES), "extractor": "gaussian:sigma=1", "images": 8}
+    config = {"sources": list(NAMES), "extractor": "gaussian:sigma=1", "images": 8,
+              "validation_set": "drawn by the seed", "seed": 0}  # fmt: skip
     leakage = ["format alone tells 100% of images apart"]
     record = study_json(measured, config, leakage, results)
     record["software"] = "artfp"
     left_out = {"real": "no source is named as real (--real)"}
-    golden("study.md", study_page(measured, "gaussian:sigma=1", leakage, results, left_out))
+    page = study_page(measured, "gaussian:sigma=1", leakage, results, left_out, config)
+    golden("study.md", page)
     golden("study.json", json.dumps(record, indent=1) + "\n")
     tables = (f"{name}\n{csv_table(round_significant(p.rows))}" for name, p in results.items())
     golden("tables.csv", "\n".join(tables))

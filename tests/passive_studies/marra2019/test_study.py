@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import logging
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,9 +37,11 @@ from artfp.passive_studies.marra2019.measure import (
 )
 from artfp.passive_studies.marra2019.settings import Marra2019Settings
 from artfp.passive_studies.marra2019.study import marra2019_study, read_metadata
+from artfp.perturbations.conditions import choose
 from tests.progress import recorded_progress
 
 SIDE, COUNT, ESTIMATE = 24, 30, 16
+CONDITIONS = tuple(choose(["blur", "noise"], {"blur": [1.0], "noise": [0.1]}))[1:]
 NAMES = ("dcgan.a", "dcgan.b", "progan", "real")
 
 
@@ -61,7 +64,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def measured(folder: Path) -> ResidualMeasurements:
     images = SourceImages(open_sources(folder), seed=3)
-    wanted = MeasurementPlan(ESTIMATE, COUNT - ESTIMATE, (95, 60), numbers=True, crops=True)
+    wanted = MeasurementPlan(
+        ESTIMATE, COUNT - ESTIMATE, (95, 60), numbers=True, crops=True, conditions=CONDITIONS
+    )
     return measure_sources(images, load_extractor("gaussian"), wanted)
 
 
@@ -71,7 +76,9 @@ def _settings(folder: Path, output: Path, **more: Any) -> Marra2019Settings:
     )
 
 
-def _residuals(folder: Path, name: str, quality: int | None = None) -> np.ndarray:
+def _residuals(
+    folder: Path, name: str, quality: int | None = None, blur: float | None = None
+) -> np.ndarray:
     """All residuals (N, 3, H, W) of a source in the study's order, by SciPy."""
 
     def drawn(path: Path) -> bytes:
@@ -85,6 +92,9 @@ def _residuals(folder: Path, name: str, quality: int | None = None) -> np.ndarra
             image.save(file, "JPEG", quality=quality, subsampling=2)
             image = Image.open(file)
         x = np.asarray(image).astype(np.float64).transpose(2, 0, 1) / 255.0
+        if blur is not None:
+            x = np.stack([gaussian_filter(plane, blur, mode="mirror", truncate=3.0) for plane in x])
+            x = (255.0 * x).round() / 255.0
         low = [gaussian_filter(plane, 1.0, mode="reflect", truncate=4.0) for plane in x]
         found.append(x - np.stack(low))
     return np.stack(found)
@@ -107,6 +117,8 @@ def test_fingerprints_and_scores(folder: Path, measured: ResidualMeasurements) -
         for quality, scores in measured.jpeg.items():
             coded = _residuals(folder, name, quality)[ESTIMATE:]
             np.testing.assert_allclose(scores.values[i], _correlations(coded, means), atol=1e-5)
+        blurred = _correlations(_residuals(folder, name, blur=1.0)[ESTIMATE:], means)
+        np.testing.assert_allclose(measured.perturbed["blur@1"].values[i], blurred, atol=1e-3)
         middle = (..., slice(6, 18), slice(6, 18))
         expected = _correlations(tests[middle], means[middle])
         np.testing.assert_allclose(measured.crops[12, 12].values[i], expected, atol=1e-5)
@@ -190,6 +202,19 @@ def test_figures_are_those_of_what_was_measured(
     found = {name: each["rows"] for name, each in output[1]["analyses"].items()}
     values = measured.scores.values
     hits = [int((v.argmax(1) == i).sum()) for i, v in enumerate(values)]
+    for i, row in enumerate(found["confusion"]):
+        counts = np.bincount(values[i].argmax(1), minlength=4).tolist()
+        assert [row[name] for name in NAMES] == counts and row["test images of"] == NAMES[i]
+    names = [f"{kind}@{at}" for kind, at in (("resize", 0.5), ("blur", 1), ("noise", 0.02))]
+    assert [r["test_images"] for r in found["perturbed"]][::5] == ["unperturbed", *names]
+    points = [row for row in found["roc"] if row["fingerprint_of"] == "progan"]
+    cross = np.concatenate([values[i][:, 2] for i in (0, 1, 3)])
+    for row in points:  # a point of the curve, by its definition
+        at = [t for t in (*values[2][:, 2], *cross, np.inf)
+              if (cross >= t).mean() == pytest.approx(row["false_positive_rate"], abs=1e-4)
+              and (values[2][:, 2] >= t).mean() == pytest.approx(row["true_positive_rate"],
+                                                                 abs=1e-4)]  # fmt: skip
+        assert at
     plain = [row for row in found["jpeg"] if row["test_images"] == "unperturbed"]
     assert [row["source"] for row in plain] == ["all", *NAMES]
     assert [row["accuracy"] for row in plain[1:]] == pytest.approx([h / 14 for h in hits], rel=1e-4)
@@ -207,6 +232,69 @@ def test_figures_are_those_of_what_was_measured(
     assert kinds["another run"]["low"] > kinds["other group"]["high"]  # they share a pattern
     assert found["real"][0]["auc"] > 0.9 and found["real"][0]["real_images"] == 14
     assert len(found["histograms"]) == 1 + 4 + 12 and len(found["energy"]) == 4 * 4
+
+
+def test_every_image_has_one_use(output: tuple[Path, dict[str, Any]]) -> None:
+    rows = list(csv.DictReader(io.StringIO((output[0] / "images.csv").read_text())))
+    assert {(row["source"], row["image"]) for row in rows} == {
+        (name, f"{number:02}.png") for name in NAMES for number in range(COUNT)
+    }
+    assert len(rows) == 4 * COUNT
+    for name in NAMES:
+        uses = [row["used_for"] for row in rows if row["source"] == name]
+        assert sorted(uses) == ["fingerprint"] * ESTIMATE + ["test"] * (COUNT - ESTIMATE)
+    assert (
+        "no image decides anything, so there is no validation set"
+        in (output[0] / "study.md").read_text()
+    )
+
+
+def test_thresholds_are_of_a_validation_set_alone(folder: Path, tmp_path: Path) -> None:
+    parts = {"analyses": ("roc",), "images": 12, "seed": 3, "fpr": 0.1}
+    marra2019_study(_settings(folder, tmp_path / "a", validation_images=8, **parts))
+    record = json.loads((tmp_path / "a" / "study.json").read_text())
+    page = (tmp_path / "a" / "study.md").read_text()
+    assert "8 decide thresholds, the validation set (drawn by the seed), 10 others test" in page
+    uses = list(csv.DictReader(io.StringIO((tmp_path / "a" / "images.csv").read_text())))
+    chosen = [row for row in uses if row["source"] == "progan"]
+    counts = Counter(row["used_for"] for row in chosen)
+    assert counts == {"fingerprint": 12, "validation": 8, "test": 10}
+    residuals = {name: _residuals(folder, name) for name in NAMES}  # in the order of the split
+    mean = residuals["progan"][:12].mean(0)[None]
+    scores = {name: _correlations(each, mean)[:, 0] for name, each in residuals.items()}
+    others = np.sort(np.concatenate([s[12:20] for n, s in scores.items() if n != "progan"]))
+    threshold = others[-2]  # of 24 + 1, two may lie above: 0.1 of 25
+    tested = np.concatenate([s[20:] for n, s in scores.items() if n != "progan"])
+    row = record["analyses"]["roc"]["by_source"][2]
+    assert row["threshold"] == pytest.approx(threshold, abs=1e-4)
+    assert row["false_positive_rate"] == pytest.approx((tested > threshold).mean(), abs=1e-4)
+    assert row["true_positive_rate"] == pytest.approx(
+        (scores["progan"][20:] > threshold).mean(), abs=1e-4
+    )
+    # The same by a folder of its own; one that shares an image is refused.
+    for use in ("validation", "others"):
+        for use_row in uses:
+            if (use_row["used_for"] == "validation") == (use == "validation"):
+                path = tmp_path / use / use_row["source"] / use_row["image"]
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.symlink_to(folder / use_row["source"] / use_row["image"])
+    study = _settings(
+        tmp_path / "others", tmp_path / "b", validation_dir=tmp_path / "validation", **parts
+    )
+    found = marra2019_study(study).results["roc"].values["by_source"][2]
+    assert found["threshold"] == pytest.approx(threshold, abs=1e-6)
+    assert "the validation set (validation), 10 others" in (tmp_path / "b/study.md").read_text()
+    same = tmp_path / "validation" / "progan" / "same.png"
+    same.symlink_to(next((tmp_path / "others" / "progan").iterdir()))
+    with pytest.raises(UserError, match=r"progan/same.png is the same file as progan/\d\d.png"):
+        marra2019_study(replace(study, output_dir=tmp_path / "c"))
+    with pytest.raises(UserError, match=r"takes 1000 validation images .* there are 24"):
+        marra2019_study(replace(study, fpr=0.001))
+    with pytest.raises(UserError, match="give one of them"):
+        replace(study, validation_images=3)
+    (tmp_path / "validation" / "real").rename(tmp_path / "validation" / "photos")
+    with pytest.raises(UserError, match=r"no subfolder is called 'real'; found dcgan\.a"):
+        marra2019_study(study)
 
 
 def test_chosen_analyses_and_left_out_ones(
