@@ -42,14 +42,23 @@ def limit_images(source: ImageSource, limit: int | None) -> ImageSource:
     return Subset(source, sorted(order[:limit]))
 
 
+def half_of(images: int) -> int:
+    """Return how many of a source's images to fit to: half, but 512 of the paper's 1000 or more."""
+    return 512 if images >= 1000 else images // 2
+
+
 def split_sources(
-    sources: Mapping[str, ImageSource], fit: int, test: int, seed: int = 0
+    sources: Mapping[str, ImageSource], fit: int | None, test: int, seed: int = 0
 ) -> tuple[dict[str, ImageSource], dict[str, ImageSource]]:
     """Return `fit` images of each source and at most `test` others, drawn by names and seed.
+
+    Without a number, `half_of` the smallest source fit.
 
     Raises:
         UserError: no image is left to test.
     """
+    if fit is None:
+        fit = half_of(min(map(len, sources.values()), default=0))
     fitted: dict[str, ImageSource] = {}
     tested: dict[str, ImageSource] = {}
     for name, source in sources.items():
@@ -57,7 +66,8 @@ def split_sources(
         order = sorted(range(len(drawn)), key=drawn.__getitem__)
         if min(fit, test) < 1 or len(order) <= fit:
             raise UserError(
-                f"{source.location}: {len(order)} images; {fit} shall fit and {test} others test"
+                f"{source.location}: {len(order)} images; {fit} shall fit and {test} others test: "
+                "give fewer (--fit, --test), or more images"
             )
         fitted[name] = Subset(source, sorted(order[:fit]))
         tested[name] = Subset(source, sorted(order[fit : fit + test]))

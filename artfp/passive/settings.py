@@ -316,13 +316,14 @@ class SplitSettings(Settings):
     """Split of each source's images, of a study that fits attributors on its way.
 
     Args:
-        fit: Images of each source that attributors are fitted to.
+        fit: Images of each source that attributors are fitted to; by default 512 where all sources
+            have 1000, else half of the smallest source.
         test: Other images of each source that test them, at most.
     """
 
     title: ClassVar[str] = "images"
 
-    fit: PositiveInt = 512
+    fit: PositiveInt | None = None
     test: PositiveInt = 488
 
 

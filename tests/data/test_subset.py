@@ -8,7 +8,7 @@ import pytest
 
 from artfp.core.errors import UserError
 from artfp.data import open_source
-from artfp.data.subset import limit_images
+from artfp.data.subset import half_of, limit_images, split_sources
 
 
 def test_a_limit_draws_by_name_alone(photo_folder: Path, tmp_path: Path) -> None:
@@ -30,3 +30,15 @@ def test_no_limit_and_bad_ones(photo_folder: Path) -> None:
     assert limit_images(whole, None) is whole and limit_images(whole, 120) is whole
     with pytest.raises(UserError, match="limit is 0"):
         limit_images(whole, 0)
+
+
+def test_a_split_halves_the_smallest_source_by_itself(photo_folder: Path) -> None:
+    whole = open_source(photo_folder)
+    sources = {"a": whole, "b": limit_images(whole, 41)}
+    fitted, tested = split_sources(sources, None, 488)
+    assert [len(fitted[name]) for name in "ab"] == [20, 20]
+    assert [len(tested[name]) for name in "ab"] == [100, 21]
+    assert not set(fitted["a"].names) & set(tested["a"].names)
+    assert [half_of(images) for images in (999, 1000, 5000)] == [499, 512, 512]
+    with pytest.raises(UserError, match=r"120 images; 120 shall fit .* give fewer \(--fit, --test"):
+        split_sources(sources, 120, 1)

@@ -13,6 +13,7 @@ from torch import Tensor
 from artfp.core.errors import UserError
 from artfp.core.progress import Progress
 from artfp.data.pixels import to_unit
+from artfp.data.subset import half_of
 from artfp.passive.residuals.extractor import Extractor
 from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint, centred_rows
 from artfp.passive.roc import CorrelationScores, count_correct
@@ -23,8 +24,6 @@ from artfp.perturbations.registry import PERTURBATIONS
 
 MIN_FIT_IMAGES, MIN_TEST_IMAGES = 4, 2
 MIN_RESIDUAL_SIDE = 8
-PAPER_IMAGES, PAPER_SOURCE_IMAGES = 512, 1000
-"""Images that estimate a fingerprint in Marra et al. 2019, and all images of a source there."""
 
 CROP_FRACTIONS = (1.0, 0.75, 0.5, 0.25)
 """Sides of centre crops, as fractions of the whole."""
@@ -115,10 +114,7 @@ def split_counts(
             f"a source has {smallest} images{_beside(validation)}; expected {MIN_FIT_IMAGES} or "
             f"more for its fingerprint and {MIN_TEST_IMAGES} for tests"
         )
-    default = (
-        PAPER_IMAGES if smallest >= PAPER_SOURCE_IMAGES else max(MIN_FIT_IMAGES, smallest // 2)
-    )
-    chosen = default if count is None else count
+    chosen = max(MIN_FIT_IMAGES, half_of(smallest)) if count is None else count
     if not MIN_FIT_IMAGES <= chosen <= smallest - MIN_TEST_IMAGES:
         raise UserError(
             f"{chosen} images for each fingerprint; the smallest source has {smallest}"

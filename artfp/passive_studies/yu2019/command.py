@@ -12,7 +12,8 @@ Make the studies of Yu, Davis and Fritz (ICCV 2019) on any sources. FOLDER has o
 images for each; what the study is about depends on what these are: architectures of generators,
 seeds of one architecture, or training sets that nearly agree, with real images or without.
 
-Some images of each source, by name, train a network, others test it:
+Some images of each source, by name, train a network, others test it (512 of 1000 or more, else half
+of the smallest source):
   confusions    predicted sources of each source's images, and how many are called none of these
   perturbed     accuracy after each published perturbation, with strengths drawn from the published
                 ranges, and after their combination; with --immunise also of a network that is

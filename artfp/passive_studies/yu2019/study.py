@@ -175,6 +175,7 @@ def yu2019_study(settings: Yu2019Settings) -> Yu2019Result:
     tested.close()
     names = ("network", "max_steps", "immunise_steps", "precision", "seed", "alpha", "fit", "test")
     config = {name: getattr(settings, name) for name in names} | {
+        "fit": max(map(len, both[0].values())),
         "immunise": list(settings.immunise),
         "leakage": [str(finding) for finding in leakage],
     }
