@@ -65,7 +65,9 @@ def test_images_go_to_their_source(
             given = ["attribute", "correlate", str(folder / name), "--residual_fingerprints", known]
             assert main([*given, *extras]) == 0
             rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-            assert len(rows) == 30 and set(rows[0]) == {"image", "highest", *SOURCES}
+            places = {f"{each} {way}" for each in SOURCES for way in ("down", "right")}
+            found = {"image", "highest", *SOURCES} | (places if "--pce" in extras else set())
+            assert len(rows) == 30 and set(rows[0]) == found
             assert np.mean([row["highest"] == name for row in rows]) > 0.9, extras
 
 
@@ -142,4 +144,4 @@ def test_help_names_what_a_file_is(capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["attribute", action, "--help"]) == 0
         text = capsys.readouterr().out
         assert f"artfp attribute {action}" in text and "--data_dir" in text
-        assert "esidual fingerprint" in text and "max_shift" not in text
+        assert "esidual fingerprint" in text and ("max_shift" in text) == (action == "correlate")

@@ -46,6 +46,11 @@ Correlate the noise residuals of images with residual fingerprints of sources: a
 each image, with a column for each source and the one that scores highest. These are bare scores;
 for verdicts with error rates fit an attributor (artfp attribute fit).
 
+With --pce the score is the peak-to-correlation energy: the image is searched for at every circular
+shift of the fingerprint, so that one that was cropped is found; the table also has the place of its
+upper-left corner in each fingerprint. Images that are larger than the fingerprint are cut at the
+right and the bottom.
+
 The options of camera forensics are off by default. As measured, what helps with cameras can harm
 with generators, whose fingerprints are periodic."""
 
@@ -54,6 +59,7 @@ examples:
   artfp attribute correlate photos/ --residual_fingerprints nikon.safetensors,canon.safetensors
   artfp attribute correlate photos/ --residual_fingerprints nikon.safetensors,canon.safetensors \\
       --zero_mean --subtract_grand_mean --output scores.csv
+  artfp attribute correlate cropped.png --residual_fingerprints nikon.safetensors --pce
 
 exit codes: 0 done, 1 some images could not be used (each is named)"""
 

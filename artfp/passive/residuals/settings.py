@@ -94,8 +94,9 @@ class PrnuSettings(Settings):
         maximum_likelihood: Weight residuals by their images; needs fingerprints that were estimated
             with --weighted.
         subtract_grand_mean: Subtract the mean over the sources from each fingerprint.
-        pce: Peak-to-correlation energy instead of correlation, without a shift.
-        max_shift: Shifts that PCE searches, in pixels each way; None for all.
+        pce: Peak-to-correlation energy (PCE) over all circular shifts instead of correlation, so
+            that cropped images are found; 60 is a usual threshold (Goljan et al. 2009).
+        max_shift: Shifts that --pce searches, in pixels each way; by default all, 0 for none.
 
     Example:
         >>> PrnuSettings(zero_mean=True).command_line("artfp attribute correlate")
@@ -110,7 +111,12 @@ class PrnuSettings(Settings):
     maximum_likelihood: bool = False
     subtract_grand_mean: bool = False
     pce: bool = False
-    max_shift: NonNegativeInt | None = option(0, hidden=True)
+    max_shift: NonNegativeInt | None = None
+
+    @property
+    def shifted(self) -> bool:
+        """True if shifts are searched."""
+        return self.pce and self.max_shift != 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,5 +142,7 @@ class CorrelateSettings(PrnuSettings, DeviceSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.max_shift is not None and not self.pce:
+            raise UserError("--max_shift belongs to --pce, which is not given")
         if self.subtract_grand_mean and len(self.residual_fingerprints) < 2:
             raise UserError("--subtract_grand_mean takes two residual fingerprints or more")

@@ -227,8 +227,8 @@ def _peaks(reach: int | None) -> Callable[[Tensor, Tensor], Tensor]:
             lambda x: prnu.wiener_dft(prnu.zero_mean(prnu.grey(x))),
             correlation,
         ),
-        (PrnuSettings(pce=True), lambda x: x, _peaks(0)),
-        (PrnuSettings(pce=True, max_shift=None), lambda x: x, _peaks(None)),
+        (PrnuSettings(pce=True, max_shift=0), lambda x: x, _peaks(0)),
+        (PrnuSettings(pce=True), lambda x: x, _peaks(None)),
         (
             PrnuSettings(subtract_grand_mean=True),
             lambda x: x,
