@@ -17,7 +17,7 @@ from artfp.core.processes import first_process
 from artfp.data.bundle import find_weights
 from artfp.data.decode import ImageError
 from artfp.data.files import check_output, new_file
-from artfp.data.sources import ImageSource
+from artfp.data.sources import ImageSource, left_out_of
 from artfp.ownership.assignment import Fingerprints
 from artfp.ownership.registry import Registry
 from artfp.stats import Policy
@@ -89,6 +89,7 @@ def prepare_audit(
             state=state,
             calibration=calibration,
             warnings=tuple(warnings),
+            left_out=left_out_of(source),
         )
         yield Auditor(settings, source, decoder, candidates, context)
 

@@ -105,7 +105,7 @@ def detect_folder(settings: DetectSettings) -> DetectionResult | None:
         Traceback (most recent call last):
         artfp.core.errors.UserError: nowhere: no such file or folder
     """
-    source = open_source(settings.data_dir)
+    source = open_source(settings.data_dir, settings.follow_links)
 
     # Bad input is refused before torch is imported.
     from artfp.audit.auditor import prepare_audit, verdict_columns

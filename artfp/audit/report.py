@@ -29,6 +29,7 @@ class AuditContext:
 
     `compared_with` is "fingerprint", "key" or "registry". `decoder` is a JSON object with its
     `name`, `hash` and more; `calibration` one with the calibration's `file`, if one was given.
+    `left_out` counts the files of the source that are no images that artfp reads, by kind.
     """
 
     location: str
@@ -40,6 +41,7 @@ class AuditContext:
     state: RegistryState | None = None
     calibration: Mapping[str, object] | None = None
     warnings: tuple[str, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
     time: str = field(default_factory=utc_now)
 
 
@@ -75,6 +77,7 @@ def report_contents(
             "read": len(audit.findings),
             "unreadable": len(audit.failed),
             "doubtful": len(audit.doubtful),
+            "left_out": dict(context.left_out),
         },
         "same_source": audit.same_source,
         "bits": audit.bits,

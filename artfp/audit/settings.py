@@ -51,6 +51,8 @@ class DetectSettings(FingerprintSettings, DecoderSettings, ImageSettings, Loadin
 
     title: ClassVar[str] = "detection"
 
+    writes_pictures: ClassVar[bool] = False
+
     data_dir: str = option(metavar="IMAGES", positional=True)
     output_dir: Path | None = option(None, metavar="FOLDER")
     fingerprint_size: PositiveInt | None = option(None, flags=SIZE_FLAGS)

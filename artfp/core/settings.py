@@ -45,6 +45,10 @@ SECRET = "..."
 """Text that stands for a secret value where a command line is shown or kept."""
 
 
+_IMAGES = ("data_dir", "data_dir_b", "marked_dir", "labelled_dir")
+"""Fields that name folders of images."""
+
+
 @dataclass(frozen=True)
 class Bounds:
     """Range of a number: at least `ge`, above `gt`, at most `le`, below `lt`."""
@@ -197,11 +201,16 @@ class Settings:
 
     title: ClassVar[str] = "options"
 
+    writes_pictures: ClassVar[bool] = True
+    """Whether pictures or figures come into `output_dir`, which may not lie among those read."""
+
     def __post_init__(self) -> None:
         for found in options(type(self)):
             value = _coerced(found, getattr(self, found.name))
             object.__setattr__(self, found.name, value)
             _check(found, value)
+        if self.writes_pictures:
+            _check_outside(self)
 
     @property
     def without_effect(self) -> dict[str, str]:
@@ -398,3 +407,23 @@ def options_by_group(settings: type[Settings]) -> Iterator[tuple[str, list[Optio
             groups.setdefault(found.group, []).append(found)
     for title, members in groups.items():
         yield title, sorted(members, key=lambda member: not member.required)
+
+
+def _check_outside(settings: Settings) -> None:
+    """Refuse an output folder in a folder of images: the next run would read what this one writes.
+
+    Raises:
+        UserError: it lies in one, or is one.
+    """
+    output = getattr(settings, "output_dir", None)
+    if output is None:
+        return
+    for name in _IMAGES:
+        given = getattr(settings, name, None) or ()
+        for folder in (given,) if isinstance(given, str | Path) else given:
+            root = os.path.realpath(folder)
+            if os.path.isdir(root) and Path(os.path.realpath(output)).is_relative_to(root):
+                raise UserError(
+                    f"--output_dir {output} lies in the folder of the images, --{name} {folder}; "
+                    "the next run would read its pictures; choose an output folder outside"
+                )

@@ -6,15 +6,18 @@ import lzma
 import os
 import zipfile
 import zlib
+from collections import Counter
+from functools import partial
 from typing import Any
 
 from artfp.core.errors import UserError
 from artfp.data import decode
-from artfp.data.decode import ImageError
+from artfp.data.decode import HEAD_BYTES, ImageError
 from artfp.data.naming import (
     DATASET_JSON,
     is_hidden,
-    is_image_name,
+    is_image,
+    kind_of_file,
     match_labels,
     read_dataset_json,
     safe_name,
@@ -41,7 +44,8 @@ class ZipSource:
     ``..`` are dropped (``..\..\C:\x.png`` is called ``x.png``). Where that meets another name
     the changed one gets a number (``x~2.png``). Of members with the same name the last counts.
 
-    Each process opens the archive for itself when it first reads.
+    Each process opens the archive for itself when it first reads. `left_out` counts the files that
+    are no images by their endings.
 
     Args:
         location: Path of the archive.
@@ -65,7 +69,7 @@ class ZipSource:
         self._opened_by = -1
         try:
             with zipfile.ZipFile(location) as archive:
-                members = _image_members(archive)
+                members, self.left_out = _image_members(archive)
                 self.dataset_json = match_labels(_labels(archive, location), members)
         except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError) as error:
             raise UserError(
@@ -122,8 +126,8 @@ def _reason(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _image_members(archive: zipfile.ZipFile) -> dict[str, int]:
-    """Map safe, unique names to indices into the archive's directory."""
+def _image_members(archive: zipfile.ZipFile) -> tuple[dict[str, int], Counter[str]]:
+    """Map safe, unique names to indices into the archive's directory; count the other files."""
     last = {
         member.filename: index
         for index, member in enumerate(archive.infolist())
@@ -133,11 +137,24 @@ def _image_members(archive: zipfile.ZipFile) -> dict[str, int]:
     # Names that are fine as they are have the first claim to them.
     names = sorted(safe, key=lambda name: (name != safe[name], name))
     taken: dict[str, int] = {}
-    return {
-        unique_name(safe[name], taken): last[name]
-        for name in names
-        if is_image_name(safe[name]) and not any(map(is_hidden, safe[name].split("/")))
-    }
+    images: dict[str, int] = {}
+    left_out: Counter[str] = Counter()
+    for name in names:
+        if any(map(is_hidden, safe[name].split("/"))) or safe[name] == DATASET_JSON:
+            continue
+        if is_image(safe[name], partial(_head, archive, archive.infolist()[last[name]])):
+            images[unique_name(safe[name], taken)] = last[name]
+        else:
+            left_out[kind_of_file(safe[name])] += 1
+    return images, left_out
+
+
+def _head(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    try:
+        with archive.open(member) as file:
+            return file.read(HEAD_BYTES)
+    except _READ_ERRORS:
+        return b""
 
 
 def _labels(archive: zipfile.ZipFile, location: str) -> dict[str, Any] | None:

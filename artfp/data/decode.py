@@ -44,6 +44,9 @@ MAX_PIXELS = 100_000_000
 MAX_SIDE = 65_535
 """Width or height above which a picture is refused, from its header alone."""
 
+HEAD_BYTES = 18
+"""Bytes at the beginning of a file that show its format."""
+
 MAX_ICC_BYTES = 16 * 1024 * 1024
 """Size of an ICC profile above which it is left out; those of scanners have up to 3 MB."""
 
@@ -210,7 +213,7 @@ def image_size(data: bytes, orientation: bool = True) -> tuple[int, int]:
 
 
 def image_format(head: bytes) -> str | None:
-    """Return Pillow's name of the format that a file's first 18 bytes show; None: not one read.
+    """Return Pillow's name of the format that a file's first `HEAD_BYTES` show; None: not one read.
 
     Args:
         head: The first bytes of the file.
@@ -288,7 +291,7 @@ def _webp_canvas(data: bytes) -> tuple[int, int] | None:
 
     Pillow allocates it, eight bytes a pixel, when it opens the file.
     """
-    if image_format(data[:18]) != "WEBP" or len(data) < 30:
+    if image_format(data[:HEAD_BYTES]) != "WEBP" or len(data) < 30:
         return None
     kind, body = data[12:16], data[20:30]
     if kind == b"VP8X":

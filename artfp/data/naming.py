@@ -9,11 +9,11 @@ import logging
 import posixpath
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import IO, Any
 
 from artfp.core.errors import UserError
-from artfp.data.decode import IMAGE_SUFFIXES
+from artfp.data.decode import IMAGE_SUFFIXES, image_format
 
 DATASET_JSON = "dataset.json"
 """File with the labels of a StyleGAN data set, at the top of its folder or archive."""
@@ -32,9 +32,26 @@ _DRIVE = re.compile(r"^(?:[A-Za-z]:)+")
 _log = logging.getLogger("artfp")
 
 
-def is_image_name(name: str) -> bool:
-    """Return True if a file name ends like an image, in either case."""
-    return posixpath.splitext(name)[1].lower() in IMAGE_SUFFIXES
+def is_image(name: str, head: Callable[[], bytes]) -> bool:
+    """Return True if a file is an image by its ending, in either case, or by its content.
+
+    TIFF counts without an ending alone: the raw files of cameras begin like it.
+
+    Args:
+        name: Name of the file.
+        head: Reads its first bytes, `HEAD_BYTES` or more.
+    """
+    suffix = posixpath.splitext(name)[1].lower()
+    if suffix in IMAGE_SUFFIXES:
+        return True
+    found = image_format(head())
+    return found is not None and (found != "TIFF" or not suffix)
+
+
+def kind_of_file(name: str) -> str:
+    """Return the kind under which a file that is no image is counted: its ending."""
+    suffix = posixpath.splitext(name)[1].lower()
+    return (suffix if len(suffix) <= 12 else "other") or "without ending"
 
 
 def is_hidden(part: str) -> bool:

@@ -41,6 +41,9 @@ class ImageSettings(GeometrySettings):
 
     Args:
         data_dir: Images: a folder (at any depth), a zip, one image, or a list of paths (.txt).
+        follow_links: Follow symbolic links that lead out of the folder; by default they are left
+            out and counted, so that no private picture comes into what is given away.
     """
 
     data_dir: str = option(metavar="IMAGES")
+    follow_links: bool = False

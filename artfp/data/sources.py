@@ -7,25 +7,37 @@ the operating system gives them (undecodable bytes as surrogates).
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
+from collections import Counter
+from collections.abc import Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from artfp.core.errors import UserError
+from artfp.core.errors import UserError, one_line
+from artfp.core.processes import first_process
 from artfp.data import decode
 from artfp.data.archive import ZipSource
-from artfp.data.decode import IMAGE_SUFFIXES, ImageError
+from artfp.data.decode import HEAD_BYTES, IMAGE_SUFFIXES, ImageError
 from artfp.data.naming import (
     DATASET_JSON,
     is_hidden,
-    is_image_name,
+    is_image,
+    kind_of_file,
     match_labels,
     read_dataset_json,
     unique_name,
 )
 
 _LIST_SUFFIXES = frozenset({".txt", ".lst"})
+_LINKS = "links out of the folder (--follow_links reads them)"
+_DOCUMENTS = {".txt", ".lst", ".md", ".json", ".jsonl", ".csv", ".log", ".yaml", ".yml", ".html"}
+_DOCUMENTS |= {".safetensors", ".ckpt", ".pth", ".pt"}
+_SHOWN_KINDS = 8
+
+_log = logging.getLogger("artfp")
 
 
 @runtime_checkable
@@ -63,6 +75,7 @@ class FileSource:
         location: Path that the user gave.
         files: Path of each image by its name.
         dataset_json: Labels of a StyleGAN data set.
+        left_out: Numbers of other files there, by kind.
 
     Example:
         >>> FileSource("list", {"b.png": "/b.png", "a.png": "/a.png"}).names
@@ -70,11 +83,16 @@ class FileSource:
     """
 
     def __init__(
-        self, location: str, files: dict[str, str], dataset_json: dict[str, Any] | None = None
+        self,
+        location: str,
+        files: Mapping[str, str],
+        dataset_json: dict[str, Any] | None = None,
+        left_out: Mapping[str, int] | None = None,
     ) -> None:
         self.location = location
         self.names = sorted(files)
         self.dataset_json = dataset_json
+        self.left_out = dict(left_out or {})
         self._paths = [files[name] for name in self.names]
 
     def read(self, index: int) -> bytes:
@@ -111,15 +129,17 @@ class FileSource:
         return len(self.names)
 
 
-def open_source(path: str | Path) -> ImageSource:
+def open_source(path: str | Path, follow_links: bool = True) -> ImageSource:
     """Open a folder (searched at any depth), an image file, a zip, or a list of paths.
 
-    Hidden files and folders, `__MACOSX` and files without an image suffix are ignored. A list
+    Images are known by their endings, other files by their content. Hidden files and folders and
+    `__MACOSX` are ignored; what else is left out is counted by kind (`left_out`) and logged. A list
     (`.txt`, `.lst`) has one path a line, relative to its own folder; blank lines and lines that
     begin with `#` are skipped.
 
     Args:
         path: Folder or file.
+        follow_links: Whether symbolic links that lead out of the folder are followed.
 
     Raises:
         UserError: nothing there, an unknown kind of file, a damaged archive, or no image in it.
@@ -136,15 +156,17 @@ def open_source(path: str | Path) -> ImageSource:
         raise UserError(f"{location}: no such file or folder")
     try:
         if os.path.isdir(location):
-            files = _walk(location)
+            files, left_out = _walk(location, follow_links)
             labels = match_labels(_folder_labels(location), files)
-            source = FileSource(location, files, labels)
+            source = FileSource(location, files, labels, left_out)
         elif suffix in IMAGE_SUFFIXES:
             source = FileSource(location, {os.path.basename(location): location})
         elif suffix in _LIST_SUFFIXES:
             source = FileSource(location, _listed(location))
         elif suffix == ".zip":
             source = ZipSource(location)
+        elif os.path.isfile(location) and is_image(location, partial(_first_bytes, location)):
+            source = FileSource(location, {os.path.basename(location): location})
         else:
             raise UserError(
                 f"{location}: not a folder, an image ({' '.join(sorted(IMAGE_SUFFIXES))}), "
@@ -153,12 +175,53 @@ def open_source(path: str | Path) -> ImageSource:
     except OSError as error:
         where = error.filename if isinstance(error.filename, str) else location
         raise UserError(f"{where}: cannot be read: {error.strerror or error}") from None
+    told = describe_left_out(source)
     if len(source) == 0:
         raise UserError(
             f"{location}: no image found; looked for names that end in "
-            f"{' '.join(sorted(IMAGE_SUFFIXES))}"
+            f"{' '.join(sorted(IMAGE_SUFFIXES))}{told and '; ' + told}"
         )
+    if told:
+        _log_once(f"{location}: {told}", left_out_of(source).keys() <= _DOCUMENTS)
     return source
+
+
+def describe_left_out(source: ImageSource) -> str:
+    """Return how many files of a source are left out, by kind, in words; "" if none.
+
+    Args:
+        source: Folder or archive; others leave nothing out.
+
+    Example:
+        >>> describe_left_out(FileSource("in", {}, left_out={".gif": 2, ".heic": 1}))
+        '3 files left out: 2 .gif, 1 .heic'
+    """
+    counts = Counter(left_out_of(source))
+    if not counts:
+        return ""
+    shown = [f"{count} {kind}" for kind, count in counts.most_common(_SHOWN_KINDS)]
+    rest = counts.total() - sum(count for _, count in counts.most_common(_SHOWN_KINDS))
+    return one_line(
+        f"{counts.total()} file{'s' * (counts.total() != 1)} left out: "
+        + ", ".join([*shown, *([f"{rest} others"] if rest else [])])
+    )
+
+
+def left_out_of(source: ImageSource) -> dict[str, int]:
+    """Return the numbers of files of a source that are left out, by kind."""
+    return dict(getattr(source, "left_out", {}))
+
+
+@cache
+def _log_once(text: str, documents: bool) -> None:
+    """Log what is left out, once even where a source is opened again."""
+    if first_process():
+        _log.log(logging.INFO if documents else logging.WARNING, "%s", text)
+
+
+def _first_bytes(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(HEAD_BYTES)
 
 
 def _folder_labels(folder: str) -> dict[str, Any] | None:
@@ -169,15 +232,17 @@ def _folder_labels(folder: str) -> dict[str, Any] | None:
         return read_dataset_json(file, folder)
 
 
-def _walk(root: str) -> dict[str, str]:
-    """Map names to paths below `root`. Every real folder is listed once.
+def _walk(root: str, follow_links: bool) -> tuple[dict[str, str], Counter[str]]:
+    """Map names to paths below `root`, and count the other files. Every real folder is listed once.
 
     Folders proper come first, then those behind links in the order of their names, so that a link
     into the tree or round in a circle adds nothing.
     """
     files: dict[str, str] = {}
+    left_out: Counter[str] = Counter()
     seen: set[tuple[int, int]] = set()
     links: list[str] = [""]
+    real = os.path.join(os.path.realpath(root), "")
     while links:
         links.sort(reverse=True)
         folders = [links.pop()]
@@ -190,14 +255,32 @@ def _walk(root: str) -> dict[str, str]:
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(path) as entries:
                 for entry in entries:
-                    if is_hidden(entry.name):
-                        continue
                     name = f"{folder}/{entry.name}" if folder else entry.name
-                    if entry.is_dir():
+                    if is_hidden(entry.name) or name == DATASET_JSON:
+                        continue
+                    if (
+                        not follow_links
+                        and entry.is_symlink()
+                        and not os.path.join(os.path.realpath(entry.path), "").startswith(real)
+                    ):
+                        left_out[_LINKS] += 1
+                    elif entry.is_dir():
                         (links if entry.is_symlink() else folders).append(name)
-                    elif is_image_name(entry.name):
+                    elif is_image(entry.name, partial(_head, entry)):
                         files[name] = entry.path
-    return files
+                    else:
+                        left_out[kind_of_file(entry.name)] += 1
+    return files, left_out
+
+
+def _head(entry: os.DirEntry[str]) -> bytes:
+    try:
+        if not entry.is_file():  # a pipe would wait for ever
+            return b""
+        with open(entry.path, "rb") as file:
+            return file.read(HEAD_BYTES)
+    except OSError:
+        return b""
 
 
 def _listed(location: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ from hashlib import blake2b
 from typing import Any
 
 from artfp.core.errors import UserError
-from artfp.data.sources import ImageSource
+from artfp.data.sources import ImageSource, left_out_of
 
 
 class Subset:
@@ -17,6 +17,7 @@ class Subset:
         self.location = source.location
         self.names = [source.names[index] for index in indices]
         self.dataset_json: dict[str, Any] | None = source.dataset_json
+        self.left_out = left_out_of(source)
         self._source, self._indices = source, indices
 
     def read(self, index: int) -> bytes:

@@ -85,7 +85,7 @@ def generate_images(
     device = settings.torch_device()
     generator, card = load_generator(settings.generator)
     if inputs is None and settings.data_dir is not None:
-        inputs = open_source(settings.data_dir)
+        inputs = open_source(settings.data_dir, settings.follow_links)
     _check(settings, generator, inputs)
     done = GeneratedImages(settings.output_dir / IMAGES)
     if Manifest.claim(settings.output_dir, _deciding(settings, inputs), "generate"):

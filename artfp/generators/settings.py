@@ -142,6 +142,7 @@ class GenerateSettings(DeviceSettings):
         batch_size: Images that are generated at once.
         label: Only images of this class; by default all classes in turn.
         data_dir: Images that a translator translates: a folder, a zip, or a list of paths (.txt).
+        follow_links: Follow symbolic links that lead out of the folder of the images.
         target: Domain or class that a translator translates to, counted from 0.
         format: Format of the images.
         archive: Also pack the images into images.zip.
@@ -161,6 +162,7 @@ class GenerateSettings(DeviceSettings):
     batch_size: PositiveInt = 64
     label: NonNegativeInt | None = None
     data_dir: str | None = option(None, metavar="IMAGES")
+    follow_links: bool = False
     target: NonNegativeInt | None = None
     format: Literal["png", "webp", "bmp", "tiff", "jpeg"] = "png"
     archive: bool = False

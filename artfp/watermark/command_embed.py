@@ -48,7 +48,9 @@ In a YAML file for --config write a fingerprint of digits in quotes."""
 def _embed(settings: EmbedSettings) -> int:
     from artfp.data.sources import open_source
 
-    open_source(settings.data_dir)  # refuse what is not there before torch is imported
+    open_source(
+        settings.data_dir, settings.follow_links
+    )  # refuse what is not there before torch is imported
 
     from artfp.watermark.embed import embed_folder
 

@@ -171,7 +171,7 @@ def embed_folder(settings: EmbedSettings) -> EmbeddingResult | None:
         >>> result.written
         1
     """
-    source = open_source(settings.data_dir)
+    source = open_source(settings.data_dir, settings.follow_links)
     encoder, card = load_encoder(
         settings.encoder_path, settings.image_resolution, settings.decoder_path
     )

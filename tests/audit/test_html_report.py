@@ -81,7 +81,13 @@ def _facts(names: list[str], strength: float = 3.0, reveal: bool = False) -> dic
     found = audit_records(records, every, BITS, GivenFingerprint(WORD), Policy(), False, reveal)
     decoder = {"name": "<d>", "hash": "0" * 64, "bits": BITS, "realign": True}
     asked = AuditContext(
-        "in/<u>", "artfp detect '<x>'", "key", decoder, Policy(), warnings=("<w> & co",)
+        "in/<u>",
+        "artfp detect '<x>'",
+        "key",
+        decoder,
+        Policy(),
+        warnings=("<w> & co",),
+        left_out={".gif": 2, ".<b>": 1},
     )
     return report_contents(found, asked, {names[0]: "ab" * 32} if names else {})
 
@@ -98,6 +104,7 @@ def test_names_do_nothing() -> None:
     for name in NASTY[:3]:
         assert name in parsed.text
     assert r"a\nb\udcff\u2028\u202e&amp;{{ 7 * 7 }}<!--.png" in parsed.text
+    assert "left out: 2 .gif, 1 .<b>" in parsed.text
     assert "<i>why</i>" in parsed.text and "<w> & co" in parsed.text
     page.encode("utf-8")
     assert "\u2028" not in page and "\u202e" not in page

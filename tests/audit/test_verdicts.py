@@ -244,7 +244,7 @@ def test_images_that_cannot_carry_the_message_are_inconclusive(
     assert "6 of 6 images may not carry it, such as 8x8 px cannot" in every.verdict.explanation
     assert every.verdict.log_p == none.verdict.log_p
     facts = _facts(some)
-    assert facts["images"] == {"read": 6, "unreadable": 0, "doubtful": 1}
+    assert facts["images"] == {"read": 6, "unreadable": 0, "doubtful": 1, "left_out": {}}
     assert [image["open_because"] for image in facts["evidence"]][:2] == ["", "8x8 px cannot"]
 
 

@@ -289,3 +289,43 @@ def test_options_without_effect_are_told() -> None:
     assert told() == [] and told("--ramp", "30", "--kind", "b") == []
     assert told("--ramp", "30") == told("--ramp=31") == [line]
     assert unused_options(Scheduled(data_dir="x", ramp=2), []) == [line]  # by a YAML file
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures(Images):
+    """Pictures from images.
+
+    Args:
+        marked_dir: More images.
+        output_dir: Folder for them.
+    """
+
+    marked_dir: tuple[Path, ...] = ()
+    output_dir: Path = Path("out")
+
+
+def test_output_in_a_folder_of_images_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, other = tmp_path / "in", tmp_path / "other"
+    folder.mkdir()
+    other.mkdir()
+    (tmp_path / "link").symlink_to(folder)
+    monkeypatch.chdir(folder)
+    for settings in (
+        {"data_dir": "."},  # with the default
+        {"data_dir": str(folder), "output_dir": folder},
+        {"data_dir": str(other), "marked_dir": (other, folder), "output_dir": folder / "a" / "b"},
+        {"data_dir": str(folder), "output_dir": tmp_path / "link" / "out"},
+    ):
+        with pytest.raises(UserError, match="choose an output folder outside"):
+            Pictures(**settings)  # type: ignore[arg-type]
+    Pictures(data_dir=str(folder), output_dir=tmp_path)
+    Pictures(data_dir=str(folder), output_dir=tmp_path / "in2")
+    Pictures(data_dir="no such folder", output_dir=folder)
+
+    class Tables(Pictures):
+        __doc__ = Pictures.__doc__
+        writes_pictures: ClassVar[bool] = False
+
+    Tables(data_dir=str(folder))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import multiprocessing
 import os
@@ -10,11 +11,19 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from artfp.core.errors import UserError
 from artfp.data import decode
 from artfp.data.decode import ImageError
-from artfp.data.sources import ImageSource, open_source
+from artfp.data.sources import (
+    FileSource,
+    ImageSource,
+    describe_left_out,
+    left_out_of,
+    open_source,
+)
+from artfp.data.subset import limit_images
 
 
 def make_zip(path: Path, members: dict[str, bytes]) -> Path:
@@ -294,3 +303,81 @@ def test_labels_of_an_archive_are_bounded_before_they_are_read(tmp_path: Path) -
         archive.writestr("dataset.json", b"[" + bytes(70 << 20))
     with pytest.raises(UserError, match=r"set\.zip: dataset\.json has more than 64 MiB"):
         open_source(path)
+
+
+def picture(format: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), "gray").save(buffer, format)
+    return buffer.getvalue()
+
+
+OTHERS = {
+    "q.jfif": picture("JPEG"), "q.mpo": picture("JPEG"), "q": picture("JPEG"),
+    "w": picture("WEBP"), "t": picture("TIFF"), "old.jpg_large": picture("JPEG"),
+}  # fmt: skip
+LEFT_OUT = {
+    "a.gif": picture("GIF"), "b.GIF": picture("GIF"), "c.heic": b"\0\0\0\x18ftypheic",
+    "raw.nef": picture("TIFF"), "notes.txt": b"BMW", "nothing": b"", "d/x.json": b"{}",
+    "a.abcdefghijklmnop": b"",
+}  # fmt: skip
+KINDS = {
+    ".gif": 2, ".heic": 1, ".nef": 1, ".txt": 1, "without ending": 1, ".json": 1, "other": 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("archive", [False, True])
+def test_images_are_known_by_content_and_others_counted_by_kind(
+    tmp_path: Path, archive: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = {**OTHERS, **LEFT_OUT, ".hidden": b"", "dataset.json": b"{}"}
+    if archive:
+        place = make_zip(tmp_path / "set.zip", files)
+    else:
+        place = tmp_path / "set"
+        for name, data in files.items():
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            (place / name).write_bytes(data)
+        os.mkfifo(place / "pipe")
+    source = open_source(place)
+    assert source.names == sorted(OTHERS)
+    assert left_out_of(source) == (KINDS if archive else {**KINDS, "without ending": 2})
+    assert left_out_of(limit_images(source, 2)) == left_out_of(source)
+    told = describe_left_out(source)
+    assert told.startswith(f"{8 if archive else 9} files left out: 2 ") and "2 .gif" in told
+    open_source(place)
+    assert caplog.messages == [f"{place}: {told}"]  # once
+    assert left_out_of(pickle.loads(pickle.dumps(source))) == left_out_of(source)
+
+
+def test_only_what_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "a.gif").write_bytes(picture("GIF"))
+    with pytest.raises(UserError, match=r"no image found; .*; 1 file left out: 1 \.gif"):
+        open_source(tmp_path)
+    with pytest.raises(UserError, match=r"a\.gif: not a folder, an image"):
+        open_source(tmp_path / "a.gif")
+    (tmp_path / "q").write_bytes(picture("JPEG"))
+    assert open_source(tmp_path / "q").names == ["q"]
+
+
+def test_many_kinds_are_not_all_told() -> None:
+    kinds = {f".{number}": 1 for number in range(20)}
+    told = describe_left_out(FileSource("in", {}, left_out=kinds))
+    assert told.startswith("20 files left out: ") and told.endswith(", 12 others")
+
+
+def test_links_out_of_the_folder_are_left_out_unless_asked(tmp_path: Path) -> None:
+    inside, private = tmp_path / "in", tmp_path / "private"
+    (inside / "real").mkdir(parents=True)
+    private.mkdir()
+    (inside / "real" / "x.png").write_bytes(b"x")
+    (private / "y.png").write_bytes(b"y")
+    (inside / "again.png").symlink_to("real/x.png")
+    (inside / "y.png").symlink_to(private / "y.png")
+    (inside / "there").symlink_to(private)
+    (inside / "z.png").symlink_to("../in-not")
+    source = open_source(inside, follow_links=False)
+    assert source.names == ["again.png", "real/x.png"]
+    assert describe_left_out(source).startswith("3 files left out: 3 links out of the folder")
+    assert len(open_source(inside)) == 5
+    (tmp_path / "link").symlink_to(inside)  # what the user names is followed
+    assert open_source(tmp_path / "link", follow_links=False).names == source.names

@@ -218,7 +218,7 @@ def test_translations(toys: Callable[..., Path], tmp_path: Path) -> None:
         generate(path, tmp_path / "no", data_dir=str(inputs), target=2)
     with pytest.raises(UserError, match="translates images; give them with --data_dir"):
         generate(path, tmp_path / "no", 3)
-    with pytest.raises(UserError, match="is in the folder of the images; choose another"):
+    with pytest.raises(UserError, match="choose an output folder outside"):
         generate(path, inputs / "out", data_dir=str(inputs))
 
 
