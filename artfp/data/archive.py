@@ -104,6 +104,16 @@ class ZipSource:
         except _READ_ERRORS as error:
             raise ImageError(f"damaged in the archive: {_reason(error)}") from None
 
+    def stamp(self, index: int) -> list[int] | None:
+        """Return size and checksum of a member, and size and times of the archive."""
+        try:
+            member = self._own_archive().infolist()[self._members[index]]
+            status = os.stat(self.location)
+        except (IndexError, *_READ_ERRORS):
+            return None
+        times = [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+        return [member.file_size, member.CRC, *times]
+
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.names)

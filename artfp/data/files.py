@@ -13,7 +13,7 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -36,6 +36,8 @@ def write_atomic(
     path: Path, data: bytes | str, keep_equal: bool = False, secret: bool = False
 ) -> None:
     """Write a file so that it is whole whenever it is there; its folder is made.
+
+    It is on the disk before it takes its name, so that a power cut changes nothing of that.
 
     Args:
         path: Where it will be; a file that is there is replaced.
@@ -63,8 +65,8 @@ def write_atomic(
 def replacing(path: Path, keep_equal: bool = False, secret: bool = False) -> Iterator[BinaryIO]:
     """Open a file without a name that takes the place of `path` when the block ends well.
 
-    With `keep_equal` a file that holds the same already is left alone. What is `secret` gets mode
-    0600, whatever the file that was there had.
+    What it holds is on the disk before that. With `keep_equal` a file that holds the same already
+    is left alone. What is `secret` gets mode 0600, whatever the file that was there had.
 
     Raises:
         UserError: the file cannot be written.
@@ -74,6 +76,7 @@ def replacing(path: Path, keep_equal: bool = False, secret: bool = False) -> Ite
         with _hidden_file(path.parent, _mode(secret)) as hidden:
             yield hidden.file
             hidden.file.flush()
+            os.fsync(hidden.file.fileno())
             if not (keep_equal and path.is_file() and _holds(path, hidden.location)):
                 hidden.replace(path)
             elif secret and path.stat().st_mode & 0o077:
@@ -125,6 +128,17 @@ def new_file(
         raise UserError(taken) from None
     except OSError as error:
         raise UserError(f"{what} {path}: cannot be written: {error.strerror or error}") from error
+
+
+def sync_folders(folders: Iterable[Path]) -> None:
+    """Put the names of the files in some folders on the disk, where the system can."""
+    for folder in folders:
+        with suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 def remove_leftovers(folder: Path, deep: bool = False) -> None:

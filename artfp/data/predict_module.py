@@ -9,6 +9,7 @@ import sys
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
@@ -19,6 +20,7 @@ from torch.utils.data.distributed import DistributedSampler
 from artfp.core.errors import UserError
 from artfp.core.processes import die_with_parent
 from artfp.data.budget import PixelBudget
+from artfp.data.content import describe_content, file_stamp
 from artfp.data.decode import ImageError, decode_image, decode_picture, image_errors, open_image
 from artfp.data.geometry import Geometry, resize
 from artfp.data.sources import ImageSource
@@ -49,6 +51,7 @@ class ImageBatch:
         sizes: (height, width) in pixels after the geometry.
         errors: Reasons of images that could not be used.
         skipped: True for padding and for images that were done before.
+        contents: What `describe_content` says of the bytes that were read; empty if none were.
     """
 
     index: int
@@ -59,6 +62,7 @@ class ImageBatch:
     sizes: list[tuple[int, int]]
     errors: list[str | None]
     skipped: list[bool]
+    contents: list[dict[str, Any]]
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> ImageBatch:
         """Return the batch with `small` on `device`; Lightning calls this to move it."""
@@ -79,10 +83,10 @@ def whole_image(
     if full is not None or size == tuple(batch.small.shape[-2:]):
         return full
     with image_errors():
-        full = geometry(decode_image(source.read(batch.positions[slot])).pixels)
-    if full.shape[:2] != size:
-        raise ImageError("the file has changed since it was first read")
-    return full
+        data = source.read(batch.positions[slot])
+        if describe_content(data, None)["sha256"] != batch.contents[slot]["sha256"]:
+            raise ImageError("the file has changed since it was first read")
+        return geometry(decode_image(data).pixels)
 
 
 def default_workers() -> int:
@@ -212,6 +216,7 @@ class _Batches(Dataset[ImageBatch]):
             sizes=[(0, 0)] * slots,
             errors=[None] * slots,
             skipped=[i >= count or bool(self.done[start + i]) for i in range(slots)],
+            contents=[{} for _ in range(slots)],
         )
         room = self.kept_pixels
         for slot in range(count):
@@ -222,7 +227,9 @@ class _Batches(Dataset[ImageBatch]):
     def _fill(self, batch: ImageBatch, slot: int, small: np.ndarray, room: int) -> int:
         """Read an image into its slot; return the pixels of the whole one if it is kept."""
         try:
+            stamp = file_stamp(self.source, batch.positions[slot])
             data = self.source.read(batch.positions[slot])
+            batch.contents[slot] = describe_content(data, stamp)
             with open_image(data) as image, self.budget.hold(image.width * image.height):
                 picture = decode_picture(image)
                 full = self.geometry(picture.pixels)

@@ -8,15 +8,18 @@ import os
 import re
 import secrets
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from artfp.core.errors import UserError
 from artfp.core.run_folder import lock_folder
-from artfp.data.files import write_atomic
+from artfp.data.files import replacing, write_atomic
 
 _SECRET = "secret"
+_SYNC_SECONDS = 1.0
 
 
 class Manifest:
@@ -45,6 +48,7 @@ class Manifest:
         try:
             text = path.read_bytes()
         except FileNotFoundError:
+            Journal(folder, what).remove()  # of settings that nobody knows any more
             stored = {key: _sealed(key, value) for key, value in wanted.items()}
             write_atomic(path, json.dumps(stored, indent=1) + "\n", secret=True)
             return False
@@ -100,7 +104,7 @@ class Journal:
     """Finished items, one JSON line each, in a hidden file per process of a run (mode 0600).
 
     A record is on its way to the disk in one `write` when `append` returns: killing the process
-    loses none. Threads may append together.
+    loses none, and a power cut those of the last second. Threads may append together.
 
     Args:
         folder: Output folder of the run.
@@ -114,6 +118,7 @@ class Journal:
         self._path = folder / f".{what}.{rank}.jsonl"
         self._lock = threading.Lock()
         self._descriptor: int | None = None
+        self._synced = time.monotonic()
 
     def append(self, record: dict[str, Any]) -> None:
         """Add a record, whose "name" says what it is about.
@@ -127,6 +132,8 @@ class Journal:
                 if self._descriptor is None:
                     self._descriptor = self._open()
                 written = os.write(self._descriptor, line)
+                if time.monotonic() > self._synced + _SYNC_SECONDS:
+                    self._sync()
             except OSError as error:
                 raise UserError(
                     f"{self._path}: cannot be written: {error.strerror or error}"
@@ -145,14 +152,19 @@ class Journal:
         Lines that a kill or a full disk cut short are left out.
         """
         for path in self._files():
-            with open(path, "rb") as file:
-                for line in file:
-                    try:
-                        record = json.loads(line)
-                    except ValueError:
-                        continue
-                    if isinstance(record, dict) and isinstance(record.get("name"), str):
-                        yield record
+            for _, record in _lines(path):
+                yield record
+
+    def prune(self, keep: Callable[[dict[str, Any]], bool]) -> None:
+        """Drop the records that `keep` is false of; a file of the journal changes at once or not.
+
+        Raises:
+            UserError: a file cannot be written.
+        """
+        self.close()
+        for path in self._files():
+            with replacing(path, keep_equal=True, secret=True) as kept:
+                kept.writelines(line for line, record in _lines(path) if keep(record))
 
     def close(self) -> None:
         """Close the file; a later `append` opens it again."""
@@ -177,8 +189,15 @@ class Journal:
 
     def _close(self) -> None:
         if self._descriptor is not None:
+            with suppress(OSError):
+                self._sync()
             os.close(self._descriptor)
             self._descriptor = None
+
+    def _sync(self) -> None:
+        assert self._descriptor is not None
+        os.fsync(self._descriptor)
+        self._synced = time.monotonic()
 
     def _files(self) -> list[Path]:
         pattern = re.compile(rf"\.{re.escape(self._what)}\.(\d+)\.jsonl")
@@ -187,3 +206,15 @@ class Journal:
         matches = ((pattern.fullmatch(entry), entry) for entry in os.listdir(self._folder))
         ranks = sorted((int(match[1]), entry) for match, entry in matches if match)
         return [self._folder / entry for _, entry in ranks]
+
+
+def _lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """Yield the whole lines of a journal's file, with their records."""
+    with open(path, "rb") as file:
+        for line in file:
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(record, dict) and isinstance(record.get("name"), str):
+                yield line.rstrip(b"\n") + b"\n", record

@@ -124,6 +124,14 @@ class FileSource:
         except ValueError as error:  # a NUL in the path
             raise ImageError(f"not a usable path: {error}") from None
 
+    def stamp(self, index: int) -> list[int] | None:
+        """Return size, time of modification and time of change of a file; None: there is none."""
+        try:
+            status = os.stat(self._paths[index])
+        except (OSError, ValueError):
+            return None
+        return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.names)

@@ -7,6 +7,7 @@ from hashlib import blake2b
 from typing import Any
 
 from artfp.core.errors import UserError
+from artfp.data.content import file_stamp
 from artfp.data.sources import ImageSource, left_out_of
 
 
@@ -23,6 +24,10 @@ class Subset:
     def read(self, index: int) -> bytes:
         """Return the bytes of image `index`; raises ImageError with the reason."""
         return self._source.read(self._indices[index])
+
+    def stamp(self, index: int) -> list[int] | None:
+        """Return the stamp of the file of image `index`; see `artfp.data.content`."""
+        return file_stamp(self._source, self._indices[index])
 
     def __len__(self) -> int:
         """Return the number of images."""

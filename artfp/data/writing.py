@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import zipfile
 import zlib
@@ -153,6 +152,10 @@ def _member(name: str) -> zipfile.ZipInfo:
     return member
 
 
+_THREADS = 8
+"""More than there may be CPUs: they wait for the disk, which writes files together."""
+
+
 class BackgroundWriter:
     """Threads that encode and write images while the network works on the next batch.
 
@@ -162,7 +165,7 @@ class BackgroundWriter:
 
     def __init__(self) -> None:
         self.budget = PixelBudget(_WRITTEN_PIXELS)
-        self._threads = ThreadPoolExecutor(max(1, min(8, os.cpu_count() or 1)))
+        self._threads = ThreadPoolExecutor(_THREADS)
         self._batches: list[list[Future[None]]] = []
 
     def submit(self, task: Any, arguments: list[tuple[Any, ...]]) -> None:

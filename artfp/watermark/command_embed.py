@@ -22,7 +22,8 @@ Embed a fingerprint in every image of a data set.
 
 Writes OUTPUT_DIR/fingerprinted_images/ with the tree and names of the input (PNG), ready for any
 generative model's code; embedded_fingerprints.txt (a line "name bits" each) and .csv (size, PSNR,
-bits). A run that was stopped continues when the same command is given again.
+bits). A run that was stopped continues when the same command is given again; images that have
+changed are done again, and copies of those that are gone are removed.
 
 The fingerprint: --key or --fingerprint_file name one; --identical_fingerprints draws a fresh key
 for one fingerprint in all images, which is what a generator learns; with none of these, every image

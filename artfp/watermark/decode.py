@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 
 from artfp.core.run_folder import run_folder
+from artfp.data.content import is_unchanged
 from artfp.data.files import remove_leftovers
 from artfp.data.geometry import Geometry
 from artfp.data.pixels import to_unit
@@ -100,8 +101,11 @@ def run_decoding(job: DecodingJob) -> DecodingResult | None:
 
 
 def _run(job: DecodingJob) -> DecodingResult | None:
-    journal = Journal(job.output, "detect")
-    done = {record["name"] for record in journal.stream() if "logits" in record}
+    journal, done = Journal(job.output, "detect"), set()
+    if Manifest.claim(job.output, _settings(job), "detect"):
+        if job.trainer.is_global_zero:
+            remove_leftovers(job.output)
+        done = _follow_source(job, journal)
     data = PredictionData(
         job.source,
         job.geometry,
@@ -110,8 +114,6 @@ def _run(job: DecodingJob) -> DecodingResult | None:
         job.num_workers,
         done=done,
     )
-    if Manifest.claim(job.output, _settings(job), "detect") and job.trainer.is_global_zero:
-        remove_leftovers(job.output)
     if not run_prediction(_Detector(job), data, job.trainer):
         return None
     more: Mapping[str, Mapping[str, object]] = {}
@@ -139,6 +141,24 @@ def _run(job: DecodingJob) -> DecodingResult | None:
     journal.remove()
     (job.output / "detect.run.json").unlink(missing_ok=True)
     return DecodingResult(decoded, failed, matches)
+
+
+def _follow_source(job: DecodingJob, journal: Journal) -> set[str]:
+    """Return the names of the images that are done; drop the records of all others.
+
+    Others are gone from the source, or have changed, or could not be used.
+    """
+    positions = {name: position for position, name in enumerate(job.source.names)}
+    done = {}
+    for record in journal.stream():
+        position = positions.get(record["name"])
+        if position is None or "logits" not in record:
+            continue
+        if is_unchanged(job.source, position, record):
+            done[record["name"]] = record["sha256"]
+    if job.trainer.is_global_zero:
+        journal.prune(lambda record: done.get(record["name"]) == record.get("sha256", ""))
+    return set(done)
 
 
 def _settings(job: DecodingJob) -> dict[str, object]:
@@ -188,7 +208,8 @@ class _Detector(Prediction):
             record["realigned"] = note
             record["bits"] = to_text(bits)
             record["logits"] = pack_logits(row)
-            self.journal.append(record | self._compare(name, bits))
+            content = batch.contents[slot]
+            self.journal.append(record | self._compare(name, bits) | content)
 
     def _compare(self, name: str, bits: np.ndarray) -> dict[str, object]:
         """Return the matches with the fingerprint, and their p-value."""

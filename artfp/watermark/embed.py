@@ -7,6 +7,7 @@ import logging
 import math
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -21,10 +22,11 @@ from artfp.core.processes import await_first, first_process
 from artfp.core.progress import Progress
 from artfp.core.run_folder import exclusive, run_folder
 from artfp.data.bundle import find_decoder, find_weights
+from artfp.data.content import is_unchanged
 from artfp.data.decode import ImageError, decode_image, image_errors
-from artfp.data.files import file_hash, remove_leftovers, write_atomic
+from artfp.data.files import file_hash, remove_leftovers, sync_folders, write_atomic
 from artfp.data.geometry import Geometry
-from artfp.data.naming import check_labels, output_names, renamed_dataset_json
+from artfp.data.naming import DATASET_JSON, check_labels, output_names, renamed_dataset_json
 from artfp.data.pixels import as_batch, to_unit
 from artfp.data.predict_module import ImageBatch, PredictionData, whole_image
 from artfp.data.resume import Journal, Manifest
@@ -54,6 +56,8 @@ EMBEDDED_LISTING = "embedded_fingerprints.txt"
 EMBEDDED_TABLE = "embedded_fingerprints.csv"
 ARCHIVE_FILE = "fingerprinted_images.zip"
 _COLUMNS = ("name", "output", "width", "height", "psnr", "bits", "error")
+
+_NAMED = 10  # images that a line names
 
 _SSIM_SIDE = 11
 """Pixels of the window of SSIM, which smaller images do not have."""
@@ -262,13 +266,12 @@ def run_embedding(job: EmbeddingJob, fingerprints: Fingerprints) -> EmbeddingRes
 def _run(job: EmbeddingJob, fingerprints: Fingerprints) -> EmbeddingResult | None:
     outputs = output_names(job.source.names, suffix_of(job.format))
     images = job.output / FINGERPRINTED_FOLDER
-    if (
-        Manifest.claim(job.output, _settings(job, fingerprints), "embed")
-        and job.trainer.is_global_zero
-    ):
-        remove_leftovers(job.output)
-        remove_leftovers(images, deep=True)
-    done = {record["name"] for record in records(job.output) if record.get("error") is None}
+    done: set[str] = set()
+    if Manifest.claim(job.output, _settings(job, fingerprints), "embed"):
+        if job.trainer.is_global_zero:
+            remove_leftovers(job.output)
+            remove_leftovers(images, deep=True)
+        done = _follow_source(job, outputs)
     data = PredictionData(
         job.source,
         job.geometry,
@@ -293,10 +296,60 @@ def _run(job: EmbeddingJob, fingerprints: Fingerprints) -> EmbeddingResult | Non
     labels = None
     if job.source.dataset_json is not None:
         labels = renamed_dataset_json(job.source.dataset_json, names)
-        write_atomic(images / "dataset.json", json.dumps(labels), keep_equal=True)
+        write_atomic(images / DATASET_JSON, json.dumps(labels), keep_equal=True)
+    else:
+        (images / DATASET_JSON).unlink(missing_ok=True)
+    archive = job.output / ARCHIVE_FILE
     if job.archive:
-        pack_zip(images, list(names.values()), job.output / ARCHIVE_FILE, labels)
+        pack_zip(images, list(names.values()), archive, labels)
+    elif archive.exists() and len(done) < written:
+        _log.warning("removed %s: it holds other images", one_line(str(archive)))
+        archive.unlink()
+    sync_folders({job.output, images, *((images / name).parent for name in names.values())})
     return EmbeddingResult(written, len(done), failed)
+
+
+def _follow_source(job: EmbeddingJob, outputs: Sequence[str]) -> set[str]:
+    """Return the names of the images that are done; drop what was made of others.
+
+    Others are those that are gone from the source or have changed: their records and fingerprinted
+    images are removed, so that none stays in a set that is given away.
+    """
+    positions = {name: position for position, name in enumerate(job.source.names)}
+    images, journal = job.output / FINGERPRINTED_FOLDER, Journal(job.output, "embed")
+    done: dict[str, str] = {}
+    others: dict[str, str] = {}
+    for record in journal.stream():
+        if record.get("error") is not None:
+            continue
+        name, output = record["name"], record["output"]
+        position = positions.get(name)
+        if position is not None and output == outputs[position]:
+            written = (images / output).is_file()
+            if written and is_unchanged(job.source, position, record):
+                done[name] = record["sha256"]
+                continue
+        others[output] = name
+    if not job.trainer.is_global_zero:
+        return set(done)
+    for output in others.keys() - {outputs[positions[name]] for name in done}:
+        _remove_image(images, output)
+    gone = sorted(set(others.values()) - positions.keys())
+    if gone:
+        shown = ", ".join(map(one_line, gone[:_NAMED])) + (", ..." if len(gone) > _NAMED else "")
+        _log.warning("removed the fingerprinted copies of images that are gone: %s", shown)
+        (job.output / ARCHIVE_FILE).unlink(missing_ok=True)
+    journal.prune(lambda record: done.get(record["name"]) == record.get("sha256", ""))
+    return set(done)
+
+
+def _remove_image(images: Path, output: str) -> None:
+    """Remove a fingerprinted image, and the folders that it leaves empty."""
+    path = images / output
+    if path.resolve().is_relative_to(images.resolve()):
+        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            os.removedirs(path.parent)
 
 
 def records(output: Path) -> Iterator[dict[str, Any]]:
@@ -413,6 +466,7 @@ class _Embedder(Prediction):
                 return
         record: dict[str, object] = {"name": name, "output": output}
         record |= {"width": width, "height": height, "psnr": figure, "bits": to_text(message)}
+        record |= batch.contents[slot]
         self.journal.append(record)
         write_atomic(self.images / output, encoded)
 

@@ -107,6 +107,28 @@ def test_threads_and_processes_append_together(tmp_path: Path) -> None:
     assert len(journals[0].records()) == 800
 
 
+def test_prune_drops_records_of_all_processes(tmp_path: Path) -> None:
+    for rank in range(2):
+        journal = Journal(tmp_path, "embed", rank)
+        for name in "ab":
+            journal.append({"name": name, "rank": rank})
+        journal.close()
+    unchanged = (tmp_path / ".embed.1.jsonl").stat()
+    journal.prune(lambda record: record["name"] == "b" or record["rank"] == 1)
+    assert [(r["name"], r["rank"]) for r in journal.stream()] == [("b", 0), ("a", 1), ("b", 1)]
+    assert (tmp_path / ".embed.1.jsonl").stat().st_ino == unchanged.st_ino
+    journal.append({"name": "c", "rank": 1})
+    assert sorted(journal.records()) == ["a", "b", "c"]
+
+
+def test_records_of_unknown_settings_are_dropped(tmp_path: Path) -> None:
+    Manifest.claim(tmp_path, {"a": 1}, "embed")
+    Journal(tmp_path, "embed").append({"name": "x"})
+    (tmp_path / "embed.run.json").unlink()
+    assert Manifest.claim(tmp_path, {"a": 2}, "embed") is False
+    assert Journal(tmp_path, "embed").records() == {}
+
+
 def append_and_die(folder: Path) -> None:
     journal = Journal(folder, "embed")
     for i in range(50):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import math
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 from PIL import Image
 
 from artfp.data import open_source
+from artfp.data.files import file_hash
 from artfp.data.resume import Journal
 from artfp.ownership.assignment import Fingerprints
 from artfp.ownership.key import Key, to_text
@@ -22,6 +25,7 @@ from artfp.watermark.decode import DETECTED_LISTING, DETECTED_TABLE, DecodingJob
 from artfp.watermark.embed import EmbeddingJob, run_embedding
 from artfp.watermark.networks.realigning import with_realignment
 from artfp.watermark.prediction_loop import make_trainer
+from artfp.watermark.records import Records
 from artfp.watermark.settings import FINGERPRINTED_FOLDER
 
 WORDS = Fingerprints(16, fingerprint=Key.from_seed(5).fingerprint(16))
@@ -160,3 +164,37 @@ def test_the_table_tells_what_was_realigned(tmp_path: Path, photographs: list[np
     assert {row["realigned"] for row in plain.values()} == {""}
     assert plain["still.png"]["bits"] == found["still.png"]["bits"]
     assert 30 < int(plain["turned.png"]["matches"]) < 70
+
+
+def test_a_stopped_run_goes_on_with_the_images_that_are_there(
+    pair: Watermark, marked: Path, tmp_path: Path, photo_folder: Path
+) -> None:
+    data, found = tmp_path / "in", tmp_path / "found"
+    data.mkdir()
+    names = sorted(os.listdir(marked))[:4]
+    for name in names:
+        shutil.copy(marked / name, data)
+
+    def stop(records: Records) -> dict[str, Any]:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        _detect(pair, data, found, fingerprints=WORDS, examine=stop)
+    clean = sorted(photo_folder.iterdir())[0]
+    shutil.copy(clean, data / names[0])
+    (data / names[1]).write_bytes(b"no image")
+    (data / names[2]).unlink()
+    seen: list[dict[str, Any]] = []
+
+    def examine(records: Records) -> dict[str, Any]:
+        seen.extend(records())
+        return {}
+
+    result = _detect(pair, data, found, fingerprints=WORDS, examine=examine)
+    assert (result.decoded, [name for name, _ in result.failed]) == (2, [names[1]])
+    assert {record["name"]: record["sha256"] for record in seen if "logits" in record} == {
+        name: file_hash(data / name) for name in (names[0], names[3])
+    }
+    fresh = _detect(pair, data, tmp_path / "fresh", fingerprints=WORDS)
+    assert sorted(fresh.matches) == sorted(result.matches)
+    assert _rows(found) == _rows(tmp_path / "fresh")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -388,3 +389,51 @@ def test_weights_that_spoil_images_stop_the_run(job: Jobs, pair: Watermark, tmp_
     assert not list(this.output.rglob("*.png"))
     wanted = job(output=tmp_path / "loud", strength=10.0)  # loud, as it was asked for
     assert run_embedding(wanted, ONE) is not None
+
+
+def test_a_second_run_follows_the_source(
+    job: Jobs,
+    tmp_path: Path,
+    photographs: list[np.ndarray],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    data = tmp_path / "in"
+    for name, photo in zip("abc", photographs, strict=False):
+        _save(data / name / "x.png", photo[:40, :40])
+    this = job(data, archive=True)
+    images = this.output / FINGERPRINTED_FOLDER
+    assert run_embedding(this, ONE) is not None
+    before = _state(images)
+    _save(data / "a/x.png", photographs[3][:40, :40])
+    (data / "b/x.png").write_bytes(b"no image")
+    shutil.rmtree(data / "c")
+    result = run_embedding(job(data), ONE)
+    assert result is not None and (result.written, result.before) == (1, 0)
+    assert [name for name, _ in result.failed] == ["b/x.png"]
+    assert list(_state(images)) == ["a/x.png"] and not (images / "c").exists()
+    assert np.abs(_pixels(images / "a/x.png") - photographs[3][:40, :40].astype(int)).mean() < 20
+    assert not (this.output / ARCHIVE_FILE).exists()
+    assert [row["output"] for row in _rows(this.output)] == ["a/x.png", ""]
+    assert [r.message for r in caplog.records if "gone" in r.message] == [
+        "removed the fingerprinted copies of images that are gone: c/x.png"
+    ]
+    for name, photo in zip("abc", photographs, strict=False):  # the first set again
+        _save(data / name / "x.png", photo[:40, :40])
+    assert run_embedding(job(data), ONE) is not None
+    assert {k: v[0] for k, v in _state(images).items()} == {k: v[0] for k, v in before.items()}
+
+
+def test_an_image_is_on_the_disk_before_it_counts(
+    job: Jobs, tmp_path: Path, photographs: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _save(tmp_path / "in/a.png", photographs[0][:40, :40])
+    events: list[str] = []
+    images = tmp_path / "out" / FINGERPRINTED_FOLDER
+
+    def sync(descriptor: int) -> None:
+        there = (images / "a.png").exists()
+        events.append("after" if there else f"{os.fstat(descriptor).st_size > 1000}")
+
+    monkeypatch.setattr(os, "fsync", sync)
+    assert run_embedding(job(tmp_path / "in"), ONE) is not None
+    assert "True" in events and "after" in events  # the image itself; then its folder
