@@ -6,6 +6,7 @@ import io
 import logging
 import math
 import os
+import pickle
 import signal
 import threading
 import time
@@ -41,6 +42,57 @@ _STOPPING = b"\nstopping after this step; Ctrl-C again stops at once, without sa
 def last_checkpoint(folder: Path) -> Path:
     """Return the path of the last checkpoint of a training in a folder."""
     return folder / "checkpoints" / _LAST
+
+
+# What torch and Lightning raise for bytes that are no checkpoint, or one of something else.
+_UNREADABLE = (pickle.UnpicklingError, EOFError, OSError, RuntimeError, LookupError, ValueError,
+               TypeError, AttributeError)  # fmt: skip
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Return the content of a checkpoint of a training; nothing in it is executed.
+
+    Args:
+        path: File of a training.
+
+    Returns:
+        `state_dict`, `global_step` and what else Lightning keeps, on the CPU.
+
+    Raises:
+        UserError: it is damaged, or something else.
+    """
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+        whole = {**found, "state_dict": dict(found["state_dict"])}
+        whole["global_step"] = int(found["global_step"])
+    except _UNREADABLE as error:
+        raise UserError(
+            f"{path} is not a readable checkpoint ({_in_short(error)}); delete it, or put a "
+            "whole copy there"
+        ) from error
+    return whole
+
+
+def _in_short(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:100]
+
+
+def check_checkpoint(path: Path, module: pl.LightningModule) -> None:
+    """Refuse a checkpoint that cannot go on as this module.
+
+    Raises:
+        UserError: it is damaged, or of a module with other weights.
+    """
+    found, wanted = read_checkpoint(path)["state_dict"], module.state_dict()
+    for name in [*wanted, *found]:
+        shapes = [tuple(getattr(s[name], "shape", ())) if name in s else None
+                  for s in (found, wanted)]  # fmt: skip
+        if shapes[0] != shapes[1]:
+            there, here = ("absent" if shape is None else shape for shape in shapes)
+            raise UserError(
+                f"{path} is of a training with other settings ({name} is {there} there and {here} "
+                "now); give those of before, or another --output_dir"
+            )
 
 
 class TimedCheckpoint(Checkpoint):
@@ -116,6 +168,7 @@ class _StopBetweenSteps(Checkpoint):
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
+        self.started = False
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> _StopBetweenSteps:
@@ -131,6 +184,7 @@ class _StopBetweenSteps(Checkpoint):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Listen again: Lightning has put handlers of its own in between."""
+        self.started = True
         self._listen()
 
     def on_train_batch_end(
@@ -211,9 +265,12 @@ def fit(
         came to its end.
 
     Raises:
+        UserError: the checkpoint cannot be gone on from.
         KeyboardInterrupt: the training was interrupted.
         Terminated: it was asked to end.
     """
+    if checkpoint is not None:
+        check_checkpoint(checkpoint, module)
     stop = _StopBetweenSteps()
     trainer.callbacks.append(stop)  # type: ignore[attr-defined]
     try:
@@ -226,6 +283,13 @@ def fit(
         if isinstance(error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from None
         raise
+    except _UNREADABLE as error:
+        if checkpoint is None or stop.started or isinstance(error, UserError):
+            raise
+        raise UserError(
+            f"{checkpoint} cannot be gone on from ({_in_short(error)}); delete it, or put a "
+            "whole copy there"
+        ) from error
     finally:
         trainer.callbacks.remove(stop)  # type: ignore[attr-defined]
     limits = (c for c in trainer.callbacks if isinstance(c, _TimeLimit))  # type: ignore[attr-defined]

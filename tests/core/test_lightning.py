@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from artfp.core.lightning import fit, new_trainer
+from artfp.core.errors import UserError
+from artfp.core.lightning import check_checkpoint, fit, new_trainer
 from artfp.core.processes import Terminated
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
@@ -39,7 +42,7 @@ class Module(pl.LightningModule):
 def run(module: Module, **options: Any) -> pl.Trainer:
     trainer = new_trainer(
         accelerator="cpu", devices=1, logger=False, enable_model_summary=False, max_steps=4,
-        enable_checkpointing=False, enable_progress_bar=False, **options
+        enable_progress_bar=False, **{"enable_checkpointing": False, **options}
     )  # fmt: skip
     try:
         fit(trainer, module, DataLoader(torch.ones(8, 1), batch_size=1))  # type: ignore[arg-type]
@@ -70,3 +73,27 @@ def test_stops_at_the_end_of_the_step(
             run(module)
     assert module.reached == reached
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_full_disk_leaves_the_checkpoint_of_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    trainer = run(Module(), enable_checkpointing=True)
+    trainer.save_checkpoint(path)
+    before = path.read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match=r"last\.ckpt: cannot be written: No space left on device"):
+        trainer.save_checkpoint(path)
+    assert path.read_bytes() == before and os.listdir(path.parent) == ["last.ckpt"]
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint"])
+def test_a_checkpoint_that_is_none(content: bytes, tmp_path: Path) -> None:
+    (path := tmp_path / "last.ckpt").write_bytes(content)
+    with pytest.raises(UserError, match=r"last\.ckpt is not a readable checkpoint \(.+\); delete"):
+        check_checkpoint(path, Module())

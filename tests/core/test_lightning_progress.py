@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -89,3 +90,16 @@ def test_disabled(seen: Seen) -> None:
     progress.disable()
     trainer(progress, max_steps=2).fit(Module(), batches())
     assert seen == []
+
+
+@pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before")
+def test_a_resumed_training_counts_from_where_it_was(seen: Seen, tmp_path: Path) -> None:
+    endless = DataLoader([torch.ones(4, 1)] * 100, batch_size=None)  # type: ignore[arg-type]
+    first = trainer(LightningProgress(), max_steps=2)
+    first.fit(Module(), endless)
+    first.save_checkpoint(tmp_path / "last.ckpt")
+    seen.clear()
+    trainer(LightningProgress(), max_steps=5).fit(
+        Module(), endless, ckpt_path=tmp_path / "last.ckpt", weights_only=True
+    )
+    assert [each[1:3] for each in seen] == [(3, 5), (4, 5), (5, 5)]

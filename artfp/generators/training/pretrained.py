@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from artfp.core.errors import UserError
-from artfp.core.lightning import last_checkpoint
+from artfp.core.lightning import last_checkpoint, read_checkpoint
 from artfp.data.bundle import Card
 from artfp.data.files import file_hash
 from artfp.generators.base import Generator
@@ -25,10 +23,6 @@ FREEZE_STEPS = 100
 
 For a DCGAN at 32 px they kept the images as good as they were; without them these grew worse.
 """
-
-# What torch.load raises for bytes that are no checkpoint.
-_UNREADABLE = (pickle.UnpicklingError, EOFError, OSError, RuntimeError, LookupError, ValueError,
-               TypeError, AttributeError)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -94,10 +88,7 @@ def load_pretrained(place: str | Path) -> Pretrained:
         raise UserError(
             f"no checkpoint at {last}; to continue with the generator alone, give its file"
         )
-    try:
-        saved = torch.load(last, map_location="cpu", weights_only=True)
-        networks, steps = dict(saved["state_dict"]), int(saved["global_step"])
-    except _UNREADABLE as error:
-        raise UserError(f"{last} is not a readable checkpoint; give a generator's file") from error
+    saved = read_checkpoint(last)
+    networks, steps = saved["state_dict"], saved["global_step"]
     hashes = {"generator_sha256": file_hash(path / GENERATOR), "checkpoint_sha256": file_hash(last)}
     return Pretrained(generator, card, steps, hashes, networks)

@@ -16,9 +16,11 @@ from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelChec
 from artfp.core.device import TrainingDeviceSettings
 from artfp.core.errors import UserError
 from artfp.core.lightning import (
+    check_checkpoint,
     fit,
     last_checkpoint,
     new_trainer,
+    read_checkpoint,
     resume_from,
     trainer_arguments,
 )
@@ -95,6 +97,12 @@ def train(settings: TrainSettings, callbacks: Sequence[Callback] = ()) -> Traini
     data.check()
     module = _module(settings, data)
     trainer, milestones = _trainer(settings, module.total_steps, callbacks)
+    # The published schedule trades accuracy for fidelity until its end: its last weights are meant.
+    best = output / "checkpoints" / BEST_CHECKPOINT
+    feedback = settings.recipe.schedule == "feedback"
+    for path in () if checkpoint is None else (checkpoint, best):
+        if path.is_file():
+            check_checkpoint(path, module)  # before anything is written
     lock_folder(output)
     if trainer.is_global_zero:
         write_atomic(output / "config.yaml", settings.to_yaml())
@@ -103,12 +111,7 @@ def train(settings: TrainSettings, callbacks: Sequence[Callback] = ()) -> Traini
     trainer.save_checkpoint(last, weights_only=False)
     if not trainer.is_global_zero:
         return None
-    # The published schedule trades accuracy for fidelity until its end: its last weights are meant.
-    best = output / "checkpoints" / BEST_CHECKPOINT
-    feedback = settings.recipe.schedule == "feedback"
-    state = torch.load(
-        best if feedback and best.is_file() else last, map_location="cpu", weights_only=True
-    )
+    state = read_checkpoint(best if feedback and best.is_file() else last)
     module.load_state_dict(state["state_dict"])
     return _finish(settings, module.cpu().eval(), data, milestones, stopped)
 

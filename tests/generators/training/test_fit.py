@@ -656,3 +656,29 @@ def test_the_time_is_that_of_one_run(settings: Callable[..., TrainGeneratorSetti
     trained = train_generator(settings(**options))
     assert trained is not None and "stopped" not in trained.card["training"]
     assert trained.card["step"] == reached[-1] + 2
+
+
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
+def test_damaged_checkpoints_are_refused_in_one_line(
+    settings: Callable[..., TrainGeneratorSettings],
+) -> None:
+    train(settings(max_steps=1))
+    last = settings().output_dir / "checkpoints" / "last.ckpt"
+    whole = last.read_bytes()
+    state = torch.load(last, weights_only=True)
+    for content in (b"", b"text", whole[:1000], whole[:-1000]):
+        last.write_bytes(content)
+        with pytest.raises(UserError, match=r"last\.ckpt is not a readable checkpoint"):
+            train(settings(resume=True))
+    damaged: list[dict[str, Any]] = [
+        {key: value for key, value in state.items() if key != missing}
+        for missing in ("loops", "optimizer_states", "pytorch-lightning_version")
+    ]
+    for key in ("loops", "callbacks", "optimizer_states", "lr_schedulers", "epoch"):
+        damaged += [{**state, key: value} for value in ({"fit_loop": 3}, [1], "x")]
+    for each in damaged:
+        torch.save(each, last)
+        try:
+            train(settings(resume=True, max_steps=2))
+        except UserError as error:
+            assert str(error).startswith(str(last)) and "delete it" in str(error)

@@ -318,3 +318,21 @@ def test_a_training_cut_by_time_says_so(
     stopped = f"by max_time at step {reached:,} of 4,000"
     assert read_card(result.decoder)["training"]["stopped"] == stopped
     assert f"stopped {stopped}; --resume goes on from there" in caplog.messages
+
+
+def test_checkpoints_that_cannot_be_gone_on_from(settings: Callable[..., TrainSettings]) -> None:
+    train(settings(max_steps=2, validate_every=1))
+    checkpoints = settings().output_dir / "checkpoints"
+    config = settings().output_dir / "config.yaml"
+    before = config.read_bytes()
+    with pytest.raises(UserError, match=r"last\.ckpt is of a training with other settings \(enc"):
+        train(settings(bits=24, resume=True))
+    for name in ("best", "last"):
+        whole = (checkpoints / f"{name}.ckpt").read_bytes()
+        (checkpoints / f"{name}.ckpt").write_bytes(whole[:1000])
+        with pytest.raises(
+            UserError, match=rf"{name}\.ckpt is not a readable checkpoint \(.*\); del"
+        ):
+            train(settings(max_steps=3, resume=True))
+        (checkpoints / f"{name}.ckpt").write_bytes(whole)
+    assert config.read_bytes() == before
