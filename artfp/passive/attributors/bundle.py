@@ -183,7 +183,7 @@ def fit_part(
     labels: NDArray[np.int64],
     folds: NDArray[np.int64],
 ) -> tuple[AttributorPart, Values]:
-    """Fit a part to all images, and compute held out scores by cross-validation.
+    """Fit a part without each fold in turn, and compute held out scores with it.
 
     Args:
         part: Class of the part.
@@ -193,17 +193,21 @@ def fit_part(
         folds: Their folds (N,).
 
     Returns:
-        The part of all images, and scores (N, K) of each image by the part of the other folds.
+        A part that lacks a fold of middling size, and scores (N, K) of each image by the part
+        without its fold: further images get scores of the same distribution.
     """
     scores = np.empty((len(pixels), len(sources)))
     own = torch.from_numpy(labels)
-    for fold in np.unique(folds):
+    numbers, counts = np.unique(folds, return_counts=True)
+    parts = []
+    for fold in numbers:
         inside = torch.from_numpy(folds == fold)
         fitted = part.fit(sources, pixels[~inside], own[~inside])
+        parts.append(fitted)
         batches = pixels[inside].split(_BATCH)
         found = np.concatenate([score_vectors([fitted], to_unit(batch)) for batch in batches])
         scores[inside.numpy()] = found
-    return part.fit(sources, pixels, own), scores
+    return parts[int(np.argsort(counts)[len(counts) // 2])], scores
 
 
 def save_attributor(attributor: FittedAttributor, folder: Path) -> list[str]:

@@ -17,7 +17,13 @@ from artfp.passive.attributors.eigenface import EIGENFACE, EUCLIDEAN, MAHALANOBI
 from artfp.passive.attributors.nearest_neighbour import NEAREST, NearestNeighbour
 from artfp.passive.attributors.score_model import ScoreModel, Values
 from artfp.passive.attributors.verdicts import DecisionRule
-from artfp.passive.fitting.cross_validation import Trial, held_out_likelihoods, make_trial, validate
+from artfp.passive.fitting.cross_validation import (
+    Trial,
+    held_out_likelihoods,
+    make_trial,
+    spare_fold,
+    validate,
+)
 from artfp.passive.fitting.image_set import ImageSet
 from artfp.passive.fitting.select import FitResult
 
@@ -87,8 +93,10 @@ def fit_baseline(
 
 def _nearest(image_set: ImageSet, pixels: Tensor) -> tuple[NearestNeighbour, Values]:
     part = NearestNeighbour(image_set.sources, pixels, torch.from_numpy(image_set.labels))
-    folds = torch.from_numpy(image_set.folds).to(pixels.device)
-    return part, part.held_out(folds).double().cpu().numpy()
+    folds, labels = torch.from_numpy(image_set.folds), torch.from_numpy(image_set.labels)
+    scores = part.held_out(folds.to(pixels.device)).double().cpu().numpy()
+    kept = folds != spare_fold(image_set.labels, image_set.folds)
+    return NearestNeighbour(image_set.sources, pixels[kept], labels[kept]), scores
 
 
 def _eigenface(

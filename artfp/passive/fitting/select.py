@@ -3,8 +3,7 @@
 Images are dealt into ten folds. The scores of an image come from fingerprints, noise spectra and
 discriminants of the other nine folds, so all images estimate and all images validate. The score
 model, with its p-values, is fitted to these held-out scores; the parts that go into the bundle are
-then estimated from all images. They are slightly better than those that the scores came from, so
-the fraction of known images that is rejected is near alpha, not exactly alpha.
+those of nine folds as well, so that known images are rejected as often as alpha says.
 
 Extractors, tapers and methods are chosen by the log loss of held-out posteriors, limited so that no
 outlier decides, which is more informative than accuracy; on some of the images where there are
