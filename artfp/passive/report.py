@@ -27,7 +27,13 @@ from artfp.passive.attributors.score_model import Values
 from artfp.passive.predict import attribute_images
 from artfp.passive.roc import AucEstimate
 from artfp.passive.settings import AssessAttributorSettings
-from artfp.reporting.figure import encode_figure, figure_style, format_axes, series_style
+from artfp.reporting.figure import (
+    encode_figure,
+    figure_style,
+    format_axes,
+    series_style,
+    shown_name,
+)
 
 _CONFUSION, _ROC = "confusion.png", "roc.png"
 
@@ -206,11 +212,6 @@ def assessment_table(found: Assessment) -> Table:
     return rich_table(found.folders, columns, title="fractions of images by verdict")
 
 
-def _label(name: str) -> str:
-    """Return a name without what matplotlib would take for mathematics."""
-    return one_line(name).replace("$", r"\$")
-
-
 def plot_confusion_matrix(found: Assessment) -> bytes:
     """Plot fractions of each folder's images by likeliest source, and rejected, as a PNG file."""
     fractions = [[*np.array(f.likeliest) / f.images, f.rejected] for f in found.folders]
@@ -238,7 +239,7 @@ def plot_fractions(
         rule: Rule that attributes an image to a source, for the label.
         known: Number of first folders above a line; None for no line.
     """
-    columns, rows = [*map(_label, sources)], [*map(_label, folders)]
+    columns, rows = [*map(shown_name, sources)], [*map(shown_name, folders)]
     rejects = fractions.shape[1] > len(columns)
     columns += ["none of these"] * rejects
     label = 0.5 + 0.07 * max(map(len, [*columns, *rows]))
@@ -291,11 +292,11 @@ def plot_curves(
         level: A false positive rate to mark by a line.
         level_name: What it is called.
     """
-    figure = Figure(figsize=(5.6, 3.9), layout="constrained")
+    figure = Figure(figsize=(5.6, 3.6 + 0.1 * (len(curves) + 2)), layout="constrained")
     panel = figure.subplots()
     for number, (name, (false, true)) in enumerate(curves.items()):
         style = series_style(number) | {"marker": ""}
-        text = f"AUC {areas[name]:.4f}, {_label(name)}"
+        text = f"AUC {areas[name]:.4f}, {shown_name(name)}"
         panel.step(np.maximum(false, _MIN_RATE), true, where="post", label=text, **style)
     line = np.geomspace(_MIN_RATE, 1.0, 60)
     panel.plot(line, line, color="#999999", linewidth=0.8, linestyle=":", label="chance")
@@ -307,7 +308,7 @@ def plot_curves(
     panel.set_ylim(0.0, 1.02)
     panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     format_axes(panel, across, down)
-    figure.legend(loc="outside right upper")
+    figure.legend(loc="outside lower center", ncols=2)
     return encode_figure(figure)
 
 

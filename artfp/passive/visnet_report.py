@@ -19,7 +19,7 @@ from artfp.data.tables import csv_table
 from artfp.passive.attributors.bundle import FittedAttributor
 from artfp.passive.attributors.visnet import VisNetAttributor
 from artfp.passive.fitting.visnet import VisNetEvidence
-from artfp.reporting.figure import amplify_residual, encode_figure, figure_style
+from artfp.reporting.figure import amplify_residual, encode_figure, figure_style, shown_name
 
 MODELS, RESPONSES = "model_fingerprints.png", "responses.csv"
 """Files with the fingerprints of the sources, and with the responses to them."""
@@ -57,7 +57,7 @@ def plot_source_fingerprints(sources: Sequence[str], models: Tensor) -> bytes:
     for panel, name, model in zip(panels, sources, models, strict=False):
         shown, factor = amplify_residual(model)
         panel.imshow(shown, interpolation="nearest")
-        panel.set_title(_short(name), pad=3)
+        panel.set_title(shown_name(name, _MAX_NAME), pad=3)
         panel.set_xlabel(f"x {factor:.3g}", fontsize=7, labelpad=2)
         _bare(panel)
     for panel in panels[len(sources) :]:
@@ -74,8 +74,8 @@ def plot_image_fingerprints(
     Each source has a row. The fingerprints' factor is below, for pixels from 0 to 1.
     """
     count = examples.shape[1]
-    label = 0.4 + 0.07 * max(len(_short(name)) for name in sources)
-    size = (label + 2 * _INCHES * count, (_INCHES + 0.17) * len(sources))
+    label = 0.4 + 0.07 * max(len(shown_name(name, _MAX_NAME)) for name in sources)
+    size = (label + 2 * _INCHES * count, (_INCHES + 0.17) * len(sources) + 0.2)
     figure = Figure(figsize=size)
     panels = figure.subplots(len(sources), 2 * count, squeeze=False)
     for name, row, xs, found in zip(sources, panels, examples, fingerprints, strict=True):
@@ -85,10 +85,14 @@ def plot_image_fingerprints(
             row[2 * place].imshow(x.permute(1, 2, 0).numpy(), interpolation="nearest")
             row[2 * place + 1].imshow(shown, interpolation="nearest")
             row[2 * place + 1].set_xlabel(f"x {factor:.1f}", fontsize=6, labelpad=1)
-        row[0].set_ylabel(_short(name), rotation=0, ha="right", va="center", labelpad=6)
+        row[0].set_ylabel(
+            shown_name(name, _MAX_NAME), rotation=0, ha="right", va="center", labelpad=6
+        )
         for panel in row:
             _bare(panel)
-    figure.subplots_adjust(label / size[0], 0.02, 0.995, 0.995, 0.05, 0.2)
+    for place, panel in enumerate(panels[0]):
+        panel.set_title("fingerprint" if place % 2 else "image", fontsize=8, pad=3)
+    figure.subplots_adjust(label / size[0], 0.02, 0.995, 1.0 - 0.2 / size[1], 0.05, 0.2)
     return encode_figure(figure)
 
 
@@ -120,9 +124,13 @@ def plot_responses(sources: Sequence[str], responses: Tensor) -> bytes:
             if i == j:
                 panel.spines[:].set_visible(True)
                 panel.spines[:].set_linewidth(1.4)
-        row[0].set_ylabel(_short(sources[i]), rotation=0, ha="right", va="center", labelpad=4)
+        row[0].set_ylabel(
+            shown_name(sources[i], _MAX_NAME), rotation=0, ha="right", va="center", labelpad=4
+        )
     for panel, name in zip(panels[-1], sources, strict=True):
-        panel.set_xlabel(_short(name), rotation=45, ha="right", rotation_mode="anchor")
+        panel.set_xlabel(
+            shown_name(name, _MAX_NAME), rotation=45, ha="right", rotation_mode="anchor"
+        )
     assert image is not None
     bar = figure.colorbar(image, ax=panels, shrink=0.5, extend="both")
     bar.set_label("contribution of a pixel to the score (numbers: all pixels)")
@@ -209,7 +217,7 @@ def plot_image_evidence(
     heat = None
     for panel, k in zip(panels[2:], order, strict=False):
         heat = panel.imshow(responses[k].numpy(), cmap="RdBu_r", vmin=-most, vmax=most)
-        panel.set_title(_short(sources[k]), pad=3)
+        panel.set_title(shown_name(sources[k], _MAX_NAME), pad=3)
         panel.set_xlabel(f"score {float(scores[k]):+.1f}", labelpad=2)
     for panel in panels:
         _bare(panel)
@@ -218,7 +226,7 @@ def plot_image_evidence(
     assert heat is not None
     bar = figure.colorbar(heat, ax=panels, shrink=0.7, extend="both")
     bar.set_label("contribution of a pixel to the score", fontsize=8)
-    figure.suptitle(_short(title, 12 * across))
+    figure.suptitle(shown_name(title, 12 * across))
     return encode_figure(figure)
 
 
@@ -226,11 +234,6 @@ def responses_csv(sources: Sequence[str], scores: Tensor) -> str:
     """Return mean scores (K, K) as CSV: rows are sources of the images, columns models."""
     rows = [[name, *row] for name, row in zip(sources, scores.tolist(), strict=True)]
     return csv_table(rows, ["images of", *sources], floats=".4f")
-
-
-def _short(name: str, most: int = _MAX_NAME) -> str:
-    """Return a name that is cut, without what matplotlib would take for mathematics."""
-    return (name if len(name) <= most else f"{name[: most - 1]}…").replace("$", r"\$")
 
 
 def _bare(panel: Axes) -> None:

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
+from artfp.core.errors import one_line
 from artfp.data.files import FIGURE_SUFFIXES, check_suffix, write_atomic
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ Drawn = TypeVar("Drawn")
 STYLE: Any = {
     "figure.dpi": 130,
     "figure.titlesize": 11,
+    "figure.labelsize": 9,
     "axes.titlesize": 10,
     "axes.labelsize": 9,
     "axes.axisbelow": True,
@@ -45,6 +47,7 @@ STYLE: Any = {
     "lines.linewidth": 1.2,
     "errorbar.capsize": 2,
     "image.interpolation": "nearest",
+    "text.parse_math": False,  # names are whatever others call them: $ is no mathematics
 }
 """Settings of matplotlib for all figures, see `figure_style`."""
 
@@ -157,6 +160,26 @@ def write_files(folder: Path, files: Mapping[str, str | bytes | Figure]) -> list
     return list(files)
 
 
+def shown_name(name: str, most: int = 24) -> str:
+    """Return a name of the user's as a label: on one line, and not longer than `most`.
+
+    What is too long loses its middle, since names of one kind differ at their ends. Legends leave
+    out labels that start with an underscore: it gets a thin space before it.
+
+    Args:
+        name: Name of a source, a file, a method.
+        most: Number of characters.
+
+    Example:
+        >>> shown_name("stylegan2_ffhq_256_run_1", 13)
+        'stylega…run_1'
+    """
+    text = one_line(name)
+    if len(text) > most:
+        text = f"{text[: most - most // 2]}…{text[len(text) - most // 2 + 1 :]}"
+    return f"\N{THIN SPACE}{text}" if text.startswith("_") else text
+
+
 def series_style(number: int) -> dict[str, Any]:
     """Return colour and marker of the line of a series; after eight the dashes change."""
     return {
@@ -207,8 +230,9 @@ def plot_intervals(
 
     Each series has a colour of its own, or all have `colour`.
     """
+    step = min(0.2, 0.5 / max(1, len(series) - 1))  # nearer to each other than to the next row
     for number, each in enumerate(series):
-        shift = 0.0 if len(series) == 1 else 0.5 * (number / (len(series) - 1) - 0.5)
+        shift = step * (number - (len(series) - 1) / 2)
         shown = [(row, found) for row, found in enumerate(each.values) if found is not None]
         panel.errorbar(
             [value for _, (value, _, _) in shown],

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from artfp.perturbations.conditions import IDENTITY, Condition, arms
-from artfp.reporting.figure import CHANCE_LINE, figure_style, series_style
+from artfp.reporting.figure import CHANCE_LINE, figure_style, series_style, shown_name
 
 _PANEL = (2.5, 2.1)  # inches
 _COLUMNS = (6, 5, 4)
@@ -90,8 +90,10 @@ def plot_figure(
     head = 0.36 + 0.21 * legend_rows
     picture = Figure(figsize=(width, down * _PANEL[1] + head))
     panels = picture.subplots(down, columns, squeeze=False, sharey=True).flatten()
-    for panel, (name, condition) in zip(panels, groups.items(), strict=False):
+    for place, (panel, (name, condition)) in enumerate(zip(panels, groups.items(), strict=False)):
         places = _places(conditions, name)
+        if not place % columns:
+            panel.set_ylabel({"tpr": "TPR"}.get(figure, figure.replace("_", " ")))
         _decorate(panel, name, condition.unit, places, limits, chance=figure == "bit_accuracy")
         for number, contestant in enumerate(contestants):
             found = [_row(values, contestant.name, name, strength) for strength in places]
@@ -99,7 +101,12 @@ def plot_figure(
     for panel in panels[len(groups) :]:
         panel.set_visible(False)
     handles = [
-        Line2D([], [], **{**series_style(number), "linewidth": 1.4}, label=contestant.title())
+        Line2D(
+            [],
+            [],
+            **{**series_style(number), "linewidth": 1.4},
+            label=shown_name(contestant.title(), 64),
+        )
         for number, contestant in enumerate(contestants)
     ]
     height = picture.get_figheight()

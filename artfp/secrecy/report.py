@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from artfp import __version__
 from artfp.data.tables import Column, csv_table, json_rows, rich_table
-from artfp.reporting.figure import CHANCE_LINE, figure_style, series_style
+from artfp.reporting.figure import CHANCE_LINE, figure_style, series_style, shown_name
 from artfp.secrecy.study import SecrecyRow
 
 if TYPE_CHECKING:
@@ -98,10 +98,10 @@ def plot_secrecy(rows: Sequence[SecrecyRow]) -> Figure:
             panel = panels[down][across]
             chosen = [r for r in rows if (r.attack.target, r.attack.threat) == (name, threat)]
             _panel(panel, chosen, attackers)
-            title = THREAT_TITLES[threat] if len(names) == 1 else f"{name}: {THREAT_TITLES[threat]}"
-            panel.set_title(title, fontsize=8.5)
+            if down == 0:
+                panel.set_title(THREAT_TITLES[threat], fontsize=8.5)
             if across == 0:
-                panel.set_ylabel("AUC")
+                panel.set_ylabel("AUC" if len(names) == 1 else f"{shown_name(name)}\nAUC")
             if down == len(names) - 1:
                 panel.set_xlabel("training images of each class")
     handles = [

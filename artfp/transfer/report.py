@@ -314,8 +314,10 @@ def plot_progress(rows: Sequence[TransferRow], title: str) -> Figure:
     panel.set_ylim(min(0.35, panel.get_ylim()[0]), 1.005)
     panel.set_xlim(left=0)
     panel.set_title(title)
-    format_axes(panel, "steps of the generator's training", "bit accuracy of an image")
-    panel.legend(title="trained on")
+    format_axes(
+        panel, "steps of the generator's training", "bit accuracy (band: 5% to 95% of images)"
+    )
+    figure.legend(title="trained on", loc="outside right upper")
     return figure
 
 

@@ -11,7 +11,14 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from artfp.core.errors import UserError
-from artfp.reporting.figure import encode_figure, figure_style, format_axes, save_figure
+from artfp.reporting.figure import (
+    encode_figure,
+    figure_style,
+    format_axes,
+    save_figure,
+    shown_name,
+    use_log2_axis,
+)
 
 
 @figure_style
@@ -57,3 +64,35 @@ def test_style_is_of_the_figure_alone() -> None:
     assert legend is not None and not legend.get_frame_on()
     with Image.open(io.BytesIO(encode_figure(figure))) as picture:
         assert picture.width == pytest.approx(3.0 * 130, abs=30)
+
+
+@figure_style
+def named(name: str) -> Figure:
+    figure = Figure(figsize=(4.0, 2.0), layout="constrained")
+    panel = figure.subplots()
+    panel.plot([1, 20], [0, 1], label=shown_name(name))
+    use_log2_axis(panel, [1, 20])
+    panel.set_yticks([0, 1], [shown_name(name), "b"])
+    panel.set_title(shown_name(name))
+    panel.legend()
+    return figure
+
+
+@pytest.mark.parametrize("name", ["g$^$", "$x", "$\\frac{$", "_run_1", "two\nlines", "a" * 300])
+def test_any_name_is_a_label_as_it_is(name: str) -> None:
+    figure = named(name)
+    assert encode_figure(figure)[1:4] == b"PNG"  # also where it was drawn in another style
+    panel = figure.axes[0]
+    legend = panel.get_legend()
+    assert legend is not None
+    (shown,) = legend.get_texts()
+    assert shown.get_text() == panel.get_title() == shown_name(name)
+    assert shown.get_text().strip() == (name if len(name) < 24 else "aaaaaaaaaaaa…aaaaaaaaaaa") or (
+        shown.get_text() == "two\\nlines"
+    )
+
+
+def test_names_of_one_kind_stay_apart() -> None:
+    runs = [f"stylegan2_ffhq_256_of_the_second_training_run_{i}" for i in range(10)]
+    assert len({shown_name(run) for run in runs}) == 10
+    assert {len(shown_name(run, 14)) for run in runs} == {14}

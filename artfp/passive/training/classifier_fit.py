@@ -12,7 +12,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from artfp.core.errors import UserError, one_line
+from artfp.core.errors import UserError
 from artfp.core.lightning import new_trainer, resume_from, trainer_arguments
 from artfp.core.run_folder import exclusive
 from artfp.data.files import write_atomic
@@ -30,7 +30,7 @@ from artfp.passive.training.labelled import (
     claim_training,
     run_training,
 )
-from artfp.reporting.figure import figure_style
+from artfp.reporting.figure import figure_style, shown_name
 
 _RUN = "attributor"
 
@@ -195,7 +195,7 @@ class ConfusionCallback(pl.Callback):
 @figure_style
 def plot_confusion_counts(counts: Tensor, sources: Sequence[str]) -> Figure:
     """Plot fractions of each source's images (rows) by largest logit (columns)."""
-    names = [name if len(name) <= 20 else f"{name[:19]}…" for name in map(one_line, sources)]
+    names = [shown_name(name, 20) for name in sources]
     fractions = (counts / counts.sum(1, keepdim=True).clamp_min(1.0)).numpy()
     side = 1.8 + 0.42 * len(names)
     figure = Figure(figsize=(side + 0.6, side), layout="constrained")

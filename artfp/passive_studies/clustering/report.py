@@ -18,7 +18,7 @@ from artfp.data.tables import csv_table, rich_table
 from artfp.passive_studies.clustering.cluster import Agreement, Clusters
 from artfp.passive_studies.clustering.fusion import FusedScores
 from artfp.passive_studies.clustering.settings import ClusteringOptions
-from artfp.reporting.figure import encode_figure, figure_style
+from artfp.reporting.figure import encode_figure, figure_style, shown_name
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -195,12 +195,18 @@ def _plot_similarity(panel: Axes, found: Clusters, figure: Figure) -> None:
         panel.axhline(end, color="black", linewidth=0.5)
         panel.axvline(end, color="black", linewidth=0.5)
     middles = ends - np.array(found.sizes()) / 2
+    # Of clusters so small that their numbers would cover each other, one is numbered.
+    numbered: list[int] = []
+    for k in np.argsort([-size for size in found.sizes()], kind="stable").tolist():
+        if all(abs(middles[k] - middles[other]) > 0.045 * len(order) for other in numbered):
+            numbered.append(k)
     panel.set_xticks([])
-    panel.set_yticks(middles, [str(k) for k in range(len(ends))], fontsize=8)
+    panel.set_yticks([middles[k] for k in numbered], [str(k) for k in numbered], fontsize=8)
     panel.tick_params(length=0)
+    panel.set_xlabel("images, by cluster")
     panel.set_ylabel("cluster")
     panel.set_title("similarity of images")
-    figure.colorbar(drawn, ax=panel, fraction=0.046, pad=0.03)
+    figure.colorbar(drawn, ax=panel, fraction=0.046, pad=0.03, label="similarity")
 
 
 def _plot_correlations(panel: Axes, found: Clusters) -> None:
@@ -212,6 +218,7 @@ def _plot_correlations(panel: Axes, found: Clusters) -> None:
     panel.set_yticks(range(len(values)))
     panel.tick_params(length=0)
     panel.set_xlabel("cluster")
+    panel.set_ylabel("cluster")
     panel.set_title("mean correlation of residuals")
 
 
@@ -223,7 +230,7 @@ def _plot_true_sources(panel: Axes, results: Clustering) -> None:
         sizes[cluster, sources.index(source)] += 1
     panel.imshow(sizes, cmap="Blues", vmin=0, aspect="auto")
     _write_numbers(panel, sizes, "{:.0f}", float(sizes.max()))
-    panel.set_xticks(range(len(sources)), [one_line(name)[:24] for name in sources])
+    panel.set_xticks(range(len(sources)), list(map(shown_name, sources)))
     panel.tick_params(axis="x", rotation=40)
     for label in panel.get_xticklabels():
         label.set_horizontalalignment("right")
@@ -232,6 +239,8 @@ def _plot_true_sources(panel: Axes, results: Clustering) -> None:
     rand = (
         "" if results.agreement is None else f", adjusted Rand index {results.agreement.rand:.3f}"
     )
+    panel.set_ylabel("cluster")
+    panel.set_xlabel("true source")
     panel.set_title(f"images by true source{rand}")
 
 

@@ -18,6 +18,7 @@ from artfp.reporting.figure import (
     figure_style,
     format_axes,
     series_style,
+    shown_name,
 )
 
 WINDOW_COLUMNS = ("file", "row", "column", "window", "correlation")
@@ -31,7 +32,6 @@ _LOWEST = (
 )
 _HEIGHT = 3.6  # inches
 _MAP = "RdYlBu"
-_NAME_LENGTH = 32  # letters of a source's name in the title
 
 
 @figure_style
@@ -58,13 +58,8 @@ def plot_heat_map(image: HeatMap, source: str, threshold: float | None = None) -
     for panel in (left, right):
         panel.set_xticks([])
         panel.set_yticks([])
-    name = (
-        source
-        if len(source) <= _NAME_LENGTH
-        else source[: _NAME_LENGTH - 1] + "\N{HORIZONTAL ELLIPSIS}"
-    )
-    left.set_title(f"whole image: correlation {image.correlation:.3f}")
-    right.set_title(f"{name}, windows of {image.window} pixels")
+    figure.suptitle(f"correlation with {shown_name(source)}: {image.correlation:.3f}")
+    right.set_title(f"windows of {image.window} pixels")
     bar = figure.colorbar(drawn, ax=right, fraction=0.046, pad=0.03, label="correlation")
     if bar.solids is not None:
         bar.solids.set_alpha(1.0)
@@ -112,11 +107,11 @@ def plot_windows(
     ):
         for number, (name, rows) in enumerate(found.items()):
             values = [getattr(rows[side], metric) for side in sorted(rows)]
-            panel.plot(sorted(rows), values, label=name, **series_style(number))
+            panel.plot(sorted(rows), values, label=shown_name(name), **series_style(number))
         panel.axhline(chance, **CHANCE_LINE)
-        panel.set_title(f"{title} of pixels")
         panel.set_xticks(sides)
         panel.set_ylim(0.0 if metric == "f1" else 0.4, 1.02)
-        format_axes(panel, "side of a window, pixels", grid="y")
-    panels[0].legend()
+        format_axes(panel, "side of a window, pixels", f"{title} of pixels", grid="y")
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=3)
     return encode_figure(figure)

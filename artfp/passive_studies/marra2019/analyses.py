@@ -359,7 +359,7 @@ def _number(measured: ResidualMeasurements, info: SourceInfo) -> AnalysisResult:
         f"from the worst draw to the best. Accuracy {listed}."
     )
     across = "images that a fingerprint is estimated from"
-    figure = plot_accuracy(counts, overall, by_source, across, images=True)
+    figure = plot_accuracy(counts, overall, by_source, across)
     return AnalysisResult(text, rows, figure, [row for row in rows if row["source"] == ALL])
 
 
@@ -380,9 +380,7 @@ def _size(measured: ResidualMeasurements, info: SourceInfo) -> AnalysisResult:
         f"the 95% interval. Accuracy {values}."
     )
     places = [float(width) for _, width in found]
-    figure = plot_accuracy(
-        places, overall, by_source, "width of the centre crop, pixels", images=False
-    )
+    figure = plot_accuracy(places, overall, by_source, "width of the centre crop, pixels")
     return AnalysisResult(text, rows, figure, [row for row in rows if row["source"] == ALL])
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from artfp.reporting.figure import amplify_residual, encode_figure, figure_style
+from artfp.reporting.figure import amplify_residual, encode_figure, figure_style, shown_name
 
 _MIN_INCHES, _MAX_INCHES, _DPI = 1.15, 2.2, 130
 _ACROSS = 4
@@ -28,7 +28,8 @@ def plot_fingerprints(fingerprints: Mapping[str, Mapping[int, Tensor]]) -> bytes
     names, counts = list(fingerprints), list(next(iter(fingerprints.values())))
     side = next(iter(next(iter(fingerprints.values())).values())).shape[-1]
     inches = min(_MAX_INCHES, max(_MIN_INCHES, side / _DPI))
-    label = 0.35 + 0.075 * max(map(len, names))
+    labels = {name: shown_name(name) for name in names}
+    label = 0.35 + 0.075 * max(map(len, labels.values()))
     size = (label + inches * 1.06 * len(counts), (inches + 0.2) * len(names) + 0.3)
     figure = Figure(figsize=size)
     panels = figure.subplots(len(names), len(counts), squeeze=False)
@@ -36,9 +37,9 @@ def plot_fingerprints(fingerprints: Mapping[str, Mapping[int, Tensor]]) -> bytes
         for panel, count in zip(row, counts, strict=True):
             shown, factor = amplify_residual(fingerprints[name][count])
             panel.imshow(shown)
-            panel.set_xlabel(f"x {factor:.0f}", fontsize=7, labelpad=2)
+            panel.set_xlabel(f"x {factor:.3g}", fontsize=7, labelpad=2)
             _bare(panel)
-        row[0].set_ylabel(name, fontsize=9, rotation=0, ha="right", va="center", labelpad=6)
+        row[0].set_ylabel(labels[name], fontsize=9, rotation=0, ha="right", va="center", labelpad=6)
     for panel, count in zip(panels[0], counts, strict=True):
         panel.set_title(f"{count} image{'s' if count > 1 else ''}", fontsize=9, pad=4)
     left, top = label / size[0], 1.0 - 0.28 / size[1]
@@ -62,9 +63,10 @@ def plot_autocorrelation(surfaces: Mapping[str, NDArray[np.float64]], min_shift:
         rows, columns = (side // 2 for side in surface.shape)
         extent = (-columns - 0.5, columns + 0.5, rows + 0.5, -rows - 0.5)
         image = panel.imshow(surface, cmap="RdBu_r", vmin=-most, vmax=most, extent=extent)
-        panel.set_title(name, fontsize=9, pad=3)
-    for panel in panels.flatten()[len(surfaces) :]:
-        panel.set_visible(False)
+        panel.set_title(shown_name(name), fontsize=9, pad=3)
+    for place, panel in enumerate(panels.flatten()):
+        panel.set_visible(place < len(surfaces))
+        panel.tick_params(labelbottom=place + across >= len(surfaces))
     assert image is not None
     bar = figure.colorbar(image, ax=panels, shrink=0.8 if down == 1 else 0.5, extend="max")
     bar.set_label("autocorrelation")
@@ -83,14 +85,15 @@ def _far(surface: NDArray[np.float64], min_shift: int) -> NDArray[np.float64]:
 def plot_matrix(matrix: NDArray[np.float64], sources: Sequence[str]) -> bytes:
     """Draw mean correlations (sources, sources), images of the rows' sources, as a PNG file."""
     count = len(sources)
-    label = 0.4 + 0.07 * max(map(len, sources))
+    names = list(map(shown_name, sources))
+    label = 0.4 + 0.07 * max(map(len, names))
     side = max(2.6, 0.52 * count)
     figure = Figure(figsize=(side + label + 1.2, side + label), layout="constrained")
     panel = figure.subplots()
     most = float(np.abs(matrix).max()) or 1.0
     image = panel.imshow(matrix, cmap="RdBu_r", vmin=-most, vmax=most)
-    panel.set_xticks(range(count), sources, rotation=45, ha="right", rotation_mode="anchor")
-    panel.set_yticks(range(count), sources)
+    panel.set_xticks(range(count), names, rotation=45, ha="right", rotation_mode="anchor")
+    panel.set_yticks(range(count), names)
     panel.set_xlabel("fingerprint of")
     panel.set_ylabel("test images of")
     if count <= _MOST_ANNOTATED:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from artfp.passive.roc import (
     Accuracy,
@@ -30,6 +30,7 @@ from artfp.reporting.figure import (
     intervals_height,
     plot_intervals,
     series_style,
+    shown_name,
     use_log2_axis,
 )
 
@@ -38,6 +39,7 @@ _BINS = 48
 _SAME, _CROSS = OKABE_ITO[0], OKABE_ITO[1]
 _FITS = (("averaging", "-", "a + b / N"), ("halving", ":", "a + b · 2⁻ᴺ"))
 _LETTER = 0.075  # inches
+_TITLE = 22  # letters of a name above a panel of a third of the width
 
 
 @figure_style
@@ -68,7 +70,7 @@ def plot_histograms(scores: CorrelationScores) -> bytes:
             weights = np.full(len(shown), 1.0 / len(shown))
             panel.hist(shown, edges, weights=weights, color=colour, alpha=0.35)
             panel.hist(shown, edges, weights=weights, color=colour, histtype="step", linewidth=1.1)
-        panel.set_title(f"{name}: AUC {found.value:.3f}", pad=3)
+        panel.set_title(f"{shown_name(name, _TITLE)}: AUC {found.value:.3f}", pad=3)
         lowest = number + across >= len(panels_of)
         format_axes(
             panel,
@@ -90,7 +92,7 @@ def plot_histograms(scores: CorrelationScores) -> bytes:
 @figure_style
 def plot_jpeg(before: Accuracy, after: Mapping[int, Accuracy], sources: Sequence[str]) -> bytes:
     """Plot the accuracy on unperturbed test images and after JPEG, as a PNG file."""
-    labels = ["all sources", *sources]
+    labels = ["all sources", *map(shown_name, sources)]
     series = [IntervalSeries("unperturbed", _shares(before))]
     series += [IntervalSeries(f"after JPEG {q}", _shares(found)) for q, found in after.items()]
     figure = Figure(figsize=(6.6, intervals_height(labels, series)))
@@ -116,7 +118,8 @@ def plot_perturbed(found: Mapping[str, Accuracy], sources: Sequence[str]) -> byt
         values = [each.fraction(number) for each in found.values()]
         down = 0.15 + 0.4 * (number + 0.5) / len(sources)  # so that none hides another
         style = {**series_style(number), "linestyle": "none"}
-        panel.plot(values, [row + down for row in range(len(values))], label=name, **style)
+        rows = [row + down for row in range(len(values))]
+        panel.plot(values, rows, label=shown_name(name), **style)
     plot_intervals(panel, labels, [whole], colour="black")
     panel.axvline(1.0 / len(sources), **CHANCE_LINE, label="chance")
     panel.set_xlim(-0.02, 1.02)
@@ -139,33 +142,35 @@ def plot_real(found: RealVersusGenerated) -> bytes:
     names = [each.source for each in found.generated]
     known = [_bounds(found.known(i)) for i in range(len(names))]
     unknown = [_bounds(found.unknown(i)) for i in range(len(names))]
-    labels = ["all generators", *names]
+    labels = ["all generators", *map(shown_name, names)]
     series = [
         IntervalSeries("its fingerprint known", [_bounds(found.known()), *known]),
         IntervalSeries("only the others' known", [None, *unknown]),
     ]
     if not any(unknown):
         series = series[:1]
-    figure = Figure(figsize=(9.4, max(4.1, intervals_height(labels, series))))
+    across = 2
+    below = 0.3 + 0.2 * -(-len(labels) // across)  # inches of the legend
+    height = max(4.1, intervals_height(labels, series)) + below
+    figure = Figure(figsize=(9.4, height), layout="constrained")
     left, right = figure.subplots(1, 2)
     everything = np.concatenate([each.known for each in found.generated])
     for number, each in enumerate(found.generated):
         style = {**series_style(number), "marker": "", "linewidth": 1.0}
-        left.plot(*roc_curve(found.real, each.known), label=each.source, **style)
+        left.plot(*roc_curve(found.real, each.known), label=shown_name(each.source), **style)
     left.plot(
         *roc_curve(found.real, everything), color="black", linewidth=2.0, label="all generators"
     )
     left.plot([0, 1], [0, 1], **CHANCE_LINE)
     left.set_aspect("equal")
     format_axes(left, "false positive rate", "true positive rate")
-    left.legend(loc="lower right")
-    left.set_title("largest correlation with any generator's fingerprint")
+    left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=across)
+    left.set_title("largest correlation with any fingerprint")
     plot_intervals(right, labels, series)
     right.axvline(0.5, **CHANCE_LINE)
     right.set_xlim(right=1.01)
     format_axes(right, "AUC, real against generated (dotted: chance)", grid="x")
     right.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-    figure.tight_layout()
     return encode_figure(figure)
 
 
@@ -225,6 +230,7 @@ def plot_energy(energies: Sequence[EnergyCurve]) -> bytes:
                 fine, np.where(values > 0, values, np.nan), line, color=style["color"], lw=0.9
             )
     left.set_yscale("log")
+    left.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     left.yaxis.set_minor_formatter(NullFormatter())
     use_log2_axis(left, list(energies[0].energies))
@@ -240,7 +246,7 @@ def plot_energy(energies: Sequence[EnergyCurve]) -> bytes:
             panel.plot(counts, 100.0 * off, **series_style(number))
         panel.axhline(0.0, **CHANCE_LINE)
         use_log2_axis(panel, list(energies[0].energies))
-        format_axes(panel, "residuals averaged, N" if row else "", "error of the fit, %")
+        format_axes(panel, "residuals averaged, N", "error of the fit, %")
         panel.set_title(f"error of the fit {text}")
     _legend(figure, [each.source for each in energies])
     return encode_figure(figure)
@@ -252,9 +258,8 @@ def plot_accuracy(
     overall: Sequence[tuple[float, float, float]],
     by_source: Mapping[str, Sequence[float]],
     across: str,
-    images: bool,
 ) -> bytes:
-    """Plot the accuracy of attribution by number of images (`images`) or pixels, as a PNG file.
+    """Plot the accuracy of attribution by number of images or pixels, as a PNG file.
 
     `overall` has values with bounds, which become a band; a thin line is a source.
     """
@@ -267,23 +272,22 @@ def plot_accuracy(
     panel.fill_between(places, low, high, color="black", alpha=0.15, linewidth=0, zorder=3)
     panel.axhline(1.0 / len(by_source), **CHANCE_LINE)
     panel.set_ylim(-0.02, 1.02)
-    if images:
-        use_log2_axis(panel, [int(place) for place in places])
-    else:
-        panel.set_xticks(places)
+    use_log2_axis(panel, [int(place) for place in places])
     format_axes(panel, across, "accuracy of attribution")
     handle = Line2D([], [], color="black", lw=2.2, label="all sources")
-    panel.legend(handles=[handle, Line2D([], [], label="chance", **CHANCE_LINE)],
-                 loc="lower right" if images else "best")  # fmt: skip
-    _legend(figure, list(by_source))
+    more = [handle, Line2D([], [], label="chance", **CHANCE_LINE)]
+    _legend(figure, list(by_source), more)
     return encode_figure(figure)
 
 
-def _legend(figure: Figure, names: Sequence[str]) -> None:
-    """Put the sources' names above the panels."""
+def _legend(figure: Figure, sources: Sequence[str], more: Sequence[Line2D] = ()) -> None:
+    """Put the sources' names, and more handles, above the panels."""
     width, height = figure.get_size_inches()
-    across = max(1, min(len(names), int((width - 0.3) / (_LETTER * max(map(len, names)) + 0.5))))
+    names = list(map(shown_name, sources))
     handles = [Line2D([], [], label=name, **series_style(i)) for i, name in enumerate(names)]
-    rows = -(-len(names) // across)
+    handles += more
+    longest = max(map(len, names))
+    across = max(1, min(len(handles), int((width - 0.3) / (_LETTER * longest + 0.5))))
+    rows = -(-len(handles) // across)
     figure.legend(handles=handles, loc="upper center", ncols=across)
     figure.tight_layout(rect=(0.0, 0.0, 1.0, 1.0 - (0.06 + 0.17 * rows) / height))

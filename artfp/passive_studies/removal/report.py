@@ -17,6 +17,7 @@ from artfp.reporting.figure import (
     figure_style,
     format_axes,
     series_style,
+    shown_name,
 )
 
 _BINS = 40
@@ -85,7 +86,7 @@ def plot_correlations(images: Sequence[RemovalMeasurement], source: str) -> byte
     panel.hist(before, bins, color=OKABE_ITO[0], alpha=0.6, label="before")
     panel.hist(after, bins, color=OKABE_ITO[1], alpha=0.6, label="after")
     panel.axvline(0.0, **CHANCE_LINE)
-    format_axes(panel, f"correlation with {source}", "images", grid="")
+    format_axes(panel, f"correlation with {shown_name(source)}", "images", grid="")
     psnr = np.mean([each.psnr for each in images])
     panel.set_title(f"{len(images)} images, PSNR {psnr:.1f} dB")
     panel.legend()
@@ -105,11 +106,12 @@ def plot_removal(lines: Mapping[str, Sequence[AttackPoint]], chance: float) -> b
             bounds = np.array([[each.low for each in shown], [each.high for each in shown]])
             x = [getattr(each, quantity) for each in shown]
             style = series_style(number)
-            panel.errorbar(x, accuracy, np.abs(bounds - accuracy), label=name, **style)
-        panel.axhline(chance, **CHANCE_LINE)
+            panel.errorbar(x, accuracy, np.abs(bounds - accuracy), label=shown_name(name), **style)
+        panel.axhline(chance, **CHANCE_LINE, label="chance")
         panel.set_ylim(-0.03, 1.03)
     format_axes(by_strength, "strength", "accuracy of attribution", grid="y")
     format_axes(by_psnr, "PSNR in dB", grid="y")
     by_psnr.invert_xaxis()
-    by_strength.legend()
+    handles, names = by_strength.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=3)
     return encode_figure(figure)

@@ -171,7 +171,7 @@ def plot_perturbed(rows: Sequence[PerturbedResult]) -> bytes:
     plot_intervals(panel, shown, series)
     panel.axvline(1.0 / len(rows[0].images), **CHANCE_LINE, label="chance")
     panel.set_xlim(-0.02, 1.02)
-    format_axes(panel, "accuracy of the largest logit", "")
+    format_axes(panel, "accuracy of the largest logit", "perturbation")
     figure.legend(loc="outside right upper")
     return encode_figure(figure)
 

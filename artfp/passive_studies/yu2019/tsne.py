@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-from artfp.reporting.figure import encode_figure, figure_style, series_style
+from artfp.reporting.figure import encode_figure, figure_style, series_style, shown_name
 
 PERPLEXITY = 30.0
 """Perplexity; a third of the points where these are few."""
@@ -19,7 +19,6 @@ MIN_POINTS = 8
 """Minimum number of images."""
 
 _WIDTH = 50
-_LONGEST = 24
 
 
 def embed_tsne(features: ArrayLike, seed: int = 0) -> NDArray[np.float64]:
@@ -67,12 +66,12 @@ def plot_embedding(points: ArrayLike, labels: ArrayLike, sources: Sequence[str])
                           alpha=0.85, zorder=2 + layer)  # fmt: skip
     for k, name in enumerate(sources):
         style = series_style(k)
-        short = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
-        panel.scatter([], [], 26, color=style["color"], marker=style["marker"], label=short)
+        panel.scatter(
+            [], [], 26, color=style["color"], marker=style["marker"], label=shown_name(name)
+        )
     panel.legend(loc="center left", bbox_to_anchor=(1.0, 0.5),
                  ncols=1 + (len(sources) - 1) // 20)  # fmt: skip
-    panel.set_xticks([])
-    panel.set_yticks([])
+    panel.set(xticks=[], yticks=[], xlabel="t-SNE, first coordinate", ylabel="second coordinate")
     panel.set_aspect("equal", "datalim")
     for spine in panel.spines.values():
         spine.set_color("#bbbbbb")

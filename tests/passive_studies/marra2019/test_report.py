@@ -53,7 +53,7 @@ def scores(sources: int) -> CorrelationScores:
     values = tuple(
         rng.normal(0.1 * np.eye(sources)[i], 0.05, (40, sources)) for i in range(sources)
     )
-    return CorrelationScores(tuple(f"source {i}" for i in range(sources)), values)
+    return CorrelationScores(tuple(f"_source$^$ {i}" for i in range(sources)), values)
 
 
 def test_amplified_about_its_mean() -> None:
@@ -100,8 +100,8 @@ def test_other_pictures_are_drawn() -> None:
         plot_histograms(found),
         plot_matrix(rng.uniform(-0.1, 0.3, (sources, sources)), names),
         plot_jpeg(whole, {95: whole, 50: Accuracy((0,) * sources, (40,) * sources)}, names),
-        plot_accuracy([1, 2], overall, by_source, "images", images=True),
-        plot_accuracy([8, 32], overall, by_source, "pixels", images=False),
+        plot_accuracy([1, 2], overall, by_source, "images"),
+        plot_accuracy([8, 32], overall, by_source, "pixels"),
         plot_real(compare_real_generated(found, names[:1])),
         plot_dependence(groups, ["same source", "another run"]),
     ):
@@ -117,8 +117,8 @@ def test_dots_have_a_row_for_each_label_and_gaps_for_none() -> None:
     plot_intervals(panel, ["a", "b"], series)
     assert [label.get_text() for label in panel.get_yticklabels()] == ["a", "b"]
     first, second = (each[0] for each in panel.containers)
-    np.testing.assert_allclose(first.get_xydata(), [[0.5, -0.25]])
-    np.testing.assert_allclose(second.get_xydata(), [[0.1, 0.25], [0.9, 1.25]])
+    np.testing.assert_allclose(first.get_xydata(), [[0.5, -0.1]])
+    np.testing.assert_allclose(second.get_xydata(), [[0.1, 0.1], [0.9, 1.1]])
 
 
 def test_sources_look_different() -> None:
