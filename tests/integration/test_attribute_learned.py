@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,14 @@ def test_the_whole_study(dumps: Path, call: Call, tmp_path: Path) -> None:
         assert sum(int(row["images"]) for row in csv.DictReader(file)) == 14 * 30
     with (tmp_path / "learned.csv").open() as file:
         assert [row["perturbation"] for row in csv.DictReader(file)][:2] == ["none", "relight"]
+    uses = list(csv.DictReader((tmp_path / "images.csv").open()))
+    assert len({(row["source"], row["image"]) for row in uses}) == len(uses) == 3 * 55
+    for number, source in enumerate(NAMES):
+        counts = Counter(row["used_for"] for row in uses if row["source"] == source)
+        held = found["held_out"][number]
+        assert counts == {"training": 45 - held, "validation": held, "test": 10} and held > 8
     page = (tmp_path / "learned.md").read_text()
+    assert "images.csv says what each was used for" in page
     for name in tmp_path.glob("*.png"):
         assert f"]({name.name})" in page and Image.open(name).size[0] > 300
     assert len(list(tmp_path.glob("*.png"))) == 3 + 1 + len(found["features"])

@@ -65,6 +65,8 @@ class ImageSet:
             several sources stay together.
         offsets: (N, 2) positions of the windows.
         states: AS_IS or RECOMPRESSED of each image.
+        names: Name of each image in its source; a copy has that of its original.
+        hashes: SHA-256 of each image's file.
         digest: SHA-256 of the names and contents of all files.
         failed: Images that could not be used, with the reasons.
 
@@ -92,6 +94,7 @@ class ImageSet:
         self.policy = choose_policy(self._read_sizes(chosen), policy, window)
         self._spool = Spool(folder)
         self._digest = hashlib.sha256()
+        self._hashes: list[str] = []
         self._recompress, self._seed = recompress, seed
         labels, names = [], []
         with Progress("Reading images", sum(map(len, chosen.values()))) as progress:
@@ -108,6 +111,8 @@ class ImageSet:
                 names += usable
         states = (AS_IS, RECOMPRESSED) if recompress else (AS_IS,)
         repeats = len(states)
+        self.names = [name for name in names for _ in states]
+        self.hashes = [digest for digest in self._hashes for _ in states]
         self.labels = np.repeat(np.array(labels, np.int64), repeats)
         self.states = np.tile(np.array(states, np.int64), len(names))
         drawn = [hash_fraction(f"fold {seed} {name}") for name in names]
@@ -211,6 +216,7 @@ class ImageSet:
         for image in read_images(source, failed, prepare=self._crop, progress=progress):
             label = f"{name}/{image.name}".encode("utf-8", "surrogateescape") + b"\0"
             content = hashlib.sha256(image.data).digest()
+            self._hashes.append(content.hex())
             self._digest.update(hashlib.sha256(label + content).digest())
             self._spool.append(image.pixels)
             if self._recompress:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -19,31 +18,11 @@ from artfp.data.reading import Failed, LoadedImage, batch_images, read_images, s
 from artfp.data.sources import ImageSource
 from artfp.data.subset import hash_fraction
 from artfp.passive.residuals.estimate import codec_of
+from artfp.passive_studies.uses import TEST, UNUSED, ImageUse
 
 _BATCH_PIXELS = 1 << 18
 _BATCH_IMAGES = 256
 """Pixels of all images of a batch, at most, and their number, at most."""
-
-
-FINGERPRINT, VALIDATION, TEST, UNUSED = "fingerprint", "validation", "test", "unused"
-"""Uses of an image: to estimate a fingerprint, to decide thresholds, to test; none."""
-
-
-@dataclass(frozen=True)
-class ImageUse:
-    """Use of an image in a study.
-
-    Args:
-        source: Source of the image.
-        image: Its name there.
-        used_for: FINGERPRINT, VALIDATION, TEST or UNUSED.
-        sha256: Digest of its file, if it was read.
-    """
-
-    source: str
-    image: str
-    used_for: str
-    sha256: str = ""
 
 
 class SourceImages:
@@ -123,13 +102,6 @@ class SourceImages:
         digest = hashlib.sha256(image.data).hexdigest()
         self.uses.append(ImageUse(name, image.name, used_for, digest))
         return image.pixels
-
-
-def shared_images(uses: list[ImageUse], others: list[ImageUse]) -> list[tuple[ImageUse, ImageUse]]:
-    """Return pairs of equal files with different uses, one of `uses` and one of `others`."""
-    known = {use.sha256: use for use in uses if use.sha256}
-    pairs = [(known[use.sha256], use) for use in others if use.sha256 in known]
-    return [(one, other) for one, other in pairs if one.used_for != other.used_for]
 
 
 def _order(names: list[str], seed: int) -> list[int]:

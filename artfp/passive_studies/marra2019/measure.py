@@ -18,7 +18,8 @@ from artfp.passive.residuals.extractor import Extractor
 from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint, centred_rows
 from artfp.passive.roc import CorrelationScores, count_correct
 from artfp.passive_studies.marra2019.energy import BlockMeans, block_means
-from artfp.passive_studies.marra2019.images import FINGERPRINT, VALIDATION, SourceImages
+from artfp.passive_studies.marra2019.images import SourceImages
+from artfp.passive_studies.uses import FINGERPRINT, VALIDATION
 from artfp.perturbations.conditions import Condition
 from artfp.perturbations.registry import PERTURBATIONS
 

@@ -21,13 +21,7 @@ from artfp.passive.fitting.leakage import find_leakage
 from artfp.passive.residuals.extractor import load_extractor
 from artfp.passive_studies.marra2019.analyses import ANALYSES, AnalysisResult, SourceInfo
 from artfp.passive_studies.marra2019.dependence import SourceMetadata
-from artfp.passive_studies.marra2019.images import (
-    FINGERPRINT,
-    TEST,
-    ImageUse,
-    SourceImages,
-    shared_images,
-)
+from artfp.passive_studies.marra2019.images import SourceImages
 from artfp.passive_studies.marra2019.measure import (
     MeasurementPlan,
     ResidualMeasurements,
@@ -35,14 +29,12 @@ from artfp.passive_studies.marra2019.measure import (
     split_counts,
 )
 from artfp.passive_studies.marra2019.settings import Marra2019Settings
+from artfp.passive_studies.uses import IMAGES, ImageUse, shared_images, warn_of_shared
 from artfp.perturbations.conditions import choose, parse_strengths
 
 _log = logging.getLogger("artfp")
 
 _FILES = "study"
-IMAGES = "images.csv"
-"""File that says what each image was used for."""
-
 _REAL = "real"
 _GROUP = "group"
 
@@ -197,14 +189,7 @@ def _checked_uses(images: SourceImages, validation: SourceImages | None) -> list
             f"--validation_dir: {other.source}/{other.image} is the same file as {one.source}/"
             f"{one.image}, used for {one.used_for} ({len(pairs)} such pairs); give other images"
         )
-    by_use = {use: [each for each in uses if each.used_for == use] for use in (FINGERPRINT, TEST)}
-    if pairs := shared_images(by_use[FINGERPRINT], by_use[TEST]):
-        one, other = pairs[0]
-        _log.warning(
-            "%d test images are also among those that estimate fingerprints, such as %s/%s and "
-            "%s/%s: accuracy is overestimated",
-            len(pairs), other.source, other.image, one.source, one.image,
-        )  # fmt: skip
+    warn_of_shared(uses)
     return uses + ([] if validation is None else validation.all_uses())
 
 

@@ -35,6 +35,8 @@ examples:
 
 writes into --output_dir:
   learned.md, .csv, .json      all tables, explained; accuracy under each perturbation
+  images.csv                   what each image was used for: training, validation (a fifth of those
+                               that fit; it calibrates too), test
   confusion.csv                images by true source and largest logit, under each perturbation
   confusion_*.png              confusions of unperturbed images
   perturbed.png                accuracy before and after immunisation

@@ -294,6 +294,7 @@ class Yu2019Result:
     Args:
         sources: Names of the sources.
         fitted: Images of each source that train and calibrate the networks.
+        held_out: Those of them that validate and calibrate.
         tested: Images of each source that test them.
         side: Side of the images in pixels.
         alpha: Fraction of the known sources' images that may be called none of these.
@@ -303,6 +304,7 @@ class Yu2019Result:
         open_sets: Results of the networks that were trained without a source.
         failed: Images that could not be used, with the reasons.
         files: Names of the files that were written.
+        seed: Seed of the split.
 
     Example:
         >>> result = Yu2019Result(("dcgan", "real"), (512,) * 2, (488,) * 2, 32, 0.05,
@@ -322,3 +324,5 @@ class Yu2019Result:
     open_sets: tuple[OpenSetResult, ...]
     failed: Failed
     files: tuple[str, ...] = ()
+    held_out: tuple[int, ...] = ()
+    seed: int = 0

@@ -23,6 +23,7 @@ from artfp.data.tables import (
 )
 from artfp.passive.report import plot_curves, plot_fractions
 from artfp.passive.roc import CONFIDENCE
+from artfp.passive_studies.uses import IMAGES
 from artfp.passive_studies.yu2019.measure import (
     FeatureSeparation,
     OpenSetResult,
@@ -121,8 +122,8 @@ def results_page(found: Yu2019Result) -> str:
     ]
     parts = [
         f"# {len(found.sources)} sources: {', '.join(map(one_line, found.sources))}\n",
-        f"{min(found.fitted)} images of each trained and calibrated the networks, "
-        f"{min(found.tested)} others tested them, at {found.side} pixels a side. The network's "
+        f"{min(found.fitted)} images of each fitted the networks, {min(found.tested)} others "
+        f"tested them, at {found.side} pixels a side. {_describe_split(found)}The network's "
         f"accuracy on these is {clean.overall:.2%} ({CONFIDENCE:.0%} interval {low:.2%} to "
         f"{high:.2%}); chance is {1 / len(found.sources):.2%}.\n",
         f"{markdown_table(training)}\n",
@@ -148,6 +149,16 @@ def results_page(found: Yu2019Result) -> str:
             f"{LEGEND_OPEN.format(alpha=found.alpha)}\n",
         ]
     return "\n".join(parts)
+
+
+def _describe_split(found: Yu2019Result) -> str:
+    if not found.held_out:
+        return ""
+    return (
+        f"Of the {min(found.fitted)}, {min(found.held_out)} or more were held out from the "
+        "training: they validated it and calibrated the verdicts. All were drawn by their names "
+        f"and the seed {found.seed}; {IMAGES} says what each was used for. "
+    )
 
 
 def plot_confusion(row: PerturbedResult, sources: Sequence[str]) -> bytes:
@@ -262,6 +273,7 @@ def _whole(found: Yu2019Result, settings: dict[str, Any]) -> dict[str, Any]:
         "settings": settings,
         "sources": list(found.sources),
         "fitted": list(found.fitted),
+        "held_out": list(found.held_out),
         "tested": list(found.tested),
         "side": found.side,
         "training": found.training,

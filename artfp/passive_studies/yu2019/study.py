@@ -20,9 +20,11 @@ import numpy as np
 from artfp import __version__
 from artfp.core.errors import UserError
 from artfp.core.run_folder import exclusive
+from artfp.data.files import write_atomic
 from artfp.data.resume import Journal, Manifest
 from artfp.data.sources import ImageSource, open_sources
 from artfp.data.subset import split_sources
+from artfp.data.tables import csv_table
 from artfp.metrics.perceptual import effnet_installed
 from artfp.passive.attributors.bundle import FittedAttributor
 from artfp.passive.attributors.verdicts import DecisionRule
@@ -33,9 +35,18 @@ from artfp.passive.fitting.cache import (
     cached_attributor,
     cached_network,
 )
-from artfp.passive.fitting.classifier import network_side
+from artfp.passive.fitting.classifier import choose_held_out, network_side
 from artfp.passive.fitting.image_set import MIN_IMAGES, ImageSet
 from artfp.passive.fitting.leakage import warn_of_leakage
+from artfp.passive_studies.uses import (
+    IMAGES,
+    TEST,
+    TRAINING,
+    UNUSED,
+    VALIDATION,
+    ImageUse,
+    warn_of_shared,
+)
 from artfp.passive_studies.yu2019.measure import (
     FeatureSeparation,
     OpenSetResult,
@@ -163,6 +174,8 @@ def yu2019_study(settings: Yu2019Settings) -> Yu2019Result:
         sources=fitted.sources,
         fitted=tuple(np.bincount(fitted.labels).tolist()),
         tested=tuple(np.bincount(tested.labels).tolist()),
+        held_out=tuple(np.bincount(fitted.labels[choose_held_out(fitted)]).tolist()),
+        seed=settings.seed,
         side=side,
         alpha=settings.alpha,
         training=training,
@@ -173,6 +186,9 @@ def yu2019_study(settings: Yu2019Settings) -> Yu2019Result:
     )
     fitted.close()
     tested.close()
+    uses = _image_uses(sources, fitted, tested)
+    warn_of_shared(uses)
+    write_atomic(output / IMAGES, csv_table(uses))
     names = ("network", "max_steps", "immunise_steps", "precision", "seed", "alpha", "fit", "test")
     config = {name: getattr(settings, name) for name in names} | {
         "fit": max(map(len, both[0].values())),
@@ -180,6 +196,30 @@ def yu2019_study(settings: Yu2019Settings) -> Yu2019Result:
         "leakage": [str(finding) for finding in leakage],
     }
     return replace(found, files=tuple(write_results(found, config, output)))
+
+
+def _image_uses(
+    sources: Mapping[str, ImageSource], fitted: ImageSet, tested: ImageSet
+) -> list[ImageUse]:
+    """Return the use of every image that can be used."""
+    lost = {name for name, _ in fitted.failed + tested.failed}
+    parts = [
+        (fitted, [VALIDATION if held else TRAINING for held in choose_held_out(fitted)]),
+        (tested, [TEST] * len(tested)),
+    ]
+    found = {
+        (each.sources[k], name): ImageUse(each.sources[k], name, use, digest)
+        for each, uses in parts
+        for k, name, use, digest in zip(
+            each.labels.tolist(), each.names, uses, each.hashes, strict=True
+        )
+    }
+    return [
+        found.get((name, image)) or ImageUse(name, image, UNUSED)
+        for name, source in sources.items()
+        for image in source.names
+        if f"{name}/{image}" not in lost
+    ]
 
 
 def _check_left_out(sources: Mapping[str, ImageSource], left_out: Sequence[str]) -> None:
