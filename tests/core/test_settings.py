@@ -319,7 +319,7 @@ def test_output_in_a_folder_of_images_is_refused(
         {"data_dir": str(folder), "output_dir": tmp_path / "link" / "out"},
     ):
         with pytest.raises(UserError, match="choose an output folder outside"):
-            Pictures(**settings)  # type: ignore[arg-type]
+            Pictures(**settings)
     Pictures(data_dir=str(folder), output_dir=tmp_path)
     Pictures(data_dir=str(folder), output_dir=tmp_path / "in2")
     Pictures(data_dir="no such folder", output_dir=folder)
