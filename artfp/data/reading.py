@@ -64,6 +64,7 @@ def read_images(
     indices: Iterable[int] | None = None,
     prepare: Prepare | None = None,
     progress: Progress | None = None,
+    orientation: bool = True,
 ) -> Iterator[LoadedImage]:
     """Yield the images of a source that can be used, one in memory at a time.
 
@@ -74,6 +75,8 @@ def read_images(
         prepare: What is done to the pixels of each; an ImageError that it raises is the reason why
             the image is not used.
         progress: Is moved by one for each image, usable or not, once the loop is done with it.
+        orientation: Whether EXIF orientation is applied. What lies in the frame of the sensor or
+            of the generator, such as residuals, is read without.
 
     Example:
         >>> import io
@@ -93,7 +96,7 @@ def read_images(
         try:
             with image_errors():
                 data = source.read(index)
-                whole = decode_image(data).pixels
+                whole = decode_image(data, orientation=orientation).pixels
                 pixels = prepare(whole) if prepare else whole
         except ImageError as error:
             failed.append((source.names[index], str(error)))

@@ -173,7 +173,7 @@ def attribute_images(
     sizes: list[tuple[int, int]] = []
     vectors = []
     with Progress("Attributing", len(source)) as progress:
-        images = read_images(source, failed, prepare=crop, progress=progress)
+        images = read_images(source, failed, prepare=crop, progress=progress, orientation=False)
         for batch in batch_images(images, _MAX_BATCH, _BATCH_PIXELS):
             x = to_unit(stack_pixels([image.pixels for image in batch])).to(device)
             vectors.append(attributor.score_vectors(x))

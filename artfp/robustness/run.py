@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from artfp.core.errors import UserError
 from artfp.core.progress import stages
@@ -165,5 +166,6 @@ def _read(
     indices = split_names(source.names)[1] if settings.validation_only else every
     indices = indices[: settings.limit]
     geometry = Geometry(settings.image_resolution)
-    more = {} if refuses is None else {"refuses": refuses}
+    # Passive attribution reads images as the sensor or the generator has them.
+    more: dict[str, Any] = {} if refuses is None else {"refuses": refuses, "orientation": False}
     return SweepImages(source, indices, geometry, settings.output_dir, caption=caption, **more)

@@ -63,6 +63,7 @@ class SweepImages:
         folder: Path | None = None,
         refuses: Refuses = lambda height, width: None,
         caption: str = "Reading",
+        orientation: bool = True,
     ) -> None:
         """Read images `indices` of a source. Raises UserError: none of them can be used."""
         self.names: list[str] = []
@@ -76,7 +77,7 @@ class SweepImages:
 
         failed: Failed = []
         with Progress(caption, len(indices)) as progress:
-            for image in read_images(source, failed, indices, prepare, progress):
+            for image in read_images(source, failed, indices, prepare, progress, orientation):
                 self.names.append(image.name)
                 self.spool.append(image.pixels)
                 label = image.name.encode("utf-8", "surrogateescape") + b"\0"

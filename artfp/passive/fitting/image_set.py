@@ -213,7 +213,9 @@ class ImageSet:
         """Decode and keep the images of a source; return the names of those that can be used."""
         usable = []
         failed: Failed = []
-        for image in read_images(source, failed, prepare=self._crop, progress=progress):
+        for image in read_images(
+            source, failed, prepare=self._crop, progress=progress, orientation=False
+        ):
             label = f"{name}/{image.name}".encode("utf-8", "surrogateescape") + b"\0"
             content = hashlib.sha256(image.data).digest()
             self._hashes.append(content.hex())
@@ -256,6 +258,6 @@ def recompress_pixels(pixels: NDArray[np.uint8], quality: int) -> NDArray[np.uin
 def _size(source: ImageSource, index: int) -> tuple[int, int] | None:
     """Return (height, width) by the header, as decoding gives it; None if it cannot be read."""
     try:
-        return image_size(source.read(index))
+        return image_size(source.read(index), orientation=False)
     except ImageError:
         return None

@@ -114,7 +114,9 @@ def correlate_images(settings: CorrelateSettings) -> CorrelationTable:
     with Progress("Correlating", len(source)) as progress:
         height, width = known[0].shape[1:]
         crop = partial(_cut, (height, width)) if settings.shifted else UpperLeft((height, width))
-        images = read_images(source, table.failed, prepare=crop, progress=progress)
+        images = read_images(
+            source, table.failed, prepare=crop, progress=progress, orientation=False
+        )
         for image in images:  # one by one, so that no score depends on the other images
             cleaned = clean_residuals(extractor(as_batch(image.pixels).to(device)), settings)
             if not settings.shifted:

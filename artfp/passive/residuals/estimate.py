@@ -115,7 +115,9 @@ def estimate_fingerprint(
     failed: Failed = []
     found: ResidualFingerprint | None = None
     with Progress("Extracting residuals", len(source)) as progress:
-        images = read_images(source, failed, prepare=UpperLeft(size), progress=progress)
+        images = read_images(
+            source, failed, prepare=UpperLeft(size), progress=progress, orientation=False
+        )
         for batch in batch_images(images, most=_BATCH_PIXELS, pixels=_BATCH_PIXELS):
             x = to_unit(stack_pixels([image.pixels for image in batch]).to(device))
             x = prepare(x) if prepare else x

@@ -153,7 +153,9 @@ def read_residuals(
     names: list[str] = []
     residuals: list[Tensor] = []
     with Progress("Extracting", len(source)) as progress:
-        images = read_images(source, failed, prepare=UpperLeft(size), progress=progress)
+        images = read_images(
+            source, failed, prepare=UpperLeft(size), progress=progress, orientation=False
+        )
         for batch in batch_images(_checked(images, source), _BATCH_PIXELS, _BATCH_PIXELS):
             pixels = stack_pixels([image.pixels for image in batch])
             residuals.append(extractor(to_unit(pixels.to(device))))

@@ -190,7 +190,9 @@ def heat_maps(
     crop = UpperLeft(fingerprint.size, fingerprint.exact)
     used = False
     with Progress("Localising", len(source)) as progress:
-        for image in read_images(source, failed, prepare=crop, progress=progress):
+        for image in read_images(
+            source, failed, prepare=crop, progress=progress, orientation=False
+        ):
             residual = fingerprint.extractor(as_batch(image.pixels).to(device))
             maps = correlate_windows(residual, mean, window)
             yield HeatMap(

@@ -44,7 +44,9 @@ class SourceImages:
         """Uses of the images that were read, in their order."""
         self._failed: dict[str, Failed] = {name: [] for name in sources}
         self._left = {
-            name: read_images(source, self._failed[name], _order(source.names, seed))
+            name: read_images(
+                source, self._failed[name], _order(source.names, seed), orientation=False
+            )
             for name, source in sources.items()
         }
 

@@ -84,7 +84,9 @@ def attack_images(
     crop = UpperLeft(fingerprint.size, exact=True)
     used = False
     with Progress("Removing", len(source)) as progress:
-        for image in read_images(source, failed, prepare=crop, progress=progress):
+        for image in read_images(
+            source, failed, prepare=crop, progress=progress, orientation=False
+        ):
             x = as_batch(image.pixels).to(device)
             residual = fingerprint.extractor(x)
             projected = residual if attack.mode == "projection" else None

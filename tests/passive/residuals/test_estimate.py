@@ -12,6 +12,7 @@ from PIL import Image
 
 from artfp.core.errors import UserError
 from artfp.data.sources import open_source
+from artfp.passive.fitting.image_set import ImageSet
 from artfp.passive.residuals import load_extractor
 from artfp.passive.residuals.estimate import codec_of, estimate_fingerprint
 from artfp.passive.residuals.prnu import grey
@@ -94,3 +95,29 @@ def test_codecs_by_their_first_bytes(tmp_path: Path, codec: str) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "a", codec)
     assert codec_of((tmp_path / "a").read_bytes()) == codec
     assert codec_of(b"") == codec_of(b"GIF89a") == "unknown"
+
+
+def test_orientation_is_not_applied(tmp_path: Path) -> None:
+    pixels = _files(tmp_path / "plain", 4)
+    (tmp_path / "tagged").mkdir()
+    for number, image in enumerate(pixels):
+        exif = Image.Exif()
+        exif[0x0112] = (6, 3, 1, 8)[number]
+        Image.fromarray(image).save(tmp_path / "tagged" / f"{number:03}.png", exif=exif)
+    plain, tagged = (
+        estimate_fingerprint(open_source(tmp_path / name), EXTRACTOR, "noise")
+        for name in ("plain", "tagged")
+    )
+    assert torch.equal(plain[0].total, tagged[0].total) and plain[0].sizes == tagged[0].sizes
+    sizes = {
+        name: ImageSet(
+            {each: open_source(tmp_path / name) for each in ("a", "b")},
+            policy="aligned",
+            min_images=1,
+        )
+        for name in ("plain", "tagged")
+    }
+    with sizes["plain"] as first, sizes["tagged"] as second:
+        assert first.policy == second.policy and first.sizes == second.sizes
+        for (_, x), (_, y) in zip(first.batches(), second.batches(), strict=True):
+            assert torch.equal(x, y)
