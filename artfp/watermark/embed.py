@@ -291,6 +291,11 @@ def _run(job: EmbeddingJob, fingerprints: Fingerprints) -> EmbeddingResult | Non
         job.output / EMBEDDED_LISTING,
         "output",
     )
+    if gone := len(job.source.names) - written - len(failed):
+        raise UserError(
+            f"{images}: {gone} fingerprinted images went away while the run went on; give the "
+            "command again"
+        )
     unusable = {name for name, _ in failed}
     names = {a: b for a, b in zip(job.source.names, outputs, strict=True) if a not in unusable}
     labels = None

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from artfp.core.errors import UserError
 from artfp.core.lightning import LightningProgress, new_trainer
 from artfp.data.predict_module import ImageBatch, PredictionData
 from artfp.data.resume import Journal
@@ -58,7 +59,10 @@ def make_trainer(**options: Any) -> pl.Trainer:
 
 
 def run_prediction(module: Prediction, data: PredictionData, trainer: pl.Trainer) -> bool:
-    """Predict over all images that are left; return True if this process is the first."""
+    """Predict over all images that are left; return True if this process is the first.
+
+    Raises UserError: the folder of the results went away meanwhile.
+    """
     if data.remaining():
         progress = trainer.progress_bar_callback
         if isinstance(progress, LightningProgress):
@@ -68,6 +72,11 @@ def run_prediction(module: Prediction, data: PredictionData, trainer: pl.Trainer
         except BaseException:
             module.writer.cancel()
             raise
+        if not (module.folder / f"{module.what}.run.json").is_file():
+            raise UserError(
+                f"{module.folder} was removed or emptied while the run went on; give the "
+                "command again"
+            )
     return bool(trainer.is_global_zero)
 
 

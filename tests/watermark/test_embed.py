@@ -30,6 +30,7 @@ from artfp.watermark.embed import (
     check_embedding,
     run_embedding,
 )
+from artfp.watermark.prediction_loop import Prediction
 from artfp.watermark.settings import FINGERPRINTED_FOLDER
 
 Jobs = Callable[..., EmbeddingJob]
@@ -437,3 +438,18 @@ def test_an_image_is_on_the_disk_before_it_counts(
     monkeypatch.setattr(os, "fsync", sync)
     assert run_embedding(job(tmp_path / "in"), ONE) is not None
     assert "True" in events and "after" in events  # the image itself; then its folder
+
+
+@pytest.mark.parametrize("what", [".", FINGERPRINTED_FOLDER])
+def test_a_folder_that_goes_away_is_no_success(
+    job: Jobs, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    this, finish = job(), Prediction.on_predict_end
+
+    def remove(self: Prediction) -> None:
+        finish(self)
+        shutil.rmtree(this.output / what)
+
+    monkeypatch.setattr(Prediction, "on_predict_end", remove)
+    with pytest.raises(UserError, match="while the run went on; give the command again"):
+        run_embedding(this, ONE)
