@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from artfp.data.decode import ImageError
 from artfp.data.sources import ImageSource
 
-WHOLE = 10_000
-"""Images of a source whose bytes all count in `source_digest`."""
-
-_SAMPLED = 1000
+DIGESTED_BYTES = 1 << 30
+"""Bytes of a source that `source_digest` reads, about."""
 
 
 def file_stamp(source: ImageSource, index: int) -> list[int] | None:
@@ -43,23 +42,20 @@ def is_unchanged(source: ImageSource, index: int, record: Mapping[str, Any]) -> 
 def source_digest(source: ImageSource) -> str:
     """Return the SHA-256, as hex, of what a source holds.
 
-    Names and sizes of all images count, and the bytes of all: of more than `WHOLE` images, the
-    bytes of a thousand, evenly spread, so that this takes seconds whatever the size of the set.
+    Names and sizes of all images count, and their bytes: where they are more than a GiB, those of
+    every second, third, ... image, so that this takes seconds whatever the size of the set.
 
     Args:
         source: Images.
     """
-    digest, count = hashlib.sha256(), len(source)
-    step = 1 if count <= WHOLE else -(-count // _SAMPLED)
+    digest = hashlib.sha256()
+    stamps = (file_stamp(source, index) for index in range(len(source)))
+    sizes = [None if stamp is None else stamp[0] for stamp in stamps]
+    step = -(-sum(size or 0 for size in sizes) // DIGESTED_BYTES) or 1
     for index, name in enumerate(source.names):
-        content: str | int | None
-        if index % step:
-            stamp = file_stamp(source, index)
-            content = None if stamp is None else stamp[0]
-        else:
-            try:
+        content: str | int | None = sizes[index]
+        if index % step == 0:
+            with suppress(ImageError):
                 content = hashlib.sha256(source.read(index)).hexdigest()
-            except ImageError:
-                content = None
         digest.update(json.dumps([name, content]).encode("ascii") + b"\n")
     return digest.hexdigest()

@@ -9,7 +9,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,15 @@ from artfp.data.files import replacing, write_atomic
 _SECRET = "secret"
 _SYNC_SECONDS = 1.0
 
+CONTENT = "_sha256"
+"""End of the names of settings that are digests of files."""
+
 
 class Manifest:
     """The settings of a run, kept in its output folder, so that no other run goes on with it."""
 
     @staticmethod
-    def claim(folder: Path, settings: dict[str, object], what: str) -> bool:
+    def claim(folder: Path, settings: Mapping[str, object], what: str, anew: bool = False) -> bool:
         """Claim a folder for a run, or find that it may go on; lock it (see `lock_folder`).
 
         Args:
@@ -34,6 +37,7 @@ class Manifest:
             settings: JSON values. Of those whose key starts with "secret" only a salted digest is
                 stored, and no value is ever shown.
             what: Kind of the run, a word such as "embed".
+            anew: Whether the run takes the place of any before it, with whatever settings.
 
         Returns:
             False: the folder was free. True: it was claimed with equal settings.
@@ -46,6 +50,8 @@ class Manifest:
         path = folder / f"{what}.run.json"
         wanted: dict[str, Any] = json.loads(json.dumps(settings))
         try:
+            if anew:
+                path.unlink(missing_ok=True)
             text = path.read_bytes()
         except FileNotFoundError:
             Journal(folder, what).remove()  # of settings that nobody knows any more
@@ -85,7 +91,9 @@ def _agrees(key: str, wanted: dict[str, Any], found: dict[str, Any]) -> bool:
 def _difference(
     folder: Path, what: str, key: str, wanted: dict[str, Any], found: dict[str, Any]
 ) -> str:
-    if key.startswith(_SECRET):
+    if key.endswith(CONTENT):
+        detail = "is that of other files"
+    elif key.startswith(_SECRET):
         detail = "has another value"
     else:
         before, now = (_shown(settings, key) for settings in (found, wanted))

@@ -78,8 +78,7 @@ def test_digest_of_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert source_digest(limit_images(open_source(tmp_path), 2)) != before
     (tmp_path / "c.png").write_bytes(b"d" * 9)
     assert source_digest(open_source(tmp_path)) != before
-    monkeypatch.setattr(content, "WHOLE", 2)
-    monkeypatch.setattr(content, "_SAMPLED", 1)  # the bytes of the first, the sizes of all
+    monkeypatch.setattr(content, "DIGESTED_BYTES", 9)  # the bytes of the first, the sizes of all
     source = open_source(tmp_path)
     reads = _count_reads(source, monkeypatch)
     large = source_digest(source)

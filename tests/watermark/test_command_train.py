@@ -57,6 +57,7 @@ def test_files_config_and_resume(
         "sample.png",
         "checkpoints",
         "tensorboard",
+        "train.run.json",
         "artfp.log",
     }
     config = yaml.safe_load((trained / "config.yaml").read_text())

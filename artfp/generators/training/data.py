@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 
 from artfp.core.errors import UserError
-from artfp.data.decode import ImageError
+from artfp.data.content import source_digest
 from artfp.data.geometry import Geometry
 from artfp.data.sources import ImageSource
 from artfp.data.train_module import TrainingData
@@ -19,9 +18,6 @@ from artfp.generators.trained_network import DataBatch
 
 MAX_MEMORY = 2**29
 """Bytes of decoded 8-bit images of each set that a training keeps in memory, at most."""
-
-_HASHED = 64
-"""Images of each set whose bytes are in the digest."""
 
 
 class GenerativeData(pl.LightningDataModule):
@@ -101,18 +97,12 @@ class GenerativeData(pl.LightningDataModule):
         return _Stream([domain.stream(*place) for domain in self.domains])
 
     def digest(self) -> str:
-        """Return the SHA-256 of all names and of the bytes of 64 images of each domain, as hex.
+        """Return the SHA-256, as hex, of what the sources hold; see `source_digest`.
 
         It differs between a data set and its fingerprinted copy, which has the same names.
         """
-        digest = hashlib.sha256()
-        for source in self.sources:
-            for name in source.names:
-                digest.update(name.encode("utf-8", "surrogateescape") + b"\n")
-            for index in range(0, len(source), -(-len(source) // _HASHED)):
-                with suppress(ImageError):
-                    digest.update(source.read(index))
-        return digest.hexdigest()
+        digests = map(source_digest, self.sources)
+        return hashlib.sha256("".join(digests).encode("ascii")).hexdigest()
 
 
 class _Stream:

@@ -24,9 +24,11 @@ from artfp.core.lightning import (
     resume_from,
     trainer_arguments,
 )
-from artfp.core.run_folder import exclusive, lock_folder
+from artfp.core.run_folder import exclusive
 from artfp.data.bundle import Card, find_decoder, find_weights
+from artfp.data.content import source_digest
 from artfp.data.files import file_hash, write_atomic
+from artfp.data.resume import Manifest
 from artfp.data.sources import open_source
 from artfp.data.train_module import TrainingData
 from artfp.reporting.image_grid import encode_picture
@@ -85,7 +87,7 @@ def train(settings: TrainSettings, callbacks: Sequence[Callback] = ()) -> Traini
 
     Raises:
         UserError: the settings cannot work, or the folder holds a training and
-            `settings.resume` is False.
+            `settings.resume` is False or images and settings are not those that it began with.
 
     Example:
         >>> settings = TrainSettings(data_dir="photos", output_dir=Path("run"), max_steps=2000)
@@ -97,13 +99,13 @@ def train(settings: TrainSettings, callbacks: Sequence[Callback] = ()) -> Traini
     data.check()
     module = _module(settings, data)
     trainer, milestones = _trainer(settings, module.total_steps, callbacks)
+    Manifest.claim(output, _deciding(settings, data), "train", anew=checkpoint is None)
     # The published schedule trades accuracy for fidelity until its end: its last weights are meant.
     best = output / "checkpoints" / BEST_CHECKPOINT
     feedback = settings.recipe.schedule == "feedback"
     for path in () if checkpoint is None else (checkpoint, best):
         if path.is_file():
             check_checkpoint(path, module)  # before anything is written
-    lock_folder(output)
     if trainer.is_global_zero:
         write_atomic(output / "config.yaml", settings.to_yaml())
         _log_sizes(settings, data, module)
@@ -114,6 +116,17 @@ def train(settings: TrainSettings, callbacks: Sequence[Callback] = ()) -> Traini
     state = read_checkpoint(best if feedback and best.is_file() else last)
     module.load_state_dict(state["state_dict"])
     return _finish(settings, module.cpu().eval(), data, milestones, stopped)
+
+
+def _deciding(settings: TrainSettings, data: TrainingData) -> dict[str, object]:
+    """Return what must be equal for a training to go on; how long it takes may change."""
+    changing = {"num_epochs", "max_steps", "validate_every", "checkpoint_minutes", "num_workers"}
+    if settings.recipe.schedule == "published":
+        changing.add("lr")  # Adam's rate, which is constant
+    values = {k: v for k, v in _settings_of_card(settings).items() if k not in changing}
+    if settings.init is not None:
+        values["init"] = file_hash(find_weights(settings.init, "encoder"))
+    return {**values, "data_sha256": source_digest(data.source)}
 
 
 def _data(settings: TrainSettings) -> TrainingData:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,37 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
         first, second = (load_file(getattr(result, name)) for result in (whole, parts))
         assert first.keys() == second.keys()
         assert all(torch.equal(value, second[key]) for key, value in first.items())
+
+
+def test_a_training_goes_on_with_its_own_images_and_settings_alone(
+    settings: Callable[..., TrainSettings], tmp_path: Path, photographs: list[np.ndarray]
+) -> None:
+    def save(folder: str, first: int) -> str:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        for number in range(3):
+            photo = Image.fromarray(photographs[first + number][:40, :40])
+            photo.save(tmp_path / folder / f"{number}.bmp")
+        return str(tmp_path / folder)
+
+    own = save("own", 0)
+
+    def tried(**options: Any) -> TrainSettings:
+        return replace(settings(max_steps=2, **options), data_dir=own)
+
+    train(tried())
+    card = (tried().output_dir / "card.json").read_bytes()
+    other = replace(tried(resume=True), data_dir=save("other", 1))
+    with pytest.raises(UserError, match="'data_sha256' is that of other files"):
+        train(other)
+    for option in ({"seed": 5}, {"target_psnr": 30.0}, {"batch_size": 4}):
+        with pytest.raises(UserError, match=f"other settings: '{next(iter(option))}' was"):
+            train(tried(resume=True, **option))
+    save("own", 1)  # others under the same names
+    with pytest.raises(UserError, match="is that of other files"):
+        train(tried(resume=True))
+    assert (tried().output_dir / "card.json").read_bytes() == card
+    (tried().output_dir / "checkpoints" / "last.ckpt").unlink()
+    train(tried(seed=5))  # nothing to go on from: another training takes the folder
 
 
 def test_a_resumed_published_run_takes_the_rate_that_is_given(
