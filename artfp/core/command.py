@@ -255,6 +255,17 @@ def count_images(images: int) -> str:
     return f"{images} image{'' if images == 1 else 's'}"
 
 
+def report_left_out(images: int) -> int:
+    """Print how many images a training has left out on stderr; return the exit code, 1 if any.
+
+    Args:
+        images: Number of the images, which were named one by one.
+    """
+    if images:
+        print(f"{count_images(images)} could not be used", file=sys.stderr)
+    return 1 if images else 0
+
+
 def report_unusable(failed: Sequence[tuple[str, str]]) -> int:
     """Print the images that could not be used on stderr; return the exit code, 1 if there are any.
 

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from artfp.core.errors import UserError
 from artfp.core.processes import die_with_parent
-from artfp.data.decode import ImageError, decode_image, image_errors
+from artfp.data.decode import ImageError, decode_image, image_errors, image_size
 from artfp.data.geometry import Geometry, resize
 from artfp.data.predict_module import default_workers
 from artfp.data.sources import ImageSource
@@ -24,6 +24,7 @@ VALIDATION_FRACTION = 0.05
 MAX_VALIDATION_IMAGES = 512
 _SMALLEST_CROP = 0.6
 _TRIES = 20
+_HEADERS = 1000  # images of a source whose headers are read first
 
 _log = logging.getLogger("artfp")
 
@@ -94,6 +95,8 @@ class TrainingData(pl.LightningDataModule):
         super().__init__()
         if len(source) < 2:
             raise UserError(f"{source.location} holds {len(source)} image; training needs two")
+        # One flag for each image, in memory that the loader processes share.
+        self._unreadable = torch.zeros(len(source), dtype=torch.bool).share_memory_()
         self.source, self.resolution, self.geometry = source, resolution, geometry or Geometry()
         self.batch_size, self.seed, self.labels = batch_size, seed, labels
         vary = self.geometry == Geometry()
@@ -103,9 +106,48 @@ class TrainingData(pl.LightningDataModule):
         self.keep = fits and not num_workers
         usual = 0 if self.keep else default_workers()
         self.num_workers = usual if num_workers is None else num_workers
-        self.training_indices, self.validation_indices = (
-            split_names(source.names) if hold_out else (list(range(len(source))), [])
-        )
+        usable = self._with_headers()
+        self.training_indices, self.validation_indices = usable, []
+        if hold_out:
+            sides = split_names([source.names[index] for index in usable])
+            self.training_indices, self.validation_indices = (
+                [usable[place] for place in side] for side in sides
+            )
+
+    @property
+    def left_out(self) -> list[str]:
+        """Names of the images that could not be read, as far as they were needed until now."""
+        return [self.source.names[int(index)] for index in self._unreadable.nonzero()]
+
+    @property
+    def training_images(self) -> int:
+        """Number of images to train on, without those left out."""
+        return len(self.training_indices) - int(self._unreadable[self.training_indices].sum())
+
+    def leave_out(self, index: int, reason: object) -> None:
+        """Note an image that cannot be read, and log it the first time."""
+        if not self._unreadable[index]:
+            self._unreadable[index] = True
+            _log.warning("left out %r: %s", self.source.names[index], reason)
+
+    def _with_headers(self) -> list[int]:
+        """Return the images whose headers can be read; of large sets all, as that takes long.
+
+        Raises UserError: fewer than two.
+        """
+        for index in range(len(self.source) if len(self.source) <= _HEADERS else 0):
+            try:
+                with image_errors():
+                    image_size(self.source.read(index))
+            except ImageError as error:
+                self.leave_out(index, error)
+        usable: list[int] = self._unreadable.logical_not().nonzero().flatten().tolist()
+        if len(usable) < 2:
+            raise UserError(
+                f"{self.source.location}: {len(self.source) - len(usable)} of {len(self.source)} "
+                "images could not be read; training needs two that can"
+            )
+        return usable
 
     def check(self) -> None:
         """Read one image as training would.
@@ -175,7 +217,7 @@ class _Images(Dataset[Any]):
         self.seed = data.seed
         self.crops, self.mirror = vary and data.crops, vary and data.mirror
         self._kept: dict[int, np.ndarray] | None = {} if data.keep else None
-        self._unreadable: set[int] = set()
+        self._leave_out = data.leave_out
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -203,9 +245,7 @@ class _Images(Dataset[Any]):
                 if self._kept is not None:
                     pixels = resize(pixels, (self.resolution, self.resolution))
         except ImageError as error:
-            if index not in self._unreadable:
-                self._unreadable.add(index)
-                _log.warning("left out %r: %s", self.source.names[index], error)
+            self._leave_out(index, error)
             return None
         if self._kept is not None:
             self._kept[index] = pixels

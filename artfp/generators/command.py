@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from artfp.core.command import Command, CommandGroup, Entry, count_images, report_unusable
+from artfp.core.command import (
+    Command,
+    CommandGroup,
+    Entry,
+    count_images,
+    report_left_out,
+    report_unusable,
+)
 from artfp.core.console import console, print_next_step
 from artfp.generators.settings import (
     AlterSettings,
@@ -28,10 +35,11 @@ def _train(settings: TrainGeneratorSettings) -> int:
     from artfp.generators.training.fit import train_generator
 
     trained = train_generator(settings)
-    if trained is not None:
-        console().print(f"wrote {trained.path}", soft_wrap=True, markup=False)
-        print_next_step(f"artfp gan generate {trained.path} --count 1000 --output_dir generated")
-    return 0
+    if trained is None:
+        return 0
+    console().print(f"wrote {trained.path}", soft_wrap=True, markup=False)
+    print_next_step(f"artfp gan generate {trained.path} --count 1000 --output_dir generated")
+    return report_left_out(len(trained.left_out))
 
 
 def _generate(settings: GenerateSettings) -> int:
@@ -73,7 +81,8 @@ examples:
   artfp gan train dcgan --data_dir out/fingerprinted_images --output_dir runs/dcgan
   artfp gan train dcgan --init runs/dcgan --data_dir other/ --output_dir tuned --max_steps 500
 
-exit codes: 0 trained, 130 interrupted (go on with --resume)""",
+exit codes: 0 trained, 1 trained, but some images could not be used (each is named), 130 interrupted
+(go on with --resume)""",
 )
 
 GENERATE = Command(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from artfp.core.command import Command
+from artfp.core.command import Command, report_left_out
 from artfp.core.console import console, print_next_step
 from artfp.core.errors import one_line
 from artfp.watermark.settings import TrainSettings
@@ -24,7 +24,8 @@ examples:
   artfp train --data_dir celeba/ --output_dir runs/celeba --use_celeba_preprocessing \\
       --architecture stegastamp --schedule published          (the recipe of Yu et al. 2021)
 
-exit codes: 0 trained, 130 interrupted (continue with --resume)"""
+exit codes: 0 trained, 1 trained, but some images could not be used (each is named), 130 interrupted
+(continue with --resume)"""
 
 
 def _train(settings: TrainSettings) -> int:
@@ -50,7 +51,7 @@ def _train(settings: TrainSettings) -> int:
         f"artfp embed --encoder_path {encoder} --data_dir IMAGES --output_dir OUT "
         "--identical_fingerprints"
     )
-    return 0
+    return report_left_out(len(result.left_out))
 
 
 COMMAND = Command(TrainSettings, _train, DESCRIPTION, EPILOG)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -164,6 +165,7 @@ def test_unreadable_images_are_named_once_and_replaced(
     with caplog.at_level(logging.WARNING, "artfp"):
         seen = [n for batch in stream(data, 40) for n in numbers(batch)]
     assert set(seen) == set(data.training_indices) - {int(name[:2]) for name in bad}
+    assert data.left_out == sorted(bad) and data.training_images == len(data.training_indices) - 3
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == 3
     for name in bad:
@@ -173,8 +175,22 @@ def test_unreadable_images_are_named_once_and_replaced(
 def test_nothing_can_be_read(tmp_path: Path) -> None:
     for number in range(3):
         (tmp_path / f"{number}.png").write_bytes(b"no image")
-    with pytest.raises(UserError, match=r"images in a row of .* could not be read"):
-        stream(data_of(tmp_path), 1)
+    with pytest.raises(UserError, match="3 of 3 images could not be read; training needs two"):
+        data_of(tmp_path)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_images_left_out_are_not_counted(photo_folder: Path, tmp_path: Path, workers: int) -> None:
+    """Neither those whose headers are none, nor those whose pixels are cut off."""
+    for number in range(9):
+        shutil.copy(photo_folder / f"{number:03}.png", tmp_path)
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    data = data_of(tmp_path, num_workers=workers)
+    assert data.left_out == ["bad.png"] and data.training_images == 8
+    name = data.source.names[data.training_indices[2]]
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-300])
+    stream(data, 6)
+    assert data.left_out == [name, "bad.png"] and data.training_images == 7
 
 
 def test_one_image_is_not_enough(tmp_path: Path, picture_bytes: Callable[..., bytes]) -> None:

@@ -107,7 +107,7 @@ BAD = [
     (["--data_dir", "{one}", "--output_dir", "{out}"], "holds 1 image; training needs two"),
     (["--data_dir", "{broken}", "--output_dir", "{out}"], "could not be read"),
     (["--data_dir", "{photos}", "--output_dir", "{file}"], "file"),
-    (["--fingerprint_size", "5"], "--fingerprint_size is 5; it must be 8 or more and at most 256"),
+    (["--fingerprint_size", "5"], "bits is 5; these networks take 8 to 256"),
     (["--fingerprint_size", "many"], "--fingerprint_size: "),
     (["--image_resolution", "100"], "resolution is 100; take a power of two"),
     (["--schedule", "other"], "--schedule: expected one of "),

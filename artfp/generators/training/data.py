@@ -71,8 +71,13 @@ class GenerativeData(pl.LightningDataModule):
         ]
 
     def __len__(self) -> int:
-        """Number of images in all domains."""
-        return sum(map(len, self.sources))
+        """Number of images to train on in all domains, without those left out."""
+        return sum(domain.training_images for domain in self.domains)
+
+    @property
+    def left_out(self) -> list[str]:
+        """Names of the images that could not be read, as far as they were needed until now."""
+        return [name for domain in self.domains for name in domain.left_out]
 
     def check(self) -> None:
         """Read an image of each domain. Raises UserError: none of the first can be read."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +52,12 @@ class TrainedGenerator:
     Args:
         path: File of the generator.
         card: Its card, with the SHA-256 of the file.
+        left_out: Names of images that could not be read.
     """
 
     path: Path
     card: Card
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,9 @@ def train_generator(settings: GeneratorTrainingSettings) -> TrainedGenerator | N
         return None
     if stopped is not None:
         card["training"]["stopped"] = stopped
-    return _write_results(output, module.cpu(), card, shown)
+    card["training"]["images"] = len(data)
+    trained = _write_results(output, module.cpu(), card, shown)
+    return replace(trained, left_out=tuple(data.left_out))
 
 
 def _write_results(

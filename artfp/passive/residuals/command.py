@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from artfp.core.command import Command, count_images, report_unusable
+from artfp.core.command import Command, count_images, report_left_out, report_unusable
 from artfp.core.console import console, print_next_step
 from artfp.core.errors import one_line
 from artfp.passive.residuals.settings import (
@@ -82,7 +82,7 @@ def _denoiser(settings: DenoiserSettings) -> int:
         f"artfp attribute fingerprint IMAGES --extractor learned:weights={settings.output} "
         "--output SOURCE.safetensors"
     )
-    return 0
+    return report_left_out(card["training"].get("left_out", 0))
 
 
 def _fingerprint(settings: ResidualFingerprintSettings) -> int:

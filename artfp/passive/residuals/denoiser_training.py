@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ class Patches(Dataset[Tensor]):
 
     def __init__(self, sources: Sequence[ImageSource], settings: DenoiserSettings) -> None:
         self.sources, self.settings = sources, settings
+        self.left_out: list[tuple[str, str]] = []
 
     def __len__(self) -> int:
         """Return the number of batches, one a step."""
@@ -75,10 +77,17 @@ class Patches(Dataset[Tensor]):
         images = [first, *(self._image(source, draws) for _ in range(count - 1))]
         return torch.cat([_patch(image, side, zoom, draws) for image in images])
 
+    def _leave_out(self, location: str, name: str, reason: str) -> None:
+        if (location, name) not in self.left_out:
+            self.left_out.append((location, name))
+            _log.warning("left out %r: %s", name, reason)
+
     def _image(self, source: ImageSource, draws: np.random.Generator) -> Tensor:
         failed: Failed = []
         indices = (int(draws.integers(len(source))) for _ in range(_TRIES))
         for image in read_images(source, failed, indices):
+            for name, reason in failed:
+                self._leave_out(source.location, name, reason)
             return as_batch(image.pixels)
         raise UserError(
             f"{source.location}: {_TRIES} images cannot be read; the last: {failed[-1][1]}"
@@ -181,13 +190,16 @@ def train_denoiser(settings: DenoiserSettings) -> Card:
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
-    fit(trainer, module, DataLoader(Patches(training, settings), batch_size=None))
+    patches = Patches(training, settings)
+    fit(trainer, module, DataLoader(patches, batch_size=None))
+    left_out = Counter(location for location, _ in patches.left_out)
     card: Card = {
         "training": {
             # A card travels with the weights: it names the data, not where they lie.
             "command": settings.command_line("artfp denoiser", names_only=True),
             "data": [Path(path).name for path in settings.data_dir],
-            "images": [len(source) for source in training],
+            "images": [len(source) - left_out[source.location] for source in training],
+            **({"left_out": left_out.total()} if left_out else {}),
             "sigmas": list(TRAINING_SIGMAS),
             "settings": {
                 key: value

@@ -58,6 +58,7 @@ class TrainingResult:
         decoder: File of the decoder.
         measured: Mean figures on the validation images, see `artfp.watermark.measure`.
         reached: Step and seconds at which the bit accuracy first reached 0.99, or None.
+        left_out: Names of images that could not be read.
 
     Example:
         >>> TrainingResult(Path("encoder"), Path("decoder"), {"psnr": 40.0}, None).measured
@@ -68,6 +69,7 @@ class TrainingResult:
     decoder: Path
     measured: dict[str, float]
     reached: tuple[int, float] | None
+    left_out: tuple[str, ...] = ()
 
 
 @exclusive
@@ -241,7 +243,7 @@ def _finish(
         "training": {
             "command": settings.command_line("artfp train", names_only=True),
             "data": Path(settings.data_dir).name,
-            "images": len(data.training_indices),
+            "images": data.training_images,
             **_origin(settings.init),
             "settings": _settings_of_card(settings),
         },
@@ -261,7 +263,7 @@ def _finish(
     write_atomic(
         output / "sample.png", encode_picture(fingerprinted_sample(module, next(iter(loader))))
     )
-    return TrainingResult(encoder, decoder, card["measured"], reached)
+    return TrainingResult(encoder, decoder, card["measured"], reached, tuple(data.left_out))
 
 
 def _settings_of_card(settings: TrainSettings) -> Card:

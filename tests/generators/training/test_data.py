@@ -148,10 +148,10 @@ def test_images_kept_in_memory_are_read_once(flat: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(sources.FileSource, "read", counting)
 
     def stream(**options: Any) -> tuple[list[torch.Tensor], int]:
-        reads.clear()
         data = TrainingData(
             open_source(flat), 8, batch_size=17, crops=False, hold_out=False, **options
         )
+        reads.clear()
         return list(itertools.islice(data.stream(0), 4)), len(reads)
 
     enough = 17 * 3 * 64

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -117,3 +118,18 @@ def test_a_loss_that_is_no_number(photo_crops: Callable[..., Tensor], tmp_path: 
         next(module.parameters()).fill_(float("nan"))
     with pytest.raises(UserError, match="step 0: the loss is nan; take a lower --lr"):
         module.training_step(photo_crops(2, 64) / 255.0, 0)
+
+
+def test_images_left_out_are_named_and_the_exit_code_is_1(
+    photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data := tmp_path / "in").mkdir()
+    for number in range(3):
+        shutil.copy(photo_folder / f"{number:03}.png", data)
+        (data / f"bad{number}.png").write_bytes(b"no image")
+    words = ["--data_dir", data, "--output", tmp_path / "x.safetensors", "--max_steps", 8]
+    words += ["--batch_size", 1, "--width", 4]
+    assert main([str(word) for word in words], command="denoiser") == 1
+    told = capsys.readouterr().err.splitlines()
+    named = [line for line in told if line.startswith("left out 'bad")]
+    assert 1 <= len(named) == len(set(named)) and f"{len(named)} image" in told[-1]

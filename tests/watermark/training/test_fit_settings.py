@@ -47,7 +47,7 @@ def test_settings_by_architecture(settings: Callable[..., TrainSettings]) -> Non
         ({"architecture": "stegastamp", "schedule": "feedback"}, "take --schedule published"),
         ({"schedule": "other"}, "--schedule is 'other'; choose from feedback, published"),
         ({"architecture": "other"}, "unknown architecture 'other'"),
-        ({"bits": 5}, "--fingerprint_size is 5"),
+        ({"bits": 5}, "bits is 5; these networks take 8 to 256"),
         ({"resolution": 100}, "resolution is 100"),
         ({"precision": "7-bit"}, "Trainer refused its settings"),
     ],
