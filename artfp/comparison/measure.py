@@ -30,11 +30,6 @@ class ComparisonRow(MethodScores):
     strength: float | None
     unit: str
 
-    @property
-    def contestant(self) -> str:
-        """Name of the method, for the plots of a robustness sweep."""
-        return self.method
-
 
 @dataclass(frozen=True)
 class MethodSummary:

@@ -25,7 +25,7 @@ from artfp.passive.fitting.cache import CacheSettings, cached_network
 from artfp.passive.fitting.image_set import ImageSet
 from artfp.passive.fitting.select import PLAIN_METHOD, FitOptions, fit_methods
 from artfp.passive.settings import IMMUNITIES
-from artfp.robustness.proactive import read_logits
+from artfp.robustness.methods import read_logits
 from artfp.stats import log_p_value
 from artfp.stats.pooling import clip_logits
 from artfp.stats.sign_tails import log_tail_hoeffding

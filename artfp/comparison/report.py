@@ -17,7 +17,7 @@ from artfp.comparison.scores import FALSE_POSITIVE_RATE, REQUIRED_FRACTION
 from artfp.data.tables import Column, csv_table, markdown_table, rich_table, round_significant
 from artfp.perturbations.conditions import IDENTITY, Condition
 from artfp.reporting.figure import write_files
-from artfp.robustness.plots import Contestant, plot_figure
+from artfp.robustness.plots import PlottedMethod, plot_figure
 
 SUMMARY_COLUMNS = (
     "method",
@@ -72,7 +72,7 @@ def write_comparison(
         "compare.json": json.dumps(round_significant(whole), indent=1) + "\n",
         "compare.md": comparison_page(found),
     }
-    lines = [Contestant(method.name) for method in found.methods]
+    lines = [PlottedMethod(method.name) for method in found.methods]
     for quantity, limits in _LIMITS.items():
         title = (
             f"{_TITLES[quantity]}: {len(found.sources)} sources, {found.images[1]} images of each"

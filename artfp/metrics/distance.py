@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 
 from artfp.core.errors import one_line
-from artfp.core.progress import Progress
 from artfp.data.sources import ImageSource, open_source
 from artfp.metrics.features import (
     EffnetFeatures,
@@ -116,18 +114,15 @@ def measure_distance(
 def _features(
     settings: DistanceSettings, source: ImageSource, network: FeatureNetwork, device: str
 ) -> ImageFeatures:
-    count = len(source) if settings.limit is None else min(len(source), settings.limit)
-    with Progress(Path(source.location).name, count) as progress:
-        return extract_features(
-            source,
-            network,
-            image_resolution=settings.image_resolution,
-            batch_size=settings.batch_size,
-            num_workers=settings.num_workers,
-            device=device,
-            limit=settings.limit,
-            tick=progress.advance,
-        )
+    return extract_features(
+        source,
+        network,
+        image_resolution=settings.image_resolution,
+        batch_size=settings.batch_size,
+        num_workers=settings.num_workers,
+        device=device,
+        limit=settings.limit,
+    )
 
 
 def _compare(

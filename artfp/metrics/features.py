@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from artfp.core.errors import UserError
+from artfp.core.progress import Progress
 from artfp.data.decode import ImageError
 from artfp.data.geometry import Geometry
 from artfp.data.pixels import to_unit
@@ -90,7 +91,7 @@ def extract_features(
     num_workers: int | None = None,
     device: torch.device | str = "cpu",
     limit: int | None = None,
-    tick: Callable[[int], None] | None = None,
+    caption: str = "",
 ) -> ImageFeatures:
     """Extract the features of all images of a source.
 
@@ -103,7 +104,7 @@ def extract_features(
         num_workers: Loader processes; None: as many as CPUs.
         device: Device of the network.
         limit: Number of images, at most, the first by name.
-        tick: Function that is called with the number of images done, batch for batch.
+        caption: Caption of the progress; by default the name of the source.
 
     Returns:
         The features.
@@ -140,19 +141,20 @@ def extract_features(
     values: dict[int, np.ndarray] = {}
     failed: list[tuple[str, str]] = []
     sizes: Counter[tuple[int, int]] = Counter()
-    for batch in data.predict_dataloader():
-        for slot, error in enumerate(batch.errors):
-            if error is not None:
-                failed.append((source.names[batch.positions[slot]], error))
-        whole = partial(_whole, batch, source, geometry)
-        for slots, pixels in _stacks(batch, network.side is not None, whole):
-            found = network(pixels.to(device)).float().cpu().numpy()
-            for slot in slots:
-                sizes[batch.sizes[slot]] += 1
-            kept = zip(slots, found[: len(slots)], strict=True)
-            values |= {batch.positions[slot]: row for slot, row in kept}
-        if tick is not None:
-            tick(sum(not skipped for skipped in batch.skipped))
+    count = len(source) if limit is None else min(len(source), limit)
+    with Progress(caption or Path(source.location).name, count) as progress:
+        for batch in data.predict_dataloader():
+            for slot, error in enumerate(batch.errors):
+                if error is not None:
+                    failed.append((source.names[batch.positions[slot]], error))
+            whole = partial(_whole, batch, source, geometry)
+            for slots, pixels in _stacks(batch, network.side is not None, whole):
+                found = network(pixels.to(device)).float().cpu().numpy()
+                for slot in slots:
+                    sizes[batch.sizes[slot]] += 1
+                kept = zip(slots, found[: len(slots)], strict=True)
+                values |= {batch.positions[slot]: row for slot, row in kept}
+            progress.advance(sum(not skipped for skipped in batch.skipped))
     if len(values) < 2:
         first = f"; the first that is not: {failed[0][0]}: {failed[0][1]}" if failed else ""
         count = len(values) + len(failed)

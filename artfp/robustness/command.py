@@ -81,34 +81,34 @@ def _robustness(settings: RobustnessSettings) -> int:
 
 
 def _print(report: Report) -> None:
-    """Fidelity, and a row for each condition with a column for each contestant."""
+    """Fidelity, and a row for each condition with a column for each method."""
     from artfp.data.tables import Column, rich_table
     from artfp.robustness.report import cell
 
-    contestants = report.contestants()
-    rows = {(r.contestant, r.perturbation, r.strength): r for r in report.sweep.rows}
+    methods = report.methods()
+    rows = {(r.method, r.perturbation, r.strength): r for r in report.sweep.rows}
     for name, fidelity in report.sweep.fidelity.items():
         print(
             f"{name}: PSNR {fidelity.psnr:.2f} dB, SSIM {fidelity.ssim:.4f} "
             f"on {count_images(fidelity.images)}"
         )
-    for name, contestant in {row.contestant: row for row in report.sweep.rows}.items():
-        if contestant.negatives:
-            own = [r.false_positives for r in report.sweep.rows if r.contestant == name]
+    for name, method in {row.method: row for row in report.sweep.rows}.items():
+        if method.negatives:
+            own = [r.false_positives for r in report.sweep.rows if r.method == name]
             highest = max(each for each in own if each is not None)
-            what = "without the fingerprint" if contestant.bits else "of no known source"
+            what = "without the fingerprint" if method.bits else "of no known source"
             print(
-                f"{name}: {count_images(contestant.negatives)} {what}, of which at most "
+                f"{name}: {count_images(method.negatives)} {what}, of which at most "
                 f"{highest:.2%} passed the test under any condition"
             )
     kinds = {row.bits is None: None for row in report.sweep.rows}
     figure = " or ".join("accuracy of the source" if kind else "bit accuracy" for kind in kinds)
     title = f"{figure} / TPR at a false positive rate of {report.sweep.rows[0].fpr:g}"
-    heads = ("\n".join([each.name, *each.facts()]) for each in contestants)
+    heads = ("\n".join([each.name, *each.facts()]) for each in methods)
     columns = [Column("perturbation\n@strength", wrap="no")]
     columns += [Column(head, wrap="fold") for head in heads]
     cells = [
-        [each.name, *(cell(rows[c.name, each.group, each.strength]) for c in contestants)]
+        [each.name, *(cell(rows[c.name, each.group, each.strength]) for c in methods)]
         for each in report.conditions
     ]
     console().print(rich_table(cells, columns, title))

@@ -12,17 +12,22 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
-from numpy.typing import ArrayLike
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from artfp.core.errors import UserError
 from artfp.core.plugins import with_plugins
 from artfp.data.bundle import find_decoder, find_weights, shipped_weights
 from artfp.data.files import file_hash
+from artfp.data.geometry import resize
+from artfp.data.pixels import to_8bit, to_unit
 from artfp.passive.attributors.base import Embedder
 from artfp.robustness.matching import BitReader, MatchingBits
-from artfp.robustness.proactive import ArtfpEmbedder, read_bits
 from artfp.robustness.third_party import PEERS, ThirdPartyWatermark
-from artfp.watermark import load_decoder, load_encoder
+from artfp.watermark import Decoder, Encoder, load_decoder, load_encoder
+from artfp.watermark.api import fingerprint_image
 
 PLAIN_SUFFIX = ":plain"
 """Ending of a name whose decoder shall not search for crops and rotations."""
@@ -132,6 +137,48 @@ def load_reader(text: str) -> Reader:
     }
     name = _label(path) + ("" if realign else PLAIN_SUFFIX)
     return Reader(name, decoder.bits, partial(read_bits, decoder), settings)
+
+
+def read_bits(decoder: Decoder, x: Tensor) -> Tensor:
+    """Return the bits (N, bits) that images decode to, see `read_logits`."""
+    return (read_logits(decoder, x) > 0).to(torch.uint8)
+
+
+@torch.inference_mode()
+def read_logits(decoder: Decoder, x: Tensor) -> Tensor:
+    """Logits (N, bits) of images (N, 3, H, W) in [0, 1], of any size.
+
+    They are brought to the decoder's resolution as detection does it, through 8-bit pixels.
+    """
+    aspects = torch.full((len(x),), x.shape[-2] / x.shape[-1])
+    logits, _ = decoder.decode(_fitted(x, decoder.resolution), aspects)
+    return logits
+
+
+def _fitted(x: Tensor, side: int) -> Tensor:
+    """Images (N, 3, H, W) in [0, 1] as a network gets them: (N, 3, side, side) in [0, 1]."""
+    pixels = to_8bit(x)
+    if tuple(pixels.shape[-2:]) != (side, side):
+        images = pixels.permute(0, 2, 3, 1).contiguous().numpy()
+        small = np.stack([resize(image, (side, side)) for image in images])
+        pixels = torch.from_numpy(small).permute(0, 3, 1, 2).contiguous()
+    return to_unit(pixels)
+
+
+class ArtfpEmbedder:
+    """An artfp encoder as an Embedder, with a factor on its residual; images keep their size."""
+
+    def __init__(self, encoder: Encoder, strength: float = 1.0) -> None:
+        self._encoder, self._strength = encoder, strength
+        self.bits = encoder.bits
+
+    def embed(self, pixels: np.ndarray, message: NDArray[np.uint8]) -> np.ndarray:
+        """Embed a message (bits,) in an 8-bit image (H, W, 3)."""
+        return fingerprint_image(self._encoder, pixels, message, self._strength)
+
+    def refuses(self, height: int, width: int) -> str | None:
+        """Return None: images of any size can be marked."""
+        return None
 
 
 def _third_party(name: str) -> Method:

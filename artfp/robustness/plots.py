@@ -1,4 +1,4 @@
-"""Plots of a robustness sweep: a small panel for each perturbation, a line for each contestant."""
+"""Plots of a robustness sweep: a small panel for each perturbation, a line for each method."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _INCHES_OF_A_LETTER = 0.085
 
 
 class Point(Protocol):
-    """Figures of a contestant under a condition, as attributes; NAME_low and NAME_high, if any."""
+    """Figures of a method under a condition, as attributes; NAME_low and NAME_high, if any."""
 
     @property
-    def contestant(self) -> str:
+    def method(self) -> str:
         """Its name."""
         ...
 
@@ -41,7 +41,7 @@ class Point(Protocol):
 
 
 @dataclass(frozen=True)
-class Contestant:
+class PlottedMethod:
     """A line of the plots: its name, and what stands beside it (PSNR in dB).
 
     `sources`: of an attributor that reads no bits, how many it tells apart.
@@ -67,7 +67,7 @@ class Contestant:
 def plot_figure(
     rows: Sequence[Point],
     conditions: Sequence[Condition],
-    contestants: Sequence[Contestant],
+    methods: Sequence[PlottedMethod],
     figure: str,
     title: str,
     limits: tuple[float, float],
@@ -76,17 +76,17 @@ def plot_figure(
 
     Strengths stand side by side at equal distances: unperturbed images ("none") first and then from
     mild to harsh; of perturbations that go both ways, in numeric order with "none" in the middle.
-    A figure that has an interval is drawn with it where contestants are few. Values under `limits`
+    A figure that has an interval is drawn with it where methods are few. Values under `limits`
     move the lower one.
     """
-    values = {(row.contestant, row.perturbation, row.strength): row for row in rows}
+    values = {(row.method, row.perturbation, row.strength): row for row in rows}
     groups = {c.group: c for c in conditions if c.group != IDENTITY} or {IDENTITY: Condition()}
     columns = min(len(groups), min(_COLUMNS, key=lambda count: -len(groups) % count))
     down = math.ceil(len(groups) / columns)
     least = min((v for row in rows if (v := getattr(row, figure)) is not None), default=limits[0])
     limits = (min(limits[0], math.floor(least * 10.0) / 10.0), limits[1])
     width = max(columns * _PANEL[0], _PANEL[0] * 1.6)
-    across, legend_rows = _legend_shape(contestants, width)
+    across, legend_rows = _legend_shape(methods, width)
     head = 0.36 + 0.21 * legend_rows
     picture = Figure(figsize=(width, down * _PANEL[1] + head))
     panels = picture.subplots(down, columns, squeeze=False, sharey=True).flatten()
@@ -95,9 +95,9 @@ def plot_figure(
         if not place % columns:
             panel.set_ylabel({"tpr": "TPR"}.get(figure, figure.replace("_", " ")))
         _decorate(panel, name, condition.unit, places, limits, chance=figure == "bit_accuracy")
-        for number, contestant in enumerate(contestants):
-            found = [_row(values, contestant.name, name, strength) for strength in places]
-            _line(panel, found, figure, number, len(contestants))
+        for number, method in enumerate(methods):
+            found = [_row(values, method.name, name, strength) for strength in places]
+            _line(panel, found, figure, number, len(methods))
     for panel in panels[len(groups) :]:
         panel.set_visible(False)
     handles = [
@@ -105,9 +105,9 @@ def plot_figure(
             [],
             [],
             **{**series_style(number), "linewidth": 1.4},
-            label=shown_name(contestant.title(), 64),
+            label=shown_name(method.title(), 64),
         )
-        for number, contestant in enumerate(contestants)
+        for number, method in enumerate(methods)
     ]
     height = picture.get_figheight()
     picture.text(0.5, 1.0 - 0.08 / height, title, ha="center", va="top", fontsize=11)
@@ -136,11 +136,11 @@ def _places(conditions: Sequence[Condition], name: str) -> list[float | None]:
 
 def _row(
     values: dict[tuple[str, str, float | None], Point],
-    contestant: str,
+    method: str,
     perturbation: str,
     strength: float | None,
 ) -> Point:
-    return values[contestant, IDENTITY if strength is None else perturbation, strength]
+    return values[method, IDENTITY if strength is None else perturbation, strength]
 
 
 def _decorate(
@@ -166,7 +166,7 @@ def _decorate(
 
 
 def _line(panel: Axes, rows: Sequence[Point], figure: str, number: int, count: int) -> None:
-    """One contestant; the first one lies on top."""
+    """One method; the first one lies on top."""
     points = [(x, row) for x, row in enumerate(rows) if getattr(row, figure) is not None]
     if not points:
         return
@@ -180,9 +180,9 @@ def _line(panel: Axes, rows: Sequence[Point], figure: str, number: int, count: i
         panel.fill_between(places, low, high, color=style["color"], alpha=0.13, linewidth=0)
 
 
-def _legend_shape(contestants: Sequence[Contestant], width: float) -> tuple[int, int]:
+def _legend_shape(methods: Sequence[PlottedMethod], width: float) -> tuple[int, int]:
     """Columns and rows of a legend that fits into `width` inches."""
-    longest = max(len(contestant.title()) for contestant in contestants)
+    longest = max(len(method.title()) for method in methods)
     across = int(width / (longest * _INCHES_OF_A_LETTER + 0.55))
-    across = max(1, min(across, len(contestants)))
-    return across, math.ceil(len(contestants) / across)
+    across = max(1, min(across, len(methods)))
+    return across, math.ceil(len(methods) / across)

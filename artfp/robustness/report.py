@@ -16,13 +16,13 @@ from artfp.data.tables import csv_table, json_rows, markdown_table
 from artfp.perturbations.conditions import IDENTITY, Condition
 from artfp.reporting.figure import write_files
 from artfp.reporting.image_grid import image_strip
-from artfp.robustness.plots import Contestant, plot_figure
+from artfp.robustness.plots import PlottedMethod, plot_figure
 from artfp.robustness.sweep import Sweep, SweepRow
 from artfp.robustness.working_range import LEAST, WorkingRange, has_figure, working_ranges
 
 SWEEP_COLUMNS = (
     "image_set",
-    "contestant",
+    "method",
     "perturbation",
     "strength",
     "unit",
@@ -69,19 +69,19 @@ class Report:
     unusable: list[tuple[str, str]]
     example: np.ndarray | None = None
 
-    def contestants(self) -> list[Contestant]:
-        """Return the contestants in the order of the sweep, with what is known of each."""
-        found: dict[str, Contestant] = {}
+    def methods(self) -> list[PlottedMethod]:
+        """Return the methods in the order of the sweep, with what is known of each."""
+        found: dict[str, PlottedMethod] = {}
         for row in self.sweep.rows:
             fidelity = self.sweep.fidelity.get(row.image_set)
             psnr = None if fidelity is None else fidelity.psnr
             sources = row.sources if row.bits is None else None
-            one = Contestant(row.contestant, row.bits, psnr, sources)
-            found.setdefault(row.contestant, one)
+            one = PlottedMethod(row.method, row.bits, psnr, sources)
+            found.setdefault(row.method, one)
         return list(found.values())
 
     def ranges(self) -> list[WorkingRange]:
-        """Return the working ranges of all contestants."""
+        """Return the working ranges of all methods."""
         return working_ranges(self.sweep.rows, self.conditions)
 
 
@@ -96,14 +96,14 @@ def write_report(report: Report, folder: Path, example: np.ndarray | None, seed:
         "robustness.json": json.dumps(as_json(report), indent=1) + "\n",
         "working_range.md": ranges_markdown(report),
     }
-    contestants, rows = report.contestants(), report.sweep.rows
+    methods, rows = report.methods(), report.sweep.rows
     for figure, title in TITLES.items():
         shown = [row for row in rows if has_figure(row, figure)]
         if shown:
             at = f" at a false positive rate of {_fpr(rows)}" if figure == "tpr" else ""
             whole = f"{title}{at}, {shown[0].images} images"
-            who = {row.contestant for row in shown}
-            chosen = [each for each in contestants if each.name in who]
+            who = {row.method for row in shown}
+            chosen = [each for each in methods if each.name in who]
             files[f"{figure}.png"] = plot_figure(
                 shown, report.conditions, chosen, figure, whole, _LIMITS[figure]
             )
@@ -130,11 +130,11 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def ranges_markdown(report: Report) -> str:
-    """Return a table for each figure: a row for each perturbation, a column for each contestant."""
-    names = [contestant.name for contestant in report.contestants()]
-    titles = [contestant.title() for contestant in report.contestants()]
+    """Return a table for each figure: a row for each perturbation, a column for each method."""
+    names = [method.name for method in report.methods()]
+    titles = [method.title() for method in report.methods()]
     units = {c.group: c.unit for c in report.conditions if c.group != IDENTITY}
-    by_place = {(r.figure, r.perturbation, r.contestant): str(r) for r in report.ranges()}
+    by_place = {(r.figure, r.perturbation, r.method): str(r) for r in report.ranges()}
     lines = [
         "# Working ranges",
         "",
@@ -147,7 +147,7 @@ def ranges_markdown(report: Report) -> str:
         at = f" at a false positive rate of {_fpr(report.sweep.rows)}" if figure == "tpr" else ""
         lines += ["", f"## {TITLES[figure]} of at least {least:g}{at}", ""]
         cells = [
-            [name, unit, *(by_place.get((figure, name, contestant), "") for contestant in names)]
+            [name, unit, *(by_place.get((figure, name, method), "") for method in names)]
             for name, unit in units.items()
         ]
         lines.append(markdown_table(cells, ["perturbation", "strength in", *titles]))

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from artfp.core.errors import UserError
-from artfp.core.progress import stages
 from artfp.core.run_folder import exclusive
 from artfp.data.files import file_hash
 from artfp.data.geometry import Geometry
@@ -32,7 +31,6 @@ from artfp.robustness.study import (
     option_settings,
     run_study,
 )
-from artfp.robustness.sweep import work
 
 
 @exclusive
@@ -69,7 +67,7 @@ def robustness_sweep(settings: RobustnessSettings) -> Report:
         ...         perturbations=("mirror",),
         ...     )
         ...     rows = robustness_sweep(settings).sweep.rows
-        >>> [(row.contestant, row.perturbation, row.images) for row in rows]
+        >>> [(row.method, row.perturbation, row.images) for row in rows]
         [('cifar32', 'identity', 2), ('cifar32', 'mirror', 2)]
     """
     conditions = _conditions(settings)
@@ -77,8 +75,7 @@ def robustness_sweep(settings: RobustnessSettings) -> Report:
     options = SweepOptions(
         conditions, settings.fpr, settings.seed, settings.batch_size, settings.output_dir
     )
-    with stages(work(study.sets, conditions)) as tick:
-        found = run_study(study, options, tick)
+    found = run_study(study, options)
     config = {**study.open_settings(), **option_settings(options)}
     example = next(iter(study.sets[0].samples())).pixels
     return Report(found, conditions, config, failed, example)

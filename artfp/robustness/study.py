@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 import artfp
 from artfp.core.errors import UserError
-from artfp.core.progress import Progress, Tick, ignore_progress
+from artfp.core.progress import Progress
 from artfp.data.decode import ImageError
 from artfp.data.geometry import Geometry
 from artfp.data.reading import Failed, Spool, read_images
@@ -132,8 +132,8 @@ def marked_by(methods: Sequence[Method], originals: SweepImages, seed: int) -> R
     for method in methods:
         groups.setdefault(json.dumps(method.marks, sort_keys=True), []).append(method)
     sets = [_marked_set(group, originals, seed) for group in groups.values()]
-    contestants = {m.name: {**m.marks, **m.reader.settings} for m in methods}
-    return RobustnessStudy(sets, {"contestants": contestants, "images": originals.digest})
+    described = {m.name: {**m.marks, **m.reader.settings} for m in methods}
+    return RobustnessStudy(sets, {"methods": described, "images": originals.digest})
 
 
 def already_marked(
@@ -158,7 +158,7 @@ def already_marked(
 
     count = len(marked.spool) + (len(unmarked.spool) if unmarked is not None else 0)
     settings = {
-        "contestants": {reader.name: reader.settings},
+        "methods": {reader.name: reader.settings},
         "images": marked.digest,
         "unmarked": None if unmarked is None else unmarked.digest,
         "secret_fingerprint": secret,
@@ -196,24 +196,24 @@ def labelled(
         samples = partial(_labelled_samples, sources, images)
         sets.append(SweepSet(f"labelled, {group[0].name}", samples, count, tuple(group)))
     settings = {
-        "contestants": {a.name: {"attributor": digest} for digest, a in attributors.items()},
+        "methods": {a.name: {"attributor": digest} for digest, a in attributors.items()},
         "labelled": {name: each.digest for name, each in images.items()},
     }
     return RobustnessStudy(sets, settings)
 
 
 def joined(studies: Sequence[RobustnessStudy]) -> RobustnessStudy:
-    """Join studies for one sweep. Raises UserError: contestants of one name."""
+    """Join studies for one sweep. Raises UserError: methods of one name."""
     settings: dict[str, object] = {}
-    contestants: dict[str, object] = {}
+    methods: dict[str, object] = {}
     for study in studies:
-        for name in study.settings["contestants"]:
-            if name in contestants:
-                raise UserError(f"two contestants are called {name!r}; give one another name")
-        contestants |= study.settings["contestants"]
+        for name in study.settings["methods"]:
+            if name in methods:
+                raise UserError(f"two methods are called {name!r}; give one another name")
+        methods |= study.settings["methods"]
         settings |= study.settings
     sets = [image_set for study in studies for image_set in study.sets]
-    return RobustnessStudy(sets, {**settings, "contestants": contestants})
+    return RobustnessStudy(sets, {**settings, "methods": methods})
 
 
 def _labelled_samples(
@@ -225,7 +225,7 @@ def _labelled_samples(
             yield Sample(each.spool[index], number)
 
 
-def run_study(study: RobustnessStudy, options: SweepOptions, tick: Tick = ignore_progress) -> Sweep:
+def run_study(study: RobustnessStudy, options: SweepOptions) -> Sweep:
     """Run the sweep of a study, from where an earlier run of it in the folder stopped.
 
     Raises UserError: the folder holds a run with other settings, or cannot be written.
@@ -241,7 +241,6 @@ def run_study(study: RobustnessStudy, options: SweepOptions, tick: Tick = ignore
             batch_size=options.batch_size,
             journal=journal,
             folder=options.output,
-            tick=tick,
         )
     finally:
         journal.close()

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from artfp.core.progress import Tick, ignore_progress
+from artfp.core.progress import Progress
 from artfp.data.pixels import as_batch, to_unit
 from artfp.data.reading import Spool, equal_batches, stack_pixels
 from artfp.data.resume import Journal
@@ -64,12 +64,12 @@ class SweepSet:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepRow(SweepFigures):
-    """Figures of a contestant (an attributor) on its set under one condition.
+    """Figures of a method (an attributor) on its set under one condition.
 
     `strength` is None for unperturbed images, whose `perturbation` is "identity".
     """
 
-    contestant: str
+    method: str
     image_set: str
     perturbation: str
     strength: float | None
@@ -87,7 +87,7 @@ class Fidelity:
 
 @dataclass(frozen=True)
 class Sweep:
-    """Result of `sweep`: a row for each condition and contestant, and the fidelity of each set.
+    """Result of `sweep`: a row for each condition and method, and the fidelity of each set.
 
     Sets whose samples have no originals have no fidelity.
     """
@@ -105,7 +105,6 @@ def sweep(
     batch_size: int = 32,
     journal: Journal | None = None,
     folder: Path | None = None,
-    tick: Tick = ignore_progress,
 ) -> Sweep:
     """Score every set under every condition.
 
@@ -119,7 +118,6 @@ def sweep(
         journal: Rows of an earlier call with the same sets, conditions and settings (the caller
             sees to that); new ones are added.
         folder: Folder near which images are kept while they are needed.
-        tick: Called with `work(sets, conditions)` images in all.
 
     Returns:
         A row for each condition and attributor.
@@ -129,22 +127,26 @@ def sweep(
     """
     _check(sets, conditions, fpr)
     known = journal.records() if journal is not None else {}
-    for image_set in sets:
-        missing = [c for c in conditions if _key(image_set, c) not in known]
-        tick(image_set.name, image_set.count * (len(conditions) - len(missing)))
-        if not missing:
-            tick(image_set.name, image_set.count)
-            continue
-        _log.info("%s: %d of %d conditions to go", image_set.name, len(missing), len(conditions))
-        with _Loaded(image_set, folder, tick) as loaded:
-            fidelity = loaded.fidelity()
-            if fidelity is not None:
-                record = {"name": _fidelity_key(image_set), **asdict(fidelity)}
-                _note(record, known, journal)
-            for condition in missing:
-                rows = loaded.rows(condition, fpr, seed, batch_size, tick)
-                record = {"name": _key(image_set, condition), "rows": [asdict(r) for r in rows]}
-                _note(record, known, journal)
+    # Each image is made once, then scored under each condition.
+    with Progress("", sum(each.count for each in sets) * (1 + len(conditions))) as progress:
+        for image_set in sets:
+            missing = [c for c in conditions if _key(image_set, c) not in known]
+            there = len(conditions) - len(missing) + (not missing)
+            progress.advance(image_set.count * there, image_set.name)
+            if not missing:
+                continue
+            _log.info(
+                "%s: %d of %d conditions to go", image_set.name, len(missing), len(conditions)
+            )
+            with _Loaded(image_set, folder, progress) as loaded:
+                fidelity = loaded.fidelity()
+                if fidelity is not None:
+                    record = {"name": _fidelity_key(image_set), **asdict(fidelity)}
+                    _note(record, known, journal)
+                for condition in missing:
+                    rows = loaded.rows(condition, fpr, seed, batch_size, progress)
+                    record = {"name": _key(image_set, condition), "rows": [asdict(r) for r in rows]}
+                    _note(record, known, journal)
     found = Sweep()
     for image_set in sets:
         if (key := _fidelity_key(image_set)) in known:
@@ -156,15 +158,10 @@ def sweep(
     return found
 
 
-def work(sets: Sequence[SweepSet], conditions: Sequence[Condition]) -> int:
-    """Return the number of images that a sweep ticks off in all."""
-    return sum(image_set.count for image_set in sets) * (1 + len(conditions))
-
-
 class _Loaded:
     """A set whose images have been made and lie in a spool."""
 
-    def __init__(self, image_set: SweepSet, folder: Path | None, tick: Tick) -> None:
+    def __init__(self, image_set: SweepSet, folder: Path | None, progress: Progress) -> None:
         self._set = image_set
         self._spool = Spool(folder)
         self._sources: list[int | None] = []
@@ -172,7 +169,7 @@ class _Loaded:
         try:
             for sample in image_set.samples():
                 self._keep(sample)
-                tick(f"{image_set.name}: images", 1)
+                progress.advance(1, f"{image_set.name}: images")
             if len(self._spool) != image_set.count or set(self._sources) <= {None}:
                 raise ValueError(
                     f"set {image_set.name!r} gave {len(self._spool)} images, "
@@ -197,7 +194,7 @@ class _Loaded:
         return Fidelity(float(means[0]), float(means[1]), len(self._fidelity))
 
     def rows(
-        self, condition: Condition, fpr: float, seed: int, batch_size: int, tick: Tick
+        self, condition: Condition, fpr: float, seed: int, batch_size: int, progress: Progress
     ) -> list[SweepRow]:
         """Return a row for each attributor; every image is perturbed once."""
         name = self._set.name
@@ -213,10 +210,10 @@ class _Loaded:
                 truth = torch.tensor(sources) if marked else None
                 for count in counts:
                     count.add(x, truth)
-                tick(f"{name}: {condition.name}", len(batch))
+                progress.advance(len(batch), f"{name}: {condition.name}")
         return [
             SweepRow(
-                contestant=attributor.name,
+                method=attributor.name,
                 image_set=name,
                 perturbation=condition.group,
                 strength=condition.strength,

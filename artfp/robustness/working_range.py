@@ -1,4 +1,4 @@
-"""Working range: the harshest strengths up to which a contestant works."""
+"""Working range: the harshest strengths up to which a method works."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class WorkingRange:
     Unperturbed images count as the mildest strength of all.
 
     Args:
-        contestant: Name of the attributor.
+        method: Name of the attributor.
         perturbation: Name of the perturbation.
         figure: Name of the figure, of LEAST.
         least: Value that the figure must at least have.
@@ -30,7 +30,7 @@ class WorkingRange:
         whole: True if the figure holds at all strengths.
     """
 
-    contestant: str
+    method: str
     perturbation: str
     figure: str
     least: float
@@ -57,16 +57,16 @@ def has_figure(row: SweepRow, figure: str) -> bool:
 
 
 def working_ranges(rows: Sequence[SweepRow], conditions: Sequence[Condition]) -> list[WorkingRange]:
-    """Return the working ranges of every contestant, perturbation and figure of its rows."""
-    by_place = {(row.contestant, row.perturbation, row.strength): row for row in rows}
-    contestants = list(dict.fromkeys(row.contestant for row in rows))
+    """Return the working ranges of every method, perturbation and figure of its rows."""
+    by_place = {(row.method, row.perturbation, row.strength): row for row in rows}
+    methods = list(dict.fromkeys(row.method for row in rows))
     perturbations = {c.group: c.perturbation for c in conditions if c.perturbation is not None}
     found = []
     for name, perturbation in perturbations.items():
         strengths = [c.strength for c in conditions if c.group == name and c.strength is not None]
-        for contestant in contestants:
+        for method in methods:
             for figure, least in LEAST.items():
-                first = by_place[contestant, IDENTITY, None]
+                first = by_place[method, IDENTITY, None]
                 if not has_figure(first, figure):
                     continue
                 start = getattr(first, figure)
@@ -75,11 +75,11 @@ def working_ranges(rows: Sequence[SweepRow], conditions: Sequence[Condition]) ->
                 for arm in arms(perturbation, strengths):
                     reach, holds = None, start >= least
                     for strength in arm:
-                        value = getattr(by_place[contestant, name, strength], figure)
+                        value = getattr(by_place[method, name, strength], figure)
                         holds = holds and value >= least
                         reach = strength if holds else reach
                     reaches.append(reach)
                     whole = whole and holds
-                facts = (contestant, name, figure, least, perturbation.mildest)
+                facts = (method, name, figure, least, perturbation.mildest)
                 found.append(WorkingRange(*facts, tuple(reaches), whole))
     return found

@@ -1,4 +1,4 @@
-"""Figures of contestants on scores whose distribution is known."""
+"""Figures of methods on scores whose distribution is known."""
 
 from __future__ import annotations
 

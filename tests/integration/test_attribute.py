@@ -262,7 +262,7 @@ def test_sweeps_of_attributors(
     code, out, err = call("robustness", *both, *sweep, *mark, "--limit", 20, "--output_dir", "o")
     assert code == 0, err
     with (there / "o" / "robustness.csv").open() as file:
-        rows = {(r["contestant"], r["perturbation"], r["strength"]): r
+        rows = {(r["method"], r["perturbation"], r["strength"]): r
                 for r in csv.DictReader(file)}  # fmt: skip
     for name in ("plain", "other"):
         whole, turned = rows[name, "identity", ""], rows[name, "mirror", "1"]
@@ -281,7 +281,7 @@ def test_sweeps_of_attributors(
         write(there / "strangers" / name, images(5, 2, 1))
     for more, said in (
         (["--attributor", "plain,plain=matched", *sweep], "two attributors are called 'plain'"),
-        (["--attributor", "mark=plain", *sweep, *mark], "two contestants are called 'mark'"),
+        (["--attributor", "mark=plain", *sweep, *mark], "two methods are called 'mark'"),
         (["--attributor", "plain"], "--attributor needs --labelled_dir"),
         (sweep, "--labelled_dir needs --attributor"),
         (["--attributor", " ", *sweep], "--attributor: found no name"),

@@ -77,7 +77,7 @@ def test_what_a_run_leaves(call: Call, words: Words, tmp_path: Path) -> None:
         "jpeg.png", "noise.png", "mirror.png",
     }  # fmt: skip
     rows = table(folder / "robustness.csv")
-    assert [(r["contestant"], r["perturbation"], r["strength"]) for r in rows[:4]] == [
+    assert [(r["method"], r["perturbation"], r["strength"]) for r in rows[:4]] == [
         ("mine", "identity", ""), ("plain", "identity", ""),
         ("mine", "jpeg", "90"), ("plain", "jpeg", "90"),
     ]  # fmt: skip
@@ -147,7 +147,7 @@ def test_other_settings_are_refused(call: Call, words: Words, tmp_path: Path) ->
     call("robustness", *words("out"))
     before = outputs(tmp_path / "out")
     for more, said in [(("--seed", 1), "'seed' was 0 and is now 1"), (("--limit", 2), "images"),
-                       (("--strength", 2), "'contestants'"),
+                       (("--strength", 2), "'methods'"),
                        (("--image_resolution", 48), "images")]:  # fmt: skip
         code, out, err = call("robustness", *words("out", *more))
         assert (code, out, len(err)) == (2, [], 1) and said in err[0], err
@@ -238,7 +238,7 @@ def test_images_that_are_marked(
         ({"marked_dir": "m", "methods": None}, "needs --key or --fingerprint_file"),
         ({"marked_dir": "m", "methods": None, "key": "k.json"}, "k.json"),
         ({"marked_dir": "m", "methods": None, "fingerprint": "01"}, "100"),
-        ({"perturbation": "jpeg"}, "--perturbations"),
+        ({"perturbatoins": "jpeg"}, "--perturbations"),
     ],
 )
 def test_bad_input(
@@ -287,7 +287,7 @@ def test_peers_and_their_sizes(call: Call, words: Words, originals: Path, tmp_pa
     )
     assert code == 0, err
     rows = table(tmp_path / "out/robustness.csv")
-    clean = {row["contestant"]: row for row in rows if row["perturbation"] == "identity"}
+    clean = {row["method"]: row for row in rows if row["perturbation"] == "identity"}
     assert [clean[name]["bits"] for name in clean] == ["100", "32", "64"]
     assert all(float(row["bit_accuracy"]) > 0.95 for row in clean.values())
 

@@ -22,6 +22,7 @@ from artfp.metrics.features import (
 )
 from artfp.metrics.inception import load_inception
 from artfp.metrics.perceptual import effnet_installed
+from tests.progress import recorded_progress
 
 needs_features = pytest.mark.skipif(not effnet_installed(), reason="needs the extra `features`")
 needs_fid = pytest.mark.skipif(
@@ -65,11 +66,12 @@ def means(folder: Path, names: list[str]) -> np.ndarray:
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 32])
 def test_sizes_and_failures(mixed: Path, batch_size: int) -> None:
     """Images stand in the order of their names; what cannot be read is named and left out."""
-    done: list[int] = []
-    found = extract_features(mixed, Means(), batch_size=batch_size, num_workers=0, tick=done.append)
+    with recorded_progress() as lines:
+        found = extract_features(mixed, Means(), batch_size=batch_size, num_workers=0)
     assert found.names == ["0.png", "1.png", "2.png", "3.png", "4.png"]
     np.testing.assert_allclose(found.values, means(mixed, found.names))
-    assert [name for name, _ in found.failed] == ["3a.png"] and sum(done) == 6
+    assert [name for name, _ in found.failed] == ["3a.png"]
+    assert [(line.done, line.total) for line in lines] == [(6, 6)]
     assert found.sizes == {(8, 8): 3, (6, 9): 2} and found.values.dtype == np.float64
 
 

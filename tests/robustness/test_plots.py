@@ -16,7 +16,7 @@ from artfp.perturbations.registry import PERTURBATIONS
 from artfp.reporting.figure import encode_figure
 from artfp.reporting.image_grid import TALLEST, image_strip
 from artfp.robustness import plots
-from artfp.robustness.plots import Contestant, plot_figure
+from artfp.robustness.plots import PlottedMethod, plot_figure
 from artfp.robustness.report import (
     SWEEP_COLUMNS,
     Report,
@@ -29,11 +29,9 @@ from artfp.robustness.sweep import Fidelity, Sweep, SweepRow
 from tests.golden import Golden
 
 
-def row(
-    contestant: str, condition: Condition, accuracy: float | None, tpr: float | None
-) -> SweepRow:
+def row(method: str, condition: Condition, accuracy: float | None, tpr: float | None) -> SweepRow:
     return SweepRow(
-        contestant=contestant, image_set=contestant, perturbation=condition.group,
+        method=method, image_set=method, perturbation=condition.group,
         strength=condition.strength, unit=condition.unit, images=7, sources=7,
         bits=None if accuracy is None else 32, bit_accuracy=accuracy, bit_accuracy_q05=accuracy,
         source_accuracy=0.5, tpr=tpr, tpr_low=tpr, tpr_high=tpr, threshold="exact", fpr=1e-6,
@@ -77,7 +75,7 @@ def test_json(report: Report, tmp_path: Path) -> None:
     assert whole["fidelity"] == {"one": {"psnr": 40.25, "ssim": 0.99, "images": 7}}
     assert len(whole["rows"]) == 10 and list(whole["rows"][0]) == list(SWEEP_COLUMNS)
     assert whole["unusable"] == [{"name": "bad.png", "reason": "damaged"}]
-    places = {(r["contestant"], r["perturbation"], r["figure"]) for r in whole["working_ranges"]}
+    places = {(r["method"], r["perturbation"], r["figure"]) for r in whole["working_ranges"]}
     assert len(places) == len(whole["working_ranges"]) == 8
 
 
@@ -85,7 +83,7 @@ def test_csv(report: Report) -> None:
     found = list(csv.DictReader(io.StringIO(table_csv(report.sweep.rows))))
     assert tuple(found[0]) == SWEEP_COLUMNS and len(found) == 10
     assert (found[0]["perturbation"], found[0]["strength"]) == ("identity", "")
-    assert found[3]["contestant"] == "two, with | more" and float(found[3]["strength"]) == 90
+    assert found[3]["method"] == "two, with | more" and float(found[3]["strength"]) == 90
     assert float(found[3]["bit_accuracy"]) == pytest.approx(0.75) and found[3]["fpr"] == "1e-06"
 
 
@@ -109,7 +107,7 @@ def test_attributors_without_bits(report: Report, tmp_path: Path) -> None:
     other = Report(Sweep(rows), report.conditions, {}, [])
     names = write_report(other, tmp_path, None, 0)
     assert [name for name in names if name.endswith(".png")] == ["source_accuracy.png"]
-    assert other.contestants()[0].title() == "passive (7 sources)"
+    assert other.methods()[0].title() == "passive (7 sources)"
     ranges = {(found.figure, str(found)) for found in other.ranges()}
     assert {figure for figure, _ in ranges} == {"source_accuracy"}
     assert cell(rows[0]) == "0.500 / -"
@@ -117,8 +115,8 @@ def test_attributors_without_bits(report: Report, tmp_path: Path) -> None:
 
 
 def test_titles() -> None:
-    assert Contestant("a").title() == "a"
-    assert Contestant("a", 32, 40.04).title() == "a (32 bits, 40.0 dB)"
+    assert PlottedMethod("a").title() == "a"
+    assert PlottedMethod("a", 32, 40.04).title() == "a (32 bits, 40.0 dB)"
 
 
 def test_strengths_from_left_to_right() -> None:
@@ -130,16 +128,14 @@ def test_strengths_from_left_to_right() -> None:
 @pytest.mark.parametrize("count", [1, 9])
 def test_many_contestants_and_low_values(count: int) -> None:
     conditions = [Condition(), Condition(PERTURBATIONS["mirror"], 1.0)]
-    names = [f"contestant with a long name {number}" for number in range(count)]
+    names = [f"method with a long name {number}" for number in range(count)]
     rows = [row(name, c, 0.05, 0.0) for c in conditions for name in names]
-    contestants = [Contestant(name, 32, 40.0) for name in names]
-    png = encode_figure(
-        plot_figure(rows, conditions, contestants, "bit_accuracy", "title", (0.4, 1.0))
-    )
+    methods = [PlottedMethod(name, 32, 40.0) for name in names]
+    png = encode_figure(plot_figure(rows, conditions, methods, "bit_accuracy", "title", (0.4, 1.0)))
     with Image.open(io.BytesIO(png)) as image:
         assert image.width > 400
     alone = encode_figure(
-        plot_figure(rows[:count], conditions[:1], contestants, "tpr", "title", (0.0, 1.0))
+        plot_figure(rows[:count], conditions[:1], methods, "tpr", "title", (0.0, 1.0))
     )
     assert alone.startswith(b"\x89PNG")
 

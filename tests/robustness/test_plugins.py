@@ -103,9 +103,7 @@ def test_a_sweep_with_a_perturbation_and_a_method_of_another_package(
     report = robustness_sweep(settings)
     write_report(report, tmp_path, report.example, settings.seed)
     with open(tmp_path / "robustness.csv", newline="") as file:
-        rows = {
-            (r["contestant"], r["perturbation"], r["strength"]): r for r in csv.DictReader(file)
-        }
+        rows = {(r["method"], r["perturbation"], r["strength"]): r for r in csv.DictReader(file)}
     assert len(rows) == 8 and {row["bits"] for row in rows.values()} == {"24"}
     assert rows["first-row", "identity", ""]["bit_accuracy"] == "1"
     assert rows["row", "darken", "0.25"]["bit_accuracy"] == "1"

@@ -21,7 +21,8 @@ from artfp.perturbations import Perturbation
 from artfp.perturbations.conditions import Condition
 from artfp.robustness.matching import MatchingBits
 from artfp.robustness.study import RobustnessStudy, SweepOptions, run_study
-from artfp.robustness.sweep import Sample, SweepRow, SweepSet, sweep, work
+from artfp.robustness.sweep import Sample, SweepRow, SweepSet, sweep
+from tests.progress import recorded_progress
 
 BITS = 12
 
@@ -86,7 +87,7 @@ def conditions(perturbation: Perturbation, *strengths: float) -> list[Condition]
 
 
 def by_place(rows: list[SweepRow]) -> dict[tuple[str, str, float | None], SweepRow]:
-    return {(row.contestant, row.perturbation, row.strength): row for row in rows}
+    return {(row.method, row.perturbation, row.strength): row for row in rows}
 
 
 def test_every_image_is_perturbed_once_for_all_attributors_of_its_set() -> None:
@@ -185,19 +186,12 @@ def test_fidelity() -> None:
     assert found.images == 9
 
 
-class Bar:
-    done = 0
-
-    def tick(self, what: str, count: int) -> None:
-        self.done += count
-
-
-def test_ticks_add_up_to_the_work(tmp_path: Path) -> None:
+def test_progress_counts_each_image_once_a_condition(tmp_path: Path) -> None:
     chosen, journal = conditions(Flips(), 0.1, 0.2), Journal(tmp_path, "x")
     for _ in range(2):
-        bar = Bar()
-        sweep([one_set()], chosen, journal=journal, tick=bar.tick)
-        assert bar.done == work([one_set()], chosen) == 36
+        with recorded_progress() as lines:
+            sweep([one_set()], chosen, journal=journal)
+        assert [(line.done, line.total) for line in lines] == [(36, 36)]
 
 
 def test_a_stopped_sweep_goes_on(tmp_path: Path) -> None:

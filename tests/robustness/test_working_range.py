@@ -12,7 +12,7 @@ from artfp.robustness.working_range import WorkingRange, working_ranges
 
 def row(name: str, strength: float | None, accuracy: float | None, tpr: float | None) -> SweepRow:
     return SweepRow(
-        contestant="c", image_set="s", perturbation=name, strength=strength, unit="",
+        method="c", image_set="s", perturbation=name, strength=strength, unit="",
         images=1, sources=1, bits=8, bit_accuracy=accuracy, bit_accuracy_q05=accuracy,
         source_accuracy=None, tpr=tpr, tpr_low=tpr, tpr_high=tpr, threshold="exact", fpr=0.1,
         fpr_high=0.1, negatives=0, false_positives=None,

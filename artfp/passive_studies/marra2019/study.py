@@ -12,7 +12,7 @@ from typing import Any
 from artfp import __version__
 from artfp.core.errors import UserError
 from artfp.core.run_folder import exclusive
-from artfp.data.files import check_not_inside, write_atomic
+from artfp.data.files import write_atomic
 from artfp.data.reading import Failed
 from artfp.data.resume import Manifest
 from artfp.data.sources import open_sources
@@ -102,7 +102,6 @@ def marra2019_study(settings: Marra2019Settings) -> Marra2019Result:
     extractor = load_extractor(settings.extractor)
     strengths = parse_strengths(settings.strengths)
     conditions = choose(list(strengths), strengths)[1:]
-    check_not_inside(settings.data_dir, output)
     sources = open_sources(settings.data_dir)
     images = SourceImages(sources, settings.seed)
     validation, validating = _validation_images(settings, images.names)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from artfp.core.progress import stages
+from artfp.core.errors import one_line
 from artfp.data.pixels import to_unit
 from artfp.data.reading import Failed
 from artfp.data.sources import ImageSource
@@ -195,13 +195,12 @@ def generic_features(
     sources: Mapping[str, ImageSource], device: torch.device | str
 ) -> tuple[Values, NDArray[np.int64]]:
     """Return EfficientNet's features (N, 1280) of whole images, and their sources (N,)."""
-    with stages(sum(map(len, sources.values()))) as tick:
-        found = [
-            extract_features(
-                source, device=device, num_workers=0, tick=lambda n: tick("Generic features", n)
-            )
-            for source in sources.values()
-        ]
+    found = [
+        extract_features(
+            source, device=device, num_workers=0, caption=f"Generic features of {one_line(name)}"
+        )
+        for name, source in sources.items()
+    ]
     counts = [len(each.values) for each in found]
     return np.concatenate([each.values for each in found]), np.repeat(np.arange(len(found)), counts)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,8 @@ from torch import Tensor
 
 from artfp.data.pixels import as_batch
 from artfp.passive.attributors.base import Embedder
-from artfp.robustness.proactive import ArtfpEmbedder, ProactiveDecoder, read_bits
+from artfp.robustness.matching import MatchingBits
+from artfp.robustness.methods import ArtfpEmbedder, read_bits
 from artfp.watermark import Watermark
 from artfp.watermark.api import decode_pixels, fingerprint_image
 from artfp.watermark.networks.base import Decoder
@@ -31,7 +34,9 @@ class Corners(Decoder):
 
 def test_known_outputs() -> None:
     words = np.array([[1] * 8, [0] * 8, [1] * 6 + [0] * 2])
-    attributor = ProactiveDecoder(Corners(), words, ("ones", "zeros", "mixed"))
+    attributor = MatchingBits(
+        "own", partial(read_bits, Corners()), words, ("ones", "zeros", "mixed")
+    )
     x = torch.stack([torch.full((3, 20, 50), 0.9), torch.full((3, 20, 50), 0.1)])
     kept = x.clone()
     assert attributor.scores(x).tolist() == [[8, 0, 6], [0, 8, 2]]
@@ -64,8 +69,3 @@ def test_embedder_is_the_encoder(pair: Watermark, photographs: list[np.ndarray])
     assert embedder.refuses(1, 1) is None
     expected = fingerprint_image(pair.encoder, photographs[2], word, 0.5)
     np.testing.assert_array_equal(embedder.embed(photographs[2], word), expected)
-
-
-def test_refuses_fingerprints_of_another_length() -> None:
-    with pytest.raises(ValueError, match="reads 8"):
-        ProactiveDecoder(Corners(), np.zeros((1, 9)), ("a",))
