@@ -24,6 +24,7 @@ from artfp.ownership.assignment import Fingerprints
 from artfp.ownership.key import to_text
 from artfp.stats import format_p, log_p_value
 from artfp.watermark import Decoder
+from artfp.watermark.networks.base import images_at_once
 from artfp.watermark.networks.realigning import MirroringDecoder, RealigningDecoder
 from artfp.watermark.prediction_loop import Prediction, run_prediction
 from artfp.watermark.records import (
@@ -195,8 +196,11 @@ class _Detector(Prediction):
             return
         aspects = torch.tensor([batch.sizes[slot][0] / batch.sizes[slot][1] for slot in slots])
         x = to_unit(batch.small[slots]).to(self.dtype)
-        logits, notes = self.decoder.decode(x, aspects)
-        values = logits.to("cpu", torch.float32).numpy()
+        count = images_at_once(x)
+        parts = zip(x.split(count), aspects.split(count), strict=True)
+        found = [self.decoder.decode(*part) for part in parts]
+        values = torch.cat([logits for logits, _ in found]).to("cpu", torch.float32).numpy()
+        notes = [note for _, part in found for note in part]
         decoded = (values > 0).astype(np.uint8)
         for slot, row, bits, note in zip(slots, values, decoded, notes, strict=True):
             name = self.names[batch.positions[slot]]

@@ -41,7 +41,14 @@ from artfp.ownership.assignment import (
 )
 from artfp.ownership.key import owner_context, parse_fingerprint, to_text
 from artfp.watermark.api import decode_pixels
-from artfp.watermark.networks.base import Decoder, Encoder, add_residual, limit_psnr, refuse_small
+from artfp.watermark.networks.base import (
+    Decoder,
+    Encoder,
+    add_residual,
+    images_at_once,
+    limit_psnr,
+    refuse_small,
+)
 from artfp.watermark.prediction_loop import Prediction, make_trainer, run_prediction
 from artfp.watermark.samples import sample_pictures
 from artfp.watermark.settings import FINGERPRINTED_FOLDER, EmbedSettings, check_outside
@@ -402,7 +409,9 @@ class _Embedder(Prediction):
             if not batch.skipped[slot]:
                 messages[slot] = self.fingerprints.of_image(self.names[position])
         x = to_unit(batch.small).to(self.dtype)
-        residual = self.encoder.residual(x, torch.from_numpy(messages).to(x)).float()
+        bits, count = torch.from_numpy(messages).to(x), images_at_once(x)
+        parts = zip(x.split(count), bits.split(count), strict=True)
+        residual = torch.cat([self.encoder.residual(*part).float() for part in parts])
         self._check_fidelity(residual, batch)
         residual = limit_psnr(residual * self.job.strength, self.job.min_psnr)
         marked = add_residual(batch.small, residual).permute(0, 2, 3, 1).cpu().numpy()

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from artfp.data import open_source
@@ -22,7 +23,8 @@ from artfp.ownership.key import Key, to_text
 from artfp.watermark import Watermark, build_pair
 from artfp.watermark.api import decode_pixels, fingerprint_image
 from artfp.watermark.decode import DETECTED_LISTING, DETECTED_TABLE, DecodingJob, run_decoding
-from artfp.watermark.embed import EmbeddingJob, run_embedding
+from artfp.watermark.embed import EMBEDDED_LISTING, EmbeddingJob, run_embedding
+from artfp.watermark.networks.base import images_at_once
 from artfp.watermark.networks.realigning import with_realignment
 from artfp.watermark.prediction_loop import make_trainer
 from artfp.watermark.records import Records
@@ -59,6 +61,36 @@ def test_bits_are_those_of_the_decoder(pair: Watermark, marked: Path, tmp_path: 
     lines = (tmp_path / "found" / DETECTED_LISTING).read_text().splitlines()
     assert lines == [f"{row['name']} {row['bits']}" for row in rows]
     assert "matches" not in rows[0]
+
+
+def test_networks_take_few_images_at_once_on_a_cpu(
+    job: Callable[..., EmbeddingJob], pair: Watermark, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """Memory is bounded by pixels; what is written and read stays."""
+    assert images_at_once(torch.zeros(1).expand(40, 3, 1024, 1024)) == 1
+    assert images_at_once(torch.zeros(40, 3, 128, 128)) >= 40
+    assert images_at_once(torch.empty(40, 3, 1024, 1024, device="meta")) == 40
+    run_embedding(whole := job(output=tmp_path / "whole"), WORDS)
+    _detect(pair, whole.output / FINGERPRINTED_FOLDER, tmp_path / "found_whole")
+    most = []
+    for network, name in ((pair.encoder, "residual"), (pair.decoder, "decode")):
+        method = getattr(network, name)
+
+        def counted(x: torch.Tensor, *more: Any, method: Any = method) -> Any:
+            most.append(len(x))
+            return method(x, *more)
+
+        monkeypatch.setattr(network, name, counted)
+    monkeypatch.setattr("artfp.watermark.networks.base.CPU_PIXELS", 5 * 32 * 32)
+    run_embedding(parts := job(output=tmp_path / "parts"), WORDS)
+    _detect(pair, parts.output / FINGERPRINTED_FOLDER, tmp_path / "found_parts")
+    assert max(most) == 5
+    for file in (EMBEDDED_LISTING, f"{FINGERPRINTED_FOLDER}/{whole.source.names[7]}"):
+        assert (whole.output / file).read_bytes() == (parts.output / file).read_bytes()
+    found = {
+        (tmp_path / name / DETECTED_LISTING).read_text() for name in ("found_whole", "found_parts")
+    }
+    assert len(found) == 1
 
 
 def test_comparison_against_exact_arithmetic(pair: Watermark, marked: Path, tmp_path: Path) -> None:

@@ -16,6 +16,9 @@ from torch import Tensor, nn
 MIN_BITS, MAX_BITS = 8, 256
 MIN_RESOLUTION, MAX_RESOLUTION = 32, 512
 
+CPU_PIXELS = 1 << 20
+"""Pixels of the images that a network on a CPU takes at once."""
+
 
 def check_shape(bits: int, resolution: int) -> None:
     """Refuse bit counts outside 8..256 and resolutions that are no power of two in 32..512."""
@@ -44,6 +47,16 @@ def refuse_small(height: int, width: int, bits: int, resolution: int) -> str:
     if min(height, width) >= side:
         return ""
     return f"{width}x{height} px cannot carry {bits} bits: each side needs {side} px or more"
+
+
+def images_at_once(x: Tensor) -> int:
+    """Return how many images (N, 3, R, R) a network takes at once: on a CPU as memory allows.
+
+    Networks hold some hundred bytes a pixel, and more images at once make a CPU no faster.
+    """
+    if x.device.type != "cpu":
+        return len(x)
+    return max(1, CPU_PIXELS // (x.shape[-2] * x.shape[-1]))
 
 
 def resize_residual(residual: Tensor, size: tuple[int, int]) -> Tensor:
