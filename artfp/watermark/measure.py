@@ -27,7 +27,7 @@ from artfp.data.train_module import split_names
 from artfp.data.writing import encode_image
 from artfp.metrics.fidelity import psnr, ssim
 from artfp.metrics.perceptual import effnet_installed, perceptual_distance
-from artfp.perturbations.registry import PERTURBATIONS
+from artfp.perturbations.registry import PERTURBATIONS, known_perturbations
 from artfp.watermark.api import decode_batch, network_input
 from artfp.watermark.networks.base import Decoder, Encoder, add_residual, limit_psnr
 from artfp.watermark.settings import MeasureSettings
@@ -56,6 +56,15 @@ CONDITIONS: dict[str, tuple[str, float | None]] = {
 }
 """Perturbations of fingerprinted images by name: the perturbation and its strength, or None where
 each image's own is drawn evenly from the perturbation's range."""
+
+
+def measured_conditions() -> dict[str, tuple[str, float | None]]:
+    """Return CONDITIONS, then the perturbations of other packages at each of their levels."""
+    others = {k: each for k, each in known_perturbations().items() if k not in PERTURBATIONS}
+    return CONDITIONS | {
+        f"{name}{level:g}": (name, level) for name, each in others.items() for level in each.levels
+    }
+
 
 MIN_SIDE = 11
 """Pixels of the shorter side below which an image cannot be measured: the window of the SSIM."""
@@ -219,14 +228,14 @@ def measure_images(
         `images`, `psnr` (dB) and that of the worst image, `ssim`, `effnet_distance` where the extra
         `features` is installed (see `artfp.metrics.perceptual`; of the central 2048 pixels of
         longer sides), `bit_accuracy` unperturbed and the fraction of images decoded without any
-        error, `bit_accuracy_<condition>` for each of CONDITIONS, applied at the image's size,
-        `bit_accuracy_mean` over the unperturbed and all conditions, and `bit_accuracy_unmarked`
-        (0.5 is chance).
+        error, `bit_accuracy_<condition>` for each of `measured_conditions`, applied at the image's
+        size, `bit_accuracy_mean` over the unperturbed and all CONDITIONS, without those of other
+        packages, and `bit_accuracy_unmarked` (0.5 is chance).
 
     Raises:
         ValueError: there is no image, or one with a side below MIN_SIDE.
     """
-    rng = torch.Generator().manual_seed(seed)
+    rng, others = (torch.Generator().manual_seed(seed) for _ in range(2))
     found: dict[str, list[Tensor]] = defaultdict(list)
     for batch in batch_images(images, pixels=_BATCH_PIXELS):
         pixels = stack_pixels(batch)
@@ -237,8 +246,8 @@ def measure_images(
         for name, values in _fidelity(pixels, received).items():
             found[name].append(values)
         found["bit_accuracy"].append(_accuracy(decoder, received, messages))
-        for name in CONDITIONS:
-            changed = apply_condition(name, received, rng)
+        for name in measured_conditions():
+            changed = apply_condition(name, received, rng if name in CONDITIONS else others)
             found[f"bit_accuracy_{name}"].append(_accuracy(decoder, changed, messages))
         found["bit_accuracy_unmarked"].append(_accuracy(decoder, pixels, messages))
     if not found:
@@ -254,8 +263,9 @@ def measure_images(
 
 
 def apply_condition(name: str, pixels: Tensor, rng: torch.Generator) -> Tensor:
-    """Return 8-bit images (N, 3, H, W) under one of CONDITIONS; the shape stays."""
-    perturbation, strength = PERTURBATIONS[CONDITIONS[name][0]], CONDITIONS[name][1]
+    """Return 8-bit images (N, 3, H, W) under a condition; the shape stays."""
+    kind, strength = measured_conditions()[name]
+    perturbation = known_perturbations()[kind]
     if strength is not None:
         return perturbation.real(pixels, strength, rng)
     strengths = perturbation.draw(len(pixels), rng).tolist()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from artfp.data import decode_image, encode_image
 from artfp.data.reading import batch_images
 from artfp.metrics.fidelity import psnr, ssim
 from artfp.metrics.perceptual import effnet_installed, perceptual_distance
-from artfp.perturbations.registry import PERTURBATIONS
+from artfp.perturbations import Perturbation
+from artfp.perturbations.registry import PERTURBATIONS, known_perturbations
 from artfp.watermark import build_pair
 from artfp.watermark import measure as module
 from artfp.watermark.api import decode_batch, decode_pixels, fingerprint_image
@@ -178,6 +180,34 @@ def test_min_psnr(images: list[np.ndarray]) -> None:
 def test_without_the_extra(images: list[np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "effnet_installed", lambda: False)
     assert "effnet_distance" not in measure_images(Nothing(), AllOnes(), images[:1])
+
+
+class Darken(Perturbation):
+    """Values multiplied by 1 - strength."""
+
+    name, unit, levels = "darken", "fraction", (0.25, 1.0)
+
+    def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+        """Darkened by (N,); a draw is made."""
+        torch.rand(1, generator=generator)
+        return x * (1.0 - strength.view(-1, 1, 1, 1))
+
+
+def test_perturbations_of_other_packages_are_measured_too(
+    images: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = measure_images(Rows(), RowReader(), images[:3])
+    point = metadata.EntryPoint("darken", f"{__name__}:Darken", "artfp.perturbations")
+    monkeypatch.setattr(metadata, "entry_points", lambda group: [point])
+    known_perturbations.cache_clear()
+    try:
+        found = measure_images(Rows(), RowReader(), images[:3])
+    finally:
+        monkeypatch.undo()
+        known_perturbations.cache_clear()
+    assert set(found) - set(before) == {"bit_accuracy_darken0.25", "bit_accuracy_darken1"}
+    assert found["bit_accuracy_darken0.25"] == 1.0 > found["bit_accuracy_darken1"]
+    assert {name: found[name] for name in before} == before  # also the mean
 
 
 @pytest.mark.parametrize("name", CONDITIONS)
