@@ -19,6 +19,7 @@ PostScript that is called x.png), and what a header declares is bounded before i
 from __future__ import annotations
 
 import io
+import logging
 import re
 import struct
 import warnings
@@ -81,6 +82,8 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _TURNED_BACK = {6: 8, 8: 6}
+_log = logging.getLogger("artfp")
+
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
 
@@ -164,6 +167,13 @@ def decode_image(data: bytes, max_pixels: int = MAX_PIXELS, orientation: bool = 
     """
     with open_image(data, max_pixels) as image:
         return decode_picture(image, max_pixels, orientation)
+
+
+def log_composited(images: int) -> None:
+    """Log that images of a run had transparent pixels, if any had."""
+    if images:
+        several = "s" if images > 1 else ""
+        _log.warning("%d transparent image%s composited over white", images, several)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any
 
@@ -52,6 +52,7 @@ class ImageBatch:
         errors: Reasons of images that could not be used.
         skipped: True for padding and for images that were done before.
         contents: What `describe_content` says of the bytes that were read; empty if none were.
+        composited: True for images with transparent pixels, which were composited over white.
     """
 
     index: int
@@ -63,6 +64,7 @@ class ImageBatch:
     errors: list[str | None]
     skipped: list[bool]
     contents: list[dict[str, Any]]
+    composited: list[bool] = field(default_factory=list)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> ImageBatch:
         """Return the batch with `small` on `device`; Lightning calls this to move it."""
@@ -216,6 +218,7 @@ class _Batches(Dataset[ImageBatch]):
             sizes=[(0, 0)] * slots,
             errors=[None] * slots,
             skipped=[i >= count or bool(self.done[start + i]) for i in range(slots)],
+            composited=[False] * slots,
             contents=[{} for _ in range(slots)],
         )
         room = self.kept_pixels
@@ -239,6 +242,7 @@ class _Batches(Dataset[ImageBatch]):
             return 0
         small[slot] = fitted
         batch.icc[slot] = picture.icc_profile
+        batch.composited[slot] = picture.composited
         batch.sizes[slot] = (full.shape[0], full.shape[1])
         height, width = batch.sizes[slot]
         if fitted is full or height * width > room:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from artfp.core.errors import UserError
 from artfp.core.progress import Progress
-from artfp.data.decode import ImageError, decode_image, image_errors
+from artfp.data.decode import ImageError, decode_image, image_errors, log_composited
 from artfp.data.geometry import Geometry
 from artfp.data.sources import ImageSource
 
@@ -92,19 +92,23 @@ def read_images(
         ...     print(image.name, image.pixels.shape, "of", image.size)
         gray.png (2, 2, 3) of (4, 6)
     """
+    composited = 0
     for index in range(len(source)) if indices is None else indices:
         try:
             with image_errors():
                 data = source.read(index)
-                whole = decode_image(data, orientation=orientation).pixels
+                picture = decode_image(data, orientation=orientation)
+                whole = picture.pixels
                 pixels = prepare(whole) if prepare else whole
         except ImageError as error:
             failed.append((source.names[index], str(error)))
         else:
+            composited += picture.composited
             size = (whole.shape[0], whole.shape[1])
             yield LoadedImage(index, source.names[index], data, pixels, size)
         if progress is not None:
             progress.advance()
+    log_composited(composited)
 
 
 class UpperLeft:

@@ -97,6 +97,7 @@ class TrainingData(pl.LightningDataModule):
             raise UserError(f"{source.location} holds {len(source)} image; training needs two")
         # One flag for each image, in memory that the loader processes share.
         self._unreadable = torch.zeros(len(source), dtype=torch.bool).share_memory_()
+        self._composited = torch.zeros(1, dtype=torch.bool).share_memory_()
         self.source, self.resolution, self.geometry = source, resolution, geometry or Geometry()
         self.batch_size, self.seed, self.labels = batch_size, seed, labels
         vary = self.geometry == Geometry()
@@ -129,6 +130,13 @@ class TrainingData(pl.LightningDataModule):
         if not self._unreadable[index]:
             self._unreadable[index] = True
             _log.warning("left out %r: %s", self.source.names[index], reason)
+
+    def tell_composited(self, index: int) -> None:
+        """Log, once for all images and processes, that an image has transparent pixels."""
+        if not self._composited[0]:
+            self._composited[0] = True
+            name = self.source.names[index]
+            _log.warning("transparent images, such as %r, are composited over white", name)
 
     def _with_headers(self) -> list[int]:
         """Return the images whose headers can be read; of large sets all, as that takes long.
@@ -217,7 +225,7 @@ class _Images(Dataset[Any]):
         self.seed = data.seed
         self.crops, self.mirror = vary and data.crops, vary and data.mirror
         self._kept: dict[int, np.ndarray] | None = {} if data.keep else None
-        self._leave_out = data.leave_out
+        self._leave_out, self._tell_composited = data.leave_out, data.tell_composited
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -226,29 +234,27 @@ class _Images(Dataset[Any]):
         rng = np.random.default_rng((self.seed, item))
         for further in range(_TRIES):
             index = self.indices[(item + further) % len(self.indices)]
-            pixels = self._read(index)
-            if pixels is None:
+            try:
+                with image_errors():
+                    pixels = _vary(self._read(index), self.resolution, rng, self.crops, self.mirror)
+                    pixels = resize(pixels, (self.resolution, self.resolution))
+            except ImageError as error:
+                self._leave_out(index, error)
                 continue
-            pixels = _vary(pixels, self.resolution, rng, self.crops, self.mirror)
-            pixels = resize(pixels, (self.resolution, self.resolution))
             image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
             return image if self.labels is None else (image, self.labels[index])
         raise UserError(f"{_TRIES} images in a row of {self.source.location} could not be read")
 
-    def _read(self, index: int) -> np.ndarray | None:
-        """Return an image (H, W, 3), at the resolution if it is kept; None: unreadable."""
+    def _read(self, index: int) -> np.ndarray:
+        """Return an image (H, W, 3), at the resolution if it is kept."""
         if self._kept is not None and index in self._kept:
             return self._kept[index]
-        try:
-            with image_errors():
-                pixels = self.geometry(decode_image(self.source.read(index)).pixels)
-                if self._kept is not None:
-                    pixels = resize(pixels, (self.resolution, self.resolution))
-        except ImageError as error:
-            self._leave_out(index, error)
-            return None
+        picture = decode_image(self.source.read(index))
+        if picture.composited:
+            self._tell_composited(index)
+        pixels = self.geometry(picture.pixels)
         if self._kept is not None:
-            self._kept[index] = pixels
+            pixels = self._kept[index] = resize(pixels, (self.resolution, self.resolution))
         return pixels
 
 

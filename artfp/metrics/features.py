@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from artfp.core.errors import UserError
 from artfp.core.progress import Progress
-from artfp.data.decode import ImageError
+from artfp.data.decode import ImageError, log_composited
 from artfp.data.geometry import Geometry
 from artfp.data.pixels import to_unit
 from artfp.data.predict_module import ImageBatch, PredictionData, whole_image
@@ -142,8 +142,10 @@ def extract_features(
     failed: list[tuple[str, str]] = []
     sizes: Counter[tuple[int, int]] = Counter()
     count = len(source) if limit is None else min(len(source), limit)
+    composited = 0
     with Progress(caption or Path(source.location).name, count) as progress:
         for batch in data.predict_dataloader():
+            composited += sum(batch.composited)
             for slot, error in enumerate(batch.errors):
                 if error is not None:
                     failed.append((source.names[batch.positions[slot]], error))
@@ -155,6 +157,7 @@ def extract_features(
                 kept = zip(slots, found[: len(slots)], strict=True)
                 values |= {batch.positions[slot]: row for slot, row in kept}
             progress.advance(sum(not skipped for skipped in batch.skipped))
+    log_composited(composited)
     if len(values) < 2:
         first = f"; the first that is not: {failed[0][0]}: {failed[0][1]}" if failed else ""
         count = len(values) + len(failed)

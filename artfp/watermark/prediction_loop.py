@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 
 from artfp.core.errors import UserError
 from artfp.core.lightning import LightningProgress, new_trainer
+from artfp.data.decode import log_composited
 from artfp.data.predict_module import ImageBatch, PredictionData
 from artfp.data.resume import Journal
 from artfp.data.writing import BackgroundWriter
@@ -26,6 +27,7 @@ class Prediction(pl.LightningModule):
         self.names, self.folder, self.what = names, folder, what
         self.journal = Journal(folder, what)
         self.writer = BackgroundWriter()
+        self.composited = 0
         self.on_sigterm = signal.getsignal(signal.SIGTERM)
 
     def on_predict_start(self) -> None:
@@ -34,9 +36,14 @@ class Prediction(pl.LightningModule):
             signal.signal(signal.SIGTERM, self.on_sigterm)
         self.journal = Journal(self.folder, self.what, self.global_rank)
 
+    def on_predict_batch_start(self, batch: ImageBatch, *_: Any) -> None:
+        """Count the images with transparent pixels."""
+        self.composited += sum(batch.composited)
+
     def on_predict_end(self) -> None:
         """Wait until all results of all processes are on disk."""
         self.writer.finish()
+        log_composited(self.composited)
         self.journal.close()
         self.trainer.strategy.barrier()
 

@@ -270,3 +270,10 @@ def test_any_error_of_one_image_is_its_own(
     monkeypatch.setattr(predict_module, "resize", fails)
     batch = next(iter(data_of(picture_folder).predict_dataloader()))
     assert batch.errors == ["not enough memory for the image", "damaged image: too wide", None]
+
+
+def test_transparent_images_are_marked(tmp_path: Path) -> None:
+    for name, alpha in (("a", 255), ("b", 100)):
+        Image.new("RGBA", (16, 16), (9, 9, 9, alpha)).save(tmp_path / f"{name}.png")
+    (batch,) = data_of(tmp_path).predict_dataloader()
+    assert batch.composited == [False, True]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from artfp.core.errors import UserError
 from artfp.core.progress import Progress
@@ -126,3 +127,19 @@ def test_stacked_channels_first() -> None:
     found = stack_pixels([image(2, 3, 5), image(2, 3, 6)])
     assert found.shape == (2, 3, 2, 3) and found.is_contiguous()
     assert found[:, :, 1, 1].tolist() == [[5] * 3, [6] * 3]
+
+
+def test_transparent_images_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name, alpha in (("a", 255), ("b", 100), ("c", 0)):
+        Image.new("RGBA", (8, 8), (9, 9, 9, alpha)).save(tmp_path / f"{name}.png")
+    assert len(list(read_images(open_source(tmp_path), []))) == 3
+    assert caplog.messages == ["2 transparent images composited over white"]
+
+
+def test_orientation_may_be_left_out(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (6, 4)).save(tmp_path / "a.png", exif=exif)
+    source = open_source(tmp_path)
+    assert [image.size for image in read_images(source, [])] == [(6, 4)]
+    assert [image.size for image in read_images(source, [], orientation=False)] == [(4, 6)]

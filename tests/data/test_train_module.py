@@ -170,6 +170,24 @@ def test_unreadable_images_are_named_once_and_replaced(
     assert len(told) == 3
     for name in bad:
         assert sum(f"left out '{name}': " in line for line in told) == 1
+    assert data.left_out == sorted(bad)
+
+
+def test_images_left_out_by_loader_processes_are_known(
+    numbered: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = data_of(numbered, num_workers=2)
+    bad = f"{data.training_indices[1]:02}.png"
+    (numbered / bad).write_bytes(b"no image")
+    stream(data, 20)
+    assert data.left_out == [bad]
+
+
+def test_transparency_is_told_once(numbered: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for path in numbered.iterdir():
+        Image.open(path).convert("RGBA").point(lambda level: level // 2).save(path)
+    stream(data_of(numbered), 10)
+    assert len([line for line in caplog.messages if "composited over white" in line]) == 1
 
 
 def test_nothing_can_be_read(tmp_path: Path) -> None:

@@ -453,3 +453,27 @@ def test_a_folder_that_goes_away_is_no_success(
     monkeypatch.setattr(Prediction, "on_predict_end", remove)
     with pytest.raises(UserError, match="while the run went on; give the command again"):
         run_embedding(this, ONE)
+
+
+def test_transparency_is_told(
+    job: Jobs, tmp_path: Path, photographs: list[np.ndarray], caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(2):
+        image = Image.fromarray(photographs[number][:40, :50]).convert("RGBA")
+        image.putalpha(128)
+        image.save(tmp_path / f"in/{number}.png")
+    run_embedding(job(tmp_path / "in"), ONE)
+    assert "2 transparent images composited over white" in caplog.messages
+
+
+def test_one_long_name_does_not_stop_an_archive(
+    job: Jobs, tmp_path: Path, photographs: list[np.ndarray]
+) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(photographs[1][:40, :50]).save(buffer, "PNG")
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
+        for name in ("a.png", "x" * 300 + ".png", "y" * 300 + "/b.png", "z/" * 2000 + "c.png"):
+            archive.writestr(name, buffer.getvalue())
+    found = run_embedding(job(tmp_path / "in.zip", archive=True), ONE)
+    assert found is not None and found.written == 4 and not found.failed
