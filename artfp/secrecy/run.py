@@ -115,10 +115,10 @@ def _load_targets(settings: SecrecySettings) -> tuple[list[AttackedEncoder], dic
     others = _others(settings.other_encoder, list(paths))
     hashes, targets = {}, []
     for label, path in paths.items():
-        encoder, other = load_encoder(path)[0], None
+        encoder, other = load_encoder(path, settings.image_resolution)[0], None
         hashes[label] = file_hash(find_weights(path, "encoder"))
         if label in others:
-            other = load_encoder(others[label])[0]
+            other = load_encoder(others[label], settings.image_resolution)[0]
             theirs = hashes[f"{label}, other"] = file_hash(find_weights(others[label], "encoder"))
             if theirs == hashes[label]:
                 raise UserError(f"--other_encoder: {others[label]} holds the weights of {path}")

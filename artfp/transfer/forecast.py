@@ -178,7 +178,9 @@ def forecast_transfer(settings: ForecastSettings) -> ForecastResult:
         >>> found.images, 0.5 < found.transplanted < found.bit_accuracy < 1.0
         (16, True)
     """
-    encoder, _ = load_encoder(settings.encoder_path, decoder=settings.decoder_path)
+    encoder, _ = load_encoder(
+        settings.encoder_path, settings.image_resolution, settings.decoder_path
+    )
     name = settings.decoder_path or find_decoder(settings.encoder_path)
     decoder, _ = load_decoder(name)
     source = limit_images(open_source(settings.data_dir), settings.images)

@@ -77,7 +77,7 @@ def report(study: TransferStudy, decoder: str | None = None, distances: bool = T
     data, rows = read_all(study, claim_output(study), decoder)
     apart = study_distances(study) if distances else None
     mirror = _mirrors(study)
-    lines = [*_lines(data, rows, apart), *mirror_lines(study.encoder, mirror)]
+    lines = [*_lines(data, rows, apart), *mirror_lines(study.encoder, mirror, study.decoder)]
     output, name = study.output, study.training.model
     title = f"{name}, {study.training.size}, {study.resolution} px"
     about = (
@@ -104,9 +104,9 @@ def _mirrors(study: TransferStudy) -> bool:
     return bool(training.get("mirror", study.training.mirror))
 
 
-def mirror_lines(encoder: str, mirror: bool) -> list[str]:
+def mirror_lines(encoder: str, mirror: bool, decoder: str | None = None) -> list[str]:
     """Say what mirroring does to weights that are not indifferent to it."""
-    if not mirror or load_encoder(encoder)[0].architecture == "residual":
+    if not mirror or load_encoder(encoder, decoder=decoder)[0].architecture == "residual":
         return []
     return [
         "The training mirrored half of the images, and the carriers of these weights need not be "

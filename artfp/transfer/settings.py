@@ -75,6 +75,12 @@ class TransferStudySettings(GeneratorTrainingSettings, FingerprintSettings):
     output_dir: Path
     resume: bool = option(False, hidden=True)
 
+    @property
+    def without_effect(self) -> dict[str, str]:
+        """Fields that change nothing beside the others, with the reasons."""
+        own = {} if "report" in self.stages else {"distances": "it belongs to the stage report"}
+        return super().without_effect | own
+
     def resolved(self) -> TransferStudySettings:
         """Return the settings with those of `quick` in place of defaults, if it is set."""
         if not self.quick:

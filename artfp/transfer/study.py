@@ -57,6 +57,8 @@ class TransferStudy:
             `output_dir` the study's folder. Of two domains the second is fingerprinted, as what is
             translated to.
         encoder: Shipped name or file.
+        decoder: File of the decoder, which knows the size of a published encoder; None: the one
+            beside the encoder.
         fingerprints: Fingerprint; None: one from a fresh key, which is kept in the folder.
         strength: Factor on the watermark residual.
         controls: Controls, of CONTROLS.
@@ -74,6 +76,7 @@ class TransferStudy:
 
     training: GeneratorTrainingSettings
     encoder: str
+    decoder: str | None = None
     fingerprints: Fingerprints | None = None
     strength: float = 1.0
     controls: tuple[str, ...] = ()
@@ -168,7 +171,7 @@ def claim_output(study: TransferStudy) -> Fingerprints:
 
     Raises UserError: the folder holds another study, or weights or a fingerprint do not fit.
     """
-    encoder, card = load_encoder(study.encoder)
+    encoder, card = load_encoder(study.encoder, decoder=study.decoder)
     fingerprints = study.fingerprints or draw_fingerprints(
         card["bits"], study.output, per_image=False
     )
@@ -198,7 +201,7 @@ def embed_all(study: TransferStudy, fingerprints: Fingerprints) -> list[tuple[st
 
     Images are cut and resized as the generator's training does it, before they are fingerprinted.
     """
-    encoder, card = load_encoder(study.encoder)
+    encoder, card = load_encoder(study.encoder, decoder=study.decoder)
     failed: dict[str, str] = {}
     for group in study.marked:
         output = study.folder("data", group)
@@ -347,11 +350,12 @@ def transfer_study(settings: TransferStudySettings) -> TransferStudyResult:
         (['fingerprinted', 'clean'], True)
     """
     settings = settings.resolved()
-    _, card = load_encoder(settings.encoder_path)
+    _, card = load_encoder(settings.encoder_path, decoder=settings.decoder_path)
     where = settings.trainer_options()
     study = TransferStudy(
         training=GeneratorTrainingSettings.from_mapping(settings.to_mapping()),
         encoder=settings.encoder_path,
+        decoder=settings.decoder_path,
         fingerprints=settings.given_fingerprints(card["bits"]),
         strength=settings.strength,
         controls=settings.controls,

@@ -127,7 +127,7 @@ def load_encoder(
         there = beside.name if beside != path else "..._decoder.pth, and call it ..._encoder.pth"
         raise UserError(
             f"{path} does not hold the size that it was trained at; put its decoder beside it, as "
-            f"{there}, or give the size in pixels (--image_resolution)"
+            f"{there}, or give the size in pixels (--image_resolution of artfp embed)"
         )
     return _fill(StegaStampEncoder, bits, resolution, state, path, "encoder")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,9 @@ from PIL import Image
 
 from artfp.core.device import DeviceSettings, TrainerSettings
 from artfp.core.errors import UserError
+from artfp.passive_studies.marra2019.settings import Marra2019Settings
+from artfp.passive_studies.yu2019.settings import Yu2019Settings
+from artfp.transfer.settings import TransferStudySettings
 from artfp.watermark import Decoder, Encoder, build_pair, load_decoder, load_encoder, save_network
 from artfp.watermark.settings import TrainSettings
 
@@ -133,6 +137,18 @@ def test_published_options_without_a_use_are_told(photos: Path, call: Call, tmp_
     theirs = TrainSettings(**words, architecture="stegastamp")  # type: ignore[arg-type]
     assert ours["l2_loss_ramp"] == "it belongs to --schedule published"
     assert "l2_loss_ramp" not in theirs.without_effect and "target_psnr" in theirs.without_effect
+
+
+def test_options_of_parts_that_are_left_out_have_no_effect(tmp_path: Path) -> None:
+    places: dict[str, Any] = {"data_dir": tmp_path / "in", "output_dir": tmp_path / "out"}
+    some = Marra2019Settings(**places, analyses=("jpeg", "matrix"))
+    assert set(some.without_effect) == {"strengths", "groups", "fpr"}
+    assert not Marra2019Settings(**places).without_effect
+    assert set(Yu2019Settings(**places).without_effect) == {"immunise_steps"}
+    assert not Yu2019Settings(**places, immunise=("jpeg",)).without_effect
+    study = {**places, "data_dir": str(tmp_path / "in"), "model": "dcgan"}
+    assert "distances" in TransferStudySettings(**study, stages=("embed",)).without_effect
+    assert not TransferStudySettings(**study).without_effect
 
 
 def test_several_gpus() -> None:

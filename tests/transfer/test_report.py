@@ -33,7 +33,7 @@ from artfp.transfer.table import (
     studies_markdown,
     studies_table,
 )
-from artfp.watermark import build_pair, save_network
+from artfp.watermark import build_pair
 from tests.golden import Golden
 from tests.printed import printed
 
@@ -154,8 +154,9 @@ def test_what_is_no_study_is_refused(tmp_path: Path) -> None:
 
 
 def test_mirroring_is_told_of_where_it_matters(tmp_path: Path) -> None:
-    encoder, _ = build_pair("stegastamp", 8, 32)
-    save_network(encoder, tmp_path / "encoder.safetensors")
-    published = str(tmp_path / "encoder.safetensors")
-    assert "--mirror false" in mirror_lines(published, True)[0]
+    encoder, decoder = build_pair("stegastamp", 8, 32)
+    torch.save(encoder.state_dict(), tmp_path / "encoder.pth")
+    torch.save(decoder.state_dict(), tmp_path / "elsewhere.pth")
+    published, other = str(tmp_path / "encoder.pth"), str(tmp_path / "elsewhere.pth")
+    assert "--mirror false" in mirror_lines(published, True, other)[0]
     assert mirror_lines(published, False) == mirror_lines("cifar32", True) == []

@@ -75,6 +75,21 @@ class Marra2019Settings(DeviceSettings):
     groups: Path | None = option(None, metavar="FILE.json")
     seed: NonNegativeInt = 0
 
+    @property
+    def without_effect(self) -> dict[str, str]:
+        """Fields that change nothing beside the others, with the reasons."""
+        owners = {
+            "jpeg": "jpeg",
+            "strengths": "perturbed",
+            "groups": "dependence",
+            "fpr": "roc",
+        }
+        return super().without_effect | {
+            name: f"it belongs to the analysis {owner}, which --analyses leaves out"
+            for name, owner in owners.items()
+            if self.analyses is not None and owner not in self.analyses
+        }
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.validation_images and self.validation_dir is not None:

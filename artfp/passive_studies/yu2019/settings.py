@@ -35,6 +35,12 @@ class Yu2019Settings(SplitSettings, StudyTrainingSettings):
     left_out: tuple[str, ...] = option((), separator=",", metavar="NAME,...|all")
     alpha: Probability = 0.05
 
+    @property
+    def without_effect(self) -> dict[str, str]:
+        """Fields that change nothing beside the others, with the reasons."""
+        own = {} if self.immunise else {"immunise_steps": "it belongs to --immunise"}
+        return super().without_effect | own
+
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "immunise", immunisations(self.immunise))
