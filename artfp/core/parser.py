@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import re
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -23,6 +25,10 @@ _S = TypeVar("_S", bound=Settings)
 
 ENVIRONMENT = "ARTFP"
 """Prefix of environment variables: `ARTFP_DATA_DIR` for `--data_dir`."""
+
+_YAML = "bounded_yaml"
+_MOST_YAML, _DEEPEST_YAML = 256 * 1024, 20
+_BRACKETS = frozenset("&*[{")
 
 COMMON = """\
   --config FILE.yaml    Read options from a YAML file; those given after it override the file.
@@ -243,8 +249,14 @@ def _make_parser(settings: type[Settings], prog: str) -> Any:
     class Parser(_ParserErrors, jsonargparse.ArgumentParser):
         """A parser whose errors are one line on stderr and exit code 2."""
 
+    _set_yaml_loader()
     parser = Parser(
-        prog=prog, allow_abbrev=False, default_env=True, env_prefix=ENVIRONMENT, add_help=False
+        prog=prog,
+        allow_abbrev=False,
+        default_env=True,
+        env_prefix=ENVIRONMENT,
+        add_help=False,
+        parser_mode=_YAML,
     )
     parser.secrets = frozenset(o.key for o in options(settings) if o.secret)
     parser.add_argument("--config", action="config")
@@ -268,6 +280,52 @@ def _make_parser(settings: type[Settings], prog: str) -> Any:
             extra["type"] = _as_text(found)
         parser.add_argument(*found.flags, **extra)
     return parser
+
+
+@cache
+def _set_yaml_loader() -> None:
+    """Have jsonargparse read YAML as always, but within bounds that are checked before."""
+    import jsonargparse
+    import yaml
+
+    load = jsonargparse.get_loader("yaml")
+
+    def load_bounded(text: str) -> Any:
+        if len(text) > _MOST_YAML:
+            raise yaml.YAMLError(f"more than {_MOST_YAML >> 10} KiB")
+        if not _BRACKETS.isdisjoint(text):
+            try:
+                _check_yaml(text)
+            except yaml.MarkedYAMLError as error:  # without its excerpt of the text
+                where = getattr(error.problem_mark or error.context_mark, "line", None)
+                line = "" if where is None else f" in line {where + 1}"
+                said = " ".join(filter(None, (error.context, error.problem)))
+                raise yaml.YAMLError(said + line) from None
+        return load(text)
+
+    def dump(values: Any) -> str:
+        text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+        return text
+
+    jsonargparse.set_loader(_YAML, load_bounded, (yaml.YAMLError,))
+    jsonargparse.set_dumper(_YAML, dump)
+
+
+def _check_yaml(text: str) -> None:
+    """Refuse aliases, which can stand for themselves or for a billion values, and deep nesting."""
+    import yaml
+
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            line = event.start_mark.line + 1 if event.start_mark else 0
+            raise yaml.YAMLError(f"line {line}: aliases are not taken")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > _DEEPEST_YAML:
+            raise yaml.YAMLError(f"nested deeper than {_DEEPEST_YAML} levels")
 
 
 def _as_text(found: Option) -> Any:
@@ -329,6 +387,8 @@ class _ParserErrors:
         """Parse a configuration file; an error in it names the file."""
         self._config_file = str(cfg_path)
         try:
+            if os.stat(str(cfg_path)).st_size > _MOST_YAML:
+                self.error(f"larger than {_MOST_YAML >> 10} KiB; expected options in YAML")
             return super().parse_path(cfg_path, *args, **kwargs)  # type: ignore[misc]
         except UnicodeDecodeError:
             self.error("not a text file in UTF-8; expected YAML")

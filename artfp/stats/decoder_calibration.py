@@ -12,6 +12,8 @@ from artfp.core.errors import UserError
 
 _KIND = "decoder calibration"
 _VERSION = 1
+_LARGEST = 2**53  # above it floats skip whole numbers
+_LONGEST = 200  # characters of a reason
 
 
 @dataclass(frozen=True)
@@ -124,8 +126,9 @@ class Calibration:
             )
         try:
             found = _read_calibration(content)
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"calibration: a field is missing or wrong: {error}") from error
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            reason = str(error)[:_LONGEST]
+            raise UserError(f"calibration: a field is missing or wrong: {reason}") from error
         if decoder_hash is not None and found.decoder_hash != decoder_hash:
             raise UserError(
                 f"calibration: made for decoder {found.decoder_hash}, not for {decoder_hash}; "
@@ -164,6 +167,11 @@ def _read_calibration(content: Mapping[str, Any]) -> Calibration:
     )
     if found.images < 2 or len(found.biases) != found.bits:
         raise ValueError(f"{found.images} images, {len(found.biases)} biases of {found.bits} bits")
+    alarms = [alarm for key in found.keys for alarm in key.false_alarms]
+    if not all(0 <= bias.ones <= 1 for bias in found.biases) or not all(
+        0 <= alarm.hits <= found.images and 0 < alarm.level < 1 for alarm in alarms
+    ):
+        raise ValueError("a fraction outside 0 to 1, or more hits than images")
     return found
 
 
@@ -183,6 +191,6 @@ def _number(value: Any, kind: str) -> Any:
     """Check an int or a finite float."""
     if isinstance(value, bool) or not isinstance(value, int if kind == "int" else (int, float)):
         raise TypeError(f"found {value!r}, expected {kind}")
-    if not math.isfinite(value):
+    if not math.isfinite(value) or abs(value) > _LARGEST:
         raise ValueError(f"found {value!r}, expected a finite number")
     return value if kind == "int" else float(value)

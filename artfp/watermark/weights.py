@@ -197,7 +197,7 @@ def _load_bundle(path: Path, kind: str, classes: dict[str, type[Network]]) -> tu
     card = read_card(path)
     if card.get("kind") != kind:
         raise UserError(f"{path} holds the {card.get('kind')}, not the {kind}; give the other file")
-    if card.get("architecture") not in classes:
+    if not isinstance(card.get("architecture"), str) or card["architecture"] not in classes:
         raise UserError(
             f"{path} has architecture {card.get('architecture')!r}, which this version "
             f"({artfp.__version__}) does not know; its file was written by {card.get('version')}"

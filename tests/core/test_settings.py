@@ -329,3 +329,29 @@ def test_output_in_a_folder_of_images_is_refused(
         writes_pictures: ClassVar[bool] = False
 
     Tables(data_dir=str(folder))
+
+
+def _bomb() -> str:
+    lines = ["a0: &a0 [x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 10)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("yaml", "line"),
+    [
+        ("lr: &a [*a]", "Problems parsing config: line 1: aliases are not taken"),
+        ("data_dir: &a {x: *a}", "Problems parsing config: line 1: aliases are not taken"),
+        (_bomb(), "Problems parsing config: line 2: aliases are not taken"),
+        ("lr: " + "[" * 100_000, "Problems parsing config: nested deeper than 20 levels"),
+        ("# x\n" * 70_000, "larger than 256 KiB; expected options in YAML"),
+    ],
+)
+def test_yaml_without_end_is_refused_at_once(
+    yaml: str, line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (path := tmp_path / "a.yaml").write_text(yaml)
+    with pytest.raises(SystemExit):
+        parsed("x", "--config", str(path))
+    assert capsys.readouterr().err == f"artfp example: error: {path}: {line}\n"
+    assert parsed("x&y[1]", "--lr", "0.5").data_dir == "x&y[1]"

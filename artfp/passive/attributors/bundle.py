@@ -176,6 +176,10 @@ def score_vectors(parts: Sequence[Attributor], x: Tensor) -> Values:
     return torch.cat([each.double().cpu() for each in found], 1).numpy()
 
 
+_DAMAGES = (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError)
+"""What reading or trying an attributor raises whose file is damaged."""
+
+
 def fit_part(
     part: type[FittablePart],
     sources: Sequence[str],
@@ -278,12 +282,25 @@ def load_attributor(path: str | Path, name: str | None = None) -> FittedAttribut
         raise UserError(f"{path} holds the {card.get('kind')}, not an {ATTRIBUTOR_KIND}")
     state = read_state(path)
     try:
-        return _attributor(name or path.resolve().parent.name, path, card, state)
+        with np.errstate(all="ignore"):
+            found = _attributor(name or path.resolve().parent.name, path, card, state)
+            _try(found)
+        return found
     except UserError:
         raise
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except _DAMAGES as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path} is damaged ({reason}); fit the attributor again") from error
+
+
+def _try(attributor: FittedAttributor) -> None:
+    """Score an image, so that what does not fit together shows when it is read."""
+    height, width = attributor.policy.window
+    ramp = torch.arange(3 * height * width, dtype=torch.float32).view(1, 3, height, width)
+    vectors = attributor.score_vectors(ramp % 251 / 250)
+    for values in (attributor.log_likelihoods(vectors), attributor.p_values(vectors)):
+        if not np.isfinite(values).all():
+            raise ValueError("its scores are no numbers")
 
 
 def _attributor(

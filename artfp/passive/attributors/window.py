@@ -33,6 +33,7 @@ MIN_WINDOW = 8
 MAX_WINDOW = 256
 """Largest side of a window by default, in pixels: memory and time grow with its area."""
 
+_MAX_SIDE = 65535
 _LEFT_OUT = 0.05  # fraction of a source's images that may be smaller than the window
 _SEARCHED = 0.75  # of the sources' size
 _STEP = 8
@@ -90,7 +91,10 @@ class WindowPolicy:
         (height, width), (rows, columns) = card["size"], card["window"]
         if card["kind"] not in POLICIES:
             raise ValueError(f"policy {card['kind']!r}")
-        return cls(card["kind"], (int(height), int(width)), (int(rows), int(columns)))
+        sides = (height, width, rows, columns)
+        if not all(type(side) is int and 0 < side <= _MAX_SIDE for side in sides):
+            raise ValueError(f"sizes {sides} of policy")
+        return cls(card["kind"], (height, width), (rows, columns))
 
 
 Pixels = TypeVar("Pixels", Tensor, NDArray[np.uint8])
