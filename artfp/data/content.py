@@ -59,3 +59,9 @@ def source_digest(source: ImageSource) -> str:
                 content = hashlib.sha256(source.read(index)).hexdigest()
         digest.update(json.dumps([name, content]).encode("ascii") + b"\n")
     return digest.hexdigest()
+
+
+def sources_digest(sources: Mapping[str, ImageSource]) -> str:
+    """Return the SHA-256, as hex, of the names of sources and what they hold."""
+    digests = {name: source_digest(source) for name, source in sources.items()}
+    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode("ascii")).hexdigest()

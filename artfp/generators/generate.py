@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from artfp.core.errors import UserError
+from artfp.core.errors import UserError, one_line
 from artfp.core.progress import track
 from artfp.core.run_folder import exclusive
 from artfp.data.bundle import Card
+from artfp.data.content import source_digest
 from artfp.data.files import file_hash, remove_leftovers, write_atomic
 from artfp.data.geometry import Geometry
 from artfp.data.naming import output_names
@@ -97,6 +98,7 @@ def generate_images(
     else:
         names = output_names(inputs.names, suffix_of(settings.format))[: settings.count]
         batches = _translated(settings, generator, inputs, names, done, device)
+    _check_surplus(settings, names)
     done.before = sum((done.folder / name).is_file() for name in names)
     writer = BackgroundWriter()
     for batch in track(batches, len(names) - done.before, "Generating", len):
@@ -219,6 +221,18 @@ def _check(settings: GenerateSettings, generator: Generator, inputs: ImageSource
         raise UserError(f"{name} has {generator.classes} classes, counted from 0; no {label}")
 
 
+def _check_surplus(settings: GenerateSettings, names: list[str]) -> None:
+    """Raise a UserError if the folder holds other images than those that are asked for."""
+    folder, wanted = settings.output_dir / IMAGES, set(names)
+    files = (path for path in folder.rglob(f"*{suffix_of(settings.format)}") if path.is_file())
+    others = [name for path in files if (name := path.relative_to(folder).as_posix()) not in wanted]
+    if others:
+        raise UserError(
+            f"{folder} holds {len(others)} more images than --count {len(names)}, such as "
+            f"{one_line(min(others))}; give their number, or choose another output folder"
+        )
+
+
 def _deciding(settings: GenerateSettings, inputs: ImageSource | None) -> dict[str, object]:
     """Settings that must be equal for a stopped run to go on; `count` may grow."""
     return {
@@ -229,4 +243,5 @@ def _deciding(settings: GenerateSettings, inputs: ImageSource | None) -> dict[st
         "label": settings.label,
         "target": settings.target,
         "inputs": None if inputs is None else os.path.abspath(inputs.location),
+        "inputs_sha256": None if inputs is None else source_digest(inputs),
     }

@@ -11,6 +11,7 @@ from artfp.core.errors import UserError
 from artfp.core.progress import Progress
 from artfp.core.run_folder import exclusive
 from artfp.data.bundle import find_weights
+from artfp.data.content import source_digest
 from artfp.data.files import file_hash
 from artfp.data.resume import Journal, Manifest
 from artfp.data.sources import open_source
@@ -76,8 +77,10 @@ def measure_secrecy(settings: SecrecySettings) -> SecrecyStudy:
     """
     targets, hashes = _load_targets(settings)
     side = settings.image_resolution or targets[0].encoder.resolution
+    source = open_source(settings.data_dir)
     config = {
         "data": Path(settings.data_dir).name,
+        "data_sha256": source_digest(source),
         "encoders": hashes,
         "image_resolution": side,
         "test_images": settings.test_images,
@@ -85,7 +88,6 @@ def measure_secrecy(settings: SecrecySettings) -> SecrecyStudy:
         "seed": settings.seed,
     }
     sizes, output = tuple(dict.fromkeys(settings.sizes)), settings.output_dir
-    source = open_source(settings.data_dir)
     attack_images, failed = draw_images(
         source, side, max(sizes), settings.test_images, settings.seed
     )

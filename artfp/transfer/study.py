@@ -23,6 +23,7 @@ from typing import Any
 from artfp.core.errors import UserError
 from artfp.core.run_folder import exclusive, run_folder
 from artfp.data.bundle import find_weights, read_card
+from artfp.data.content import sources_digest
 from artfp.data.files import file_hash
 from artfp.data.geometry import Geometry
 from artfp.data.resume import Manifest
@@ -183,6 +184,12 @@ def claim_output(study: TransferStudy) -> Fingerprints:
     settings: dict[str, object] = {
         "model": training.model,
         "data": [str(Path(folder).resolve()) for folder in training.data_dirs],
+        "data_sha256": sources_digest(
+            {
+                str(number): limit_images(open_source(folder), training.limit)
+                for number, folder in enumerate(training.data_dirs)
+            }
+        ),
         "limit": training.limit,
         "encoder": file_hash(find_weights(study.encoder, "encoder")),
         "strength": study.strength,
@@ -270,11 +277,12 @@ def generate_all(study: TransferStudy) -> None:
             raise UserError(f"{where}: no generator; run the stage train first")
         _log.info("generating: %s", group)
         for step, generator in snapshots.items():
-            last = step == max(snapshots)
+            last, there = step == max(snapshots), study.made(group, step)
+            count = study.images if last else min(study.images, study.progress_images)
             settings = GenerateSettings(
                 generator=generator,
                 output_dir=study.made(group, step).parent,
-                count=study.images if last else min(study.images, study.progress_images),
+                count=max(count, sum(path.is_file() for path in there.rglob("*.png"))),
                 seed=study.image_seed,
                 target=study.target,
                 cuda=-1 if study.device == "cpu" else int(study.device.partition(":")[2] or 0),

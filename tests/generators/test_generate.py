@@ -177,6 +177,26 @@ def test_a_stopped_run_goes_on(weights: Path, tmp_path: Path) -> None:
             generate(weights, tmp_path / "parts", 20, **several)
 
 
+def test_fewer_images_than_lie_there_are_refused(weights: Path, tmp_path: Path) -> None:
+    generate(weights, tmp_path / "out", 5)
+    with pytest.raises(UserError, match=r"holds 2 more images than --count 3, such as 000003\.png"):
+        generate(weights, tmp_path / "out", 3)
+    assert len(os.listdir(tmp_path / "out" / "images")) == 5
+
+
+def test_a_translator_goes_on_with_its_own_inputs(
+    toys: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    picture = tmp_path / "in" / "a.png"
+    Image.new("RGB", (8, 8), "red").save(picture)
+    path = toys("toy-translator")
+    generate(path, tmp_path / "out", data_dir=str(tmp_path / "in"))
+    Image.new("RGB", (8, 8), "blue").save(picture)
+    with pytest.raises(UserError, match="'inputs_sha256' is that of other files"):
+        generate(path, tmp_path / "out", data_dir=str(tmp_path / "in"))
+
+
 def test_classes_have_folders(toys: Callable[..., Path], tmp_path: Path) -> None:
     names = ["cat", "../evil", "", 7, "a dog"]
     path = toys("toy-labelled", 6, class_names=names)

@@ -95,6 +95,9 @@ def test_a_splice_is_where_the_heat_map_is_cold(
     with Image.open(tmp_path / "out" / "heatmaps" / "spliced.png") as picture:
         assert picture.width > 800
     assert "spliced.png" in "".join(out)
+    (images / "small.png").unlink()
+    code, _, err = attribute(call, "localise", images, *options)
+    assert code == 2 and "'data_sha256' is that of other files" in err[0]
 
 
 def test_clusters_with_truth_and_scores(call: Call, sources: Path, tmp_path: Path) -> None:
@@ -153,6 +156,8 @@ def test_removal_and_its_cost(
     assert told["psnr"] == pytest.approx(mean, abs=1e-3) and f"PSNR {mean:.2f} dB" in out[0]
     with Image.open(tmp_path / "removal.png") as picture:
         assert picture.width > 500
+    code, _, err = attribute(call, "remove", sources / "two", *options)
+    assert code == 2 and "'data_sha256' is that of other files" in err[0]
 
 
 def test_nothing_is_removed_at_strength_0(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,6 +57,12 @@ def test_table_files_and_going_on(
         assert f"{row['auc']:.3f}" in shown and f"({row['low']:.3f}-{row['high']:.3f})" in shown
     code, _, err = call("secrecy", *words, "--seed", 1)
     assert code == 2 and "other settings: 'seed' was 0 and is now 1" in err[-1]
+    images = tmp_path / "copy" / Path(str(words[3])).name
+    shutil.copytree(str(words[3]), images)
+    first, second = sorted(images.iterdir())[:2]
+    shutil.copy(first, second)
+    code, _, err = call("secrecy", *words, "--data_dir", images)
+    assert code == 2 and "'data_sha256' is that of other files" in err[-1]
 
 
 def test_encoders_at_equal_psnr(call: Call, words: list[object], tmp_path: Path) -> None:

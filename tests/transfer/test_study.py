@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -216,6 +217,16 @@ def test_what_is_refused(new: Callable[..., TransferStudy]) -> None:
     other = replace(study, fingerprints=Fingerprints(16, fingerprint=1 - WORD))
     with pytest.raises(UserError, match="fingerprint"):
         run_stages(other, ["embed"])
+    images = study.output.parent / "photos"
+    shutil.copytree(study.training.data_dir, images)
+    moved = replace(study, training=replace(study.training, data_dir=str(images)))
+    moved = replace(moved, training=replace(moved.training, output_dir=study.output / "other"))
+    run_stages(moved, ["embed"])
+    first, *rest = sorted(images.iterdir())
+    for path in rest:
+        shutil.copy(first, path)
+    with pytest.raises(UserError, match="'data_sha256' is that of other files"):
+        run_stages(moved, ["embed"])
     with pytest.raises(UserError, match="no control is called 'foo'"):
         new(controls=("foo",))
     with pytest.raises(UserError, match="images is 1"):

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from artfp import __version__
-from artfp.core.run_folder import exclusive, lock_folder
+from artfp.core.run_folder import exclusive
+from artfp.data.content import source_digest
 from artfp.data.files import write_atomic
 from artfp.data.naming import output_names
 from artfp.data.reading import Failed
+from artfp.data.resume import Manifest
 from artfp.data.sources import open_source
 from artfp.data.tables import csv_table
 from artfp.passive.attributors.mean_residual import read_mean_residual
@@ -81,7 +83,7 @@ def localise_splices(settings: LocaliseSettings) -> Localisation:
     source = open_source(settings.data_dir)
     fingerprint = read_mean_residual(settings.residual_fingerprint, settings.source)
     output, threshold = settings.output_dir, settings.threshold
-    lock_folder(output)
+    Manifest.claim(output, {"data_sha256": source_digest(source)}, "localise")
     failed: Failed = []
     pictures = dict(zip(source.names, output_names(source.names, ".png"), strict=True))
     rows: list[tuple[object, ...]] = []

@@ -12,6 +12,7 @@ from typing import Any
 from artfp import __version__
 from artfp.core.errors import UserError
 from artfp.core.run_folder import exclusive
+from artfp.data.content import sources_digest
 from artfp.data.files import write_atomic
 from artfp.data.reading import Failed
 from artfp.data.resume import Manifest
@@ -124,7 +125,7 @@ def marra2019_study(settings: Marra2019Settings) -> Marra2019Result:
         "validation_set": _describe_validation(settings),
         "seed": settings.seed,
     }
-    Manifest.claim(output, config, _FILES)
+    Manifest.claim(output, {**config, "data_sha256": sources_digest(sources)}, _FILES)
     leakage = [str(finding) for finding in find_leakage(sources)]
     for finding in leakage:
         _log.warning("%s", finding)

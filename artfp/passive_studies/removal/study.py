@@ -7,10 +7,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from artfp import __version__
-from artfp.core.run_folder import exclusive, lock_folder
+from artfp.core.run_folder import exclusive
+from artfp.data.content import source_digest
 from artfp.data.files import write_atomic
 from artfp.data.naming import output_names
 from artfp.data.reading import Failed
+from artfp.data.resume import Manifest
 from artfp.data.sources import open_source
 from artfp.data.writing import encode_image
 from artfp.passive.attributors.mean_residual import read_mean_residual
@@ -89,7 +91,7 @@ def remove_fingerprint(settings: RemovalSettings) -> Removal:
     source = open_source(settings.data_dir)
     fingerprint = read_mean_residual(settings.residual_fingerprint, settings.source)
     output = settings.output_dir
-    lock_folder(output)
+    Manifest.claim(output, {"data_sha256": source_digest(source)}, "removal")
     failed: Failed = []
     names = dict(zip(source.names, output_names(source.names, ".png"), strict=True))
     images: list[RemovalMeasurement] = []

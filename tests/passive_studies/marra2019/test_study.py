@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import logging
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -325,6 +326,12 @@ def test_chosen_analyses_and_left_out_ones(
     ):
         with pytest.raises(UserError, match=told if "images" not in wrong else "out"):
             marra2019_study(replace(study, **wrong))
+    (few / "progan").unlink()
+    shutil.copytree(folder / "progan", few / "progan")
+    last = sorted((few / "progan").iterdir())[-1]
+    shutil.copy(sorted((few / "progan").iterdir())[0], last)
+    with pytest.raises(UserError, match="'data_sha256' is that of other files"):
+        marra2019_study(replace(study, analyses=("matrix",)))
 
 
 def test_images_of_another_size_are_named(folder: Path, tmp_path: Path) -> None:
