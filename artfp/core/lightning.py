@@ -427,10 +427,27 @@ def trainer_arguments(
         "log_every_n_steps": 10,
         "use_distributed_sampler": False,
         "enable_model_summary": False,
-        "logger": TensorBoardLogger(settings.output_dir, name="tensorboard", version=""),
+        "logger": _Board(settings.output_dir),
         **settings.trainer_options(),
         "callbacks": every,
     }
+
+
+class _Board(TensorBoardLogger):
+    """Figures for TensorBoard, in `tensorboard/NAME/` of a training whose folder is called NAME.
+
+    TensorBoard calls a run by its folder, and opens on what comes first: neither Lightning's number
+    of the epoch nor its placeholder of a metric is there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        name = folder.resolve().name or "training"
+        super().__init__(folder, "tensorboard", version=name, default_hp_metric=False)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Write figures, but for the number of the epoch."""
+        shown = {name: value for name, value in metrics.items() if name != "epoch"}
+        super().log_metrics(shown, step)
 
 
 class LightningProgress(ProgressBar):

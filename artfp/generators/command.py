@@ -75,7 +75,7 @@ Train a generative model on images: their centre squares, resized.
 
 In --output_dir: generator.safetensors, card.json, sample.png, config.yaml (the settings used),
 checkpoints/, snapshots/ (with --keep_every) and tensorboard/ (watch it with:
-tensorboard --logdir OUTPUT_DIR).""",
+tensorboard --logdir OUTPUT_DIR/tensorboard).""",
     """\
 examples:
   artfp gan train dcgan --data_dir out/fingerprinted_images --output_dir runs/dcgan

@@ -133,7 +133,7 @@ writes into --output_dir:
   attributor.json         its card: sources, choices, validation, warnings
   config.yaml             the settings
   checkpoints/            the last state; go on from it with --resume
-  tensorboard/            loss, accuracy, confusions (tensorboard --logdir OUTPUT_DIR)
+  tensorboard/            loss, accuracy, confusions (tensorboard --logdir OUTPUT_DIR/tensorboard)
 
 {_CODES}"""
 

@@ -17,8 +17,19 @@ AMPLIFICATION = 10.0
 """Factor by which residuals are shown."""
 
 
+TALLEST = 240
+"""Pixels above which images are shown smaller."""
+
+_GAP, _TEXT, _LEAST = 8, 14, 64
+_ROWS = ("original", "fingerprinted", f"difference x{AMPLIFICATION:.0f}")
+_LEAST_TILE = 96
+"""Pixels that a row has at least, so that its name has room."""
+
+
 def fingerprint_grid(originals: Tensor, marked: Tensor) -> Tensor:
     """Return three rows as one picture: originals, fingerprinted images, residuals x10 on gray.
+
+    Each has its name at the left; tiny images are shown larger, by a whole factor.
 
     Args:
         originals: Images (N, 3, H, W) in [0, 1].
@@ -29,19 +40,26 @@ def fingerprint_grid(originals: Tensor, marked: Tensor) -> Tensor:
     """
     residuals = ((marked - originals) * AMPLIFICATION + 0.5).clamp(0.0, 1.0)
     rows = torch.cat([originals, marked, residuals]).detach().cpu().float()
+    factor = max(1, -(-_LEAST_TILE // rows.shape[-2]))
+    rows = rows.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
     grid: Tensor = make_grid(rows, nrow=len(originals), padding=2, pad_value=1.0)
-    return grid
+    heights = [grid.shape[1] // 3, grid.shape[1] // 3, grid.shape[1] - 2 * (grid.shape[1] // 3)]
+    names = [name_strip(*each).rot90(1, (1, 2)) for each in zip(_ROWS, heights, strict=True)]
+    return torch.cat([torch.cat(names, dim=1), grid], dim=2)
+
+
+def name_strip(name: str, width: int) -> Tensor:
+    """Return a name in the middle of a white line as a picture (3, h, width) in [0, 1]."""
+    strip = Image.new("RGB", (width, _TEXT + _GAP), "white")
+    font = ImageFont.load_default(_TEXT)
+    middle = (width / 2, strip.height / 2)
+    ImageDraw.Draw(strip).text(middle, name, "black", font, anchor="mm")
+    return torch.from_numpy(np.array(strip)).permute(2, 0, 1).float() / 255.0
 
 
 def encode_picture(picture: Tensor) -> bytes:
     """Return a picture (3, h, w) in [0, 1] as a PNG file."""
     return encode_image(to_8bit(picture.clone()).permute(1, 2, 0).contiguous().numpy())
-
-
-TALLEST = 240
-"""Pixels above which images are shown smaller."""
-
-_GAP, _TEXT, _LEAST = 8, 14, 64
 
 
 def image_strip(images: Sequence[np.ndarray], captions: Sequence[str], title: str = "") -> bytes:

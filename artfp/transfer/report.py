@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from artfp.data.sources import open_source
 from artfp.data.subset import limit_images
 from artfp.data.tables import Column, csv_table, markdown_table, rich_table
 from artfp.reporting.figure import CHANCE_LINE, OKABE_ITO, figure_style, format_axes, save_figure
-from artfp.reporting.image_grid import encode_picture
+from artfp.reporting.image_grid import encode_picture, name_strip
 from artfp.transfer.decoded import (
     COUNTS,
     REGISTERED,
@@ -164,11 +164,11 @@ def _lines(data: InData, rows: Sequence[TransferRow], apart: TransferDistances |
 def _samples(study: TransferStudy) -> Tensor:
     """Return images that the clean and the fingerprinted generator make of the same draws."""
     groups = [group for group in (CLEAN, FINGERPRINTED) if group in study.groups]
-    blocks = []
+    blocks = {}
     for group in groups:
         folder = study.made(group, max(study.snapshots(group)))
         pixels, _ = load_images(open_source(folder), Geometry(), _SAMPLES)
-        blocks.append(to_unit(pixels))
+        blocks[f"trained on {group}"] = to_unit(pixels)
     return side_by_side(blocks)
 
 
@@ -321,12 +321,16 @@ def plot_progress(rows: Sequence[TransferRow], title: str) -> Figure:
     return figure
 
 
-def side_by_side(groups: Sequence[Tensor]) -> Tensor:
-    """Return images (N, 3, R, R) in [0, 1] of groups as a picture (3, h, w), a block for each."""
-    blocks = [
-        make_grid(images, nrow=min(_A_ROW, math.ceil(len(images) / 2)), padding=2, pad_value=1.0)
-        for images in groups
-    ]
+def side_by_side(groups: Mapping[str, Tensor]) -> Tensor:
+    """Return images (N, 3, R, R) in [0, 1] of groups as a picture (3, h, w), a block for each.
+
+    The name of each stands above it.
+    """
+    blocks = []
+    for name, images in groups.items():
+        columns = min(_A_ROW, math.ceil(len(images) / 2))
+        block = make_grid(images, nrow=columns, padding=2, pad_value=1.0)
+        blocks.append(torch.cat([name_strip(name, block.shape[2]), block], dim=1))
     gap = torch.ones(3, blocks[0].shape[1], 12)
     parts = [part for block in blocks for part in (gap, block)]
     return torch.cat(parts[1:], dim=2)

@@ -15,7 +15,7 @@ Train an encoder, which hides a fingerprint in images, and the decoder that read
 Any folder (at any depth), zip, or list of image paths will do. The defaults train artfp's own
 networks to 100 bits at 128 pixels and 40 dB. Everything lands in --output_dir: encoder.safetensors,
 decoder.safetensors, card.json (measured figures), sample.png, config.yaml (the settings used),
-checkpoints/ and tensorboard/ (watch it with: tensorboard --logdir OUTPUT_DIR)."""
+checkpoints/ and tensorboard/ (watch it with: tensorboard --logdir OUTPUT_DIR/tensorboard)."""
 
 EPILOG = """\
 examples:

@@ -171,7 +171,7 @@ def test_a_stopped_training_leaves_a_checkpoint_and_says_so(
     words += ["--image_resolution", 32, "--fingerprint_size", 16, "--max_steps", 5000, *how]
     found, said = _stop(
         command("train.py", *words),
-        lambda: any((tmp_path / "run").glob("tensorboard/events*")),
+        lambda: any((tmp_path / "run").glob("tensorboard/*/events*")),
         number,
         1.0,
     )

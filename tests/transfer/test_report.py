@@ -87,10 +87,11 @@ def test_tables(golden: Golden, tmp_path: Path) -> None:
 def test_pictures() -> None:
     with Image.open(io.BytesIO(encode_figure(plot_progress(ROWS, "dcgan")))) as picture:
         assert picture.format == "PNG" and picture.width > picture.height > 300
-    blocks = [torch.zeros(16, 3, 32, 32), torch.ones(16, 3, 32, 32)]
+    blocks = {"clean": torch.zeros(16, 3, 32, 32), "fingerprinted": torch.ones(16, 3, 32, 32)}
     whole = side_by_side(blocks)
-    assert whole.shape == (3, 2 * 34 + 2, 2 * (8 * 34 + 2) + 12)
-    assert whole[:, 10, 10].max() == 0 and whole[:, 10, -10].min() == 1
+    assert whole.shape == (3, 22 + 2 * 34 + 2, 2 * (8 * 34 + 2) + 12)
+    assert whole[:, 32, 10].max() == 0 and whole[:, 32, -10].min() == 1
+    assert all(half[:, :22].min() < 0.5 for half in whole.chunk(2, 2))  # their names
 
 
 def facts(**more: Any) -> dict[str, Any]:

@@ -190,7 +190,7 @@ def test_two_processes(photo_folder: Path, tmp_path: Path) -> None:
     assert encoder.bits == 8 and card["measured"]["images"] > 0
     load_decoder(output / "decoder.safetensors")
     assert (output / "card.json").is_file() and (output / "sample.png").is_file()
-    events = list((output / "tensorboard").glob("events.*"))
+    events = list((output / "tensorboard" / output.name).glob("events.*"))
     assert len(events) == 1
     assert torch.load(output / "checkpoints" / "last.ckpt", weights_only=True)["global_step"] == 6
 

@@ -130,7 +130,7 @@ class DenoiserModule(pl.LightningModule):
         """Return the mean squared error of the noise over its variance, mirrored as in use."""
         loss = self._loss(batch, self.settings.seed * 1_000_003 + batch_idx)
         check_loss(self, loss)
-        self.log("loss", loss, prog_bar=True)
+        self.log("train/loss", loss, prog_bar=True)
         self._losses.append(float(loss.detach()))
         if len(self._losses) == _LOG_EVERY:
             mean = sum(self._losses) / _LOG_EVERY

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
 from artfp.core.device import TrainingDeviceSettings
 from artfp.core.errors import UserError
@@ -201,7 +201,6 @@ def _trainer(
             mode="max",
             enable_version_counter=False,
         ),
-        LearningRateMonitor("step"),
         ImageGrids(),
         StallRecovery(act=settings.recipe.stall_recovery),
         milestones,

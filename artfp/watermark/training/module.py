@@ -205,6 +205,7 @@ class FingerprintAutoencoder(pl.LightningModule):
                 self.log(f"perturbation/bit_accuracy_{member.name}", 1.0 - error)
         untouched = accuracies if choice is None else accuracies[(choice < 0).to(accuracies.device)]
         self.log("train/loss", loss)
+        self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
         self.log("train/bce_loss", bce)
         self.log("train/l2_loss", mse)
         self.log("train/colour_fraction", colour)

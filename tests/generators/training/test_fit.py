@@ -289,11 +289,14 @@ def test_output_files(settings: Callable[..., TrainGeneratorSettings]) -> None:
     generated = generator.sample(ImageRandomInputs(0, [9]))[0].permute(1, 2, 0).numpy()
     np.testing.assert_allclose(sample[20:36, 20:36] / 255.0, generated, atol=0.51 / 255)
 
-    board = EventAccumulator(str(output / "tensorboard"), size_guidance={"images": 0}).Reload()
+    board = EventAccumulator(
+        str(output / "tensorboard" / output.name), size_guidance={"images": 0}
+    ).Reload()
     scalars = set(board.Tags()["scalars"])
     for network in ("discriminator", "generator"):
         assert {f"{network}/loss", f"{network}/lr"} <= scalars
     assert {"discriminator/real", "discriminator/fake"} <= scalars
+    assert {name.partition("/")[0] for name in scalars} == {"discriminator", "generator"}
     assert [event.step for event in board.Images("samples")] == [6, 12]
 
 

@@ -90,7 +90,7 @@ def test_planted_patterns_are_learned(settings: Make, tmp_path: Path) -> None:
         found = network(to_unit(test.pixels)).argmax(1)
     assert float((found == test.labels).float().mean()) > 0.9
     assert (tmp_path / "out" / "config.yaml").read_text() == job.to_yaml()
-    board = EventAccumulator(str(tmp_path / "out" / "tensorboard")).Reload()
+    board = EventAccumulator(str(tmp_path / "out" / "tensorboard" / "out")).Reload()
     tags = board.Tags()
     assert {"train/loss", "train/accuracy", "held_out/accuracy", "held_out/loss"} <= set(
         tags["scalars"]

@@ -183,7 +183,7 @@ def test_a_stopped_run_goes_on_to_the_result_of_an_uninterrupted_one(
     assert checkpoint(settings("parts").output_dir)["global_step"] == step + 1
     train(settings("parts", validate_every=4, resume=True))
     assert _weights(settings("parts")) == whole
-    scalars = EventAccumulator(str(settings("parts").output_dir / "tensorboard")).Reload()
+    scalars = EventAccumulator(str(settings("parts").output_dir / "tensorboard" / "parts")).Reload()
     assert [event.step for event in scalars.Scalars("val/score")] == [3, 7, 11]
 
 
@@ -222,7 +222,7 @@ def test_output_files(settings: Callable[..., TrainSettings]) -> None:
     assert str(output) not in (output / "card.json").read_text()  # nobody's folders are told
     assert (output / "config.yaml").read_text() == made.to_yaml()
     sample = np.asarray(Image.open(output / "sample.png"))
-    assert sample.shape[0] == 3 * 34 + 2 and sample.std() > 10
+    assert sample.shape[0] == 3 * 98 + 2 and sample.std() > 10
     for name in ("last.ckpt", "best.ckpt"):
         assert (output / "checkpoints" / name).is_file()
     # The bundles hold the best checkpoint.
@@ -231,18 +231,23 @@ def test_output_files(settings: Callable[..., TrainSettings]) -> None:
         for name, value in network.state_dict().items():
             assert torch.equal(value, best[f"{prefix}.{name}"])
 
-    board = EventAccumulator(str(output / "tensorboard"), size_guidance={"images": 0}).Reload()
+    board = EventAccumulator(
+        str(output / "tensorboard" / output.name), size_guidance={"images": 0}
+    ).Reload()
     scalars = set(board.Tags()["scalars"])
     expected = {f"train/{n}" for n in ("loss", "bce_loss", "l2_loss", "bit_accuracy", "psnr")}
     expected |= {f"val/{n}" for n in ("bit_accuracy", "psnr", "ssim", "bit_accuracy_jpeg90")}
     expected |= {f"val/bit_accuracy_{name}" for name, _, _ in VALIDATION_CONDITIONS}
-    expected |= {"schedule/psnr_goal", "train/strength", "train/colour_fraction", "lr-AdamW"}
+    expected |= {"schedule/psnr_goal", "train/strength", "train/colour_fraction", "train/lr"}
     expected |= {
         f"perturbation/{what}_{member.name}"
         for member in training_mixture(32).members
         for what in ("reach", "bit_accuracy")
     }
     assert expected <= scalars
+    assert {name.partition("/")[0] for name in scalars} == {
+        "train", "val", "schedule", "perturbation"
+    }  # fmt: skip
     assert [event.step for event in board.Scalars("val/ssim")] == [4, 9]
     assert {"train/images", "val/images"} <= set(board.Tags()["images"])
     for tag, value in (("val/psnr", 25.0), ("val/ssim", 0.5), ("val/bit_accuracy", 0.6)):
