@@ -66,6 +66,14 @@ class ImageBatch:
     contents: list[dict[str, Any]]
     composited: list[bool] = field(default_factory=list)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Go to another process through its pipe: `/dev/shm`, torch's own way, may be small."""
+        return {**self.__dict__, "small": self.small.permute(0, 2, 3, 1).cpu().numpy()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Arrive, with `small` in channels-last memory again."""
+        self.__dict__.update(state, small=torch.from_numpy(state["small"]).permute(0, 3, 1, 2))
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> ImageBatch:
         """Return the batch with `small` on `device`; Lightning calls this to move it."""
         return replace(self, small=self.small.to(device, non_blocking=non_blocking))

@@ -203,7 +203,31 @@ class TrainingData(pl.LightningDataModule):
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
             worker_init_fn=_one_thread,
+            collate_fn=_collate,
         )
+
+
+class _Piped:
+    """Array that goes to another process through its pipe, and arrives as a tensor.
+
+    Torch's own way is `/dev/shm`. In containers that is small, and loaders hang where it is full.
+    """
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return torch.from_numpy, (self.array,)
+
+
+def _collate(items: list[Any]) -> Any:
+    """Return images (N, 3, R, R) uint8, or those and labels (N,) int64."""
+    here = torch.utils.data.get_worker_info() is None
+    kind = torch.from_numpy if here else _Piped
+    if isinstance(items[0], np.ndarray):
+        return kind(np.stack(items))
+    images, labels = zip(*items, strict=True)
+    return [kind(np.stack(images)), kind(np.array(labels, np.int64))]
 
 
 def _one_thread(_worker: int) -> None:
@@ -241,7 +265,7 @@ class _Images(Dataset[Any]):
             except ImageError as error:
                 self._leave_out(index, error)
                 continue
-            image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+            image = np.ascontiguousarray(pixels.transpose(2, 0, 1))
             return image if self.labels is None else (image, self.labels[index])
         raise UserError(f"{_TRIES} images in a row of {self.source.location} could not be read")
 

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import os
+import pickle
 import random
 import zipfile
 from collections.abc import Callable, Collection
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -277,3 +279,16 @@ def test_transparent_images_are_marked(tmp_path: Path) -> None:
         Image.new("RGBA", (16, 16), (9, 9, 9, alpha)).save(tmp_path / f"{name}.png")
     (batch,) = data_of(tmp_path).predict_dataloader()
     assert batch.composited == [False, True]
+
+
+def test_batches_go_to_other_processes_without_shared_memory(
+    picture_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(storage: torch.UntypedStorage) -> None:
+        raise RuntimeError("unable to allocate shared memory (shm)")
+
+    monkeypatch.setattr(torch.UntypedStorage, "_share_fd_cpu_", refuse)
+    for batch in data_of(picture_folder, keep_full=True).predict_dataloader():
+        found = pickle.loads(ForkingPickler.dumps(batch))
+        assert torch.equal(found.small, batch.small) and found.positions == batch.positions
+        assert found.small.is_contiguous(memory_format=torch.channels_last)

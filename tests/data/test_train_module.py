@@ -215,3 +215,22 @@ def test_one_image_is_not_enough(tmp_path: Path, picture_bytes: Callable[..., by
     (tmp_path / "a.png").write_bytes(picture_bytes())
     with pytest.raises(UserError, match="holds 1 image; training needs two"):
         data_of(tmp_path)
+
+
+def no_shared_memory(*_: object, **__: object) -> None:
+    raise RuntimeError("unable to allocate shared memory(shm)")
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_batches_need_no_shared_memory(
+    numbered: Path, monkeypatch: pytest.MonkeyPatch, labelled: bool
+) -> None:
+    labels = list(range(len(list(numbered.iterdir())))) if labelled else None
+    expected: list[Any] = stream(data_of(numbered, labels=labels), 4)
+    data = data_of(numbered, labels=labels, num_workers=1)
+    monkeypatch.setattr(torch.multiprocessing.reductions, "reduce_storage", no_shared_memory)
+    monkeypatch.setattr(torch.UntypedStorage, "_new_using_fd_cpu", no_shared_memory)
+    found: list[Any] = stream(data, 4)
+    for one, other in zip(found, expected, strict=True):
+        for part, wanted in zip(one, other, strict=True) if labelled else [(one, other)]:
+            assert torch.equal(part, wanted) and part.dtype == wanted.dtype
