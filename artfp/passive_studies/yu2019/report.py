@@ -124,8 +124,8 @@ def results_page(found: Yu2019Result) -> str:
         f"# {len(found.sources)} sources: {', '.join(map(one_line, found.sources))}\n",
         f"{min(found.fitted)} images of each fitted the networks, {min(found.tested)} others "
         f"tested them, at {found.side} pixels a side. {_describe_split(found)}The network's "
-        f"accuracy on these is {clean.overall:.2%} ({CONFIDENCE:.0%} interval {low:.2%} to "
-        f"{high:.2%}); chance is {1 / len(found.sources):.2%}.\n",
+        f"accuracy on the test images is {clean.overall:.2%} ({CONFIDENCE:.0%} interval {low:.2%} "
+        f"to {high:.2%}); chance is {1 / len(found.sources):.2%}.\n",
         f"{markdown_table(training)}\n",
         "`seconds` are on the wall, with those of the network that another goes on from.\n",
         "## Confusions\n",
