@@ -24,7 +24,7 @@ from artfp.reporting.figure import amplify_residual, encode_figure, figure_style
 MODELS, RESPONSES = "model_fingerprints.png", "responses.csv"
 """Files with the fingerprints of the sources, and with the responses to them."""
 
-IMAGES = "images"
+PICTURES = "images"
 """Folder of the pictures of single images."""
 
 _INCHES = 1.05
@@ -172,7 +172,7 @@ class ImageEvidence:
         for name, each, own in zip(names, x, self.network.fingerprint(x.float()), strict=True):
             responses = (own * self._models.to(own.device)).sum(1)
             scores = responses.double().sum((1, 2)).tolist()
-            picture = f"{IMAGES}/{self._pictures[name]}"
+            picture = f"{PICTURES}/{self._pictures[name]}"
             title = one_line(name)
             png = plot_image_evidence(self.sources, each.cpu(), own.cpu(), responses.cpu(), title)
             write_atomic(self.folder / picture, png)

@@ -5,19 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 _log = logging.getLogger("artfp")
 
-IMAGES = "images.csv"
+USES_FILE = "images.csv"
 """File that says what each image was used for."""
 
-FINGERPRINT, TRAINING, VALIDATION, TEST, UNUSED = (
-    "fingerprint",
-    "training",
-    "validation",
-    "test",
-    "unused",
-)
+Use = Literal["fingerprint", "training", "validation", "test", "unused"]
 """Uses of an image: to estimate a fingerprint, to train a network, to decide thresholds or to
 validate and calibrate, to test; none."""
 
@@ -29,13 +24,13 @@ class ImageUse:
     Args:
         source: Source of the image.
         image: Its name there.
-        used_for: FINGERPRINT, TRAINING, VALIDATION, TEST or UNUSED.
+        used_for: Its use.
         sha256: Digest of its file, if it was read.
     """
 
     source: str
     image: str
-    used_for: str
+    used_for: Use
     sha256: str = ""
 
 
@@ -50,8 +45,8 @@ def shared_images(
 
 def warn_of_shared(uses: Sequence[ImageUse]) -> None:
     """Warn of test images whose files are also among those that fit or decide."""
-    tested = [use for use in uses if use.used_for == TEST]
-    others = [use for use in uses if use.used_for not in (TEST, UNUSED)]
+    tested = [use for use in uses if use.used_for == "test"]
+    others = [use for use in uses if use.used_for not in ("test", "unused")]
     if pairs := shared_images(others, tested):
         one, other = pairs[0]
         _log.warning(

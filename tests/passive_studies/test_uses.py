@@ -6,14 +6,14 @@ import logging
 
 import pytest
 
-from artfp.passive_studies.uses import TEST, TRAINING, ImageUse, shared_images, warn_of_shared
+from artfp.passive_studies.uses import ImageUse, shared_images, warn_of_shared
 
 USES = [
-    ImageUse("dcgan", "0.png", TRAINING, "aa"),
-    ImageUse("dcgan", "1.png", TEST, "bb"),
-    ImageUse("real", "0.png", TEST, "aa"),
+    ImageUse("dcgan", "0.png", "training", "aa"),
+    ImageUse("dcgan", "1.png", "test", "bb"),
+    ImageUse("real", "0.png", "test", "aa"),
     ImageUse("real", "1.png", "unused"),
-    ImageUse("real", "2.png", TEST, "bb"),
+    ImageUse("real", "2.png", "test", "bb"),
 ]
 
 

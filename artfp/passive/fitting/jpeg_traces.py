@@ -20,7 +20,7 @@ from scipy.fft import dctn
 
 from artfp.perturbations.codec import LUMA_TABLE
 
-MAX_SIDE = 128
+MAX_TRACED_SIDE = 128
 """Pixels a side that are examined, at most, from the upper left."""
 
 DETECTION_THRESHOLD = 6.0
@@ -41,7 +41,7 @@ def comb_statistic(pixels: NDArray[np.uint8]) -> float:
 
     0 for pixels (H, W, 3) or (H, W) with too little texture, or without a whole block.
     """
-    whole = pixels[:MAX_SIDE, :MAX_SIDE].astype(np.float64)
+    whole = pixels[:MAX_TRACED_SIDE, :MAX_TRACED_SIDE].astype(np.float64)
     luma = whole @ np.array(_LUMA) if whole.ndim == 3 else whole
     rows, columns = (side // 8 for side in luma.shape)
     blocks = luma[: 8 * rows, : 8 * columns].reshape(rows, 8, columns, 8).swapaxes(1, 2)

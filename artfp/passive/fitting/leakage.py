@@ -30,7 +30,7 @@ from artfp.core.progress import Progress
 from artfp.data.decode import ImageError, open_image
 from artfp.data.sources import ImageSource
 from artfp.data.subset import limit_images
-from artfp.passive.fitting.jpeg_traces import MAX_SIDE, was_jpeg
+from artfp.passive.fitting.jpeg_traces import MAX_TRACED_SIDE, was_jpeg
 
 Properties = Mapping[str, str]
 """Values by the names of PROPERTIES."""
@@ -222,7 +222,9 @@ def _properties(image: Image.Image) -> Properties:
 
 
 def _had_been_jpeg(image: Image.Image) -> bool:
-    corner = image.crop((0, 0, min(image.width, MAX_SIDE), min(image.height, MAX_SIDE)))
+    corner = image.crop(
+        (0, 0, min(image.width, MAX_TRACED_SIDE), min(image.height, MAX_TRACED_SIDE))
+    )
     return was_jpeg(np.asarray(corner.convert("RGB")))
 
 

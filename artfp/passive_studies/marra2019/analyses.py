@@ -41,11 +41,11 @@ from artfp.passive_studies.marra2019.pictures import (
 )
 from artfp.passive_studies.marra2019.plots import (
     plot_accuracy,
+    plot_conditions,
     plot_dependence,
     plot_energy,
     plot_histograms,
     plot_jpeg,
-    plot_perturbed,
     plot_real,
 )
 
@@ -300,7 +300,7 @@ def _perturbed(measured: ResidualMeasurements, info: SourceInfo) -> AnalysisResu
         f"images are resized and back, blurred, and so on. Accuracy {listed}; chance is "
         f"{1 / len(measured.sources):.1%}."
     )
-    figure = plot_perturbed(found, measured.sources)
+    figure = plot_conditions(found, measured.sources)
     return AnalysisResult(text, rows, figure, [row for row in rows if row["source"] == ALL])
 
 

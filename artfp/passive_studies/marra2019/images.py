@@ -18,7 +18,7 @@ from artfp.data.reading import Failed, LoadedImage, batch_images, read_images, s
 from artfp.data.sources import ImageSource
 from artfp.data.subset import hash_fraction
 from artfp.passive.residuals.estimate import codec_of
-from artfp.passive_studies.uses import TEST, UNUSED, ImageUse
+from artfp.passive_studies.uses import ImageUse, Use
 
 _BATCH_PIXELS = 1 << 18
 _BATCH_IMAGES = 256
@@ -72,13 +72,13 @@ class SourceImages:
         used = {(use.source, use.image): use for use in self.uses}
         lost = {f"{name}/{image}" for name, failed in self._failed.items() for image, _ in failed}
         return [
-            used.get((name, image)) or ImageUse(name, image, UNUSED)
+            used.get((name, image)) or ImageUse(name, image, "unused")
             for name, source in self._sources.items()
             for image in source.names
             if f"{name}/{image}" not in lost
         ]
 
-    def take(self, name: str, count: int, used_for: str = TEST) -> Iterator[Tensor]:
+    def take(self, name: str, count: int, used_for: Use = "test") -> Iterator[Tensor]:
         """Yield the next `count` usable images of a source, or as many as are left.
 
         Yields batches (N, 3, H, W) of 8-bit pixels, and records them as `used_for`.
@@ -90,7 +90,7 @@ class SourceImages:
         for batch in batch_images(images, _BATCH_IMAGES, _BATCH_PIXELS):
             yield stack_pixels(batch)
 
-    def _checked(self, name: str, image: LoadedImage, used_for: str) -> np.ndarray:
+    def _checked(self, name: str, image: LoadedImage, used_for: Use) -> np.ndarray:
         place = f"{name}/{image.name}"
         if self.size is None:
             self.size, self._first = image.size, place

@@ -19,7 +19,6 @@ from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint, ce
 from artfp.passive.roc import CorrelationScores, count_correct
 from artfp.passive_studies.marra2019.energy import BlockMeans, block_means
 from artfp.passive_studies.marra2019.images import SourceImages
-from artfp.passive_studies.uses import FINGERPRINT, VALIDATION
 from artfp.perturbations.conditions import Condition
 from artfp.perturbations.registry import PERTURBATIONS
 
@@ -232,7 +231,7 @@ def _validate(
     found = []
     for name in names:
         parts = []
-        for pixels in images.take(name, plan.validation_images, VALIDATION):
+        for pixels in images.take(name, plan.validation_images, "validation"):
             residuals = extractor(to_unit(pixels.to(device)))
             parts.append(_correlations(residuals, whole))
             progress.advance(len(pixels))
@@ -254,7 +253,7 @@ def _estimate(
     fingerprints: list[ResidualFingerprint] = []
 
     def residuals() -> Iterator[Tensor]:
-        for pixels in images.take(name, count, FINGERPRINT):
+        for pixels in images.take(name, count, "fingerprint"):
             batch = extractor(to_unit(pixels.to(device)))
             if not fingerprints:
                 if min(batch.shape[-2:]) < MIN_RESIDUAL_SIDE:

@@ -107,7 +107,7 @@ def plot_jpeg(before: Accuracy, after: Mapping[int, Accuracy], sources: Sequence
 
 
 @figure_style
-def plot_perturbed(found: Mapping[str, Accuracy], sources: Sequence[str]) -> bytes:
+def plot_conditions(found: Mapping[str, Accuracy], sources: Sequence[str]) -> bytes:
     """Plot the accuracy under each condition, of all sources (black) and of each, as a PNG file."""
     labels = [name.replace("@", " ") for name in found]
     whole = IntervalSeries("all sources", [(a.overall, *a.interval()) for a in found.values()])

@@ -30,7 +30,7 @@ from artfp.passive_studies.marra2019.measure import (
     split_counts,
 )
 from artfp.passive_studies.marra2019.settings import Marra2019Settings
-from artfp.passive_studies.uses import IMAGES, ImageUse, shared_images, warn_of_shared
+from artfp.passive_studies.uses import USES_FILE, ImageUse, shared_images, warn_of_shared
 from artfp.perturbations.conditions import choose, parse_strengths
 
 _log = logging.getLogger("artfp")
@@ -142,7 +142,7 @@ def marra2019_study(settings: Marra2019Settings) -> Marra2019Result:
     )
     measured = measure_sources(images, extractor, plan, settings.torch_device(), validation)
     uses = _checked_uses(images, validation)
-    write_atomic(output / IMAGES, csv_table(uses))
+    write_atomic(output / USES_FILE, csv_table(uses))
     results = {}
     for name in chosen:
         results[name] = result = ANALYSES[name].analyse(measured, info)
@@ -344,7 +344,7 @@ def _describe_split(measured: ResidualMeasurements, config: Mapping[str, Any]) -
     return (
         f"Images of each source: {measured.images} estimate its fingerprint, {validating}, "
         f"{min(measured.test_counts)} others test. They were drawn by their names and the seed "
-        f"{config['seed']}; {IMAGES} says what each was used for."
+        f"{config['seed']}; {USES_FILE} says what each was used for."
     )
 
 

@@ -23,7 +23,7 @@ from artfp.data.tables import (
 )
 from artfp.passive.report import plot_curves, plot_fractions
 from artfp.passive.roc import CONFIDENCE
-from artfp.passive_studies.uses import IMAGES
+from artfp.passive_studies.uses import USES_FILE
 from artfp.passive_studies.yu2019.measure import (
     FeatureSeparation,
     OpenSetResult,
@@ -157,7 +157,7 @@ def _describe_split(found: Yu2019Result) -> str:
     return (
         f"Of the {min(found.fitted)}, {min(found.held_out)} or more were held out from the "
         "training: they validated it and calibrated the verdicts. All were drawn by their names "
-        f"and the seed {found.seed}; {IMAGES} says what each was used for. "
+        f"and the seed {found.seed}; {USES_FILE} says what each was used for. "
     )
 
 

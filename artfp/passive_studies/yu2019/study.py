@@ -39,12 +39,9 @@ from artfp.passive.fitting.classifier import choose_held_out, network_side
 from artfp.passive.fitting.image_set import MIN_IMAGES, ImageSet
 from artfp.passive.fitting.leakage import warn_of_leakage
 from artfp.passive_studies.uses import (
-    IMAGES,
-    TEST,
-    TRAINING,
-    UNUSED,
-    VALIDATION,
+    USES_FILE,
     ImageUse,
+    Use,
     warn_of_shared,
 )
 from artfp.passive_studies.yu2019.measure import (
@@ -188,7 +185,7 @@ def yu2019_study(settings: Yu2019Settings) -> Yu2019Result:
     tested.close()
     uses = _image_uses(sources, fitted, tested)
     warn_of_shared(uses)
-    write_atomic(output / IMAGES, csv_table(uses))
+    write_atomic(output / USES_FILE, csv_table(uses))
     names = ("network", "max_steps", "immunise_steps", "precision", "seed", "alpha", "fit", "test")
     config = {name: getattr(settings, name) for name in names} | {
         "fit": max(map(len, both[0].values())),
@@ -203,9 +200,9 @@ def _image_uses(
 ) -> list[ImageUse]:
     """Return the use of every image that can be used."""
     lost = {name for name, _ in fitted.failed + tested.failed}
-    parts = [
-        (fitted, [VALIDATION if held else TRAINING for held in choose_held_out(fitted)]),
-        (tested, [TEST] * len(tested)),
+    parts: list[tuple[ImageSet, list[Use]]] = [
+        (fitted, ["validation" if held else "training" for held in choose_held_out(fitted)]),
+        (tested, ["test"] * len(tested)),
     ]
     found = {
         (each.sources[k], name): ImageUse(each.sources[k], name, use, digest)
@@ -215,7 +212,7 @@ def _image_uses(
         )
     }
     return [
-        found.get((name, image)) or ImageUse(name, image, UNUSED)
+        found.get((name, image)) or ImageUse(name, image, "unused")
         for name, source in sources.items()
         for image in source.names
         if f"{name}/{image}" not in lost
