@@ -19,6 +19,7 @@ from torch.utils.data.distributed import DistributedSampler
 
 from artfp.core.errors import UserError
 from artfp.core.processes import die_with_parent
+from artfp.data.borders import Box, find_pictures
 from artfp.data.budget import PixelBudget
 from artfp.data.content import describe_content, file_stamp
 from artfp.data.decode import ImageError, decode_image, decode_picture, image_errors, open_image
@@ -53,6 +54,10 @@ class ImageBatch:
         skipped: True for padding and for images that were done before.
         contents: What `describe_content` says of the bytes that were read; empty if none were.
         composited: True for images with transparent pixels, which were composited over white.
+        framed: Slots of images with uniform borders, if these are looked for; an image can have
+            two entries.
+        boxes: Where their pictures are.
+        pictures: The pictures without their borders, (len(framed), 3, R, R) uint8.
     """
 
     index: int
@@ -65,6 +70,9 @@ class ImageBatch:
     skipped: list[bool]
     contents: list[dict[str, Any]]
     composited: list[bool] = field(default_factory=list)
+    framed: list[int] = field(default_factory=list)
+    boxes: list[Box] = field(default_factory=list)
+    pictures: torch.Tensor | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Go to another process through its pipe: `/dev/shm`, torch's own way, may be small."""
@@ -75,8 +83,12 @@ class ImageBatch:
         self.__dict__.update(state, small=torch.from_numpy(state["small"]).permute(0, 3, 1, 2))
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> ImageBatch:
-        """Return the batch with `small` on `device`; Lightning calls this to move it."""
-        return replace(self, small=self.small.to(device, non_blocking=non_blocking))
+        """Return the batch with its tensors on `device`; Lightning calls this to move it."""
+        pictures = self.pictures
+        if pictures is not None:
+            pictures = pictures.to(device, non_blocking=non_blocking)
+        small = self.small.to(device, non_blocking=non_blocking)
+        return replace(self, small=small, pictures=pictures)
 
 
 def whole_image(
@@ -123,6 +135,7 @@ class PredictionData(pl.LightningDataModule):
         keep_full: Whether batches hold whole images too, as far as `_WAITING_PIXELS` in all
             batches that wait allow: `whole_image` reads the others again.
         done: Names of images to skip.
+        find_borders: Whether images with uniform borders also come without them.
 
     Raises:
         UserError: a number out of range.
@@ -137,6 +150,7 @@ class PredictionData(pl.LightningDataModule):
         num_workers: int | None = None,
         keep_full: bool = False,
         done: Collection[str] = (),
+        find_borders: bool = False,
     ) -> None:
         super().__init__()
         workers = default_workers() if num_workers is None else num_workers
@@ -159,6 +173,7 @@ class PredictionData(pl.LightningDataModule):
             batch_size,
             _WAITING_PIXELS // (_PREFETCH * workers + 1) if keep_full else 0,
             bytes(name in finished for name in source.names),
+            find_borders,
         )
 
     def remaining(self) -> list[int]:
@@ -200,6 +215,7 @@ class _Batches(Dataset[ImageBatch]):
         batch_size: int,
         kept_pixels: int,
         done: bytes,
+        find_borders: bool = False,
     ) -> None:
         self.source = source
         self.geometry = geometry
@@ -208,6 +224,7 @@ class _Batches(Dataset[ImageBatch]):
         self.kept_pixels = kept_pixels
         self.budget = PixelBudget(_DECODED_PIXELS)
         self.done = done
+        self.find_borders = find_borders
 
     def __len__(self) -> int:
         return -(-len(self.done) // self.batch_size)
@@ -230,13 +247,26 @@ class _Batches(Dataset[ImageBatch]):
             contents=[{} for _ in range(slots)],
         )
         room = self.kept_pixels
+        pictures: list[np.ndarray] = []
         for slot in range(count):
             if not batch.skipped[slot]:
-                room -= self._fill(batch, slot, pixels, room)
+                room -= self._fill(batch, slot, pixels, room, pictures)
+        if pictures:
+            batch.pictures = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
         return batch
 
-    def _fill(self, batch: ImageBatch, slot: int, small: np.ndarray, room: int) -> int:
-        """Read an image into its slot; return the pixels of the whole one if it is kept."""
+    def _fill(
+        self,
+        batch: ImageBatch,
+        slot: int,
+        small: np.ndarray,
+        room: int,
+        pictures: list[np.ndarray],
+    ) -> int:
+        """Read an image into its slot, and its pictures without borders.
+
+        Returns the pixels of the whole image if it is kept.
+        """
         try:
             stamp = file_stamp(self.source, batch.positions[slot])
             data = self.source.read(batch.positions[slot])
@@ -253,6 +283,11 @@ class _Batches(Dataset[ImageBatch]):
         batch.composited[slot] = picture.composited
         batch.sizes[slot] = (full.shape[0], full.shape[1])
         height, width = batch.sizes[slot]
+        boxes = find_pictures(full) if self.find_borders else []
+        batch.framed += [slot] * len(boxes)
+        batch.boxes += boxes
+        side = (self.resolution, self.resolution)
+        pictures += [resize(full[a:b, c:d], side) for a, b, c, d in boxes]
         if fitted is full or height * width > room:
             return 0
         batch.full[slot] = full

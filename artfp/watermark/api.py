@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from torch import Tensor
 
+from artfp.data.borders import find_pictures
 from artfp.data.bundle import find_decoder
 from artfp.data.decode import ImageError, decode_picture
 from artfp.data.geometry import resize
@@ -26,6 +27,7 @@ from artfp.watermark.networks.base import (
     refuse_small,
     resize_residual,
 )
+from artfp.watermark.networks.realigning import realigns, take_surer_pictures
 from artfp.watermark.weights import check_same_bits, load_decoder, load_encoder
 
 
@@ -52,8 +54,24 @@ def decode_batch(decoder: Decoder, pixels: Tensor) -> Tensor:
 
 def decode_pixels(decoder: Decoder, pixels: np.ndarray) -> NDArray[np.uint8]:
     """Return the bits (bits,) of an 8-bit image (H, W, 3) of any size."""
-    bits: NDArray[np.uint8] = decode_batch(decoder, stack_pixels([pixels]))[0].numpy()
+    bits = (decode_image_logits(decoder, pixels) > 0).numpy()
     return bits.astype(np.uint8)
+
+
+@torch.inference_mode()
+def decode_image_logits(decoder: Decoder, pixels: np.ndarray) -> Tensor:
+    """Return the logits (bits,) of an 8-bit image (H, W, 3) of any size.
+
+    A decoder that realigns also decodes it without its uniform borders.
+    """
+    boxes = find_pictures(pixels) if realigns(decoder) else []
+    places = [(0, pixels.shape[0], 0, pixels.shape[1]), *boxes]
+    side = (decoder.resolution, decoder.resolution)
+    x = to_unit(stack_pixels([resize(pixels[a:b, c:d], side) for a, b, c, d in places]))
+    aspects = torch.tensor([(b - a) / (d - c) for a, b, c, d in places])
+    logits, notes = decoder.decode(x, aspects)
+    whole, rest = (logits[:1], notes[:1]), (logits[1:], notes[1:])
+    return take_surer_pictures(whole, rest, [0] * len(boxes), boxes)[0]
 
 
 @torch.inference_mode()

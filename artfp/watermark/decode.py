@@ -25,7 +25,7 @@ from artfp.ownership.key import to_text
 from artfp.stats import format_p, log_p_value
 from artfp.watermark import Decoder
 from artfp.watermark.networks.base import images_at_once
-from artfp.watermark.networks.realigning import MirroringDecoder, RealigningDecoder
+from artfp.watermark.networks.realigning import realigns, take_surer_pictures
 from artfp.watermark.prediction_loop import Prediction, run_prediction
 from artfp.watermark.records import (
     Records,
@@ -114,6 +114,7 @@ def _run(job: DecodingJob) -> DecodingResult | None:
         job.batch_size,
         job.num_workers,
         done=done,
+        find_borders=realigns(job.decoder),
     )
     if not run_prediction(_Detector(job), data, job.trainer):
         return None
@@ -167,7 +168,7 @@ def _settings(job: DecodingJob) -> dict[str, object]:
     return {
         "source": os.path.abspath(job.source.location),
         "decoder": job.decoder_hash,
-        "realign": isinstance(job.decoder, RealigningDecoder | MirroringDecoder),
+        "realign": realigns(job.decoder),
         "secret_fingerprint": job.fingerprints.identity() if job.fingerprints else None,
         "geometry": job.geometry.describe(),
         "batch_size": job.batch_size,
@@ -196,11 +197,13 @@ class _Detector(Prediction):
             return
         aspects = torch.tensor([batch.sizes[slot][0] / batch.sizes[slot][1] for slot in slots])
         x = to_unit(batch.small[slots]).to(self.dtype)
-        count = images_at_once(x)
-        parts = zip(x.split(count), aspects.split(count), strict=True)
-        found = [self.decoder.decode(*part) for part in parts]
-        values = torch.cat([logits for logits, _ in found]).to("cpu", torch.float32).numpy()
-        notes = [note for _, part in found for note in part]
+        logits, notes = self._decode(x, aspects)
+        if batch.pictures is not None:
+            shapes = torch.tensor([(b - a) / (d - c) for a, b, c, d in batch.boxes])
+            found = self._decode(to_unit(batch.pictures).to(self.dtype), shapes)
+            whose = [slots.index(slot) for slot in batch.framed]
+            logits = take_surer_pictures((logits, notes), found, whose, batch.boxes)
+        values = logits.to("cpu", torch.float32).numpy()
         decoded = (values > 0).astype(np.uint8)
         for slot, row, bits, note in zip(slots, values, decoded, notes, strict=True):
             name = self.names[batch.positions[slot]]
@@ -214,6 +217,13 @@ class _Detector(Prediction):
             record["logits"] = pack_logits(row)
             content = batch.contents[slot]
             self.journal.append(record | self._compare(name, bits) | content)
+
+    def _decode(self, x: torch.Tensor, aspects: torch.Tensor) -> tuple[torch.Tensor, list[str]]:
+        """Decode images in parts that the processor's cache holds, see `images_at_once`."""
+        count = images_at_once(x)
+        parts = zip(x.split(count), aspects.split(count), strict=True)
+        found = [self.decoder.decode(*part) for part in parts]
+        return torch.cat([logits for logits, _ in found]), [n for _, part in found for n in part]
 
     def _compare(self, name: str, bits: np.ndarray) -> dict[str, object]:
         """Return the matches with the fingerprint, and their p-value."""

@@ -33,11 +33,8 @@ from artfp.data.bundle import (
 )
 from artfp.watermark.networks.base import Decoder, Encoder
 from artfp.watermark.networks.build import known_architectures
-from artfp.watermark.networks.realigning import (
-    MirroringDecoder,
-    RealigningDecoder,
-    with_realignment,
-)
+from artfp.watermark.networks.orientation import OrientingDecoder
+from artfp.watermark.networks.realigning import RealigningDecoder, with_realignment
 from artfp.watermark.networks.stegastamp import StegaStampDecoder, StegaStampEncoder
 
 _MATRICES = {
@@ -75,7 +72,7 @@ def save_network(network: Encoder | Decoder, path: Path, card: Card | None = Non
         ...     save_network(encoder, Path(folder) / "encoder.safetensors")["bits"]
         16
     """
-    if isinstance(network, RealigningDecoder | MirroringDecoder):
+    if isinstance(network, RealigningDecoder | OrientingDecoder):
         network = network.decoder
     whole: Card = {
         "kind": _kind(network),

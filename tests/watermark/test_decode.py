@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from artfp.data import open_source
 from artfp.data.files import file_hash
 from artfp.data.resume import Journal
 from artfp.ownership.assignment import Fingerprints
 from artfp.ownership.key import Key, to_text
-from artfp.watermark import Watermark, build_pair
+from artfp.watermark import Watermark, build_pair, load_decoder
 from artfp.watermark.api import decode_pixels, fingerprint_image
 from artfp.watermark.decode import DETECTED_LISTING, DETECTED_TABLE, DecodingJob, run_decoding
 from artfp.watermark.embed import EMBEDDED_LISTING, EmbeddingJob, run_embedding
@@ -230,3 +230,36 @@ def test_a_stopped_run_goes_on_with_the_images_that_are_there(
     fresh = _detect(pair, data, tmp_path / "fresh", fingerprints=WORDS)
     assert sorted(fresh.matches) == sorted(result.matches)
     assert _rows(found) == _rows(tmp_path / "fresh")
+
+
+def test_framed_and_turned_images_are_read(tmp_path: Path, photographs: list[np.ndarray]) -> None:
+    """As they come back: with a frame, letterboxed, in a screenshot, turned by a viewer."""
+    pair = Watermark.load("photo128")
+    word = Key.from_seed(5).fingerprint(pair.bits)
+    image = pair.embed(Image.fromarray(photographs[1]).resize((240, 150)), word)
+    framed = ImageOps.expand(image, 7, "black")
+    screenshot = Image.new("RGB", (320, 200), (240, 240, 240))
+    screenshot.paste(image, (24, 18))
+    forms = {
+        "framed": framed,
+        "screenshot": screenshot,
+        "turned": image.rotate(90, expand=True),
+        "both": screenshot.rotate(270, expand=True),
+    }
+    (tmp_path / "in").mkdir()
+    for name, form in forms.items():
+        form.save(tmp_path / f"in/{name}.png")
+    word_of_all = Fingerprints(pair.bits, fingerprint=word)
+    result = _detect(pair, tmp_path / "in", tmp_path / "found", fingerprints=word_of_all)
+    assert (result.matches >= 98).all()
+    rows = {row["name"]: row["realigned"] for row in _rows(tmp_path / "found")}
+    assert rows == {
+        "both.png": "without borders, 150x240 at (32, 24), turned by 270 degrees",
+        "framed.png": "without borders, 240x150 at (7, 7)",
+        "screenshot.png": "without borders, 240x150 at (24, 18)",
+        "turned.png": "turned by 90 degrees",
+    }
+    plain = load_decoder("photo128", realign=False)[0]
+    other = Watermark(pair.encoder, plain)
+    unread = _detect(other, tmp_path / "in", tmp_path / "as it is", fingerprints=word_of_all)
+    assert (unread.matches < 80).all()

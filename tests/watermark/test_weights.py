@@ -28,7 +28,8 @@ from artfp.watermark import (
     load_encoder,
     save_network,
 )
-from artfp.watermark.networks.realigning import MirroringDecoder, RealigningDecoder
+from artfp.watermark.networks.orientation import OrientingDecoder
+from artfp.watermark.networks.realigning import RealigningDecoder
 from artfp.watermark.networks.stegastamp import StegaStampDecoder
 
 
@@ -64,10 +65,10 @@ def test_round_trip(architecture: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("architecture", "kind"), [("residual", RealigningDecoder), ("stegastamp", MirroringDecoder)]
+    ("architecture", "kind"), [("residual", RealigningDecoder), ("stegastamp", OrientingDecoder)]
 )
 def test_decoders_realign_unless_told_not_to(
-    architecture: str, kind: type[RealigningDecoder | MirroringDecoder], tmp_path: Path
+    architecture: str, kind: type[RealigningDecoder | OrientingDecoder], tmp_path: Path
 ) -> None:
     """Artfp's own files and the published ones."""
     network = build_pair(architecture, 24, 64, seed=4)[1]

@@ -1,4 +1,4 @@
-"""Decoders that find how an image was cropped, turned or mirrored, and undo it before they decode.
+"""Decoder that finds how an image was cropped or turned, and undoes it before it decodes.
 
 A watermark of many bits shows by itself whether an image is aligned: whatever the bits are, their
 carriers together hold more energy than chance. So a few hundred crops and turns are tried on the
@@ -9,11 +9,13 @@ exact without a correction for the number of candidates.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from artfp.data.borders import Box
 from artfp.perturbations.warp import realign
 from artfp.watermark.networks.alignment_search import (
     CELLS_BETWEEN,
@@ -26,6 +28,11 @@ from artfp.watermark.networks.alignment_search import (
     windows_to_try,
 )
 from artfp.watermark.networks.base import Decoder
+from artfp.watermark.networks.orientation import (
+    ORIENTATION_MARGIN,
+    Orientation,
+    OrientingDecoder,
+)
 from artfp.watermark.networks.residual import ResidualDecoder
 
 CLEAR_SCORE = 6.0
@@ -34,6 +41,9 @@ CLEAR_SCORE = 6.0
 ACCEPT_TURN, ACCEPT_WINDOW = 3.4, 3.8
 """The a such that a turn or a crop is undone if its score squared exceeds a squared plus the square
 of the score without a transform: a likelihood ratio, given that many candidates."""
+
+ACCEPT_QUARTER_TURN = 2.5
+"""The a of turns by 90, 180 and 270 degrees: three candidates, so less is asked of them."""
 
 REFINED_TRANSFORMS = 8
 """Number of turns, and of windows, that are refined."""
@@ -69,12 +79,35 @@ class TransformKind:
     accept_score: float
 
 
+@dataclass(frozen=True)
+class Alignment:
+    """Residuals (N, 3, side, side) of images that were put back, and what was undone in each.
+
+    `transforms` (N, 4) are crops and turns, `quarters` (N,) counter-clockwise quarter turns.
+    """
+
+    grids: Tensor
+    transforms: Transforms
+    quarters: Tensor
+
+    def notes(self) -> list[str]:
+        """Return what was undone in each image, in words, or ""."""
+        pairs = zip(self.transforms, self.quarters.tolist(), strict=True)
+        return [
+            describe_transform(transform)
+            if bool((transform != 0.0).any())
+            else str(Orientation(turns, False))
+            for transform, turns in pairs
+        ]
+
+
 class RealigningDecoder(Decoder):
     """`residual` decoder that undoes crops and turns before it decodes.
 
     Images with a clear fingerprint are decoded without a search; for the others it takes some
-    milliseconds each. Crops up to 22% of a side anywhere, 42% about the centre, and
-    turns up to 46 degrees are found; a crop and a turn together are not looked for.
+    milliseconds each. Crops up to 22% of a side anywhere, 42% about the centre,
+    turns up to 46 degrees, and turns by 90, 180 and 270 degrees are found; two of them together
+    are not looked for. Mirroring changes nothing, as the carriers are symmetric.
     """
 
     def __init__(self, decoder: ResidualDecoder) -> None:
@@ -101,22 +134,20 @@ class RealigningDecoder(Decoder):
 
     def decode(self, x: Tensor, aspects: Tensor) -> tuple[Tensor, list[str]]:
         """Return logits and notes, see Decoder."""
-        grids, transforms, moved = self._align(x, aspects)
-        pairs = zip(transforms, moved.tolist(), strict=True)
-        return self.decoder.decode_residual(grids), [
-            describe_transform(transform) if was else "" for transform, was in pairs
-        ]
+        found = self._align(x, aspects)
+        return self.decoder.decode_residual(found.grids), found.notes()
 
     def find_transforms(self, x: Tensor, aspects: Tensor) -> tuple[Transforms, Tensor]:
-        """Return the transforms (N, 4) of images (N, 3, R, R), and whether there is any, (N,).
+        """Return the crops and turns (N, 4) of images (N, 3, R, R), and whether there is one, (N,).
 
         `aspects` (N,) as in `decode`.
         """
-        return self._align(x, aspects)[1:]
+        found = self._align(x, aspects)
+        return found.transforms, (found.transforms != 0.0).any(dim=1)
 
     @torch.no_grad()
-    def _align(self, x: Tensor, aspects: Tensor) -> tuple[Tensor, Transforms, Tensor]:
-        """Return the residuals of the images once put back, and what `find_transforms` returns."""
+    def _align(self, x: Tensor, aspects: Tensor) -> Alignment:
+        """Find the orientation, the crop or the turn of each image, and undo it."""
         if x.device not in self._scorers:
             self._scorers[x.device] = AlignmentScorer(self.decoder, x.device)
         scorer = self._scorers[x.device]
@@ -125,7 +156,8 @@ class RealigningDecoder(Decoder):
         plain = scorer.score_unchanged(grids)
         best = plain.clamp_min(0.0).square()
         aspects = aspects.to(x.device)
-        unclear = plain < CLEAR_SCORE
+        grids, quarters, best = self._turn_by_quarters(scorer, x, grids, best)
+        unclear = best < CLEAR_SCORE**2
         for aspect in aspects[unclear].unique().tolist():
             those = (unclear & (aspects == aspect)).nonzero().flatten()
             for part in those.split(SEARCHED_AT_ONCE):
@@ -157,7 +189,28 @@ class RealigningDecoder(Decoder):
                     where = chosen[better]
                     grids = grids.index_copy(0, where, estimate[better])
                     transforms[where], best[where] = transform[better], excess[better]
-        return grids, transforms, (transforms != 0.0).any(dim=1)
+                    quarters[where] = 0
+        return Alignment(grids, transforms, quarters)
+
+    def _turn_by_quarters(
+        self, scorer: AlignmentScorer, x: Tensor, grids: Tensor, best: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Try the quarter turns of images that are not clear.
+
+        Returns the grids, the quarter turns that were undone (N,), and the best excess (N,).
+        """
+        quarters = torch.zeros(len(x), dtype=torch.long, device=x.device)
+        unclear = (best < CLEAR_SCORE**2).nonzero().flatten()
+        for turns in (1, 2, 3) if len(unclear) else ():
+            turned = self.decoder.estimate_residual(Orientation(turns, False).undo(x[unclear]))
+            score = scorer.score_unchanged(turned).clamp_min(0.0)
+            excess = score.square() - ACCEPT_QUARTER_TURN**2
+            better = excess > best[unclear]
+            where = unclear[better]
+            grids = grids.index_copy(0, where, turned[better])
+            quarters[where] = turns
+            best = best.index_copy(0, where, excess[better])
+        return grids, quarters, best
 
     def _search_plan(self, scorer: AlignmentScorer, number: int, aspect: float) -> SearchPlan:
         """Return the plan of a kind for images of a shape, from the cache if it is there."""
@@ -205,39 +258,48 @@ class RealigningDecoder(Decoder):
         return transforms[rows, winner], best[rows, winner]
 
 
-class MirroringDecoder(Decoder):
-    """Decoder that decodes an image and its mirror image, and takes the more certain result.
-
-    For architectures that are not symmetric. The more certain result has the larger mean magnitude
-    of the logits; like a realignment, the choice knows no key.
-    """
-
-    @staticmethod
-    def check_shape(bits: int, resolution: int) -> None:
-        """Check nothing: the class of the decoder has."""
-
-    def __init__(self, decoder: Decoder) -> None:
-        super().__init__(decoder.bits, decoder.resolution)
-        self.decoder = decoder
-        self.architecture = decoder.architecture
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the logits (N, bits) of images (N, 3, R, R) in [0, 1]."""
-        return self.decode(x, torch.ones(len(x)))[0]
-
-    def decode(self, x: Tensor, aspects: Tensor) -> tuple[Tensor, list[str]]:
-        """Return logits and notes, see Decoder."""
-        plain, mirrored = self.decoder(x), self.decoder(x.flip(-1))
-        mirrored_is_surer = mirrored.abs().mean(dim=1) > plain.abs().mean(dim=1)
-        notes = ["mirrored" if other else "" for other in mirrored_is_surer.tolist()]
-        return torch.where(mirrored_is_surer.unsqueeze(1), mirrored, plain), notes
-
-
 def with_realignment(decoder: Decoder) -> Decoder:
     """Return the decoder with all undone before it decodes that it cannot undo by itself.
 
-    The carriers of `residual` are symmetric, so its logits do not change with mirroring.
+    The carriers of `residual` are symmetric, so its logits do not change with mirroring, and there
+    is nothing to choose.
     """
     if isinstance(decoder, ResidualDecoder):
         return RealigningDecoder(decoder).eval()
-    return MirroringDecoder(decoder).eval()
+    return OrientingDecoder(decoder).eval()
+
+
+def realigns(decoder: Decoder) -> bool:
+    """Return True if a decoder undoes what happened to an image before it decodes."""
+    return isinstance(decoder, RealigningDecoder | OrientingDecoder)
+
+
+def take_surer_pictures(
+    decoded: tuple[Tensor, list[str]],
+    pictures: tuple[Tensor, list[str]],
+    whose: Sequence[int],
+    boxes: Sequence[Box],
+) -> Tensor:
+    """Take what was decoded without an image's borders, where that is clearly surer.
+
+    Sureness and margin are those of `OrientingDecoder`: the choice knows no key.
+
+    Args:
+        decoded: Logits (N, bits) and notes of images, as `Decoder.decode` gives them. The notes of
+            the images concerned are replaced.
+        pictures: The same of K pictures without borders.
+        whose: Position among the images of each picture, (K,).
+        boxes: Where each picture is in its image, (K,).
+
+    Returns:
+        Logits (N, bits).
+    """
+    logits, notes = decoded[0].clone(), decoded[1]
+    sureness = (logits.abs().mean(dim=1) * ORIENTATION_MARGIN).tolist()
+    for row, note, at, (top, bottom, left, right) in zip(*pictures, whose, boxes, strict=True):
+        value = float(row.abs().mean())
+        if value > sureness[at]:
+            sureness[at], logits[at] = value, row
+            place = f"without borders, {right - left}x{bottom - top} at ({left}, {top})"
+            notes[at] = f"{place}, {note}" if note else place
+    return logits

@@ -1,0 +1,53 @@
+"""Uniform borders are found to the pixel, and only where there are some."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from artfp.data.borders import find_pictures
+
+
+def picture(height: int = 60, width: int = 90, seed: int = 1) -> np.ndarray:
+    noise = np.random.default_rng(seed).integers(0, 256, (height // 4, width // 4, 3), np.uint8)
+    return np.array(Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC))
+
+
+@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (240, 240, 240), (20, 90, 160)])
+def test_a_frame_is_found_to_the_pixel(colour: tuple[int, int, int]) -> None:
+    framed = np.array(ImageOps.expand(Image.fromarray(picture()), (3, 7, 11, 2), colour))
+    assert (7, 67, 3, 93) in find_pictures(framed)
+
+
+def test_a_letterbox_and_a_screenshot() -> None:
+    for size, at in (((90, 90), (0, 15)), ((140, 120), (14, 9))):
+        canvas = Image.new("RGB", size, (240, 240, 240))
+        canvas.paste(Image.fromarray(picture()), at)
+        assert (at[1], at[1] + 60, at[0], at[0] + 90) in find_pictures(np.array(canvas))
+
+
+def test_two_colours_of_border() -> None:
+    framed = ImageOps.expand(ImageOps.expand(Image.fromarray(picture()), 5, "white"), 9, "black")
+    assert (14, 74, 14, 104) in find_pictures(np.array(framed))
+
+
+@pytest.mark.parametrize("quality", [90, 60])
+def test_jpeg_leaves_ripples(quality: int) -> None:
+    framed = ImageOps.expand(Image.fromarray(picture(120, 180)), 16, "black")
+    framed.save(file := io.BytesIO(), "JPEG", quality=quality)
+    boxes = find_pictures(np.array(Image.open(file)))
+    assert (
+        min(max(abs(a - b) for a, b in zip(box, (16, 136, 16, 196), strict=True)) for box in boxes)
+        <= 1
+    )
+
+
+def test_no_border_no_box() -> None:
+    assert find_pictures(picture()) == []
+    assert find_pictures(np.full((50, 50, 3), 7, np.uint8)) == []
+    assert find_pictures(np.zeros((1, 1, 3), np.uint8)) == []
+    tiny = np.array(ImageOps.expand(Image.fromarray(picture(20, 20)), 5, "black"))
+    assert find_pictures(tiny) == []
