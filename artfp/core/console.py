@@ -7,13 +7,12 @@ import os
 import signal
 import sys
 import warnings
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
+from rich.table import Table
 
 from artfp.core.processes import die_with_parent, first_process
-
-_PLAIN_WIDTH = 120
 
 # The modules that chatter, since importing Lightning sets the levels of the loggers above them.
 _QUIET_LOGGERS = (
@@ -104,7 +103,30 @@ def quiet_libraries() -> None:
 
 
 def console(stderr: bool = False) -> Console:
-    """Return a rich console for tables, 120 columns wide where the stream is no terminal."""
+    """Return a rich console; where its stream is no terminal, a plain one.
+
+    A plain one prints a table as lines of cells with tabs between, for `cut`, `awk` and
+    spreadsheets; it cuts no cell and breaks no line.
+    """
     stream = sys.stderr if stderr else sys.stdout
-    plain = not stream.isatty() and "COLUMNS" not in os.environ
-    return Console(width=_PLAIN_WIDTH if plain else None, highlight=False, stderr=stderr)
+    terminal = stream is not None and stream.isatty()
+    return (Console if terminal else _PlainConsole)(highlight=False, stderr=stderr)
+
+
+class _PlainConsole(Console):
+    """A console for pipes and files."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print tables with tabs, and all else in lines as long as they are."""
+        for each in objects:
+            if isinstance(each, Table):
+                print(_with_tabs(each), file=self.file)  # rich makes spaces of tabs
+            else:
+                super().print(each, **(options | {"soft_wrap": True}))
+
+
+def _with_tabs(table: Table) -> str:
+    columns = [[column.header, *column.cells] for column in table.columns]
+    lines = [[" ".join(str(cell).split()) for cell in row] for row in zip(*columns, strict=True)]
+    title = [] if table.title is None else [str(table.title)]
+    return "\n".join([*title, *map("\t".join, lines)])

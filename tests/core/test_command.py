@@ -17,6 +17,7 @@ from typing import ClassVar, NoReturn
 
 import pytest
 from rich.table import Table
+from rich.text import Text
 
 from artfp import __version__
 from artfp.cli import main as cli
@@ -221,14 +222,13 @@ def test_quiet_libraries_hides_chatter_and_keeps_the_rest() -> None:
             logging.getLogger(name).setLevel(level)
 
 
-def test_console_writes_wide_tables_to_stdout(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("COLUMNS", raising=False)
-    table = Table("name", "bits")
-    table.add_row("n" * 90, "1" * 8)
+def test_a_pipe_gets_tables_with_tabs_and_whole_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table("name", "bits\nmatched", title="matches")
+    table.add_row("n" * 300, Text("[b]1 of 8"))
     terminal.console().print(table)
-    assert "n" * 90 in capsys.readouterr().out
+    terminal.console().print("x" * 300, markup=False)
+    lines = ["matches", "name\tbits matched", "n" * 300 + "\t[b]1 of 8", "x" * 300, ""]
+    assert capsys.readouterr().out.split("\n") == lines
 
 
 def test_unusable_images_are_named(capsys: pytest.CaptureFixture[str]) -> None:

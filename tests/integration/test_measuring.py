@@ -39,8 +39,7 @@ def words(weights: Path, photo_folder: Path) -> list[object]:
 
 def cells(lines: list[str]) -> list[list[str]]:
     """What stands in the tables, row by row."""
-    rows = [line.replace("┃", "│").split("│")[1:-1] for line in lines if line[:1] in "┃│"]
-    return [[cell.strip() for cell in row] for row in rows]
+    return [line.split("\t") for line in lines if "\t" in line]
 
 
 def test_figures_on_screen_and_in_the_file(call: Call, words: list[object], tmp_path: Path) -> None:
