@@ -149,6 +149,10 @@ class FingerprintAutoencoder(pl.LightningModule):
             "lr_scheduler": {"scheduler": both, "interval": "step"},
         }
 
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Log the learning rate of the step."""
+        self.log("train/lr", optimizer.param_groups[0]["lr"])
+
     def on_train_start(self) -> None:
         """Set the constant learning rate of the settings: a checkpoint brings its own."""
         if isinstance(self.schedule, PublishedSchedule):
@@ -205,7 +209,6 @@ class FingerprintAutoencoder(pl.LightningModule):
                 self.log(f"perturbation/bit_accuracy_{member.name}", 1.0 - error)
         untouched = accuracies if choice is None else accuracies[(choice < 0).to(accuracies.device)]
         self.log("train/loss", loss)
-        self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
         self.log("train/bce_loss", bce)
         self.log("train/l2_loss", mse)
         self.log("train/colour_fraction", colour)
