@@ -133,7 +133,7 @@ class PowerSettings(Settings):
 
     title: ClassVar[str] = "question"
 
-    bits: Annotated[int, Bounds(ge=8, le=256)] = 100
+    bits: Annotated[int, Bounds(ge=1, le=512)] = 100
     accuracies: tuple[BitAccuracy, ...] = option(
         (0.51, 0.52, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.9, 0.99), metavar="A,...", separator=","
     )

@@ -97,7 +97,7 @@ def test_files(call: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "found"),
     [
-        (["--bits", "7"], "--bits is 7; it must be 8 or more"),
+        (["--bits", "0"], "--bits is 0; it must be 1 or more"),
         (["--accuracies", "0.6,0.5"], "--accuracies is 0.5; it must be above 0.5"),
         (["--accuracies", "nan"], "--accuracies is nan"),
         (["--accuracies", ""], "--accuracies: found none"),
