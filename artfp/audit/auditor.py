@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from artfp.audit.candidates import Candidates, GivenFingerprint, RegistryEntries
-from artfp.audit.report import AuditContext, ReportContents, report_contents, table_columns
+from artfp.audit.report import (
+    REPORT_KIND,
+    AuditContext,
+    ReportContents,
+    report_contents,
+    table_columns,
+)
 from artfp.audit.settings import STDOUT, DetectSettings
 from artfp.audit.verdicts import AuditResult, audit_records
+from artfp.core.errors import UserError
 from artfp.core.processes import first_process
 from artfp.data.bundle import find_weights
-from artfp.data.decode import ImageError
 from artfp.data.files import check_output, new_file
 from artfp.data.sources import ImageSource, left_out_of
 from artfp.ownership.assignment import Fingerprints
@@ -130,8 +136,8 @@ class Auditor:
             settings.reveal,
             self._doubt,
         )
-        written = settings.report is not None or settings.json is not None
-        report = report_contents(audit, self.context, self._digests(audit) if written else {})
+        digests = {record["name"]: record.get("sha256") for record in records()}
+        report = report_contents(audit, self.context, digests)
         _warn(report["warnings"][len(self.context.warnings) :])
         if settings.report is not None:
             from artfp.audit.html_report import render, thumbnails
@@ -147,21 +153,34 @@ class Auditor:
         """Return why an image cannot be "no match", or ""."""
         return refuse_small(record["height"], record["width"], self.bits, self.resolution)
 
-    def _digests(self, audit: AuditResult) -> dict[str, str]:
-        """SHA-256 of the files that were decoded, as they are now."""
-        wanted = {finding.name for finding in audit.findings}
-        digests = {}
-        for position, name in enumerate(self.source.names):
-            if name in wanted:
-                try:
-                    digests[name] = hashlib.sha256(self.source.read(position)).hexdigest()
-                except ImageError:  # it went away: the report is about what was decoded
-                    continue
-        return digests
-
     def _write(self, path: Path, what: str, text: str) -> None:
         with new_file(path, what, overwrite=True) as file:
             file.write(text.encode("utf-8"))
+
+
+def refuse_other_reports(settings: DetectSettings) -> None:
+    """Refuse an output folder with a report that this run would not replace.
+
+    Raises:
+        UserError: beside the new tables it would tell of other images.
+    """
+    folder = settings.output_dir
+    own = {os.path.realpath(path) for path in (settings.report, settings.json) if path is not None}
+    for path in sorted(folder.iterdir()) if folder is not None and folder.is_dir() else ():
+        if os.path.realpath(path) not in own and _is_report(path):
+            raise UserError(
+                f"{path} is the report of an earlier detection; move it away, name it again with "
+                "--report or --json, or choose another output folder"
+            )
+
+
+def _is_report(path: Path) -> bool:
+    mark = {".json": f'"artfp": "{REPORT_KIND}"', ".html": f'id="artfp-{REPORT_KIND}"'}
+    wanted = mark.get(path.suffix.lower())
+    try:
+        return wanted is not None and wanted.encode("ascii") in path.read_bytes()
+    except OSError:
+        return False
 
 
 def report_json(report: ReportContents) -> str:

@@ -97,7 +97,8 @@ def detect_folder(settings: DetectSettings) -> DetectionResult | None:
         What was found; None on all processes but the first.
 
     Raises:
-        UserError: something is missing, malformed, or cannot be written.
+        UserError: something is missing, malformed, or cannot be written, or the folder holds the
+            report of another detection.
 
     Example:
         >>> from artfp.audit import DetectSettings
@@ -108,7 +109,7 @@ def detect_folder(settings: DetectSettings) -> DetectionResult | None:
     source = open_source(settings.data_dir, settings.follow_links)
 
     # Bad input is refused before torch is imported.
-    from artfp.audit.auditor import prepare_audit, verdict_columns
+    from artfp.audit.auditor import prepare_audit, refuse_other_reports, verdict_columns
     from artfp.data.bundle import find_weights
     from artfp.data.files import file_hash, scratch_folder
     from artfp.watermark.decode import DecodingJob, run_decoding
@@ -127,6 +128,7 @@ def detect_folder(settings: DetectSettings) -> DetectionResult | None:
     options = settings.trainer_options()
     if settings.output_dir is None and options["devices"] == "auto":
         options["devices"] = 1  # more processes would need a folder that they share
+    refuse_other_reports(settings)
     images: list[DecodedImage] = []
     with ExitStack() as stack:
         auditor = None

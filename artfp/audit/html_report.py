@@ -7,8 +7,10 @@ It shows the contents that `audit.report` made, and holds them as JSON:
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import logging
 import math
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +32,8 @@ MAX_LISTED = 2000
 IMAGES_PER_FOLD = 50
 """Images in one fold of the report."""
 
+_log = logging.getLogger("artfp")
+
 _SIDE = 80
 _MAX_BYTES = 6_000_000
 """Bytes of thumbnails in one report; what comes after that goes without."""
@@ -48,20 +52,27 @@ def listed(report: Contents) -> list[dict[str, Any]]:
 def thumbnails(source: ImageSource, report: Contents) -> dict[str, str]:
     """Return small JPEG pictures of the listed images as data: URLs, by name.
 
-    Images that cannot be read any more, or came too late for the size of a report, have none.
+    Images that cannot be read any more, are not those that were decoded (by the `sha256` of the
+    report), or came too late for the size of a report, have none.
     """
     positions = {name: i for i, name in enumerate(source.names)}
     made: dict[str, str] = {}
-    size = 0
+    size = changed = 0
     for image in listed(report):
         if size > _MAX_BYTES:
             break
         try:
-            pixels = decode_image(source.read(positions[image["name"]])).pixels
+            data = source.read(positions[image["name"]])
+            if hashlib.sha256(data).hexdigest() != image["sha256"]:
+                changed += 1
+                continue
+            pixels = decode_image(data).pixels
         except ImageError:
             continue
         made[image["name"]] = url = _thumbnail(Image.fromarray(pixels))
         size += len(url)
+    if changed:
+        _log.warning("warning: images that changed after they were decoded: %d", changed)
     return made
 
 

@@ -46,12 +46,13 @@ class AuditContext:
 
 
 def report_contents(
-    audit: AuditResult, context: AuditContext, digests: Mapping[str, str]
+    audit: AuditResult, context: AuditContext, digests: Mapping[str, str | None]
 ) -> ReportContents:
     """Return everything about an audit as a JSON object.
 
-    `digests` are SHA-256 of image files by name. Which bits match, and the decoded bits beside
-    them, are in it only for findings that were revealed: together they are the fingerprint.
+    `digests` are SHA-256 of the bytes that were decoded, by name. Which bits match, and the decoded
+    bits beside them, are in it only for findings that were revealed: together they are the
+    fingerprint.
     """
     registry = None
     if context.state is not None:
@@ -198,7 +199,9 @@ def _corrected_for(audit: AuditResult) -> str:
     return f"{fingerprints} x {images} images = {audit.compared * images} comparisons"
 
 
-def _evidence(finding: ImageFinding, bits: int, digests: Mapping[str, str]) -> ReportContents:
+def _evidence(
+    finding: ImageFinding, bits: int, digests: Mapping[str, str | None]
+) -> ReportContents:
     verdict, entry = finding.verdict, finding.nearest.entry
     height, width = finding.size
     evidence: ReportContents = {

@@ -171,7 +171,9 @@ class Journal:
         """
         self.close()
         for path in self._files():
-            with replacing(path, keep_equal=True, secret=True) as kept:
+            if all(keep(record) for _, record in _lines(path)):
+                continue
+            with replacing(path, secret=True) as kept:
                 kept.writelines(line for line, record in _lines(path) if keep(record))
 
     def close(self) -> None:

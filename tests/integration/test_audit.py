@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from artfp.audit import DetectSettings, detect_folder
+from artfp.audit import DetectSettings, auditor, detect_folder
+from artfp.audit.verdicts import audit_records
+from artfp.data.files import file_hash
 from artfp.data.resume import Journal
 from artfp.ownership.key import Key, to_hex, to_text
 from artfp.ownership.registry import Registry, RegistryEntry
@@ -93,6 +95,43 @@ def test_one_source_and_a_registry(
     with open(tmp_path / "found/detected_fingerprints.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["owner"] for row in rows if int(row["matches"]) > 14} == {"[b]Ada"}
+
+
+def test_a_report_is_of_the_bytes_that_were_decoded(
+    detect: Call, marked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, *_ = sorted(marked.iterdir())
+    decoded = file_hash(first)
+    decide = audit_records
+
+    def replace_first(*arguments: Any) -> Any:
+        shutil.copy(second, first)
+        return decide(*arguments)
+
+    monkeypatch.setattr(auditor, "audit_records", replace_first)
+    page, data = tmp_path / "r.html", tmp_path / "r.json"
+    options = ("--fingerprint", to_text(WORD), "--report", page, "--json", data)
+    code, _, err = detect(*options, data=marked)
+    assert code == 0 and "warning: images that changed after they were decoded: 1" in err
+    shown = {e["name"]: e["sha256"] for e in json.loads(data.read_text())["evidence"]}
+    assert shown[first.name] == decoded and shown[second.name] == file_hash(second)
+    assert page.read_text().count("data:image/jpeg") == len(shown) - 1
+
+
+def test_no_earlier_report_stays_beside_a_new_table(
+    detect: Call, marked: Path, tmp_path: Path
+) -> None:
+    word = ("--fingerprint", to_text(WORD))
+    data, page = tmp_path / "found/verdict.json", tmp_path / "found/report.html"
+    assert detect(*word, "--json", data, data=marked)[0] == 0
+    before = data.read_bytes()
+    for more in ((), ("--report", page)):
+        code, _, err = detect(*word, *more, data=marked)
+        assert code == 2 and f"{data} is the report of an earlier detection" in err[-1]
+    assert data.read_bytes() == before and not page.exists()
+    assert detect(*word, "--json", data, "--report", page, data=marked)[0] == 0
+    code, _, err = detect(*word, "--json", data, data=marked)
+    assert code == 2 and "report.html is the report of an earlier" in err[-1]
 
 
 def test_exit_codes(detect: Call, marked: Path, few: Path, tmp_path: Path, registry: Path) -> None:
