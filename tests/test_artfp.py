@@ -61,6 +61,37 @@ def test_help_of_every_command_loads_neither_torch_nor_scipy() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_what_is_not_there_is_told_before_torch_is_loaded(tmp_path: Path) -> None:
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    last.parent.mkdir(parents=True)
+    last.touch()
+    (photos := tmp_path / "photos").mkdir()
+    out = ["--output_dir", str(tmp_path / "out")]
+    refused = [
+        (["train", "--data_dir", "/none", *out], "/none: no such file or folder"),
+        (["train", "--data_dir", str(photos), "--output_dir", str(tmp_path / "run")], "--resume"),
+        (["embed", "--data_dir", str(photos), "--encoder_path", "x", *out], "no encoder at x"),
+        (["detect", "--data_dir", str(photos), "--decoder_path", "x", *out], "no decoder at x"),
+        (["gan", "train", "x", "--data_dir", str(photos), *out], "no generative model is called"),
+        (["gan", "generate", "/none", "--count", "1", *out], "no generator at /none"),
+        (["attribute", "train", "/none", *out], "/none: no such file or folder"),
+        (["measure", "/none"], "/none: no such file or folder"),
+    ]
+    code = f"""if True:
+        import contextlib, io, sys
+        from artfp.cli.main import main
+        for words, told in {refused!r}:
+            with contextlib.redirect_stderr(io.StringIO()) as err:
+                assert main(words) == 2, words
+            assert told in err.getvalue() and err.getvalue().count("\\n") == 1, err.getvalue()
+        assert main(["gan", "list"]) == 0
+        assert not {{"torch", "scipy", "matplotlib"}} & set(sys.modules)
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_importing_loads_nothing_heavy() -> None:
     code = """if True:
         import sys, artfp

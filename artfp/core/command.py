@@ -68,6 +68,7 @@ class Command(Generic[_S]):
         from artfp.core.run_log import run_log
 
         prepare_terminal(parsed[0].quiet, parsed[0].verbose)
+        settings.check_inputs()
         folder: Path | None = getattr(settings, "output_dir", None)
         if folder is not None:
             folders.append(folder)

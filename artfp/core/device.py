@@ -10,6 +10,9 @@ from typing import Any, ClassVar
 from artfp.core.errors import UserError
 from artfp.core.settings import NonNegativeInt, PositiveFloat, PositiveInt, Settings, option
 
+LAST_CHECKPOINT = "checkpoints/last.ckpt"
+"""Place of a training's last checkpoint in its folder."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceSettings(Settings):
@@ -181,3 +184,29 @@ class RunSettings(TrainingDeviceSettings):
     resume: bool = False
     checkpoint_minutes: PositiveFloat = 10.0
     seed: NonNegativeInt = 0
+
+    @property
+    def last_checkpoint(self) -> Path:
+        """File from which `resume` goes on."""
+        return self.output_dir / LAST_CHECKPOINT
+
+    def check_inputs(self) -> None:
+        """Refuse images that are not there, and a folder with another training.
+
+        Raises:
+            UserError: see there.
+        """
+        super().check_inputs()
+        self.check_folder()
+
+    def check_folder(self) -> None:
+        """Refuse a folder with a training, unless this one is to go on.
+
+        Raises:
+            UserError: it holds one.
+        """
+        if not self.resume and self.last_checkpoint.exists():
+            raise UserError(
+                f"{self.output_dir} already holds a training; add --resume to go on, or take "
+                "another folder"
+            )

@@ -23,7 +23,7 @@ from pytorch_lightning.callbacks import Callback, Checkpoint, ProgressBar, Timer
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
-from artfp.core.device import RunSettings
+from artfp.core.device import LAST_CHECKPOINT, RunSettings
 from artfp.core.errors import UserError
 from artfp.core.processes import Terminated, first_process
 from artfp.core.progress import Progress
@@ -35,13 +35,12 @@ _SHOW_EVERY = 10  # steps
 
 _log = logging.getLogger("artfp")
 
-_LAST = "last.ckpt"
 _STOPPING = b"\nstopping after this step; Ctrl-C again stops at once, without saving\n"
 
 
 def last_checkpoint(folder: Path) -> Path:
     """Return the path of the last checkpoint of a training in a folder."""
-    return folder / "checkpoints" / _LAST
+    return folder / LAST_CHECKPOINT
 
 
 # What torch and Lightning raise for bytes that are no checkpoint, or one of something else.
@@ -381,12 +380,8 @@ def resume_from(settings: RunSettings) -> Path | None:
     Raises:
         UserError: there is one, and `settings.resume` is False.
     """
-    last = last_checkpoint(settings.output_dir)
-    if not settings.resume and last.exists():
-        raise UserError(
-            f"{settings.output_dir} already holds a training; add --resume to go on, or take "
-            "another folder"
-        )
+    settings.check_folder()
+    last = settings.last_checkpoint
     if settings.resume and not last.is_file():
         _log.warning("no checkpoint at %s yet: starting from the beginning", last)
     return last if settings.resume and last.is_file() else None

@@ -212,6 +212,21 @@ class Settings:
         if self.writes_pictures:
             _check_outside(self)
 
+    def check_inputs(self) -> None:
+        """Refuse what is to be read and is not there; a command calls it before its heavy imports.
+
+        A subclass adds its own, also what stands in the output folder already.
+
+        Raises:
+            UserError: no such images.
+        """
+        for found in options(type(self)):
+            is_place = found.metavar == "IMAGES" or found.name in _IMAGES
+            given = getattr(self, found.name) if is_place else None
+            for place in (given,) if isinstance(given, str | Path) else given or ():
+                if not os.path.exists(place):
+                    raise UserError(f"{place}: no such file or folder")
+
     @property
     def without_effect(self) -> dict[str, str]:
         """Fields that change nothing beside the others, with the reasons.

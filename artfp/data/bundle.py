@@ -7,16 +7,15 @@ import math
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor, nn
-from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from artfp.core.errors import UserError, one_line
 from artfp.data.files import write_atomic
+
+if TYPE_CHECKING:  # commands look for weights before they load torch
+    from torch import Tensor, nn
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 """Folder of the shipped weights."""
@@ -28,7 +27,7 @@ CARD = "artfp"
 
 Card = dict[str, Any]
 
-Network = TypeVar("Network", bound=nn.Module)
+Network = TypeVar("Network", bound="nn.Module")
 
 _MAX_CARD = 16 * 1024 * 1024
 """Characters of a card, at most; those of many sources or classes have the most."""
@@ -80,6 +79,8 @@ def write_bundle(network: nn.Module, path: Path, card: Card) -> None:
     Raises:
         UserError: the file cannot be written, or a weight is NaN or infinite.
     """
+    from safetensors.torch import save
+
     tensors = {name: t.detach().cpu().contiguous() for name, t in network.state_dict().items()}
     check_finite(tensors, path)
     write_atomic(path, save(tensors, metadata={CARD: json.dumps(card)}))
@@ -103,6 +104,8 @@ def check_finite(state: Mapping[str, Tensor], path: Path) -> None:
     Raises:
         UserError: a weight is NaN or infinite.
     """
+    import torch
+
     for name, weight in state.items():
         if weight.numel() and not all(torch.isfinite(end) for end in torch.aminmax(weight)):
             raise UserError(
@@ -138,9 +141,13 @@ def build_to_fit(build: Callable[[], Network], state: Mapping[str, Tensor]) -> N
         RuntimeError, ValueError: the weights are those of another network.
 
     Example:
+        >>> from torch import nn
         >>> build_to_fit(lambda: nn.Linear(2, 3), nn.Linear(2, 3).state_dict())
         Linear(in_features=2, out_features=3, bias=True)
     """
+    import torch
+    from torch.nn.modules.module import register_module_parameter_registration_hook
+
     left = 4 * len(state) + 1000  # some modules register a parameter more than once
 
     def count(*_: object) -> None:

@@ -21,11 +21,12 @@ from artfp.generators.settings import (
 
 def _list(settings: ListGeneratorsSettings) -> int:
     from artfp.data.tables import rich_table
-    from artfp.generators.registry import generative_models
     from artfp.generators.report import MODEL_COLUMNS, describe_models
 
     console().print(rich_table(describe_models(), MODEL_COLUMNS, boxed=True))
     if settings.departures:
+        from artfp.generators.registry import generative_models
+
         for name, model in generative_models().items():
             console().print(f"{name}: {model.departures}", soft_wrap=True, markup=False)
     return 0

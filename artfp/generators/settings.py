@@ -73,6 +73,21 @@ class GeneratorTrainingSettings(RunSettings):
         super().__post_init__()
         self.config_changes()
 
+    def check_inputs(self) -> None:
+        """Refuse images that are not there, a name of no model, and a folder in use.
+
+        Raises:
+            UserError: see there.
+        """
+        super().check_inputs()
+        from artfp.generators.report import model_names
+
+        known = model_names()
+        if self.model not in known:
+            raise UserError(
+                f"no generative model is called {self.model!r}; choose from {', '.join(known)}"
+            )
+
     @property
     def data_dirs(self) -> tuple[str, ...]:
         """Training images of each domain."""
@@ -130,6 +145,12 @@ class TrainGeneratorSettings(GeneratorTrainingSettings):
             )
 
 
+def check_generator_file(path: Path) -> None:
+    """Raise a UserError if there is no file of a generator."""
+    if not path.is_file():
+        raise UserError(f"no generator at {path}; give a generator.safetensors of artfp gan train")
+
+
 @dataclass(frozen=True, kw_only=True)
 class GenerateSettings(DeviceSettings):
     """Images of a trained generator.
@@ -166,6 +187,15 @@ class GenerateSettings(DeviceSettings):
     target: NonNegativeInt | None = None
     format: Literal["png", "webp", "bmp", "tiff", "jpeg"] = "png"
     archive: bool = False
+
+    def check_inputs(self) -> None:
+        """Refuse images or a generator that are not there.
+
+        Raises:
+            UserError: see there.
+        """
+        super().check_inputs()
+        check_generator_file(self.generator)
 
 
 @dataclass(frozen=True, kw_only=True)

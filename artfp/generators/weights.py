@@ -23,6 +23,7 @@ from artfp.data.bundle import (
 )
 from artfp.generators.base import Generator
 from artfp.generators.registry import configure_model, find_model
+from artfp.generators.settings import check_generator_file
 
 
 def save_generator(generator: Generator, path: Path, card: Card | None = None) -> Card:
@@ -72,8 +73,7 @@ def load_generator(path: str | Path) -> tuple[Generator, Card]:
         (16, 'dcgan')
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"no generator at {path}; give a generator.safetensors of artfp gan train")
+    check_generator_file(path)
     card = read_card(path)
     if card.get("kind") != "generator":
         raise UserError(f"{path} holds the {card.get('kind')}, not a generator; give another file")

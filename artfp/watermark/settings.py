@@ -18,6 +18,7 @@ from artfp.core.settings import (
     PositiveInt,
     Settings,
     option,
+    options,
 )
 from artfp.data.settings import ImageSettings
 from artfp.ownership.settings import FingerprintSettings
@@ -34,8 +35,26 @@ SIZE_FLAGS = ("--fingerprint_size", "--fingerprint_length")
 Decibels = Annotated[float, Bounds(ge=0, le=100)]
 
 
+class WeightsSettings(Settings):
+    """Settings that name weights of encoders and decoders."""
+
+    def check_inputs(self) -> None:
+        """Refuse images or weights that are not there.
+
+        Raises:
+            UserError: no such images, or no such weights.
+        """
+        super().check_inputs()
+        from artfp.data.bundle import find_weights
+
+        for found in options(type(self)):
+            given = getattr(self, found.name)
+            if found.metavar == "WEIGHTS" and given is not None:
+                find_weights(given, "decoder" if "decoder" in found.name else "encoder")
+
+
 @dataclass(frozen=True, kw_only=True)
-class EncoderSettings(Settings):
+class EncoderSettings(WeightsSettings):
     """Weights of an encoder.
 
     Args:
@@ -49,7 +68,7 @@ class EncoderSettings(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecoderSettings(Settings):
+class DecoderSettings(WeightsSettings):
     """Weights of a decoder, and their use.
 
     Args:
@@ -75,7 +94,7 @@ class Recipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSettings(RunSettings):
+class TrainSettings(RunSettings, WeightsSettings):
     """Training of an encoder and a decoder.
 
     Args:
@@ -309,7 +328,7 @@ def _parse_size(text: str) -> tuple[int, int]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportSettings(Settings):
+class ExportSettings(WeightsSettings):
     """Weights that are written for other programs.
 
     Args:
@@ -374,7 +393,7 @@ class CalibrateSettings(DecoderSettings, LoadingSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DemoSettings(Settings):
+class DemoSettings(WeightsSettings):
     """Demonstration on photographs that come with scikit-image.
 
     Args:

@@ -79,7 +79,7 @@ def test_a_full_disk_leaves_the_checkpoint_of_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "checkpoints" / "last.ckpt"
-    trainer = run(Module(), enable_checkpointing=True)
+    trainer = run(Module(), enable_checkpointing=True, default_root_dir=tmp_path / "other")
     trainer.save_checkpoint(path)
     before = path.read_bytes()
 

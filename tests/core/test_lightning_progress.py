@@ -94,7 +94,8 @@ def test_disabled(seen: Seen) -> None:
 
 @pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before")
 def test_a_resumed_training_counts_from_where_it_was(seen: Seen, tmp_path: Path) -> None:
-    endless = DataLoader([torch.ones(4, 1)] * 100, batch_size=None)  # type: ignore[arg-type]
+    images: Any = [torch.ones(4, 1)] * 100
+    endless: DataLoader[Tensor] = DataLoader(images, batch_size=None)
     first = trainer(LightningProgress(), max_steps=2)
     first.fit(Module(), endless)
     first.save_checkpoint(tmp_path / "last.ckpt")

@@ -17,6 +17,7 @@ from artfp.generators import (
 )
 from artfp.generators.base import SIZES
 from artfp.generators.registry import configure_model
+from artfp.generators.report import OWN_MODELS, describe_model
 from artfp.generators.weights import load_generator, save_generator
 from artfp.nn.random_inputs import ImageRandomInputs, RandomInputs
 
@@ -179,3 +180,7 @@ def test_the_average_forgets_the_first_weights() -> None:
     assert decays[0] == pytest.approx(0.1) and decays[90] == pytest.approx(0.91)
     assert decays == sorted(decays) and decays[-1] == 0.995
     assert build_model("dcgan", 16, "paper").ema_decay_at(TrainingStep(100, 200)) == 0.0
+
+
+def test_the_list_is_that_of_the_models() -> None:
+    assert tuple(map(describe_model, generative_models())) == OWN_MODELS

@@ -178,7 +178,10 @@ def test_two_processes(photo_folder: Path, tmp_path: Path) -> None:
             ["train", "dcgan", "--resolution", "x"],
             "--resolution: expected one of int, null; found x",
         ),
-        (["train", "dcgan", "--data_dir_b", "b"], "dcgan is trained on 1 set of images; 2 given"),
+        (
+            ["train", "dcgan", "--data_dir_b", "docs"],
+            "is trained on 1 set of images; 2 given",
+        ),
         (["train", "dcgan", "--cuda", 99], "--cuda 99: this machine has"),
         (
             ["train", "dcgan", "--precision", "16-mixed"],
@@ -200,7 +203,7 @@ def test_two_processes(photo_folder: Path, tmp_path: Path) -> None:
         ),
         (["alter", "--generator", "no"], "no alteration; give --noise, --quantise or --prune"),
         (["generate", "--generator", "no.safetensors"], "no generator at no.safetensors"),
-        (["generate", "--generator", "no", "--cuda", 99], "--cuda 99: this machine has"),
+        (["generate", "--generator", "LICENSE", "--cuda", 99], "--cuda 99: this machine has"),
         (["generate", "--generator", "no", "--count", 0], "--count is 0; it must be 1 or more"),
     ],
 )
