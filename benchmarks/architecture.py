@@ -45,22 +45,22 @@ QUESTION_WORDS = frozenset(("of", "what", "how", "who", "whose", "whether", "whe
 """First words of docstrings that are no sentence of their own."""
 
 _VERBS = """
-accept add advance align append apply ask assign attribute average batch begin blur build
-calibrate call center centre check choose claim close cluster collect combine compare compute
-configure convert copy correct correlate count create crop cut decide decode deal delete
-derive describe detect determine disable discard display divide download draw drop embed
-enable encode end ensure estimate evaluate exclude exit extract factor fill filter find fit
-flatten fold follow format forget gather generate get give group hash hide hold ignore import
-include initialise insert interpolate invert iterate join keep label leave limit list load
-locate log look make map mark mask match measure merge minimise mirror move multiply name
-normalise note notice open pack pad parse pass perturb pickle plot pool predict prepare print
-process project propose put raise rank read realign receive recompute record refuse register
-release remember remove rename render replace report require reset resize rescale resolve
-resume return rotate round run sample save say scale score search see select send set share
-shift show shuffle silence simulate skip smooth solve sort split spread stack start stop
-store subtract sum suspend take test time track train transform translate transpose try turn
-undo update upsample use validate verify wait walk warn weigh weight wrap write yield
-zero
+accept add advance align analyse append apply ask assess assign attribute average batch begin
+blur build calibrate call center centre check choose claim clean close cluster collect combine
+compare compute configure convert copy correct correlate count create crop cut deal decide
+decode delete derive describe detect determine disable discard display divide download draw drop
+embed enable encode end ensure estimate evaluate exclude exit extend extract factor fill filter
+find fit flatten fold follow forget format free fuse gather generate get give group hash hide
+hold ignore import include initialise insert interpolate invert iterate join keep label leave
+limit list load locate log look make map mark mask match measure merge minimise mirror move
+multiply name normalise note notice open pack pad parse pass perturb pickle plot pool predict
+prepare print process project propose put quantise raise rank read realign receive recompute
+record reduce refuse register release remember remove rename render replace report require
+rescale reset resize resolve resume return rotate round run sample save say scale score search
+see select send set share shift show shuffle silence simulate skip smooth solve sort split
+spread stack start stay stop store subtract sum suppress suspend take test time track train
+transform translate transpose try turn undo update upsample use validate verify wait walk warn
+weigh weight wrap write yield zero
 """
 VERBS = frozenset(_VERBS.split())
 """Imperative forms that a docstring may begin with."""

@@ -102,7 +102,8 @@ networks:
              high-pass. It needs far fewer images and far less time. The default
   published  the classifier of the paper: 8.9 million weights, no normalisation
 
-A fifth of the images of each source, by name, is held out (at least 50 where there are 100): they
+A fifth of the images of each source, by name, is held out (at least 50 where there are 100), or
+--validation_dir has others; the card and artfp attribute report name them. They
 calibrate the scores, so that images are rejected ("none of these") with a known error. Rejection
 goes by features of early layers, not by the scores; an immunised network takes images of an unknown
 source for perturbed images of a known one. Images are cut to squares with a side of 32, 64, 128 or

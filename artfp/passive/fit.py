@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from artfp.core.errors import UserError
 from artfp.core.run_folder import exclusive, lock_folder
 from artfp.data.files import write_atomic
 from artfp.data.reading import Failed
@@ -190,10 +192,11 @@ def train_attributor(settings: TrainAttributorSettings) -> AttributorFit | None:
     leakage = warn_of_leakage(sources)
     with _squares(sources, settings, side, lambda s: classifier_design(settings, s)) as image_set:
         name = output.resolve().name
-        found = train_classifier(image_set, settings, settings.rule, name, settings.held_out, init)
+        with _held_out(settings, image_set) as held_out:
+            found = train_classifier(image_set, settings, settings.rule, name, held_out, init)
         if found is None:
             return None
-        card = {key: getattr(settings, key) for key in ("window", "limit", "seed", "held_out")}
+        card = _training_card(settings)
         about = f"{found.chosen} network, after Yu et al. 2019"
         more = {"method": f"network {found.chosen}"}
         return _write(image_set, found, leakage, card, output, about, more, CALIBRATION_GROUPS)
@@ -225,13 +228,52 @@ def train_visnet_attributor(settings: TrainVisNetSettings) -> AttributorFit:
     leakage = warn_of_leakage(sources)
     with _squares(sources, settings, settings.window) as image_set:
         name = output.resolve().name
-        found, evidence = fit_visnet(image_set, settings, settings.rule, name, settings.held_out)
-        card = {key: getattr(settings, key) for key in ("window", "limit", "seed", "held_out")}
-        written = _write(image_set, found, leakage, card, output, VISNET_SUMMARY)
+        with _held_out(settings, image_set) as held_out:
+            found, evidence = fit_visnet(image_set, settings, settings.rule, name, held_out)
+        written = _write(
+            image_set, found, leakage, _training_card(settings), output, VISNET_SUMMARY
+        )
     files = evidence_files(evidence)
     for file, content in files.items():
         write_atomic(output / file, content)
     return replace(written, files=(*written.files, *files))
+
+
+@contextmanager
+def _held_out(
+    settings: TrainAttributorSettings | TrainVisNetSettings, image_set: ImageSet
+) -> Iterator[float | ImageSet]:
+    """Give the fraction that is held out, or the images of the validation folder.
+
+    Raises UserError: the folder lacks a source, or shares a file with the image set.
+    """
+    if settings.validation_dir is None:
+        yield settings.held_out
+        return
+    folder, found = settings.validation_dir, open_sources(settings.validation_dir)
+    if missing := [name for name in image_set.sources if name not in found]:
+        raise UserError(
+            f"--validation_dir {folder}: no subfolder is called {missing[0]!r}; "
+            f"found {', '.join(found)}"
+        )
+    chosen = {name: found[name] for name in image_set.sources}
+    with _aligned(chosen, settings, image_set.policy.window[0]) as validation:
+        known = dict(zip(image_set.hashes, image_set.names, strict=True))
+        shared = [name for name, each in zip(validation.names, validation.hashes, strict=True)
+                  if each in known]  # fmt: skip
+        if shared:
+            raise UserError(
+                f"--validation_dir {folder}: {shared[0]} is the same file as one to train on "
+                f"({len(shared)} such files); give other images"
+            )
+        yield validation
+
+
+def _training_card(settings: TrainAttributorSettings | TrainVisNetSettings) -> dict[str, Any]:
+    """Return settings for the card; it says which images validated and calibrated."""
+    card = {key: getattr(settings, key) for key in ("window", "limit", "seed", "held_out")}
+    folder = settings.validation_dir
+    return card if folder is None else {**card, "held_out": None, "validation_dir": folder.name}
 
 
 def _aligned(sources: Mapping[str, ImageSource], settings: Any, window: int | None) -> ImageSet:

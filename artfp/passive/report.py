@@ -107,6 +107,7 @@ def assess_attributor(settings: AssessAttributorSettings) -> AttributorReport:
         "attributor": attributor.name,
         "method": attributor.metadata.get("method", "attributor"),
         "policy": attributor.policy.describe(),
+        "validation": describe_validation(attributor.metadata),
         "alpha": attributor.rule.alpha,
         "confidence": attributor.rule.confidence,
         "seed": settings.seed,
@@ -163,8 +164,8 @@ def assessment_page(found: Assessment, about: Mapping[str, Any]) -> str:
     parts = [
         "# Attribution\n",
         f"Attributor `{name}` ({about['method']}; {about['policy']}), fitted to "
-        f"{len(found.sources)} sources. The likeliest source is the true one for "
-        f"{found.mean_accuracy:.2%} of the images (mean over sources; of all "
+        f"{len(found.sources)} sources{_validated(about)}. The likeliest source is the true one "
+        f"for {found.mean_accuracy:.2%} of the images (mean over sources; of all "
         f"{found.accuracy.overall:.2%}, 95% interval {low:.2%} to {high:.2%}).\n",
         f"## Verdicts\n\n{markdown_table(found.folders, FOLDER_COLUMNS)}\n",
     ]
@@ -197,6 +198,28 @@ def assessment_page(found: Assessment, about: Mapping[str, Any]) -> str:
             f"{markdown_table([asdict(group) for group in found.groups])}\n"
         )
     return "\n".join(parts)
+
+
+def describe_validation(metadata: Mapping[str, Any]) -> str:
+    """Return which images validated and calibrated an attributor, by its card; empty if unknown.
+
+    Example:
+        >>> describe_validation({"settings": {"held_out": 0.2}})
+        "20% of each source's images, held out from the training"
+    """
+    settings, validation = metadata.get("settings", {}), metadata.get("validation", {})
+    if settings.get("validation_dir"):
+        return f"the images of {one_line(str(settings['validation_dir']))}"
+    if settings.get("held_out"):
+        return f"{settings['held_out']:.0%} of each source's images, held out from the training"
+    if validation.get("folds"):
+        return f"cross-validation in {validation['folds']} folds of its images"
+    return ""
+
+
+def _validated(about: Mapping[str, Any]) -> str:
+    found = about.get("validation")
+    return f", validated and calibrated by {found}" if found else ""
 
 
 def assessment_table(found: Assessment) -> Table:

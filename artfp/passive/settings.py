@@ -186,6 +186,8 @@ class TrainAttributorSettings(SourcesSettings, ClassifierSettings, DecisionSetti
         window: Side in pixels of the square that is taken from the middle of every image; by
             default the largest that 95% of each source's images have.
         held_out: Fraction of each source's images that is held out, for validation and calibration.
+        validation_dir: Folder of the same sources whose images validate and calibrate instead; then
+            all of data_dir is trained on.
 
     Example:
         >>> TrainAttributorSettings(data_dir="dumps").output_dir.name
@@ -197,6 +199,7 @@ class TrainAttributorSettings(SourcesSettings, ClassifierSettings, DecisionSetti
     output_dir: Path = Path("attributor")
     window: Side | None = None
     held_out: HeldOutFraction = 0.2
+    validation_dir: Path | None = option(None, metavar="FOLDER")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,6 +247,8 @@ class TrainVisNetSettings(SourcesSettings, VisNetSettings, DecisionSettings):
         window: Side in pixels of the square that is taken from the middle of every image; by
             default the largest that 95% of each source's images have.
         held_out: Fraction of each source's images that is held out, for validation and calibration.
+        validation_dir: Folder of the same sources whose images validate and calibrate instead; then
+            all of data_dir is trained on.
 
     Example:
         >>> TrainVisNetSettings(data_dir="dumps", output_dir="visnet").held_out
@@ -254,6 +259,7 @@ class TrainVisNetSettings(SourcesSettings, VisNetSettings, DecisionSettings):
 
     window: Side | None = None
     held_out: HeldOutFraction = 0.2
+    validation_dir: Path | None = option(None, metavar="FOLDER")
 
 
 @dataclass(frozen=True, kw_only=True)

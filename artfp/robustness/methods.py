@@ -146,7 +146,7 @@ def read_bits(decoder: Decoder, x: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def read_logits(decoder: Decoder, x: Tensor) -> Tensor:
-    """Logits (N, bits) of images (N, 3, H, W) in [0, 1], of any size.
+    """Return logits (N, bits) of images (N, 3, H, W) in [0, 1], of any size.
 
     They are brought to the decoder's resolution as detection does it, through 8-bit pixels.
     """

@@ -103,6 +103,36 @@ def test_predict_report_and_robustness_take_it(
     assert code == 0, err
 
 
+@pytest.mark.parametrize("action", ["train", "visnet"])
+def test_a_validation_set_of_its_own(
+    dumps: Path, labelled: Path, call: Call, tmp_path: Path, action: str
+) -> None:
+    for name in NAMES:
+        write(tmp_path / "validation" / name, NAMES.index(name), 45, 3)
+    output = tmp_path / "out"
+    words = ["attribute", action, dumps, "--output_dir", output, "--cuda", "-1", "--max_steps", 2]
+    words += ["--validation_dir", tmp_path / "validation"]
+    code, _, err = call(*words, "--batch_size", 6)
+    assert code == 0, err
+    card = json.loads((output / "attributor.json").read_text())
+    assert card["training"]["images"] == 240 and card["training"]["held_out"] == 135
+    assert card["settings"]["validation_dir"] == "validation" and not card["settings"]["held_out"]
+    assert np.sum(card["validation"]["confusion"], axis=1).tolist() == [45] * 3
+    if action == "train":
+        report = tmp_path / "report"
+        code, _, err = call("attribute", "report", labelled, "--attributor", output, "--cuda", "-1",
+                            "--output_dir", report, "--limit", 4)  # fmt: skip
+        page = (report / "report.md").read_text()
+        assert "3 sources, validated and calibrated by the images of validation." in page
+    (tmp_path / "validation" / "left" / "same.png").symlink_to(dumps / "left" / "003.png")
+    words[4] = tmp_path / "other"
+    code, _, err = call(*words)
+    assert code == 2 and "same.png is the same file as one to train on (1 such files)" in err[-1]
+    (tmp_path / "validation" / "right").rename(tmp_path / "validation" / "photos")
+    code, _, err = call(*words)
+    assert code == 2 and "no subfolder is called 'right'; found left, middle, photos" in err[-1]
+
+
 def test_tuning_a_trained_one(
     trained: Path, dumps: Path, labelled: Path, call: Call, tmp_path: Path
 ) -> None:

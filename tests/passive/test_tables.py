@@ -73,7 +73,8 @@ def test_predictions(golden: Golden) -> None:
 
 
 def test_assessment(golden: Golden) -> None:
-    about = {"attributor": "mine", "method": "fusion", "policy": "aligned, window 24x24"}
+    about = {"attributor": "mine", "method": "fusion", "policy": "aligned, window 24x24",
+             "validation": "20% of each source's images, held out from the training"}  # fmt: skip
     golden("assessment.md", assessment_page(_assessment(), about))
     golden("assessment.txt", _text(assessment_table(_assessment())))
     found = assessment_json(_assessment(), about)

@@ -96,12 +96,21 @@ def choose_held_out(image_set: ImageSet, fraction: float = HELD_OUT_FRACTION) ->
 
 
 def split_held_out(
-    image_set: ImageSet, fraction: float = HELD_OUT_FRACTION
+    image_set: ImageSet, held_out: float | ImageSet = HELD_OUT_FRACTION
 ) -> tuple[LabelledImages, LabelledImages]:
-    """Return the windows of all images, in memory: training and held-out images."""
-    held = torch.from_numpy(choose_held_out(image_set, fraction))
+    """Return the windows of all images, in memory: training and held-out images.
+
+    The latter are a fraction of the image set, or all of another one.
+    """
+    if isinstance(held_out, ImageSet):
+        return _load_all(image_set), _load_all(held_out)
+    held = torch.from_numpy(choose_held_out(image_set, held_out))
     pixels, labels = image_set.stack_windows(), torch.from_numpy(image_set.labels)
     return LabelledImages(pixels[~held], labels[~held]), LabelledImages(pixels[held], labels[held])
+
+
+def _load_all(image_set: ImageSet) -> LabelledImages:
+    return LabelledImages(image_set.stack_windows(), torch.from_numpy(image_set.labels))
 
 
 def describe_training(
@@ -148,14 +157,14 @@ def train_classifier(
     settings: ClassifierSettings,
     rule: DecisionRule | None = None,
     name: str = "attributor",
-    held_out: float = HELD_OUT_FRACTION,
+    held_out: float | ImageSet = HELD_OUT_FRACTION,
     init: InitialNetwork | None = None,
     callbacks: Sequence[pl.Callback] = (),
 ) -> FitResult | None:
     """Train a network on the image set, whose window is its resolution; and calibrate it.
 
-    A fraction `held_out` is held out. None on all processes but the first. Raises UserError: see
-    `train_source_classifier`.
+    A fraction `held_out` is held out, or other images validate and calibrate. None on all processes
+    but the first. Raises UserError: see `train_source_classifier`.
     """
     training, validation = split_held_out(image_set, held_out)
     trained = train_source_classifier(

@@ -67,12 +67,12 @@ def fit_visnet(
     settings: VisNetSettings,
     rule: DecisionRule | None = None,
     name: str = "attributor",
-    held_out: float = HELD_OUT_FRACTION,
+    held_out: float | ImageSet = HELD_OUT_FRACTION,
 ) -> tuple[FitResult, VisNetEvidence]:
     """Train a VisNet on the image set, whose window is the network's square.
 
-    A fraction `held_out` of it calibrates the scores, and makes the evidence. Raises UserError: see
-    `train_visnet`.
+    A fraction `held_out` of it, or another image set, calibrates the scores and makes the evidence.
+    Raises UserError: see `train_visnet`.
     """
     training, validation = split_held_out(image_set, held_out)
     network, steps, stopped = train_visnet(settings, image_set.sources, training, validation)
