@@ -32,6 +32,9 @@ from artfp.watermark.decode import COMPARED_COLUMNS, OWNER_COLUMNS
 from artfp.watermark.networks.base import Decoder, refuse_small
 from artfp.watermark.records import Record, Records
 
+NOT_SEARCHED = "turns, mirroring, crops and borders were not searched (--realign false)"
+"""Why an image that was read as it stands may carry a fingerprint all the same."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -151,7 +154,8 @@ class Auditor:
 
     def _doubt(self, record: Record) -> str:
         """Return why an image cannot be "no match", or ""."""
-        return refuse_small(record["height"], record["width"], self.bits, self.resolution)
+        small = refuse_small(record["height"], record["width"], self.bits, self.resolution)
+        return small or ("" if self.settings.realign else NOT_SEARCHED)
 
     def _write(self, path: Path, what: str, text: str) -> None:
         with new_file(path, what, overwrite=True) as file:

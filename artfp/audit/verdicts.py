@@ -102,7 +102,7 @@ def audit_records(
     `decide_source` if they are `same_source`, and else by the best image, corrected for the number
     of images too. With `reveal` the findings show which bits match. `doubt` returns why an image
     may carry no fingerprint that can be read, such as its size, or "": such an image by itself, and
-    all together if there is no other, are inconclusive where the test says "no match".
+    all together if there is no other, are inconclusive where it is no match.
     """
     failed: list[tuple[str, str]] = []
     findings: list[ImageFinding] = []
@@ -154,10 +154,11 @@ def _with_doubts(found: AuditResult) -> AuditResult:
         return found
     fit = len(found.findings) - len(doubts)
     if fit == 0 or (found.same_source and fit < len(doubts)):
-        reason = f"{len(doubts)} of {len(found.findings)} images may not carry it, such as "
-        if len(found.findings) == 1:
-            reason = ""
-        return replace(found, verdict=as_inconclusive(verdict, f"{reason}{doubts[0].open_because}"))
+        reason = doubts[0].open_because
+        if len(found.findings) > 1:
+            count = f"{len(doubts)} of {len(found.findings)} images"
+            reason = f"{count} cannot be ruled out, as {reason}"
+        return replace(found, verdict=as_inconclusive(verdict, reason))
     if verdict.outcome == "inconclusive":
         return found
     limits = (

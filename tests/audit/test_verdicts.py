@@ -241,7 +241,7 @@ def test_images_that_cannot_carry_the_message_are_inconclusive(
     outcomes = [finding.verdict.outcome for finding in some.findings]
     assert outcomes[1] == "inconclusive" and outcomes.count("no match") == 5
     assert every.verdict is not None and every.verdict.outcome == "inconclusive"
-    assert "6 of 6 images may not carry it, such as 8x8 px cannot" in every.verdict.explanation
+    assert "6 of 6 images cannot be ruled out, as 8x8 px cannot" in every.verdict.explanation
     assert every.verdict.log_p == none.verdict.log_p
     facts = _facts(some)
     assert facts["images"] == {"read": 6, "unreadable": 0, "doubtful": 1, "left_out": {}}

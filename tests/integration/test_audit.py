@@ -327,3 +327,11 @@ def test_images_too_small_are_inconclusive_and_the_best_of_many_is_corrected(
     code, out, err = call("detect", *words)
     assert code == 0 and f"inconclusive: a.png: {reason}" in err
     assert any("p-value of 4 images (Holm)" in line for line in out)
+
+
+def test_without_a_search_nothing_is_ruled_out(detect: Call, few: Path, registry: Path) -> None:
+    words = ("--registry", registry, "--exit-code")
+    code, out, _ = detect(*words, "--realign", "false", data=few)
+    reason = "turns, mirroring, crops and borders were not searched (--realign false)"
+    assert code == 3 and any(line.startswith("Inconclusive: 12 of 12 ") for line in out)
+    assert reason in "\n".join(out)
