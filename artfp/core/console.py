@@ -12,6 +12,7 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.table import Table
 
+from artfp.core.errors import spreadsheet_text
 from artfp.core.processes import die_with_parent, first_process
 
 # The modules that chatter, since importing Lightning sets the levels of the loggers above them.
@@ -127,6 +128,9 @@ class _PlainConsole(Console):
 
 def _with_tabs(table: Table) -> str:
     columns = [[column.header, *column.cells] for column in table.columns]
-    lines = [[" ".join(str(cell).split()) for cell in row] for row in zip(*columns, strict=True)]
+    lines = [
+        [spreadsheet_text(" ".join(str(cell).split())) for cell in row]
+        for row in zip(*columns, strict=True)
+    ]
     title = [] if table.title is None else [str(table.title)]
     return "\n".join([*title, *map("\t".join, lines)])

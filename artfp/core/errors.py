@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["UserError", "one_line"]
+import re
+
+__all__ = ["UserError", "one_line", "spreadsheet_text"]
 
 
 def one_line(text: str) -> str:
@@ -34,3 +36,22 @@ class UserError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(one_line(message))
+
+
+# What OWASP lists under "CSV injection", full-width forms too; apostrophes, so that one more can be
+# taken away again.
+_FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?( ?%| dB)?|[+-](inf|nan)|-", re.IGNORECASE)
+
+
+def spreadsheet_text(text: str) -> str:
+    """Return the text of a cell with an apostrophe before what a spreadsheet would run.
+
+    Args:
+        text: Text; numbers stay as they are.
+
+    Example:
+        >>> spreadsheet_text("=1+1"), spreadsheet_text("-1.5"), spreadsheet_text("a=b")
+        ("'=1+1", '-1.5', 'a=b')
+    """
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text

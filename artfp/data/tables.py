@@ -8,23 +8,17 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from artfp.core.errors import one_line
+from artfp.core.errors import one_line, spreadsheet_text
 from artfp.data.files import write_atomic
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-# What OWASP lists under "CSV injection", full-width forms too; apostrophes, so that one more can be
-# taken away again.
-_FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-](inf|nan)", re.IGNORECASE)
 
 TableRow = Any
 """Dataclass, mapping, or sequence with a cell for each column."""
@@ -217,15 +211,14 @@ def csv_text(cell: str) -> str:
         >>> csv_text("'=1+1"), csv_text("'tis")
         ('=1+1', "'tis")
     """
-    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+    rest = cell[1:]
+    return rest if cell.startswith("'") and spreadsheet_text(rest) == cell else cell
 
 
 def _cell(value: object) -> object:
     if value is None:
         return ""
-    if isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value):
-        return "'" + value
-    return value
+    return spreadsheet_text(value) if isinstance(value, str) else value
 
 
 def _field(row: TableRow, name: str) -> object:

@@ -225,9 +225,11 @@ def test_quiet_libraries_hides_chatter_and_keeps_the_rest() -> None:
 def test_a_pipe_gets_tables_with_tabs_and_whole_lines(capsys: pytest.CaptureFixture[str]) -> None:
     table = Table("name", "bits\nmatched", title="matches")
     table.add_row("n" * 300, Text("[b]1 of 8"))
+    table.add_row("=HYPERLINK(1)", "-1.5 dB")  # which a spreadsheet does not run
     terminal.console().print(table)
     terminal.console().print("x" * 300, markup=False)
-    lines = ["matches", "name\tbits matched", "n" * 300 + "\t[b]1 of 8", "x" * 300, ""]
+    lines = ["matches", "name\tbits matched", "n" * 300 + "\t[b]1 of 8",
+             "'=HYPERLINK(1)\t-1.5 dB", "x" * 300, ""]  # fmt: skip
     assert capsys.readouterr().out.split("\n") == lines
 
 

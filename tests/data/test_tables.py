@@ -76,7 +76,7 @@ def test_csv_is_read_back() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "=HYPERLINK(\"http://x\",\"y\")", "+1+1", "-2+3", "-", "@SUM(1)", "\t=1", "\r=1", "\n=1",
+        "=HYPERLINK(\"http://x\",\"y\")", "+1+1", "-2+3", "-a", "@SUM(1)", "\t=1", "\r=1", "\n=1",
         "\uff1d1+1", "'=1", "''@", "--report.png", "+x",
     ],
 )  # fmt: skip
@@ -87,7 +87,7 @@ def test_spreadsheets_run_no_text(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["-1", "+.5", "-1.5e-3", "-inf", "+nan", "a=b", "'tis", "0110", ""]
+    "text", ["-1", "+.5", "-1.5e-3", "-inf", "+nan", "-", "-3.5%", "a=b", "'tis", "0110", ""]
 )
 def test_numbers_and_other_text_stay(text: str) -> None:
     line = csv_table([[text, -1.5, -3]], ["name", "score", "count"]).split("\n")[1]

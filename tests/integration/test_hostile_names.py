@@ -200,7 +200,7 @@ def test_names_are_no_part_of_the_page(
 def test_names_do_not_reach_the_terminal(run: Callable[..., Results], hostile: Path) -> None:
     found = run(hostile, "--fingerprint", to_hex(WORD))
     for line in found.said:
-        assert line.isprintable(), line
+        assert line.replace("\t", "").isprintable(), line  # tabs part columns
     assert any("broken" in line for line in found.said)
 
 
@@ -227,4 +227,4 @@ def test_a_folder_with_a_hostile_name(
     page = _Tags(found.page)
     assert sum(tag[0] == "script" for tag in page.tags) == 1
     assert one_line(str(folder)) in page.text
-    assert all(line.isprintable() for line in found.said)
+    assert all(line.replace("\t", "").isprintable() for line in found.said)
