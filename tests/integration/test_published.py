@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
+from torch import Tensor
 
 from artfp.core.device import DeviceSettings, TrainerSettings
 from artfp.core.errors import UserError
@@ -18,6 +20,7 @@ from artfp.passive_studies.marra2019.settings import Marra2019Settings
 from artfp.passive_studies.yu2019.settings import Yu2019Settings
 from artfp.transfer.settings import TransferStudySettings
 from artfp.watermark import Decoder, Encoder, build_pair, load_decoder, load_encoder, save_network
+from artfp.watermark.networks.stegastamp import StegaStampDecoder
 from artfp.watermark.settings import TrainSettings
 
 Call = Callable[..., tuple[int, list[str], list[str]]]
@@ -214,3 +217,70 @@ def test_sample_pictures(photos: Path, call: Call, tmp_path: Path) -> None:
     output = tmp_path / "unchecked"
     _, _, errors = call("embed", *words, "--output_dir", output, "--samples", 4)
     assert "--samples has no effect: the pictures are written with --check" in errors
+
+
+@pytest.fixture(scope="module")
+def tiny() -> tuple[Tensor, StegaStampDecoder]:
+    """Patterns (8, 3, 32, 32) of bits, and a published decoder whose last layer reads them.
+
+    The patterns are not symmetric. The other layers are random, the last is fitted by least
+    squares to images in which the patterns are strong.
+    """
+    draws = torch.Generator().manual_seed(0)
+    patterns = F.interpolate(torch.randn(8, 3, 4, 4, generator=draws), size=32, mode="bicubic")
+    decoder = build_pair("stegastamp", 8, 32, seed=1)[1].eval()
+    assert isinstance(decoder, StegaStampDecoder)
+    x, bits = patterned(patterns, 600, 0.05, seed=1)
+    with torch.no_grad():
+        features = decoder.dense[:2](decoder.decoder(x).flatten(1))
+        features = F.pad(features, (0, 1), value=1.0)
+        ridge = 1e-3 * features.square().mean() * len(features)
+        squares = features.T @ features + ridge * torch.eye(features.shape[1])
+        weights = 8.0 * torch.linalg.solve(squares, features.T @ (2.0 * bits - 1.0))
+        decoder.load_state_dict(
+            decoder.state_dict() | {"dense.2.weight": weights[:-1].T, "dense.2.bias": weights[-1]}
+        )
+    return patterns, decoder
+
+
+def patterned(patterns: Tensor, count: int, strength: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Return 8-bit images (N, 3, 32, 32) in [0, 1] with patterns of random bits, and the bits."""
+    draws = torch.Generator().manual_seed(seed)
+    x = F.interpolate(torch.rand(count, 3, 4, 4, generator=draws), size=32, mode="bicubic")
+    bits = torch.randint(0, 2, (count, 8), generator=draws)
+    marks = torch.einsum("nb,bchw->nchw", 2.0 * bits - 1.0, patterns.clamp(-2, 2))
+    return (0.42 + 0.15 * x.clamp(0, 1) + strength * marks).clamp(0, 1).mul(255).round() / 255, bits
+
+
+@pytest.mark.parametrize(("strength", "least"), [(0.04, 1.0), (0.02, 0.97)])
+def test_detect_reads_what_the_published_detector_reads(
+    tiny: tuple[Tensor, StegaStampDecoder],
+    strength: float,
+    least: float,
+    call: Call,
+    tmp_path: Path,
+) -> None:
+    """Also in weak images, which are not taken for mirrored or turned ones."""
+    patterns, decoder = tiny
+    torch.save(decoder.state_dict(), tmp_path / "x_decoder.pth")
+    x, bits = patterned(patterns, 60, strength, seed=2)
+    (tmp_path / "in").mkdir()
+    for number, image in enumerate(x.mul(255).byte().permute(0, 2, 3, 1).numpy()):
+        Image.fromarray(image).save(tmp_path / "in" / f"{number:03}.png")
+    words = ("--data_dir", tmp_path / "in", "--output_dir", tmp_path / "out", *QUICK)
+    assert call("detect", "--decoder_path", tmp_path / "x_decoder.pth", *words)[0] == 0
+    lines = (tmp_path / "out" / "detected_fingerprints.txt").read_text().splitlines()
+    found = torch.tensor([[int(bit) for bit in line.split()[1]] for line in lines])
+    with torch.no_grad():
+        published = (decoder(x) > 0).long()  # as the published script reads
+    reads = (published == bits).float().mean(1) >= 7 / 8
+    same = (found == published).all(1)
+    assert reads.float().mean() > 0.8 and same[reads].float().mean() >= least
+    # The same images mirrored are found where the fingerprint is strong.
+    if least == 1.0:
+        for number, image in enumerate(x.mul(255).byte().flip(-1).permute(0, 2, 3, 1).numpy()):
+            Image.fromarray(image).save(tmp_path / "in" / f"{number:03}.png")
+        words = ("--data_dir", tmp_path / "in", "--output_dir", tmp_path / "mirrored", *QUICK)
+        assert call("detect", "--decoder_path", tmp_path / "x_decoder.pth", *words)[0] == 0
+        with open(tmp_path / "mirrored" / "detected_fingerprints.csv", newline="") as file:
+            assert sum(row["realigned"] == "mirrored" for row in csv.DictReader(file)) > 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -9,14 +10,18 @@ from torch import Tensor
 
 from artfp.watermark.networks.base import Decoder
 
-ORIENTATION_MARGIN = 1.2
-"""Factor by which another orientation must be surer than the image as it is.
-
-Which of two readings of a weak fingerprint is surer is a matter of chance: without a margin 12 to
-36% of weakly marked images are read mirrored (`benchmarks/orientation.py`)."""
-
 CLEAR_CERTAINTY = 0.98
 """Mean probability that the logits give to their own bits from which nothing else is tried."""
+
+
+def orientation_margin(bits: int) -> float:
+    """Return the factor by which another reading must be surer than that of the image as it is.
+
+    Which of two readings of a weak fingerprint is surer is a matter of chance: without a margin 12
+    to 36% of weakly marked images are read mirrored (`benchmarks/orientation.py`). Chance is larger
+    where sureness is a mean over few bits: the factor is 1.2 for 100 bits, 1.5 for 16.
+    """
+    return 1.0 + 2.0 / math.sqrt(bits)
 
 
 class Orientation(NamedTuple):
@@ -45,23 +50,24 @@ class OrientingDecoder(Decoder):
     """Decoder that also decodes an image mirrored and turned, and takes what is clearly surest.
 
     For architectures that see neither mirroring nor turns. Sureness is the mean magnitude of the
-    logits; another orientation must be surer by `ORIENTATION_MARGIN`. The choice knows no key, so
+    logits; another orientation must be surer by `orientation_margin`. The choice knows no key, so
     the p-value of the decoded bits needs no correction for it.
 
     Args:
         decoder: Decoder of images that are upright.
-        margin: Factor by which another orientation must be surer; 1 takes the surest.
+        margin: Factor by which another orientation must be surer, if not `orientation_margin`; 1
+            takes the surest.
     """
 
     @staticmethod
     def check_shape(bits: int, resolution: int) -> None:
         """Check nothing: the class of the decoder has."""
 
-    def __init__(self, decoder: Decoder, margin: float = ORIENTATION_MARGIN) -> None:
+    def __init__(self, decoder: Decoder, margin: float | None = None) -> None:
         super().__init__(decoder.bits, decoder.resolution)
         self.decoder = decoder
         self.architecture = decoder.architecture
-        self.margin = margin
+        self.margin = orientation_margin(decoder.bits) if margin is None else margin
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits (N, bits) of images (N, 3, R, R) in [0, 1]."""

@@ -29,9 +29,9 @@ from artfp.watermark.networks.alignment_search import (
 )
 from artfp.watermark.networks.base import Decoder
 from artfp.watermark.networks.orientation import (
-    ORIENTATION_MARGIN,
     Orientation,
     OrientingDecoder,
+    orientation_margin,
 )
 from artfp.watermark.networks.residual import ResidualDecoder
 
@@ -295,7 +295,7 @@ def take_surer_pictures(
         Logits (N, bits).
     """
     logits, notes = decoded[0].clone(), decoded[1]
-    sureness = (logits.abs().mean(dim=1) * ORIENTATION_MARGIN).tolist()
+    sureness = (logits.abs().mean(dim=1) * orientation_margin(logits.shape[1])).tolist()
     for row, note, at, (top, bottom, left, right) in zip(*pictures, whose, boxes, strict=True):
         value = float(row.abs().mean())
         if value > sureness[at]:
