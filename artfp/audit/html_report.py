@@ -23,7 +23,7 @@ from PIL import Image
 
 from artfp.audit.svg import agreement_strip, histogram, match_bar
 from artfp.core.errors import one_line
-from artfp.data.decode import ImageError, decode_image
+from artfp.data.decode import ImageError, decode_image, image_errors
 from artfp.data.sources import ImageSource
 
 MAX_LISTED = 2000
@@ -62,14 +62,15 @@ def thumbnails(source: ImageSource, report: Contents) -> dict[str, str]:
         if size > _MAX_BYTES:
             break
         try:
-            data = source.read(positions[image["name"]])
-            if hashlib.sha256(data).hexdigest() != image["sha256"]:
-                changed += 1
-                continue
-            pixels = decode_image(data).pixels
+            with image_errors():
+                data = source.read(positions[image["name"]])
+                if hashlib.sha256(data).hexdigest() != image["sha256"]:
+                    changed += 1
+                    continue
+                url = _thumbnail(Image.fromarray(decode_image(data).pixels))
         except ImageError:
             continue
-        made[image["name"]] = url = _thumbnail(Image.fromarray(pixels))
+        made[image["name"]] = url
         size += len(url)
     if changed:
         _log.warning("warning: images that changed after they were decoded: %d", changed)

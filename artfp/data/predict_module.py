@@ -32,7 +32,7 @@ _PREFETCH = 2
 _WAITING_PIXELS = 1 << 26
 """Pixels of the whole images of all batches that wait, at most: 200 MB."""
 
-_DECODED_PIXELS = 100_000_000
+DECODED_PIXELS = 100_000_000
 """Pixels that all loader processes decode at once, at most; each takes eight bytes."""
 
 
@@ -193,7 +193,7 @@ class PredictionData(pl.LightningDataModule):
             rank, world = self.trainer.global_rank, self.trainer.world_size
         workers = self.num_workers
         if workers:
-            self._batches.budget = PixelBudget(_DECODED_PIXELS, multiprocessing.get_context())
+            self._batches.budget = PixelBudget(DECODED_PIXELS, multiprocessing.get_context())
         return DataLoader(
             self._batches,
             batch_size=None,  # the data set builds whole batches, so one item is one transfer
@@ -222,7 +222,7 @@ class _Batches(Dataset[ImageBatch]):
         self.resolution = resolution
         self.batch_size = batch_size
         self.kept_pixels = kept_pixels
-        self.budget = PixelBudget(_DECODED_PIXELS)
+        self.budget = PixelBudget(DECODED_PIXELS)
         self.done = done
         self.find_borders = find_borders
 

@@ -31,6 +31,9 @@ from artfp.data.naming import (
     unique_name,
 )
 
+MAX_LIST_BYTES = 256 * 1024 * 1024
+"""Size of a list of paths above which it is refused."""
+
 _LIST_SUFFIXES = frozenset({".txt", ".lst"})
 _LINKS = "links out of the folder (--follow_links reads them)"
 _DOCUMENTS = {".txt", ".lst", ".md", ".json", ".jsonl", ".csv", ".log", ".yaml", ".yml", ".html"}
@@ -295,7 +298,10 @@ def _listed(location: str) -> dict[str, str]:
     """Map names to the paths in a list file."""
     base = os.path.abspath(os.path.dirname(location))
     with open(location, "rb") as file:
-        text = os.fsdecode(file.read().removeprefix(b"\xef\xbb\xbf"))
+        data = file.read(MAX_LIST_BYTES + 1)
+    if len(data) > MAX_LIST_BYTES:
+        raise UserError(f"{location}: a list of more than {MAX_LIST_BYTES >> 20} MiB; split it")
+    text = os.fsdecode(data.removeprefix(b"\xef\xbb\xbf"))
     paths: dict[str, str] = {}  # normalised, so that a path listed twice counts once
     for line in text.split("\n"):
         entry = line.strip()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,9 +16,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from artfp.core.errors import UserError
 from artfp.core.processes import die_with_parent
-from artfp.data.decode import ImageError, decode_image, image_errors, image_size
+from artfp.data.budget import PixelBudget
+from artfp.data.decode import ImageError, decode_picture, image_errors, image_size, open_image
 from artfp.data.geometry import Geometry, resize
-from artfp.data.predict_module import default_workers
+from artfp.data.predict_module import DECODED_PIXELS, default_workers
 from artfp.data.sources import ImageSource
 from artfp.data.subset import hash_fraction
 
@@ -249,6 +252,8 @@ class _Images(Dataset[Any]):
         self.seed = data.seed
         self.crops, self.mirror = vary and data.crops, vary and data.mirror
         self._kept: dict[int, np.ndarray] | None = {} if data.keep else None
+        context = multiprocessing if data.num_workers else threading
+        self._budget = PixelBudget(DECODED_PIXELS, context)
         self._leave_out, self._tell_composited = data.leave_out, data.tell_composited
 
     def __len__(self) -> int:
@@ -273,7 +278,9 @@ class _Images(Dataset[Any]):
         """Return an image (H, W, 3), at the resolution if it is kept."""
         if self._kept is not None and index in self._kept:
             return self._kept[index]
-        picture = decode_image(self.source.read(index))
+        data = self.source.read(index)
+        with open_image(data) as image, self._budget.hold(image.width * image.height):
+            picture = decode_picture(image)
         if picture.composited:
             self._tell_composited(index)
         pixels = self.geometry(picture.pixels)

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from artfp.core.errors import UserError
-from artfp.data import decode
+from artfp.data import decode, sources
 from artfp.data.decode import ImageError
 from artfp.data.sources import (
     FileSource,
@@ -381,3 +381,12 @@ def test_links_out_of_the_folder_are_left_out_unless_asked(tmp_path: Path) -> No
     assert len(open_source(inside)) == 5
     (tmp_path / "link").symlink_to(inside)  # what the user names is followed
     assert open_source(tmp_path / "link", follow_links=False).names == source.names
+
+
+def test_size_of_a_list_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "list.txt").write_text("a.png\n" * 10)
+    monkeypatch.setattr(sources, "MAX_LIST_BYTES", 1 << 20)
+    assert open_source(tmp_path / "list.txt").names == ["a.png"]
+    monkeypatch.setattr(sources, "MAX_LIST_BYTES", 50)
+    with pytest.raises(UserError, match=r"list\.txt: a list of more than"):
+        open_source(tmp_path / "list.txt")

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from artfp.core.errors import UserError
+from artfp.data import train_module
 from artfp.data.geometry import Geometry, resize
 from artfp.data.sources import open_source
 from artfp.data.train_module import TrainingData, _vary, split_names
@@ -234,3 +235,13 @@ def test_batches_need_no_shared_memory(
     for one, other in zip(found, expected, strict=True):
         for part, wanted in zip(one, other, strict=True) if labelled else [(one, other)]:
             assert torch.equal(part, wanted) and part.dtype == wanted.dtype
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_large_images_are_decoded_within_a_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    for number in range(4):
+        Image.new("RGB", (1300, 1000), (number, 0, 0)).save(tmp_path / f"{number}.bmp")
+    monkeypatch.setattr(train_module, "DECODED_PIXELS", 1)  # one at a time
+    assert len(stream(data_of(tmp_path, num_workers=workers), 4)) == 4
