@@ -216,8 +216,8 @@ def test_sources_whose_files_differ(call: Call, there: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["fit", "none"], "none: cannot be read"),
-        (["fit", "."], "found 0 subfolders"),
+        (["fit", "none"], "none: no such file or folder"),
+        (["fit", ".", "--output_dir", "/none/out"], "found 0 subfolders"),
         (["fit", "DUMPS", "--limit", "0"], "--limit is 0; it must be 1 or more"),
         (["fit", "DUMPS", "--limit", "39"], "39 of 39 images can be used, a source takes 40"),
         (["fit", "DUMPS", "--method", "best"], "--method: expected one of"),

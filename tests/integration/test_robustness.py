@@ -236,8 +236,8 @@ def test_images_that_are_marked(
         ({"owner": "Ada", "subject": "cats"}, "--owner belongs to --marked_dir"),
         ({"marked_dir": "m"}, "--methods"),
         ({"marked_dir": "m", "methods": None}, "needs --key or --fingerprint_file"),
-        ({"marked_dir": "m", "methods": None, "key": "k.json"}, "k.json"),
-        ({"marked_dir": "m", "methods": None, "fingerprint": "01"}, "100"),
+        ({"marked_dir": "docs", "methods": None, "key": "k.json"}, "k.json"),
+        ({"marked_dir": "docs", "methods": None, "fingerprint": "01"}, "100"),
         ({"perturbatoins": "jpeg"}, "--perturbations"),
     ],
 )
