@@ -17,9 +17,12 @@ from artfp.robustness.sweep import Fidelity, Sweep, SweepRow
 
 
 def main(results: str, picture: str) -> None:
-    """Plot the true positive rate of all contestants."""
+    """Plot the true positive rate of all methods."""
     found = json.loads(Path(results).read_text())
-    rows = [SweepRow(**row) for row in found["rows"]]
+    rows = [
+        SweepRow(**{"method" if key == "contestant" else key: row[key] for key in row})
+        for row in found["rows"]  # results of version 0.1 have the other word
+    ]
     fidelity = {name: Fidelity(**figures) for name, figures in found["fidelity"].items()}
     strengths: dict[str, list[float]] = {}
     for row in rows:
@@ -31,7 +34,7 @@ def main(results: str, picture: str) -> None:
     report = Report(Sweep(rows, fidelity), conditions, {}, [])
     at = f"at a false positive rate of {rows[0].fpr:g}, {rows[0].images} images"
     figure = plot_figure(
-        rows, conditions, report.contestants(), "tpr", f"true positive rate {at}", (0.0, 1.0)
+        rows, conditions, report.methods(), "tpr", f"true positive rate {at}", (0.0, 1.0)
     )
     save_figure(figure, Path(picture))
 

@@ -2,7 +2,7 @@
 
     python benchmarks/speed.py --data_dir PHOTOS --images 4000
 
-Every contestant runs in a process of its own on the same files, at 128 x 128 pixels, and is timed
+Every method runs in a process of its own on the same files, at 128 x 128 pixels, and is timed
 from after its imports and model loading to the last file written. `floor` decodes and encodes the
 same files as artfp does, with no network between. `published` is the published architecture
 embedded the published way: the whole set as one tensor, batches of 64, then saved one by one with
@@ -30,18 +30,18 @@ from typing import Any
 import report
 
 SIDE = 128
-WORD = "10110010" * 13  # of which each contestant takes what it holds
+WORD = "10110010" * 13  # of which each method takes what it holds
 
 
 def main() -> None:
-    """Run all contestants, print the table, write the JSON."""
+    """Run all methods, print the table, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data_dir", required=True, help="folder of photographs")
     parser.add_argument("--images", type=int, default=4000)
-    parser.add_argument("--slow_images", type=int, default=200, help="for slow contestants")
+    parser.add_argument("--slow_images", type=int, default=200, help="for slow methods")
     parser.add_argument("--rounds", type=int, default=2, help="the best of these counts")
     parser.add_argument("--output", default="benchmarks/results/speed.json")
-    parser.add_argument("--only", help="contestants whose name contains this; writes no JSON")
+    parser.add_argument("--only", help="methods whose name contains this; writes no JSON")
     parser.add_argument("--run", help=argparse.SUPPRESS)
     parser.add_argument("--work", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -52,7 +52,7 @@ def main() -> None:
         work = Path(folder)
         _prepare(Path(args.data_dir), work / "many", args.images)
         _prepare(Path(args.data_dir), work / "few", args.slow_images)
-        names = [name for name in CONTESTANTS if _present(name) and (args.only or "") in name]
+        names = [name for name in METHODS if _present(name) and (args.only or "") in name]
         rows = [_best(name, work, args.rounds) for name in names]
     if not args.only:
         _report(rows, args)
@@ -81,7 +81,7 @@ def _present(name: str) -> bool:
 
 
 def _best(name: str, work: Path, rounds: int) -> dict[str, Any]:
-    """The quickest of some runs of a contestant, each in a new process."""
+    """The quickest of some runs of a method, each in a new process."""
     runs = []
     for number in range(rounds):
         place = work / f"{name}-{number}"
@@ -96,9 +96,9 @@ def _best(name: str, work: Path, rounds: int) -> dict[str, Any]:
 
 
 def _contest(name: str, place: Path) -> dict[str, float]:
-    """Run one contestant in this process."""
+    """Run one method in this process."""
     files = sorted((place / "images").resolve().iterdir())
-    seconds = CONTESTANTS[name](files, place)
+    seconds = METHODS[name](files, place)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return {
@@ -252,7 +252,7 @@ def _blind(files: list[Path], place: Path) -> float:
     return time.perf_counter() - start
 
 
-CONTESTANTS: dict[str, Callable[[list[Path], Path], float]] = {
+METHODS: dict[str, Callable[[list[Path], Path], float]] = {
     "floor: decode and encode": _floor,
     "artfp embed": _artfp_embed,
     "artfp embed, bf16": _artfp_embed_bf16,
