@@ -41,11 +41,10 @@ class Prediction(pl.LightningModule):
         self.composited += sum(batch.composited)
 
     def on_predict_end(self) -> None:
-        """Wait until all results of all processes are on disk."""
+        """Wait until all results of this process are on disk."""
         self.writer.finish()
         log_composited(self.composited)
         self.journal.close()
-        self.trainer.strategy.barrier()
 
 
 def make_trainer(**options: Any) -> pl.Trainer:
@@ -79,6 +78,7 @@ def run_prediction(module: Prediction, data: PredictionData, trainer: pl.Trainer
         except BaseException:
             module.writer.cancel()
             raise
+        trainer.strategy.barrier()  # not in a hook: Lightning calls none without a batch
         if not (module.folder / f"{module.what}.run.json").is_file():
             raise UserError(
                 f"{module.folder} was removed or emptied while the run went on; give the "

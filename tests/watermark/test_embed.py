@@ -455,6 +455,17 @@ def test_a_folder_that_goes_away_is_no_success(
         run_embedding(this, ONE)
 
 
+def test_a_process_without_a_batch_waits_for_the_others(
+    job: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    this, waited = job(), []
+    monkeypatch.setattr(this.trainer, "predict", lambda *_, **__: None)
+    monkeypatch.setattr(this.trainer.strategy, "barrier", lambda *_: waited.append(1))
+    with pytest.raises(UserError, match="went away"):
+        run_embedding(this, ONE)
+    assert waited
+
+
 def test_transparency_is_told(
     job: Jobs, tmp_path: Path, photographs: list[np.ndarray], caplog: pytest.LogCaptureFixture
 ) -> None:
