@@ -76,11 +76,21 @@ class ImageBatch:
 
     def __getstate__(self) -> dict[str, Any]:
         """Go to another process through its pipe: `/dev/shm`, torch's own way, may be small."""
-        return {**self.__dict__, "small": self.small.permute(0, 2, 3, 1).cpu().numpy()}
+        arrays = {
+            name: value.permute(0, 2, 3, 1).cpu().numpy()
+            for name, value in self.__dict__.items()
+            if isinstance(value, torch.Tensor)
+        }
+        return {**self.__dict__, **arrays}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Arrive, with `small` in channels-last memory again."""
-        self.__dict__.update(state, small=torch.from_numpy(state["small"]).permute(0, 3, 1, 2))
+        """Arrive, with tensors in channels-last memory again."""
+        tensors = {
+            name: torch.from_numpy(value).permute(0, 3, 1, 2)
+            for name, value in state.items()
+            if isinstance(value, np.ndarray)
+        }
+        self.__dict__.update(state, **tensors)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> ImageBatch:
         """Return the batch with its tensors on `device`; Lightning calls this to move it."""
@@ -267,6 +277,7 @@ class _Batches(Dataset[ImageBatch]):
 
         Returns the pixels of the whole image if it is kept.
         """
+        side = (self.resolution, self.resolution)
         try:
             stamp = file_stamp(self.source, batch.positions[slot])
             data = self.source.read(batch.positions[slot])
@@ -274,7 +285,9 @@ class _Batches(Dataset[ImageBatch]):
             with open_image(data) as image, self.budget.hold(image.width * image.height):
                 picture = decode_picture(image)
                 full = self.geometry(picture.pixels)
-                fitted = resize(full, (self.resolution, self.resolution))
+                fitted = resize(full, side)
+                boxes = find_pictures(full) if self.find_borders else []
+                cut = [resize(full[a:b, c:d], side) for a, b, c, d in boxes]
         except ImageError as error:
             batch.errors[slot] = str(error)
             return 0
@@ -283,11 +296,9 @@ class _Batches(Dataset[ImageBatch]):
         batch.composited[slot] = picture.composited
         batch.sizes[slot] = (full.shape[0], full.shape[1])
         height, width = batch.sizes[slot]
-        boxes = find_pictures(full) if self.find_borders else []
         batch.framed += [slot] * len(boxes)
         batch.boxes += boxes
-        side = (self.resolution, self.resolution)
-        pictures += [resize(full[a:b, c:d], side) for a, b, c, d in boxes]
+        pictures += cut
         if fitted is full or height * width > room:
             return 0
         batch.full[slot] = full

@@ -287,8 +287,17 @@ def test_batches_go_to_other_processes_without_shared_memory(
     def refuse(storage: torch.UntypedStorage) -> None:
         raise RuntimeError("unable to allocate shared memory (shm)")
 
+    framed = np.full((60, 80, 3), 9, np.uint8)
+    framed[10:50, 5:75] = np.random.default_rng(0).integers(99, 255, (40, 70, 3))
+    Image.fromarray(framed).save(picture_folder / "framed.png")
     monkeypatch.setattr(torch.UntypedStorage, "_share_fd_cpu_", refuse)
-    for batch in data_of(picture_folder, keep_full=True).predict_dataloader():
+    pictures = 0
+    options = {"keep_full": True, "find_borders": True}
+    for batch in data_of(picture_folder, **options).predict_dataloader():
         found = pickle.loads(ForkingPickler.dumps(batch))
+        if batch.pictures is not None:
+            pictures += len(batch.pictures)
+            assert torch.equal(found.pictures, batch.pictures)
         assert torch.equal(found.small, batch.small) and found.positions == batch.positions
         assert found.small.is_contiguous(memory_format=torch.channels_last)
+    assert pictures == 1
