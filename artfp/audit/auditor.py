@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from artfp.audit.candidates import Candidates, GivenFingerprint, RegistryEntries
@@ -92,6 +93,7 @@ def prepare_audit(
                 "hash": digest,
                 "bits": bits,
                 "realign": settings.realign,
+                "searched": decoder.searched,
             },
             policy=policy,
             registry=None if settings.registry is None else str(settings.registry),
@@ -122,6 +124,7 @@ class Auditor:
     ) -> None:
         self.settings, self.source = settings, source
         self.bits, self.resolution = decoder.bits, decoder.resolution
+        self.searched = decoder.searched
         self.candidates, self.context = candidates, context
         self.audit: AuditResult | None = None
         self.report: ReportContents | None = None
@@ -139,6 +142,7 @@ class Auditor:
             settings.reveal,
             self._doubt,
         )
+        audit = _name_search(audit, self.searched)
         digests = {record["name"]: record.get("sha256") for record in records()}
         report = report_contents(audit, self.context, digests)
         _warn(report["warnings"][len(self.context.warnings) :])
@@ -160,6 +164,18 @@ class Auditor:
     def _write(self, path: Path, what: str, text: str) -> None:
         with new_file(path, what, overwrite=True) as file:
             file.write(text.encode("utf-8"))
+
+
+def _name_search(audit: AuditResult, searched: str) -> AuditResult:
+    """Add to "no match" in which forms of an image the fingerprint was searched for."""
+    verdict = audit.verdict
+    if verdict is None or verdict.outcome != "no match":
+        return audit
+    limits = (
+        f"{verdict.limits} It was searched for in {searched}; not in a picture that is part of a "
+        "larger one, nor in one that was cropped, turned or stretched in other ways."
+    )
+    return replace(audit, verdict=replace(verdict, limits=limits))
 
 
 def refuse_other_reports(settings: DetectSettings) -> None:

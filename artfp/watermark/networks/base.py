@@ -156,6 +156,7 @@ class Decoder(nn.Module):
 
     Attributes:
         architecture: Name of the architecture.
+        searched: Forms of an image in which `decode` looks for a fingerprint, in words.
         check_shape: As in `Encoder`.
 
     Example:
@@ -166,6 +167,7 @@ class Decoder(nn.Module):
     """
 
     architecture = ""
+    searched = "images as they are"
     check_shape = staticmethod(check_shape)
 
     def __init__(self, bits: int, resolution: int) -> None:

@@ -63,6 +63,11 @@ class OrientingDecoder(Decoder):
     def check_shape(bits: int, resolution: int) -> None:
         """Check nothing: the class of the decoder has."""
 
+    searched = (
+        "images as they are, mirrored, turned by 90, 180 or 270 degrees, and without their uniform "
+        "borders"
+    )
+
     def __init__(self, decoder: Decoder, margin: float | None = None) -> None:
         super().__init__(decoder.bits, decoder.resolution)
         self.decoder = decoder

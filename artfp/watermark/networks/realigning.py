@@ -19,6 +19,9 @@ from artfp.data.borders import Box
 from artfp.perturbations.warp import realign
 from artfp.watermark.networks.alignment_search import (
     CELLS_BETWEEN,
+    MAX_CENTRE_CROP,
+    MAX_CROP,
+    MAX_TURN,
     AlignmentScorer,
     SearchPlan,
     Transforms,
@@ -109,6 +112,12 @@ class RealigningDecoder(Decoder):
     turns up to 46 degrees, and turns by 90, 180 and 270 degrees are found; two of them together
     are not looked for. Mirroring changes nothing, as the carriers are symmetric.
     """
+
+    searched = (
+        "images as they are, mirrored, turned by 90, 180 or 270 degrees or by up to "
+        f"{MAX_TURN:g}, without their uniform borders, and cropped by up to {MAX_CROP:.0%} of a "
+        f"side ({MAX_CENTRE_CROP:.0%} about the centre)"
+    )
 
     def __init__(self, decoder: ResidualDecoder) -> None:
         super().__init__(decoder.bits, decoder.resolution)
