@@ -178,7 +178,7 @@ def test_a_key_that_others_can_read_is_warned_of(call: Any, key: Any) -> None:
         ([*CATS[2:], "--fingerprint", "0" * 25, "--bare", "--commit", "c"], "--bare: only with"),
         ([*CATS, "--commit", "c", "--overwrite"], "--overwrite: not with --commit"),
         ([*CATS[:4], "--commit", "c"], "missing --subject, --bits"),
-        ([*CATS[:6], "--bits", "7", "--commit", "c"], "found 7 bits"),
+        ([*CATS[:6], "--bits", "513", "--commit", "c"], "found 513 bits"),
         ([*CATS[:6], "--bits", "x", "--commit", "c"], "--bits: expected"),
         ([*CATS, "--commit", "none/c"], "cannot be written: No such file"),
         ([*CATS, "--commit", "c", "--decoder", "none.safetensors"], "no decoder at"),

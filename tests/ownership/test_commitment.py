@@ -135,7 +135,7 @@ def test_one_of_two_files_is_never_left_alone(
         ({"hash": "0" * 63 + "\n"}, "hash is not"),
         ({"bits": "100"}, "bits is not"),
         ({"bits": True}, "bits is not"),
-        ({"bits": 7}, "found 7 bits"),
+        ({"bits": 513}, "found 513 bits"),
         ({"owner": ""}, "owner: found 0"),
         ({"owner": 3}, "a name is not text"),
         ({"owner": "e\u0301"}, "form NFC"),
