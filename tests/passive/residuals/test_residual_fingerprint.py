@@ -161,7 +161,7 @@ def test_what_does_not_fit_is_refused_and_changes_nothing() -> None:
         ({"size": [3, 12]}, {}, r"size \[3, 12\]"),
         ({"size": [3, 12, 12]}, {}, r"total is \[3, 12, 10\].*expected \[3, 12, 12\]"),
         ({}, {"total": torch.zeros(SHAPE)}, "float32, expected"),
-        ({}, {"total": torch.full(SHAPE, torch.inf, dtype=torch.float64)}, "not finite"),
+        ({}, {"total": torch.full(SHAPE, torch.inf, dtype=torch.float64)}, "no finite numbers"),
         ({}, {"power": -torch.ones(3, 12, 6, dtype=torch.float64)}, "below 0"),
         ({}, {"product": torch.zeros(SHAPE, dtype=torch.float64)}, "found tensors"),
     ],
