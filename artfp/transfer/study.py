@@ -184,13 +184,13 @@ def claim_output(study: TransferStudy) -> Fingerprints:
     settings: dict[str, object] = {
         "model": training.model,
         "data": [str(Path(folder).resolve()) for folder in training.data_dirs],
+        "limit": training.limit,
         "data_sha256": sources_digest(
             {
                 str(number): limit_images(open_source(folder), training.limit)
                 for number, folder in enumerate(training.data_dirs)
             }
         ),
-        "limit": training.limit,
         "encoder": file_hash(find_weights(study.encoder, "encoder")),
         "strength": study.strength,
         "secret_fingerprint": fingerprints.identity(),

@@ -187,6 +187,13 @@ def embed_folder(settings: EmbedSettings) -> EmbeddingResult | None:
         settings.encoder_path, settings.image_resolution, settings.decoder_path
     )
     check_fingerprint_size(settings.fingerprint_size, card["bits"], settings.encoder_path)
+    if "version" not in card and settings.image_resolution not in (None, encoder.resolution):
+        _log.warning(
+            "the published encoder works at %d px, as its decoder says; --image_resolution %d is "
+            "the size of the images, to which the fingerprint is enlarged or reduced",
+            encoder.resolution,
+            settings.image_resolution,
+        )
     decoder = None
     if settings.check:
         decoder_path = settings.decoder_path or find_decoder(settings.encoder_path)

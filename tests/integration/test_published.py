@@ -80,6 +80,20 @@ def test_an_encoder_without_its_decoder_needs_its_size(
     assert code == 0
 
 
+def test_the_decoder_says_the_size_before_image_resolution(
+    photos: Path, call: Call, tmp_path: Path
+) -> None:
+    """Which is told, as the published script has one size for both."""
+    encoder, _ = save_published(tmp_path, 8, 64)
+    words = ("--data_dir", photos, "--image_resolution", 32, *QUICK)
+    code, _, errors = call(
+        "embed", "--encoder_path", encoder, *words, "--output_dir", tmp_path / "out"
+    )
+    assert code == 0 and "works at 64 px" in errors[0] and "--image_resolution 32" in errors[0]
+    with Image.open(tmp_path / "out" / "fingerprinted_images" / "p0.png") as image:
+        assert image.size == (32, 32)
+
+
 def test_embed_refuses_weights_that_are_no_numbers(
     photos: Path, call: Call, tmp_path: Path
 ) -> None:
