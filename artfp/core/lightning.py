@@ -220,9 +220,12 @@ class _StopBetweenSteps(Checkpoint):
         for callback in trainer.callbacks:  # type: ignore[attr-defined]
             if isinstance(callback, TimedCheckpoint):
                 callback.save(trainer)
-                _log.info("stopped at step %d; --resume goes on from there", trainer.global_step)
+                if trainer.is_global_zero:
+                    step = trainer.global_step
+                    _log.info("stopped at step %d; --resume goes on from there", step)
         trainer.strategy.barrier("stopped")
-        raise SystemExit(0) if not trainer.is_global_zero else _Stopped
+        # Lightning kills the first process if another ends with an error.
+        raise _Stopped if trainer.is_global_zero else SystemExit(0)
 
 
 class _Stopped(BaseException):
@@ -293,7 +296,7 @@ def fit(
         trainer.callbacks.remove(stop)  # type: ignore[attr-defined]
     limits = (c for c in trainer.callbacks if isinstance(c, _TimeLimit))  # type: ignore[attr-defined]
     stopped = next((limit.describe(trainer) for limit in limits), None)
-    if stopped is not None:
+    if stopped is not None and trainer.is_global_zero:
         _log.warning("stopped %s; --resume goes on from there", stopped)
     return stopped
 

@@ -27,7 +27,7 @@ def fingerprinted_sample(module: FingerprintAutoencoder, batch: Tensor) -> Tenso
     messages = torch.randint(0, 2, (len(x), module.bits), generator=rng).to(x)
     training = module.encoder.training
     with torch.no_grad():
-        marked = module.encoder.eval()(x, messages)
+        marked = module.encoder.eval()(x, messages).nan_to_num()  # of a training that diverges
     module.encoder.train(training)
     return fingerprint_grid(x, marked)
 
@@ -112,9 +112,10 @@ class Milestones(pl.Callback):
         if full and sum(self.recent) / len(self.recent) >= self.level:
             self.step = trainer.global_step
             self.seconds = time.perf_counter() - self.started
-            _log.info(
-                "bit accuracy %.2f at step %d after %.1f s", self.level, self.step, self.seconds
-            )
+            if trainer.is_global_zero:
+                _log.info(
+                    "bit accuracy %.2f at step %d after %.1f s", self.level, self.step, self.seconds
+                )
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint keeps."""

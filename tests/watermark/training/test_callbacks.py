@@ -14,7 +14,7 @@ from artfp.watermark.training.module import FingerprintAutoencoder
 
 def milestones_after(values: list[float], milestones: Milestones, step: int = 0) -> Milestones:
     """Let it see accuracies of steps in a row."""
-    trainer: Any = SimpleNamespace(callback_metrics={}, global_step=step)
+    trainer: Any = SimpleNamespace(callback_metrics={}, global_step=step, is_global_zero=True)
     module: Any = None
     milestones.on_train_start(trainer, module)
     for value in values:
