@@ -78,3 +78,13 @@ def test_psnr_of_8_bit_images(pair: tuple[Tensor, Tensor]) -> None:
     for one, other in zip(a, b, strict=True):
         assert psnr_8bit(one, other) == pytest.approx(peak_signal_noise_ratio(one, other), abs=1e-9)
     assert psnr_8bit(a[0], a[0]) == psnr_of_error(0.0) == pytest.approx(99.0)
+
+
+def test_ssim_of_bands_is_that_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(2, 3, 60, 40, generator=generator)
+    y = (x + 0.2 * torch.rand(2, 3, 60, 40, generator=generator)).clamp(0, 1)
+    whole = ssim(x, y)
+    for rows in (1, 7, 25, 50):
+        monkeypatch.setattr("artfp.metrics.fidelity._SSIM_PIXELS", 40 * rows)
+        torch.testing.assert_close(ssim(x, y), whole, atol=1e-6, rtol=0)

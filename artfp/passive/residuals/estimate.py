@@ -9,6 +9,7 @@ from torch import Tensor
 
 from artfp.core.errors import UserError
 from artfp.core.progress import Progress
+from artfp.data.decode import HEAD_BYTES, image_format
 from artfp.data.pixels import to_unit
 from artfp.data.reading import Failed, UpperLeft, batch_images, read_images, stack_pixels
 from artfp.data.sources import ImageSource, open_source
@@ -18,15 +19,6 @@ from artfp.passive.residuals.settings import ResidualFingerprintSettings
 
 _BATCH_PIXELS = 1 << 18
 """Pixels of a batch of several images, at most."""
-
-_SIGNATURES = (
-    ("JPEG", 0, b"\xff\xd8\xff"),
-    ("PNG", 0, b"\x89PNG"),
-    ("WEBP", 8, b"WEBP"),
-    ("BMP", 0, b"BM"),
-    ("TIFF", 0, b"II"),
-    ("TIFF", 0, b"MM"),
-)
 
 
 def make_residual_fingerprint(
@@ -135,8 +127,5 @@ def estimate_fingerprint(
 
 
 def codec_of(data: bytes) -> str:
-    """Return JPEG, PNG, WEBP, BMP, TIFF or "unknown", by the first bytes of an image file."""
-    for codec, offset, signature in _SIGNATURES:
-        if data[offset : offset + len(signature)] == signature:
-            return codec
-    return "unknown"
+    """Return JPEG, PNG, WEBP, BMP, TIFF, AVIF or "unknown", by an image file's first bytes."""
+    return image_format(data[:HEAD_BYTES]) or "unknown"
