@@ -29,7 +29,13 @@ class Manifest:
     """The settings of a run, kept in its output folder, so that no other run goes on with it."""
 
     @staticmethod
-    def claim(folder: Path, settings: Mapping[str, object], what: str, anew: bool = False) -> bool:
+    def claim(
+        folder: Path,
+        settings: Mapping[str, object],
+        what: str,
+        anew: bool = False,
+        results: str | None = None,
+    ) -> bool:
         """Claim a folder for a run, or find that it may go on; lock it (see `lock_folder`).
 
         Args:
@@ -38,13 +44,15 @@ class Manifest:
                 stored, and no value is ever shown.
             what: Kind of the run, a word such as "embed".
             anew: Whether the run takes the place of any before it, with whatever settings.
+            results: Name of the folder of its results, in `folder`; nothing that no known run wrote
+                may be in it.
 
         Returns:
             False: the folder was free. True: it was claimed with equal settings.
 
         Raises:
             UserError: claimed with other settings; the message names the first that differs. Or
-                another run uses the folder.
+                another run uses the folder, or results of an unknown one are in it.
         """
         lock_folder(folder)
         path = folder / f"{what}.run.json"
@@ -54,6 +62,11 @@ class Manifest:
                 path.unlink(missing_ok=True)
             text = path.read_bytes()
         except FileNotFoundError:
+            if results is not None and any(_files(folder / results)):
+                raise UserError(
+                    f"{folder / results} holds files of an unknown run; choose another output "
+                    f"folder or delete {folder}"
+                ) from None
             Journal(folder, what).remove()  # of settings that nobody knows any more
             stored = {key: _sealed(key, value) for key, value in wanted.items()}
             write_atomic(path, json.dumps(stored, indent=1) + "\n", secret=True)
@@ -66,10 +79,17 @@ class Manifest:
             found = None
         if not isinstance(found, dict):
             raise UserError(f"{path}: damaged; choose another output folder or delete {folder}")
-        for key in [*wanted, *(key for key in found if key not in wanted)]:
+        keys = [*wanted, *(key for key in found if key not in wanted)]
+        for key in sorted(keys, key=lambda key: key.endswith(CONTENT)):  # which others may explain
             if not _agrees(key, wanted, found):
                 raise UserError(_difference(folder, what, key, wanted, found))
         return True
+
+
+def _files(folder: Path) -> Iterator[str]:
+    """Yield the files in a folder and below that are not hidden."""
+    for _, _, names in os.walk(folder):
+        yield from (name for name in names if not name.startswith("."))
 
 
 def _sealed(key: str, value: object, salt: str | None = None) -> object:

@@ -89,7 +89,8 @@ def generate_images(
         inputs = open_source(settings.data_dir, settings.follow_links)
     _check(settings, generator, inputs)
     done = GeneratedImages(settings.output_dir / IMAGES)
-    if Manifest.claim(settings.output_dir, _deciding(settings, inputs), "generate"):
+    claimed = _deciding(settings, inputs)
+    if Manifest.claim(settings.output_dir, claimed, "generate", results=IMAGES):
         remove_leftovers(done.folder, deep=True)
     generator.to(device)
     if inputs is None:

@@ -281,7 +281,8 @@ def _run(job: EmbeddingJob, fingerprints: Fingerprints) -> EmbeddingResult | Non
     outputs = output_names(job.source.names, suffix_of(job.format))
     images = job.output / FINGERPRINTED_FOLDER
     done: set[str] = set()
-    if Manifest.claim(job.output, _settings(job, fingerprints), "embed"):
+    claimed = _settings(job, fingerprints)
+    if Manifest.claim(job.output, claimed, "embed", results=FINGERPRINTED_FOLDER):
         if job.trainer.is_global_zero:
             remove_leftovers(job.output)
             remove_leftovers(images, deep=True)

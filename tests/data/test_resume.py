@@ -129,6 +129,27 @@ def test_records_of_unknown_settings_are_dropped(tmp_path: Path) -> None:
     assert Journal(tmp_path, "embed").records() == {}
 
 
+def test_results_of_an_unknown_run_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "images" / "a").mkdir(parents=True)
+    (tmp_path / "images" / ".hidden").touch()
+    assert Manifest.claim(tmp_path, {"a": 1}, "embed", results="images") is False
+    (tmp_path / "images" / "a" / "b.png").touch()
+    assert Manifest.claim(tmp_path, {"a": 1}, "embed", results="images") is True
+    with pytest.raises(UserError, match="images holds files of an unknown run"):
+        Manifest.claim(tmp_path, {"a": 1}, "other", results="images")
+    assert not (tmp_path / "other.run.json").exists()
+
+
+def test_a_run_may_take_the_place_of_another(tmp_path: Path) -> None:
+    Manifest.claim(tmp_path, {"a": 1, "data_sha256": "x"}, "train")
+    with pytest.raises(UserError, match="'data_sha256' is that of other files"):
+        Manifest.claim(tmp_path, {"a": 1, "data_sha256": "y"}, "train")
+    with pytest.raises(UserError, match="'a' was 1 and is now 2"):  # which may explain the other
+        Manifest.claim(tmp_path, {"data_sha256": "y", "a": 2}, "train")
+    assert Manifest.claim(tmp_path, {"a": 2}, "train", anew=True) is False
+    assert Manifest.claim(tmp_path, {"a": 2}, "train") is True
+
+
 def append_and_die(folder: Path) -> None:
     journal = Journal(folder, "embed")
     for i in range(50):

@@ -182,6 +182,9 @@ def test_fewer_images_than_lie_there_are_refused(weights: Path, tmp_path: Path) 
     with pytest.raises(UserError, match=r"holds 2 more images than --count 3, such as 000003\.png"):
         generate(weights, tmp_path / "out", 3)
     assert len(os.listdir(tmp_path / "out" / "images")) == 5
+    (tmp_path / "out" / "generate.run.json").unlink()
+    with pytest.raises(UserError, match="images holds files of an unknown run; choose another"):
+        generate(weights, tmp_path / "out", 5)
 
 
 def test_a_translator_goes_on_with_its_own_inputs(
