@@ -193,7 +193,12 @@ def _exists(settings: GenerateSettings, name: str) -> bool:
 
 
 def _pixels(x: torch.Tensor) -> list[np.ndarray]:
-    """Images (N, 3, R, R) in [0, 1] as N arrays (R, R, 3) uint8."""
+    """Images (N, 3, R, R) in [0, 1] as N arrays (R, R, 3) uint8. Raises UserError: they are NaN."""
+    if not bool(torch.isfinite(x).all()):
+        raise UserError(
+            "the generator's images are no numbers (NaN), as after a training that diverged; take "
+            "another generator"
+        )
     return list(to_8bit(x).permute(0, 2, 3, 1).contiguous().cpu().numpy())
 
 

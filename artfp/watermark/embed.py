@@ -450,7 +450,8 @@ class _Embedder(Prediction):
         self.judged += len(noise)
         self.total_psnr += sum(map(psnr_of_error, noise.tolist()))
         mean = self.total_psnr / max(1, self.judged)
-        if self.judged >= _JUDGED and max(mean, self.job.min_psnr) < _LEAST_PSNR:
+        spoilt = self.judged >= _JUDGED and max(mean, self.job.min_psnr) < _LEAST_PSNR
+        if spoilt or not math.isfinite(mean):
             raise UserError(
                 f"the images have a PSNR of {mean:.1f} dB at --strength 1, below "
                 f"{_LEAST_PSNR:g}: these weights do not work on them; take other weights, or the "

@@ -262,3 +262,16 @@ def test_what_does_not_fit(weights: Path, tmp_path: Path) -> None:
             several: dict[str, Any] = {"count": 1, **options}
             generate(weights, tmp_path / "out", **several)
     assert not (tmp_path / "out").exists()
+
+
+def test_images_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    """Of finite weights, but beyond what single precision multiplies."""
+    model = build_model("dcgan", 16, seed=1, changes={"width": 8})
+    with torch.no_grad():
+        for parameter in model.generator.parameters():
+            parameter.fill_(1e38)
+    path = tmp_path / "generator.safetensors"
+    save_generator(model.generator, path)
+    with pytest.raises(UserError, match=r"no numbers \(NaN\), as after a training that diverged"):
+        generate(path, tmp_path / "out", 2)
+    assert not list(tmp_path.rglob("*.png"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 import shutil
 import zipfile
@@ -379,15 +380,19 @@ def test_secrets_stay_in_the_key_file(job: Jobs, tmp_path: Path) -> None:
 
 def test_weights_that_spoil_images_stop_the_run(job: Jobs, pair: Watermark, tmp_path: Path) -> None:
     class Loud(torch.nn.Module):
-        bits, resolution = pair.bits, pair.encoder.resolution
+        bits, resolution, level = pair.bits, pair.encoder.resolution, 0.2  # 14 dB
 
         def residual(self, x: torch.Tensor, message: torch.Tensor) -> torch.Tensor:
-            return torch.full_like(x, 0.2)  # 14 dB
+            return torch.full_like(x, self.level)
 
     this = job(encoder=Loud(), strength=0.1)
     with pytest.raises(UserError, match=r"PSNR of 14\.0 dB at --strength 1, below 20"):
         run_embedding(this, ONE)
     assert not list(this.output.rglob("*.png"))
+    broken = Loud()
+    broken.level = math.nan
+    with pytest.raises(UserError, match="PSNR of nan dB"):
+        run_embedding(job(output=tmp_path / "broken", encoder=broken, batch_size=1), ONE)
     wanted = job(output=tmp_path / "loud", strength=10.0)  # loud, as it was asked for
     assert run_embedding(wanted, ONE) is not None
 
