@@ -33,7 +33,7 @@ examples:
 
 writes into --pictures:
   images/                 of each image: fingerprint, about gray with the factor below; responses
-  responses.csv           scores of each image by source: the sums of the responses
+  pictures.csv            scores of each image by source: the sums of the responses
   model_fingerprints.png  fingerprints of the sources
 
 exit codes: 0 done, 1 some images could not be used (each is named)"""

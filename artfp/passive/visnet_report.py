@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,8 +25,8 @@ from artfp.reporting.figure import amplify_residual, encode_figure, figure_style
 MODELS, RESPONSES = "model_fingerprints.png", "responses.csv"
 """Files with the fingerprints of the sources, and with the responses to them."""
 
-PICTURES = "images"
-"""Folder of the pictures of single images."""
+PICTURES, PICTURES_TABLE = "images", "pictures.csv"
+"""Folder of the pictures of single images, and the table of these."""
 
 _INCHES = 1.05
 _ACROSS = 4
@@ -142,6 +143,9 @@ def plot_responses(sources: Sequence[str], responses: Tensor) -> bytes:
 class ImageEvidence:
     """Writer of the evidence for single images: a picture for each, and a table.
 
+    What an earlier run's table in the folder lists is removed first, so that no picture of other
+    images stays beside a new table.
+
     Args:
         attributor: Attributor with a VisNet.
         source: All images.
@@ -165,6 +169,7 @@ class ImageEvidence:
         models = self.network.fingerprints
         self._models = models - models.mean(0)
         self._rows: list[list[str | float]] = []
+        _remove_earlier(folder)
 
     @torch.inference_mode()
     def add(self, names: Sequence[str], x: Tensor) -> None:
@@ -183,8 +188,22 @@ class ImageEvidence:
         """Write the fingerprints of the sources and the table; return the names of all files."""
         write_atomic(self.folder / MODELS, plot_source_fingerprints(self.sources, self._models))
         columns = ["image", "picture", "highest", *self.sources]
-        write_atomic(self.folder / RESPONSES, csv_table(self._rows, columns, floats=".4f"))
-        return [MODELS, RESPONSES, *(str(row[1]) for row in self._rows)]
+        write_atomic(self.folder / PICTURES_TABLE, csv_table(self._rows, columns, floats=".4f"))
+        return [MODELS, PICTURES_TABLE, *(str(row[1]) for row in self._rows)]
+
+
+def _remove_earlier(folder: Path) -> None:
+    """Remove a table of responses in a folder, and the pictures that it lists."""
+    table = folder / PICTURES_TABLE
+    if not table.is_file():
+        return
+    own = (folder / PICTURES).resolve()
+    with table.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        for row in csv.DictReader(file):
+            path = (folder / (row.get("picture") or "")).resolve()
+            if path.suffix == ".png" and path.is_relative_to(own):
+                path.unlink(missing_ok=True)
+    table.unlink()
 
 
 @figure_style

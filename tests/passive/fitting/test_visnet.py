@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -124,7 +125,7 @@ def test_evidence_for_new_images(tmp_path: Path) -> None:
         data_dir=str(tmp_path / "new"), attributor=tmp_path, pictures=tmp_path / "shown", cuda=-1
     )
     found = predict_sources(settings)
-    rows = list(csv.DictReader((tmp_path / "shown" / "responses.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "shown" / "pictures.csv").open()))
     assert {row["image"] for row in rows} == set(shown)
     files = {path.relative_to(tmp_path / "shown").as_posix() for path in
              (tmp_path / "shown").rglob("*.*")}  # fmt: skip
@@ -137,6 +138,17 @@ def test_evidence_for_new_images(tmp_path: Path) -> None:
         assert scores == pytest.approx((logits - logits.mean()).tolist(), abs=1e-3)
         assert row["highest"] == part.sources[int(logits.argmax())]
         assert Image.open(tmp_path / "shown" / row["picture"]).format == "PNG"
+    # Other images into the same folder: of the first ones nothing stays; what is not listed does.
+    Image.new("RGB", (SIDE, SIDE)).save(tmp_path / "new" / "later.png")
+    Image.new("RGB", (SIDE, SIDE)).save(tmp_path / "shown" / "images" / "mine.png")
+    outside = tmp_path / "shown" / "kept.png"
+    Image.new("RGB", (SIDE, SIDE)).save(outside)
+    with (tmp_path / "shown" / "pictures.csv").open("a") as file:
+        file.write("x,images/../kept.png,a,0,0,0\n")
+    later = predict_sources(replace(settings, data_dir=str(tmp_path / "new" / "later.png")))
+    shown_now = {path.name for path in (tmp_path / "shown" / "images").rglob("*.png")}
+    assert shown_now == {"later.png", "mine.png"} and outside.is_file()
+    assert "images/later.png" in later.pictures
 
 
 def test_only_a_visnet_has_evidence(tmp_path: Path) -> None:
