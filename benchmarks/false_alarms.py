@@ -63,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data_dir", required=True, nargs="+", help="folders, zips or lists")
     parser.add_argument("--weights", default="photo128", help="a shipped name or a decoder's file")
+    parser.add_argument("--as_it_is", action="store_true", help="decode without realignment")
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--keys", type=int, default=100)
     parser.add_argument("--secret_keys", action="store_true", help="keys from the system's CSPRNG")
@@ -71,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.images < 2 or args.keys < 2:
         raise UserError("--images and --keys: at least 2")
-    decoder, _ = load_decoder(args.weights)
+    decoder, _ = load_decoder(args.weights, not args.as_it_is)
     drawn = [Key.draw() if args.secret_keys else Key.from_seed(i) for i in range(args.keys)]
     keys = np.stack([key.fingerprint(decoder.bits) for key in drawn])
     sources = Sources(args.data_dir, args.images)

@@ -48,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--generators", required=True, nargs="+", help="files, or folders of them")
     parser.add_argument("--weights", default="cifar32", help="a shipped name or a decoder's file")
+    parser.add_argument("--as_it_is", action="store_true", help="decode without realignment")
     parser.add_argument("--key", required=True, help="key file of the fingerprint")
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0, help="of the generators' draws")
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.images < 1:
         raise UserError("--images: at least 1")
-    decoder, _ = load_decoder(args.weights)
+    decoder, _ = load_decoder(args.weights, not args.as_it_is)
     key = Key.load(args.key).fingerprint(decoder.bits)
     rows = []
     for path in files(args.generators):

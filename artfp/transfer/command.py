@@ -47,7 +47,7 @@ def _study(settings: TransferStudySettings) -> int:
     result = transfer_study(settings)
     if "report" not in result.stages:
         return 0
-    shown = report(result.study, settings.decoder_path, settings.distances)
+    shown = report(result.study, settings.decoder_path, settings.distances, settings.realign)
     console().print(shown.table)
     for line in shown.lines:
         console().print(line, soft_wrap=True)

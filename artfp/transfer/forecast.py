@@ -182,7 +182,7 @@ def forecast_transfer(settings: ForecastSettings) -> ForecastResult:
         settings.encoder_path, settings.image_resolution, settings.decoder_path
     )
     name = settings.decoder_path or find_decoder(settings.encoder_path)
-    decoder, _ = load_decoder(name)
+    decoder, _ = load_decoder(name, settings.realign)
     source = limit_images(open_source(settings.data_dir), settings.images)
     resolution = settings.image_resolution or encoder.resolution
     pixels, failed = load_images(source, Geometry(resolution), settings.images)
@@ -206,6 +206,7 @@ def forecast_transfer(settings: ForecastSettings) -> ForecastResult:
             "software": f"artfp {__version__}",
             "encoder": file_hash(find_weights(settings.encoder_path, "encoder")),
             "decoder": file_hash(find_weights(name, "decoder")),
+            "realign": settings.realign,
             "mirror": settings.mirror,
             **asdict(found),
         }

@@ -69,12 +69,17 @@ class Shown:
     lines: tuple[str, ...] = ()
 
 
-def report(study: TransferStudy, decoder: str | None = None, distances: bool = True) -> Shown:
+def report(
+    study: TransferStudy,
+    decoder: str | None = None,
+    distances: bool = True,
+    realign: bool = True,
+) -> Shown:
     """Decode what was generated, compare it with the data, and write all files.
 
     Raises UserError: a stage before this one has not been run.
     """
-    data, rows = read_all(study, claim_output(study), decoder)
+    data, rows = read_all(study, claim_output(study), decoder, realign)
     apart = study_distances(study) if distances else None
     mirror = _mirrors(study)
     lines = [*_lines(data, rows, apart), *mirror_lines(study.encoder, mirror, study.decoder)]
@@ -92,7 +97,7 @@ def report(study: TransferStudy, decoder: str | None = None, distances: bool = T
     write_atomic(output / "samples.png", encode_picture(_samples(study)))
     write_atomic(
         output / "transfer.json",
-        json.dumps(_facts(study, decoder, data, rows, apart), indent=2) + "\n",
+        json.dumps(_facts(study, decoder, realign, data, rows, apart), indent=2) + "\n",
     )
     return Shown(transfer_table(last_rows(rows)), (*lines, f"all of it in {output}"))
 
@@ -118,6 +123,7 @@ def mirror_lines(encoder: str, mirror: bool, decoder: str | None = None) -> list
 def _facts(
     study: TransferStudy,
     decoder: str | None,
+    realign: bool,
     data: InData,
     rows: Sequence[TransferRow],
     apart: TransferDistances | None,
@@ -140,6 +146,7 @@ def _facts(
         "data": [Path(folder).name for folder in training.data_dirs],
         "encoder": file_hash(find_weights(study.encoder, "encoder")),
         "decoder": file_hash(find_weights(decoder or find_decoder(study.encoder), "decoder")),
+        "realign": realign,
         "strength": study.strength,
         "registered": REGISTERED,
         "in_data": asdict(data),
@@ -202,7 +209,7 @@ def decode_generated(settings: DecodeGeneratedSettings) -> tuple[Shown, Failed]:
         >>> shown.table.row_count, failed
         (1, [])
     """
-    decoder, _ = load_decoder(settings.decoder_path)
+    decoder, _ = load_decoder(settings.decoder_path, settings.realign)
     fingerprints = settings.given_fingerprints(decoder.bits)
     assert fingerprints is not None  # the settings refuse it
     source, name = limit_images(open_source(settings.data_dir), settings.limit), settings.data_dir
@@ -219,6 +226,7 @@ def decode_generated(settings: DecodeGeneratedSettings) -> tuple[Shown, Failed]:
             "artfp": "transfer read",
             "software": f"artfp {__version__}",
             "decoder": file_hash(find_weights(settings.decoder_path, "decoder")),
+            "realign": settings.realign,
             "registered": REGISTERED,
             **asdict(row.read),
             "distances": apart and asdict(apart),

@@ -36,7 +36,10 @@ _log = logging.getLogger("artfp")
 
 
 def read_all(
-    study: TransferStudy, fingerprints: Fingerprints, decoder: str | None = None
+    study: TransferStudy,
+    fingerprints: Fingerprints,
+    decoder: str | None = None,
+    realign: bool = True,
 ) -> tuple[InData, list[TransferRow]]:
     """Decode some of the fingerprinted images, and all that was generated.
 
@@ -46,6 +49,7 @@ def read_all(
         study: Study with its generated images.
         fingerprints: Fingerprint that is tested.
         decoder: Shipped name or file; None: the encoder's own.
+        realign: Whether images are put back before they are decoded, see `load_decoder`.
 
     Returns:
         Figures of the training images, and of the images of each generator.
@@ -53,7 +57,7 @@ def read_all(
     Raises:
         UserError: images are missing; a decoder of another number of bits.
     """
-    readings = _Readings(study, fingerprints, decoder)
+    readings = _Readings(study, fingerprints, decoder, realign)
     folder = study.folder("data", FINGERPRINTED)
     if not (folder / EMBEDDED_TABLE).is_file():
         raise UserError(f"{folder}: no images; run the stage embed first")
@@ -79,10 +83,15 @@ class _Readings:
     """Results of decoding folders of images, kept in a file."""
 
     def __init__(
-        self, study: TransferStudy, fingerprints: Fingerprints, decoder: str | None
+        self,
+        study: TransferStudy,
+        fingerprints: Fingerprints,
+        decoder: str | None,
+        realign: bool,
     ) -> None:
         name = decoder or find_decoder(study.encoder)
-        self.decoder, _ = load_decoder(name)
+        self.decoder, _ = load_decoder(name, realign)
+        self.realign = realign
         if self.decoder.bits != fingerprints.bits:
             raise UserError(
                 f"{name} reads {self.decoder.bits} bits, the fingerprint has {fingerprints.bits}"
@@ -100,7 +109,7 @@ class _Readings:
     def of(self, source: ImageSource, origin: str) -> Transferred:
         """Return the results of a source's images; `origin` names what made them."""
         place = Path(source.location).relative_to(self.root).as_posix()
-        what = repr((self.digest, origin, place, len(source)))
+        what = repr((self.digest, origin, place, len(source), self.realign))
         key = hashlib.sha256(what.encode()).hexdigest()[:32]
         if key not in self.known:
             _log.info("reading: %s", place)

@@ -18,6 +18,7 @@ from artfp.core.settings import (
 )
 from artfp.generators.settings import GeneratorTrainingSettings
 from artfp.ownership.settings import FingerprintSettings
+from artfp.watermark.settings import RealignSettings
 
 QUICK = {"max_steps": 600, "limit": 10_000, "images": 500, "progress_images": 200}
 """Settings of a first answer within a quarter of an hour on two CPU cores."""
@@ -30,7 +31,7 @@ STAGES: tuple[Stage, ...] = ("embed", "train", "generate", "report")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransferStudySettings(GeneratorTrainingSettings, FingerprintSettings):
+class TransferStudySettings(RealignSettings, GeneratorTrainingSettings, FingerprintSettings):
     """Transfer study.
 
     Args:
@@ -93,7 +94,7 @@ class TransferStudySettings(GeneratorTrainingSettings, FingerprintSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecodeGeneratedSettings(FingerprintSettings):
+class DecodeGeneratedSettings(RealignSettings, FingerprintSettings):
     """Decoding of the images of a generator that was trained elsewhere.
 
     Args:
@@ -127,7 +128,7 @@ class DecodeGeneratedSettings(FingerprintSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ForecastSettings(Settings):
+class ForecastSettings(RealignSettings):
     """Forecast of transfer.
 
     Args:

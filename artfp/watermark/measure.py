@@ -120,7 +120,7 @@ def measure_folder(settings: MeasureSettings) -> Measurements:
     size = settings.image_resolution
     encoder, _ = load_encoder(settings.encoder_path, size, settings.decoder_path)
     decoder_path = settings.decoder_path or find_decoder(settings.encoder_path)
-    decoder, _ = load_decoder(decoder_path, resolution=size)
+    decoder, _ = load_decoder(decoder_path, settings.realign, resolution=size)
     check_same_bits(encoder, decoder, settings.encoder_path, str(decoder_path))
     images = _Images(settings)
     if not effnet_installed():
@@ -143,6 +143,7 @@ def measure_folder(settings: MeasureSettings) -> Measurements:
         whole = {
             "encoder": file_hash(find_weights(settings.encoder_path, "encoder")),
             "decoder": file_hash(find_weights(decoder_path, "decoder")),
+            "realign": settings.realign,
             "data": Path(settings.data_dir).name,
             "image_resolution": settings.image_resolution,
             "validation_only": settings.validation_only,

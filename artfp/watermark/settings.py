@@ -68,19 +68,31 @@ class EncoderSettings(WeightsSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecoderSettings(WeightsSettings):
+class RealignSettings(Settings):
+    """Use of a decoder.
+
+    Args:
+        realign: Undo crops, turns, mirroring and uniform borders of the images before they are
+            decoded.
+    """
+
+    title: ClassVar[str] = "weights"
+
+    realign: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderSettings(RealignSettings, WeightsSettings):
     """Weights of a decoder, and their use.
 
     Args:
         decoder_path: Decoder: a shipped name (photo128, cifar32, transfer32), a .safetensors file,
             or a .pth published by the ArtFP authors.
-        realign: Find and undo crops and turns of the images before they are decoded.
     """
 
     title: ClassVar[str] = "weights"
 
     decoder_path: str = option("photo128", metavar="WEIGHTS")
-    realign: bool = True
 
 
 @dataclass(frozen=True)
@@ -273,7 +285,7 @@ def check_outside(location: str, output: Path) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasureSettings(EncoderSettings):
+class MeasureSettings(RealignSettings, EncoderSettings):
     """Measuring of an encoder and its decoder on images.
 
     Args:

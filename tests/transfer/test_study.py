@@ -106,7 +106,10 @@ def test_groups_differ_in_their_images_alone(done: TransferStudy) -> None:
 
 
 def test_the_report_and_its_figures(done: TransferStudy) -> None:
+    report(done, distances=False, realign=False)
+    assert json.loads((done.output / "transfer.json").read_text())["realign"] is False
     shown = report(done, distances=False)
+    assert json.loads((done.output / "transfer.json").read_text())["realign"] is True
     assert "In the data" in shown.lines[0] and str(done.output) in shown.lines[-1]
     with open(done.output / "transfer.csv", newline="") as file:
         rows = list(csv.DictReader(file))
