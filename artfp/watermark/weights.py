@@ -119,7 +119,13 @@ def load_encoder(
     if decoder is None and beside != path and beside.is_file():
         decoder = beside
     if decoder is not None:
-        resolution = load_decoder(decoder, False, resolution)[0].resolution
+        partner, _ = load_decoder(decoder, False, resolution)
+        if partner.bits != bits:
+            raise UserError(
+                f"{path} embeds {bits} bits and {decoder} decodes {partner.bits}; give the two of "
+                "one training"
+            )
+        resolution = partner.resolution
     if resolution is None:
         there = beside.name if beside != path else "..._decoder.pth, and call it ..._encoder.pth"
         raise UserError(

@@ -178,6 +178,10 @@ def test_size_of_a_published_encoder(tmp_path: Path) -> None:
     assert load_encoder(encoder_file, 32, moved)[0].resolution == 64
     lonely = encoder_file.rename(tmp_path / "weights.pth")
     refuse(load_encoder, lonely, "does not hold the size")
+    (tmp_path / "others").mkdir()
+    _, other = save_published(tmp_path / "others", 39, 64)
+    with pytest.raises(UserError, match=r"embeds 40 bits and .* decodes 39; give the two of one"):
+        load_encoder(lonely, 64, other)
     with pytest.raises(UserError, match=r"does not fit .* take 16, or a multiple of 32"):
         load_encoder(lonely, resolution=40)
 
