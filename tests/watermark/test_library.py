@@ -87,5 +87,5 @@ def test_settings_name_what_is_wrong(tmp_path: Path) -> None:
         MeasureSettings(data_dir="x", sizes=("5",))
     with pytest.raises(UserError, match="choose an output folder outside"):
         EmbedSettings(data_dir=str(tmp_path), output_dir=tmp_path / "out")
-    with pytest.raises(UserError, match="--fingerprint_size is 300"):
-        TrainSettings(data_dir="x", output_dir=tmp_path, bits=300)
+    with pytest.raises(UserError, match="--fingerprint_size is 600"):
+        TrainSettings(data_dir="x", output_dir=tmp_path, bits=600)
