@@ -13,6 +13,7 @@ from typing import Any
 
 from artfp.core.errors import UserError
 from artfp.data.bundle import find_decoder, find_weights
+from artfp.data.content import source_digest
 from artfp.data.files import file_hash, write_atomic
 from artfp.data.sources import ImageSource, open_source
 from artfp.data.subset import limit_images
@@ -43,7 +44,8 @@ def read_all(
 ) -> tuple[InData, list[TransferRow]]:
     """Decode some of the fingerprinted images, and all that was generated.
 
-    Results of an earlier call are kept in the study's folder and not computed again.
+    Results of an earlier call are kept in the study's folder; those of the same images are not
+    computed again.
 
     Args:
         study: Study with its generated images.
@@ -109,7 +111,7 @@ class _Readings:
     def of(self, source: ImageSource, origin: str) -> Transferred:
         """Return the results of a source's images; `origin` names what made them."""
         place = Path(source.location).relative_to(self.root).as_posix()
-        what = repr((self.digest, origin, place, len(source), self.realign))
+        what = repr((self.digest, origin, place, source_digest(source), self.realign))
         key = hashlib.sha256(what.encode()).hexdigest()[:32]
         if key not in self.known:
             _log.info("reading: %s", place)

@@ -158,6 +158,26 @@ def test_a_second_run_does_nothing_again(done: TransferStudy) -> None:
     assert all(name.startswith("transfer.") or "/" not in name for name in changed), changed
 
 
+def test_other_images_under_the_same_names_are_decoded_anew(
+    done: TransferStudy, tmp_path: Path
+) -> None:
+    copy = tmp_path / "study"
+    shutil.copytree(done.output, copy)
+    moved = replace(done, training=replace(done.training, output_dir=copy))
+    report(moved, distances=False)
+    before = json.loads((copy / "transfer.json").read_text())["rows"]
+    made = moved.made("clean", 4)
+    marked, *_ = (copy / "data/fingerprinted/fingerprinted_images").glob("*.png")
+    for path in made.iterdir():
+        shutil.copy(marked, path)
+    report(moved, distances=False)
+    after = json.loads((copy / "transfer.json").read_text())["rows"]
+    changed = [rows for rows in zip(before, after, strict=True) if rows[0] != rows[1]]
+    ((old, new),) = changed
+    assert (new["group"], new["steps"]) == ("clean", 4)
+    assert new["read"]["bit_accuracy"] > 0.9 > old["read"]["bit_accuracy"]
+
+
 def test_a_study_goes_on_and_further(new: Callable[..., TransferStudy]) -> None:
     short = new()
     run_stages(short, ["embed"])
