@@ -90,7 +90,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """Return the weights of a file whose card could be read (`read_card`), by name.
 
     Raises:
-        UserError: a weight is NaN or infinite.
+        UserError: a weight is NaN or infinite, or no plain tensor.
     """
     with safe_open(path, framework="pt") as file:
         state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
@@ -102,12 +102,24 @@ def check_finite(state: Mapping[str, Tensor], path: Path) -> None:
     """Refuse weights that are no numbers, as a training that diverged leaves them.
 
     Raises:
-        UserError: a weight is NaN or infinite.
+        UserError: a weight is NaN or infinite, or no plain tensor.
     """
     import torch
 
     for name, weight in state.items():
-        if weight.numel() and not all(torch.isfinite(end) for end in torch.aminmax(weight)):
+        try:
+            values = weight
+            if weight.numel() * weight.element_size() > weight.untyped_storage().nbytes():
+                # A view that repeats its few numbers, as many as a hostile file likes.
+                stored = weight.untyped_storage().nbytes() // weight.element_size()
+                values = weight.as_strided((stored,), (1,), 0)
+            ends = torch.aminmax(values) if values.numel() else ()
+        except RuntimeError as error:  # sparse, complex, of 8 bits, ...
+            raise UserError(
+                f"{path}: {one_line(name)} is no plain tensor of real numbers; save the weights "
+                "as float32"
+            ) from error
+        if not all(torch.isfinite(end) for end in ends):
             raise UserError(
                 f"{path}: {one_line(name)} holds values that are no finite numbers, as a training "
                 "that diverged leaves them; take the weights of another training"

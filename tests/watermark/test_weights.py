@@ -242,6 +242,23 @@ def test_weights_that_are_no_numbers(value: float, ending: str, tmp_path: Path) 
     refuse(load_decoder, file, "dense.0.bias holds values that are no finite numbers")
 
 
+@pytest.mark.filterwarnings("ignore:Sparse invariant")
+def test_tensors_that_are_not_plain(tmp_path: Path) -> None:
+    """A few bytes may claim any number of weights, and torch has tensors of many sorts."""
+    state = dict(build_pair("stegastamp", 8, 32)[1].state_dict())
+    file = tmp_path / "decoder.pth"
+    torch.save(state | {"dense.0.weight": torch.zeros(1).expand(1 << 20, 1 << 20)}, file)
+    refuse(load_decoder, file, "does not fit the decoder")
+    torch.save(state | {"dense.0.weight": torch.full((1,), torch.inf).expand(1 << 9, 128)}, file)
+    refuse(load_decoder, file, "no finite numbers")
+    weight = state["dense.0.weight"]
+    for odd in (weight.to(torch.complex64), weight.to_sparse(), weight.to(torch.float8_e5m2)):
+        torch.save(state | {"dense.0.weight": odd}, file)
+        refuse(load_decoder, file, "dense.0.weight is no plain tensor of real numbers")
+    torch.save({name: weight.half() for name, weight in state.items()}, file)
+    assert load_decoder(file)[0](torch.zeros(1, 3, 32, 32)).dtype == torch.float32
+
+
 def test_published_checkpoints_of_the_wrong_kind(tmp_path: Path) -> None:
     encoder_file, decoder_file = save_published(tmp_path, 40, 64)
     refuse(load_encoder, decoder_file, "holds the decoder, not the enc.*other file, celeba_encoder")
