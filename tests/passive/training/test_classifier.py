@@ -19,6 +19,7 @@ from torch import Tensor
 
 from artfp.core.errors import UserError
 from artfp.data.pixels import to_unit
+from artfp.passive.fitting.classifier import describe_training
 from artfp.passive.networks.classifier import ClassifierDesign
 from artfp.passive.settings import IMMUNITIES, ClassifierSettings
 from artfp.passive.training.classifier import (
@@ -145,6 +146,15 @@ def test_a_stopped_run_goes_on_to_the_same_average(
     rest = train_source_classifier(settings("part", resume=True), SOURCES, *data)
     assert whole is not None and rest is not None
     assert equal(whole.network.state_dict(), rest.network.state_dict())
+
+
+def test_a_training_cut_by_time_says_so_in_the_card(settings: Make) -> None:
+    data = images(12, 0), images(6, 1)
+    job = settings(max_steps=10**6, validate_every=10**6, max_time="00:00:00:01")
+    done = train_source_classifier(job, SOURCES, *data)
+    assert done is not None and 0 < done.steps < 10**6
+    card = describe_training({}, done.steps, *data, done.stopped)
+    assert card["stopped"] == f"by max_time at step {done.steps:,} of 1,000,000"
 
 
 def test_going_on_from_another_network(settings: Make) -> None:
