@@ -51,7 +51,10 @@ def test_not_an_image(data: bytes, reason: str) -> None:
         decode_image(data)
 
 
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "BMP", "TIFF"])
+FORMATS = ["PNG", "JPEG", "WEBP", "BMP", "TIFF", *(["AVIF"] if decode._AVIF else [])]
+
+
+@pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("part", [0.02, 0.3, 0.6, 0.95])
 def test_truncated(format: str, part: float) -> None:
     data = encoded(Image.fromarray(samples.coffee()[:80, :80]), format)
@@ -61,7 +64,7 @@ def test_truncated(format: str, part: float) -> None:
 
 
 def test_bytes_changed_at_random_never_escape(rng: np.random.Generator) -> None:
-    for format in ("PNG", "JPEG", "WEBP", "BMP", "TIFF"):
+    for format in FORMATS:
         data = encoded(Image.fromarray(samples.coffee()[:24, :24]), format)
         for _ in range(60):
             broken = bytearray(data)
