@@ -45,7 +45,7 @@ def last_checkpoint(folder: Path) -> Path:
 
 # What torch and Lightning raise for bytes that are no checkpoint, or one of something else.
 _UNREADABLE = (pickle.UnpicklingError, EOFError, OSError, RuntimeError, LookupError, ValueError,
-               TypeError, AttributeError)  # fmt: skip
+               TypeError, AttributeError, AssertionError)  # fmt: skip
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

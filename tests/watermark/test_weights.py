@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pickle
+import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -257,6 +258,21 @@ def test_tensors_that_are_not_plain(tmp_path: Path) -> None:
         refuse(load_decoder, file, "dense.0.weight is no plain tensor of real numbers")
     torch.save({name: weight.half() for name, weight in state.items()}, file)
     assert load_decoder(file)[0](torch.zeros(1, 3, 32, 32)).dtype == torch.float32
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_damaged_pickles(tmp_path: Path) -> None:
+    """Of the old format, whose bytes nothing checks; torch raises errors of ten kinds."""
+    file, draws = tmp_path / "decoder.pth", random.Random(3)
+    torch.save({"a.weight": torch.zeros(4)}, file, _use_new_zipfile_serialization=False)
+    whole = file.read_bytes()
+    for _ in range(400):
+        damaged = bytearray(whole)
+        for _ in range(3):
+            damaged[draws.randrange(len(whole))] = draws.randrange(256)
+        file.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"decoder\.pth"):
+            load_decoder(file)
 
 
 def test_published_checkpoints_of_the_wrong_kind(tmp_path: Path) -> None:
