@@ -70,6 +70,8 @@ def test_what_is_not_there_is_told_before_torch_is_loaded(tmp_path: Path) -> Non
     refused = [
         (["train", "--data_dir", "/none", *out], "/none: no such file or folder"),
         (["train", "--data_dir", str(photos), "--output_dir", str(tmp_path / "run")], "--resume"),
+        (["train", "--data_dir", str(photos), "--architecture", "x", *out], "unknown architecture"),
+        (["train", "--data_dir", str(photos), "--image_resolution", "100", *out], "power of two"),
         (["embed", "--data_dir", str(photos), "--encoder_path", "x", *out], "no encoder at x"),
         (["detect", "--data_dir", str(photos), "--decoder_path", "x", *out], "no decoder at x"),
         (["gan", "train", "x", "--data_dir", str(photos), *out], "no generative model is called"),

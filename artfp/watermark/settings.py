@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -172,6 +173,27 @@ class TrainSettings(RunSettings, WeightsSettings):
         super().__post_init__()
         if self.transplant and self.recipe.schedule == "published":
             raise UserError("--transplant is no part of the published recipe")
+
+    def check_inputs(self) -> None:
+        """Refuse images and weights that are not there, and networks that there are not.
+
+        Raises:
+            UserError: see there.
+        """
+        super().check_inputs()
+        from artfp.watermark.networks.shapes import SHAPE_CHECKS
+
+        added = [entry.name for entry in metadata.entry_points(group="artfp.architectures")]
+        known = list(dict.fromkeys([*SHAPE_CHECKS, *added]))
+        if self.architecture not in known:
+            raise UserError(
+                f"unknown architecture {self.architecture!r}; known: {', '.join(known)}"
+            )
+        if self.architecture in SHAPE_CHECKS:
+            try:
+                SHAPE_CHECKS[self.architecture](self.bits, self.resolution)
+            except ValueError as error:
+                raise UserError(str(error)) from error
 
     @property
     def without_effect(self) -> dict[str, str]:

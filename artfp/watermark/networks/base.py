@@ -13,23 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_MIN_BITS, _MAX_BITS = 8, 256
-_MIN_RESOLUTION, _MAX_RESOLUTION = 32, 512
+from artfp.watermark.networks.shapes import check_shape
 
 CPU_PIXELS = 1 << 20
 """Pixels of the images that a network on a CPU takes at once."""
-
-
-def check_shape(bits: int, resolution: int) -> None:
-    """Refuse bit counts outside 8..256 and resolutions that are no power of two in 32..512."""
-    if not _MIN_BITS <= bits <= _MAX_BITS:
-        raise ValueError(f"bits is {bits}; these networks take {_MIN_BITS} to {_MAX_BITS}")
-    power_of_two = resolution > 0 and resolution & (resolution - 1) == 0
-    if not (power_of_two and _MIN_RESOLUTION <= resolution <= _MAX_RESOLUTION):
-        raise ValueError(
-            f"resolution is {resolution}; take a power of two from "
-            f"{_MIN_RESOLUTION} to {_MAX_RESOLUTION}"
-        )
 
 
 def least_side(bits: int, resolution: int) -> int:

@@ -12,25 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from artfp.ownership.key import MAX_BITS, MIN_BITS
 from artfp.watermark.networks.base import Decoder, Encoder
-
-SECRET_SIDE = 16
-"""Side of the map into which the message is laid out before it is upsampled."""
-
-
-_MAX_RESOLUTION = 1024
-
-
-def check_published_shape(bits: int, resolution: int) -> None:
-    """Refuse bits outside 1..512, and sides in pixels that the published networks cannot halve."""
-    if not MIN_BITS <= bits <= MAX_BITS:
-        raise ValueError(f"bits is {bits}; a fingerprint has {MIN_BITS} to {MAX_BITS} bits")
-    if resolution != SECRET_SIDE and (resolution % 32 or not 32 <= resolution <= _MAX_RESOLUTION):
-        raise ValueError(
-            f"resolution is {resolution}; take {SECRET_SIDE}, or a multiple of 32 up to "
-            f"{_MAX_RESOLUTION}"
-        )
+from artfp.watermark.networks.shapes import SECRET_SIDE, check_published_shape
 
 
 def initialise_he(*networks: nn.Module) -> None:
