@@ -39,7 +39,7 @@ from artfp.data.resume import Journal, Manifest
 from artfp.data.sources import open_sources
 from artfp.data.subset import split_sources
 from artfp.ownership.key import Key, parse_fingerprint
-from artfp.passive.attributors.bundle import FittedAttributor
+from artfp.passive.attributors.bundle import ATTRIBUTOR_FILE, FittedAttributor
 from artfp.passive.attributors.window import ALIGNED
 from artfp.passive.fitting.cache import CacheSettings, cache_settings, cached_attributor
 from artfp.passive.fitting.image_set import MIN_IMAGES, ImageSet
@@ -129,7 +129,7 @@ def compare_attribution(settings: CompareSettings) -> ComparisonResult:
                 name: None if bits is None else bits.tolist() for name, bits in fingerprints.items()
             },
         }
-        Manifest.claim(output, deciding, _RUN)
+        Manifest.claim(output, deciding, _RUN, results=f"{cache.folder.name}/*/{ATTRIBUTOR_FILE}")
         in_order = {name: fingerprints[name] for name in fitted.sources}
         methods: list[AttributionMethod] = [ProactiveMethod(decoder, in_order)]
         about: list[tuple[str, str, float | None]] = [(PROACTIVE_ABOUT, PROACTIVE_NEEDS, None)]

@@ -44,8 +44,8 @@ class Manifest:
                 stored, and no value is ever shown.
             what: Kind of the run, a word such as "embed".
             anew: Whether the run takes the place of any before it, with whatever settings.
-            results: Name of the folder of its results, in `folder`; nothing that no known run wrote
-                may be in it.
+            results: Pattern of its results in `folder` that count as done by being there; none that
+                an unknown run wrote may be there.
 
         Returns:
             False: the folder was free. True: it was claimed with equal settings.
@@ -62,11 +62,12 @@ class Manifest:
                 path.unlink(missing_ok=True)
             text = path.read_bytes()
         except FileNotFoundError:
-            if results is not None and any(_files(folder / results)):
-                raise UserError(
-                    f"{folder / results} holds files of an unknown run; choose another output "
-                    f"folder or delete {folder}"
-                ) from None
+            for stray in () if results is None else folder.glob(results):
+                if stray.is_file() and not stray.name.startswith("."):
+                    raise UserError(
+                        f"{stray} is of an unknown run; choose another output folder or delete "
+                        f"{folder}"
+                    ) from None
             Journal(folder, what).remove()  # of settings that nobody knows any more
             stored = {key: _sealed(key, value) for key, value in wanted.items()}
             write_atomic(path, json.dumps(stored, indent=1) + "\n", secret=True)
@@ -84,12 +85,6 @@ class Manifest:
             if not _agrees(key, wanted, found):
                 raise UserError(_difference(folder, what, key, wanted, found))
         return True
-
-
-def _files(folder: Path) -> Iterator[str]:
-    """Yield the files in a folder and below that are not hidden."""
-    for _, _, names in os.walk(folder):
-        yield from (name for name in names if not name.startswith("."))
 
 
 def _sealed(key: str, value: object, salt: str | None = None) -> object:

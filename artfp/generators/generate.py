@@ -90,7 +90,7 @@ def generate_images(
     _check(settings, generator, inputs)
     done = GeneratedImages(settings.output_dir / IMAGES)
     claimed = _deciding(settings, inputs)
-    if Manifest.claim(settings.output_dir, claimed, "generate", results=IMAGES):
+    if Manifest.claim(settings.output_dir, claimed, "generate", results=f"{IMAGES}/**/*"):
         remove_leftovers(done.folder, deep=True)
     generator.to(device)
     if inputs is None:

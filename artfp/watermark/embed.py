@@ -282,7 +282,7 @@ def _run(job: EmbeddingJob, fingerprints: Fingerprints) -> EmbeddingResult | Non
     images = job.output / FINGERPRINTED_FOLDER
     done: set[str] = set()
     claimed = _settings(job, fingerprints)
-    if Manifest.claim(job.output, claimed, "embed", results=FINGERPRINTED_FOLDER):
+    if Manifest.claim(job.output, claimed, "embed", results=f"{FINGERPRINTED_FOLDER}/**/*"):
         if job.trainer.is_global_zero:
             remove_leftovers(job.output)
             remove_leftovers(images, deep=True)

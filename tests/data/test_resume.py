@@ -132,11 +132,11 @@ def test_records_of_unknown_settings_are_dropped(tmp_path: Path) -> None:
 def test_results_of_an_unknown_run_are_refused(tmp_path: Path) -> None:
     (tmp_path / "images" / "a").mkdir(parents=True)
     (tmp_path / "images" / ".hidden").touch()
-    assert Manifest.claim(tmp_path, {"a": 1}, "embed", results="images") is False
+    assert Manifest.claim(tmp_path, {"a": 1}, "embed", results="images/**/*") is False
     (tmp_path / "images" / "a" / "b.png").touch()
-    assert Manifest.claim(tmp_path, {"a": 1}, "embed", results="images") is True
-    with pytest.raises(UserError, match="images holds files of an unknown run"):
-        Manifest.claim(tmp_path, {"a": 1}, "other", results="images")
+    assert Manifest.claim(tmp_path, {"a": 1}, "embed", results="images/**/*") is True
+    with pytest.raises(UserError, match=r"images/a/b\.png is of an unknown run"):
+        Manifest.claim(tmp_path, {"a": 1}, "other", results="images/**/*")
     assert not (tmp_path / "other.run.json").exists()
 
 

@@ -183,7 +183,7 @@ def test_fewer_images_than_lie_there_are_refused(weights: Path, tmp_path: Path) 
         generate(weights, tmp_path / "out", 3)
     assert len(os.listdir(tmp_path / "out" / "images")) == 5
     (tmp_path / "out" / "generate.run.json").unlink()
-    with pytest.raises(UserError, match="images holds files of an unknown run; choose another"):
+    with pytest.raises(UserError, match=r"\.png is of an unknown run; choose another"):
         generate(weights, tmp_path / "out", 5)
 
 

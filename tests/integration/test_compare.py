@@ -90,6 +90,9 @@ def test_tables_and_going_on(
     assert "testing" not in capsys.readouterr().err
     assert _run(made, weights, tmp_path, *_FEW, "--seed", "1") == 2
     assert "with other settings" in capsys.readouterr().err
+    (tmp_path / "compare.run.json").unlink()  # whose fits are these?
+    assert _run(made, weights, tmp_path, *_FEW) == 2
+    assert "attributor.safetensors is of an unknown run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from artfp.data.sources import ImageSource, open_sources
 from artfp.data.subset import split_sources
 from artfp.data.tables import csv_table
 from artfp.metrics.perceptual import effnet_installed
-from artfp.passive.attributors.bundle import FittedAttributor
+from artfp.passive.attributors.bundle import ATTRIBUTOR_FILE, FittedAttributor
 from artfp.passive.attributors.verdicts import DecisionRule
 from artfp.passive.attributors.window import ALIGNED
 from artfp.passive.fitting.cache import (
@@ -134,7 +134,7 @@ def yu2019_study(settings: Yu2019Settings) -> Yu2019Result:
         "seed": cache.seed,
         **asdict(cache.rules),
     }
-    Manifest.claim(output, deciding, _RUN)
+    Manifest.claim(output, deciding, _RUN, results=f"{cache.folder.name}/*/{ATTRIBUTOR_FILE}")
     training: dict[str, dict[str, Any]] = {}
 
     def network(
