@@ -50,13 +50,14 @@ class OrientingDecoder(Decoder):
     """Decoder that also decodes an image mirrored and turned, and takes what is clearly surest.
 
     For architectures that see neither mirroring nor turns. Sureness is the mean magnitude of the
-    logits; another orientation must be surer by `orientation_margin`. The choice knows no key, so
-    the p-value of the decoded bits needs no correction for it.
+    logits; the mirrored image must be surer than the image as it is by `orientation_margin`, one of
+    the six that are turned by twice as much. The choice knows no key, so the p-value of the decoded
+    bits needs no correction for it.
 
     Args:
         decoder: Decoder of images that are upright.
-        margin: Factor by which another orientation must be surer, if not `orientation_margin`; 1
-            takes the surest.
+        margin: Factor by which the mirrored image must be surer, if not `orientation_margin`; 1
+            takes the surest of all.
     """
 
     @staticmethod
@@ -81,7 +82,8 @@ class OrientingDecoder(Decoder):
     def decode(self, x: Tensor, aspects: Tensor) -> tuple[Tensor, list[str]]:
         """Return logits and notes, see Decoder."""
         logits = self.decoder(x)
-        sureness = logits.abs().mean(dim=1) * self.margin
+        as_it_is = logits.abs().mean(dim=1)
+        sureness = as_it_is.clone()
         chosen = [0] * len(x)
         for number, orientation in enumerate(ORIENTATIONS[1:], 1):
             certainty = logits.abs().sigmoid().mean(dim=1)
@@ -89,10 +91,12 @@ class OrientingDecoder(Decoder):
             if not len(unclear):
                 break
             other = self.decoder(orientation.undo(x[unclear]))
-            surer = other.abs().mean(dim=1) > sureness[unclear]
+            value = other.abs().mean(dim=1)
+            margin = 2.0 * self.margin - 1.0 if orientation.turns else self.margin
+            surer = (value > sureness[unclear]) & (value > margin * as_it_is[unclear])
             where = unclear[surer]
             logits = logits.index_copy(0, where, other[surer])
-            sureness[where] = other[surer].abs().mean(dim=1)
+            sureness[where] = value[surer]
             for slot in where.tolist():
                 chosen[slot] = number
         return logits, [str(ORIENTATIONS[number]) for number in chosen]
