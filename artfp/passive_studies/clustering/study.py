@@ -81,7 +81,7 @@ def cluster_images(settings: ClusterSettings) -> Clustering:
         ...     pixels = rng.integers(0, 256, (16, 16, 3), np.uint8)
         ...     Image.fromarray(pixels).save(f"{folder}/{number}.png")
         >>> found = cluster_images(ClusterSettings(
-        ...     data_dir=folder, output_dir=f"{folder}/out", extractor="gaussian", cuda=-1
+        ...     data_dir=folder, output_dir=f"{folder}.out", extractor="gaussian", cuda=-1
         ... ))
         >>> found.clusters.labels.tolist()
         [0, 0, 0, 0]
