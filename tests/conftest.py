@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from tests.golden import golden, pytest_addoption
 __all__ = ["golden", "pytest_addoption"]
 
 torch.set_num_threads(1)
+# A shell ignores Ctrl-C in what it starts in the background; the tests of Ctrl-C send it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

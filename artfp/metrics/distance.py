@@ -71,6 +71,7 @@ def measure_distance(
 
     Example:
         >>> import tempfile
+        >>> from pathlib import Path
         >>> from PIL import Image
         >>> class MeanColour(FeatureNetwork):
         ...     names = ("frechet_colour", "kernel_colour")

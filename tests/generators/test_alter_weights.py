@@ -59,7 +59,7 @@ def test_a_folder_is_of_one_generator_and_seed(source: Path, tmp_path: Path) -> 
     assert first.read_bytes() == before and (output / "quantise_8.safetensors").is_file()
     with pytest.raises(UserError, match="holds a run of 'alter' with other settings: 'seeds'"):
         write_altered(source, output, [Alteration("noise", 0.1, seed=1)])
-    with pytest.raises(UserError, match="'generator_sha256' was"):
+    with pytest.raises(UserError, match="'generator_sha256' is that of other files"):
         write_altered(output / "quantise_8.safetensors", output, [Alteration("noise", 0.1)])
 
 

@@ -114,7 +114,7 @@ def test_figures_of_the_check_are_those_of_the_files(
     for name in ("000.png", "001.png", "002.png"):
         shutil.copy(photo_folder / name, tmp_path / "in")
     Image.fromarray(photographs[0][100:180, 100:230]).save(tmp_path / "in/wide.png")
-    Image.fromarray(photographs[0][100:104, 100:109]).save(tmp_path / "in/tiny.png")
+    Image.fromarray(photographs[0][100:108, 100:109]).save(tmp_path / "in/tiny.png")
     Image.fromarray(photographs[0][100:180, 100:230]).save(tmp_path / "in/gone.png")
     (tmp_path / "in/bad.png").touch()
     run_embedding(this := job(tmp_path / "in"), WORDS)
@@ -143,7 +143,7 @@ def test_figures_of_the_check_are_those_of_the_files(
 def test_ssim_of_tiny_images_alone_is_no_number(
     job: Jobs, pair: Watermark, tmp_path: Path, photographs: list[np.ndarray]
 ) -> None:
-    Image.fromarray(photographs[0][:3, :3]).save(path := tmp_path / "x.png")
+    Image.fromarray(photographs[0][:8, :8]).save(path := tmp_path / "x.png")
     run_embedding(this := job(path), WORDS)
     figures = check_embedding(this, pair.decoder)
     assert math.isnan(figures["ssim"]) and figures["psnr"] > 10
