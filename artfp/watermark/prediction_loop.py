@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 
 from artfp.core.errors import UserError
 from artfp.core.lightning import LightningProgress, new_trainer
+from artfp.core.processes import return_large_memory
 from artfp.data.decode import log_composited
 from artfp.data.predict_module import ImageBatch, PredictionData
 from artfp.data.resume import Journal
@@ -70,6 +71,7 @@ def run_prediction(module: Prediction, data: PredictionData, trainer: pl.Trainer
     Raises UserError: the folder of the results went away meanwhile.
     """
     if data.remaining():
+        return_large_memory()
         progress = trainer.progress_bar_callback
         if isinstance(progress, LightningProgress):
             progress.caption, progress.total = module.caption, data.remaining_images()
