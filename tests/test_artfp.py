@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -114,3 +115,17 @@ def test_the_example_of_the_readme() -> None:
     assert str(watermark.detect(marked, fingerprint)).startswith(
         "100 of 100 bits match, p = 7.9e-31"
     )
+
+
+@pytest.mark.parametrize("word", ["--help", "--version"])
+def test_help_into_a_full_disk_or_a_closed_pipe(word: str) -> None:
+    program = [sys.executable, "-m", "artfp", word]
+    if Path("/dev/full").exists():
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(program, stdout=full, stderr=subprocess.PIPE, text=True)
+        assert done.returncode == 2 and done.stderr.count("\n") == 1
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(program, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")

@@ -24,10 +24,11 @@ from artfp.core.errors import UserError
 from artfp.core.processes import first_process
 from artfp.data.bundle import find_weights
 from artfp.data.files import check_output, new_file
-from artfp.data.sources import ImageSource, left_out_of
+from artfp.data.sources import ImageSource, count_unexamined, left_out_of
 from artfp.ownership.assignment import Fingerprints
 from artfp.ownership.registry import Registry
 from artfp.stats import Policy
+from artfp.stats.verdict import as_inconclusive
 from artfp.watermark.calibrate import read_calibration
 from artfp.watermark.decode import COMPARED_COLUMNS, OWNER_COLUMNS
 from artfp.watermark.networks.base import Decoder, refuse_small
@@ -142,6 +143,7 @@ class Auditor:
             settings.reveal,
             self._doubt,
         )
+        audit = _keep_open(audit, count_unexamined(self.source))
         audit = _name_search(audit, self.searched)
         digests = {record["name"]: record.get("sha256") for record in records()}
         report = report_contents(audit, self.context, digests)
@@ -159,11 +161,28 @@ class Auditor:
     def _doubt(self, record: Record) -> str:
         """Return why an image cannot be "no match", or ""."""
         small = refuse_small(record["height"], record["width"], self.bits, self.resolution)
+        if not small and record.get("composited"):
+            return "transparent parts were composited over white before they were decoded"
         return small or ("" if self.settings.realign else NOT_SEARCHED)
 
     def _write(self, path: Path, what: str, text: str) -> None:
         with new_file(path, what, overwrite=True) as file:
             file.write(text.encode("utf-8"))
+
+
+def _keep_open(audit: AuditResult, left_out: int) -> AuditResult:
+    """Take "no match" back where files were not examined that may hold what is looked for.
+
+    Of one source they matter where they are as many as the images that were decoded.
+    """
+    verdict, missing = audit.verdict, len(audit.failed) + left_out
+    if verdict is None or verdict.outcome != "no match" or not missing:
+        return audit
+    if audit.same_source and missing < len(audit.findings):
+        return audit
+    files = "1 file was" if missing == 1 else f"{missing} files were"
+    reason = f"{files} not examined (unreadable, or of a kind that is left out)"
+    return replace(audit, verdict=as_inconclusive(verdict, reason))
 
 
 def _name_search(audit: AuditResult, searched: str) -> AuditResult:

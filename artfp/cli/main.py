@@ -103,6 +103,10 @@ def main(
     if command is not None:
         name = f"artfp {command}" if prog is None else prog
         return run(lambda: ARTFP.load(command).main(words, name), name)
+    return run(lambda: _main(words), "artfp")
+
+
+def _main(words: list[str]) -> int:
     if words[:1] == ["--version"]:
         print(f"artfp {__version__}")
         return 0

@@ -36,8 +36,10 @@ MAX_LIST_BYTES = 256 * 1024 * 1024
 
 _LIST_SUFFIXES = frozenset({".txt", ".lst"})
 _LINKS = "links out of the folder (--follow_links reads them)"
+_HIDDEN = "hidden images"
 _DOCUMENTS = {".txt", ".lst", ".md", ".json", ".jsonl", ".csv", ".log", ".yaml", ".yml", ".html"}
 _DOCUMENTS |= {".safetensors", ".ckpt", ".pth", ".pt"}
+_SUFFIXES = tuple(IMAGE_SUFFIXES)
 _SHOWN_KINDS = 8
 
 _log = logging.getLogger("artfp")
@@ -223,6 +225,11 @@ def left_out_of(source: ImageSource) -> dict[str, int]:
     return dict(getattr(source, "left_out", {}))
 
 
+def count_unexamined(source: ImageSource) -> int:
+    """Return how many files of a source are left out that are no documents: pictures, perhaps."""
+    return sum(n for kind, n in left_out_of(source).items() if kind not in _DOCUMENTS)
+
+
 @cache
 def _log_once(text: str, documents: bool) -> None:
     """Log what is left out, once even where a source is opened again."""
@@ -267,7 +274,11 @@ def _walk(root: str, follow_links: bool) -> tuple[dict[str, str], Counter[str]]:
             with os.scandir(path) as entries:
                 for entry in entries:
                     name = f"{folder}/{entry.name}" if folder else entry.name
-                    if is_hidden(entry.name) or name == DATASET_JSON:
+                    if name == DATASET_JSON:
+                        continue
+                    if is_hidden(entry.name):
+                        if entry.name.lower().endswith(_SUFFIXES) and entry.name[:2] != "._":
+                            left_out[_HIDDEN] += 1
                         continue
                     if (
                         not follow_links

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from artfp.core.errors import UserError
 from artfp.data.files import warn_if_shared
-from artfp.ownership.key import Key, owner_context, parse_fingerprint, to_text
+from artfp.ownership.key import Key, owner_context, parse_fingerprint, shown_path, to_text
 
 KEY_FILE = "fingerprint.key.json"
 """Name of the key file that a run writes into its output folder when it draws a key."""
@@ -106,7 +106,7 @@ def read_fingerprint_file(path: str) -> str:
         UserError: it cannot be read, or is longer than a fingerprint can be. The message does not
             repeat what it holds.
     """
-    what = f"fingerprint file {path}"
+    what = f"fingerprint file {shown_path(path)}"
     try:
         if path == "-":
             content = sys.stdin.buffer.read(_MOST_BYTES + 1)

@@ -222,6 +222,13 @@ def _binary(values: ArrayLike) -> NDArray[np.uint8]:
     return array.astype(np.uint8)
 
 
+def shown_path(path: str | os.PathLike[str]) -> str:
+    """Return a path for a message; what looks like a fingerprint and is no file is not repeated."""
+    text = os.fspath(path)
+    secret = re.fullmatch("[01]{8,}|[0-9a-fA-F]{16,}", text) and not os.path.exists(text)
+    return "(what was given looks like a fingerprint)" if secret else str(text)
+
+
 class Key:
     """A secret of 32 bytes from which fingerprints are derived.
 
@@ -262,6 +269,8 @@ class Key:
             UserError: the file is missing, unreadable, or not a key file of this version.
         """
         what = "key file"
+        if shown_path(path) != str(path):
+            raise UserError(f"{what} {shown_path(path)}: no such file; give the file of a key")
         content = read_json(path, what, _FILE_KIND, _FILE_VERSION, "Key.save")
         secret = content.get("secret")
         if not isinstance(secret, str) or not re.fullmatch("[0-9a-f]{64}", secret):

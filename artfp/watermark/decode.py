@@ -213,6 +213,8 @@ class _Detector(Prediction):
             height, width = batch.sizes[slot]
             record: dict[str, object] = {"name": name, "width": width, "height": height}
             record["realigned"] = note
+            if batch.composited[slot]:
+                record["composited"] = True
             record["bits"] = to_text(bits)
             record["logits"] = pack_logits(row)
             content = batch.contents[slot]

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from artfp.core.errors import UserError
+from artfp.ownership.assignment import read_fingerprint_file
 from artfp.ownership.key import (
     MAX_BITS,
     MAX_NAME,
@@ -395,3 +396,11 @@ def test_names_that_no_file_can_have() -> None:
             Key.draw().save(name)
         with pytest.raises(UserError):
             Key.load(name)
+
+
+@pytest.mark.parametrize("given", ["10" * 50, "c0ffee" * 4])
+def test_a_fingerprint_given_as_a_file_is_not_repeated(given: str) -> None:
+    for read in (Key.load, read_fingerprint_file):
+        with pytest.raises(UserError, match="looks like a fingerprint") as error:
+            read(given)
+        assert given not in str(error.value)
