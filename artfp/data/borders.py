@@ -1,4 +1,4 @@
-"""Uniform borders of an image: frames, letterboxes, the margins of a screenshot."""
+"""Pictures within an image: inside uniform borders, and side by side in a collage of two."""
 
 from __future__ import annotations
 
@@ -14,6 +14,14 @@ _RIPPLES = 7
 """Rows inside a border in which the edge is looked for: JPEG's blocks have 8."""
 
 _FRAMES = 2
+
+_SEAM_ROWS = 256
+"""Rows in which a seam is looked for, at most about twice as many."""
+
+_SEAM_STEP, _SEAM_LENGTH, _SEAM_CONTRAST = 8, 0.8, 2.0
+"""Grey levels of a step, fraction of the rows that have it, and its mean over that of any column
+beside it."""
+
 _LEAST_SIDE = 24
 
 Box = tuple[int, int, int, int]
@@ -21,10 +29,11 @@ Box = tuple[int, int, int, int]
 
 
 def find_pictures(pixels: np.ndarray) -> list[Box]:
-    """Return what remains of an image without its uniform borders, in up to two ways.
+    """Return what remains of an image without its uniform borders, and the parts of a collage.
 
     Rows and columns of one colour are taken off from all sides until none is left. JPEG leaves
-    ripples beside an edge, so it is done with a small and with a large tolerance.
+    ripples beside an edge, so it is done with a small and with a large tolerance. An edge that runs
+    straight across the image, far sharper than what is beside it, parts two pictures.
 
     Args:
         pixels: (H, W, 3) uint8.
@@ -46,7 +55,30 @@ def find_pictures(pixels: np.ndarray) -> list[Box]:
         whole = (bottom - top, right - left) == pixels.shape[:2]
         if not whole and min(bottom - top, right - left) >= _LEAST_SIDE and box not in boxes:
             boxes.append(box)
-    return boxes
+    return boxes + [box for box in _parts(pixels) if box not in boxes]
+
+
+def _parts(pixels: np.ndarray) -> list[Box]:
+    """Return the two parts beside a vertical seam, and those of a horizontal one."""
+    height, width = pixels.shape[:2]
+    column, row = _seam(pixels), _seam(pixels.swapaxes(0, 1))
+    parts = [(0, height, 0, column), (0, height, column, width)] if column else []
+    return parts + ([(0, row, 0, width), (row, height, 0, width)] if row else [])
+
+
+def _seam(pixels: np.ndarray) -> int:
+    """Return the column at which a picture (H, W, 3) begins beside another; 0 if there is none."""
+    height, width = pixels.shape[:2]
+    if width < 2 * _LEAST_SIDE or height < _LEAST_SIDE:
+        return 0
+    rows = pixels[:: max(1, height // _SEAM_ROWS)].astype(np.int16)
+    steps = np.abs(np.diff(rows, axis=1)).max(axis=2)
+    mean = steps.mean(axis=0)
+    inner = mean[_LEAST_SIDE - 1 : width - _LEAST_SIDE]
+    at = _LEAST_SIDE - 1 + int(inner.argmax())
+    beside = np.concatenate([mean[at - 9 : at - 1], mean[at + 2 : at + 10]])
+    across = (steps[:, at] > _SEAM_STEP).mean() >= _SEAM_LENGTH
+    return at + 1 if across and mean[at] > _SEAM_CONTRAST * beside.max() else 0
 
 
 def _without_borders(pixels: np.ndarray, tolerance: int) -> Box:

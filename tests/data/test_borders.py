@@ -51,3 +51,15 @@ def test_no_border_no_box() -> None:
     assert find_pictures(np.zeros((1, 1, 3), np.uint8)) == []
     tiny = np.array(ImageOps.expand(Image.fromarray(picture(20, 20)), 5, "black"))
     assert find_pictures(tiny) == []
+
+
+@pytest.mark.parametrize("quality", [None, 85])
+def test_two_pictures_side_by_side(quality: int | None) -> None:
+    one, other = picture(96, 96, seed=1), picture(96, 128, seed=2)
+    for axis, expected in ((1, (0, 96, 0, 96)), (0, (0, 96, 0, 96))):
+        second = other if axis == 1 else other.swapaxes(0, 1)
+        collage = Image.fromarray(np.concatenate([one, second], axis=axis))
+        if quality:
+            collage.save(file := io.BytesIO(), "JPEG", quality=quality)
+            collage = Image.open(file)
+        assert expected in find_pictures(np.array(collage))

@@ -254,9 +254,9 @@ def test_framed_and_turned_images_are_read(tmp_path: Path, photographs: list[np.
     assert (result.matches >= 98).all()
     rows = {row["name"]: row["realigned"] for row in _rows(tmp_path / "found")}
     assert rows == {
-        "both.png": "without borders, 150x240 at (32, 24), turned by 270 degrees",
-        "framed.png": "without borders, 240x150 at (7, 7)",
-        "screenshot.png": "without borders, 240x150 at (24, 18)",
+        "both.png": "picture of 150x240 at (32, 24), turned by 270 degrees",
+        "framed.png": "picture of 240x150 at (7, 7)",
+        "screenshot.png": "picture of 240x150 at (24, 18)",
         "turned.png": "turned by 90 degrees",
     }
     plain = load_decoder("photo128", realign=False)[0]

@@ -115,8 +115,8 @@ class RealigningDecoder(Decoder):
 
     searched = (
         "images as they are, mirrored, turned by 90, 180 or 270 degrees or by up to "
-        f"{MAX_TURN:g}, without their uniform borders, and cropped by up to {MAX_CROP:.0%} of a "
-        f"side ({MAX_CENTRE_CROP:.0%} about the centre)"
+        f"{MAX_TURN:g}, without their uniform borders, as one of two side by side, and "
+        f"cropped by up to {MAX_CROP:.0%} of a side ({MAX_CENTRE_CROP:.0%} about the centre)"
     )
 
     def __init__(self, decoder: ResidualDecoder) -> None:
@@ -309,6 +309,6 @@ def take_surer_pictures(
         value = float(row.abs().mean())
         if value > sureness[at]:
             sureness[at], logits[at] = value, row
-            place = f"without borders, {right - left}x{bottom - top} at ({left}, {top})"
+            place = f"picture of {right - left}x{bottom - top} at ({left}, {top})"
             notes[at] = f"{place}, {note}" if note else place
     return logits

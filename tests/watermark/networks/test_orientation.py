@@ -96,4 +96,4 @@ def test_a_picture_without_its_borders_must_be_surer_too() -> None:
     boxes = [(0, 9, 0, 9), (1, 21, 2, 32), (1, 21, 2, 32)]
     logits = take_surer_pictures(decoded, pictures, [0, 1, 1], boxes)
     assert logits[:, 0].tolist() == [1.0, 3.0]
-    assert decoded[1] == ["", "without borders, 30x20 at (2, 1), mirrored"]
+    assert decoded[1] == ["", "picture of 30x20 at (2, 1), mirrored"]
