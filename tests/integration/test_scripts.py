@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -39,7 +40,7 @@ def test_embed_then_detect_says_no_more_than_it_should(
     ]
     first, second = done.stdout.splitlines()
     assert first == f"120 images fingerprinted, in {output}"
-    assert second.startswith("read back from the files: bit accuracy 0.9")
+    assert re.match(r"read back from the files: bit accuracy (0\.9|1\.0)", second)  # a fresh key
     found = script(
         "detect_fingerprints.py",
         *detect_words("found", data=output / "fingerprinted_images"),
