@@ -14,7 +14,8 @@ from pytorch_lightning.callbacks import EarlyStopping
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from artfp.core.lightning import check_loss, fit, new_trainer
+from artfp.core.fitting import fit
+from artfp.core.lightning import check_loss, new_trainer
 from artfp.data.pixels import to_unit
 from artfp.secrecy.network import Steganalyser
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytorch_lightning as pl
 
 from artfp.core.errors import UserError
-from artfp.core.lightning import LightningProgress, new_trainer
+from artfp.core.lightning import new_trainer
+from artfp.core.lightning_progress import LightningProgress
 from artfp.core.processes import return_large_memory
 from artfp.data.decode import log_composited
 from artfp.data.predict_module import ImageBatch, PredictionData

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from artfp.core import lightning
-from artfp.core.lightning import LightningProgress
+from artfp.core import lightning_progress
+from artfp.core.lightning_progress import LightningProgress
 from artfp.core.progress import Progress
 
 Seen = list[tuple[str, int, int | None, str]]
@@ -28,7 +28,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
             super().move_to(done, caption)
             found.append((self.caption, self.done, self.total, self.unit))
 
-    monkeypatch.setattr(lightning, "Progress", Recorded)
+    monkeypatch.setattr(lightning_progress, "Progress", Recorded)
     return found
 
 

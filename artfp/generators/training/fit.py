@@ -12,15 +12,10 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
+from artfp.core.checkpoints import last_checkpoint
 from artfp.core.errors import UserError
-from artfp.core.lightning import (
-    fit,
-    last_checkpoint,
-    new_trainer,
-    precision_of,
-    resume_from,
-    trainer_arguments,
-)
+from artfp.core.fitting import fit
+from artfp.core.lightning import new_trainer, precision_of, resume_from, trainer_arguments
 from artfp.core.run_folder import exclusive
 from artfp.data.bundle import Card
 from artfp.data.files import file_hash, write_atomic

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
+from artfp.core.checkpoints import last_checkpoint, read_checkpoint
 from artfp.core.errors import UserError
-from artfp.core.lightning import last_checkpoint, read_checkpoint
 from artfp.data.bundle import Card
 from artfp.data.files import file_hash
 from artfp.generators.base import Generator

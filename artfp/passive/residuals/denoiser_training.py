@@ -16,7 +16,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from artfp.core.errors import UserError
-from artfp.core.lightning import LightningProgress, check_loss, fit, new_trainer
+from artfp.core.fitting import fit
+from artfp.core.lightning import check_loss, new_trainer
+from artfp.core.lightning_progress import LightningProgress
 from artfp.data.bundle import (
     Card,
 )

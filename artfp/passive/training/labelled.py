@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from artfp.core.lightning import fit
+from artfp.core.fitting import fit
 from artfp.data.pixels import to_unit
 from artfp.data.resume import Manifest
 
@@ -81,7 +81,7 @@ def claim_training(
 def run_training(
     trainer: pl.Trainer, module: pl.LightningModule, data: LabelledData, resume: Path | None
 ) -> str | None:
-    """See `artfp.core.lightning.fit`."""
+    """See `artfp.core.fitting.fit`."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r".*does not have many workers")
         return fit(trainer, module, data, checkpoint=resume)

@@ -13,17 +13,11 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
+from artfp.core.checkpoints import check_checkpoint, last_checkpoint, read_checkpoint
 from artfp.core.device import TrainingDeviceSettings
 from artfp.core.errors import UserError
-from artfp.core.lightning import (
-    check_checkpoint,
-    fit,
-    last_checkpoint,
-    new_trainer,
-    read_checkpoint,
-    resume_from,
-    trainer_arguments,
-)
+from artfp.core.fitting import fit
+from artfp.core.lightning import new_trainer, resume_from, trainer_arguments
 from artfp.core.run_folder import exclusive
 from artfp.data.bundle import Card, find_decoder, find_weights
 from artfp.data.content import source_digest

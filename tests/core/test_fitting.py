@@ -14,8 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from artfp.core.checkpoints import check_checkpoint
 from artfp.core.errors import UserError
-from artfp.core.lightning import check_checkpoint, fit, new_trainer
+from artfp.core.fitting import fit
+from artfp.core.lightning import new_trainer
 from artfp.core.processes import Terminated
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
