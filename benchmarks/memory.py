@@ -4,6 +4,10 @@
 
 Each run is a process of its own; what counts is the peak resident memory of the main process and
 of its largest loader process. Where the data hold fewer images, links under new names fill up.
+Photographs of 24 megapixels, made from four images of the data, with the shipped weights:
+
+    python benchmarks/memory.py --data_dir PHOTOS --weights photo128 --images 8,40 \\
+        --enlarge 6000x4000 --output benchmarks/results/memory_photographs.json
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import report
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -29,6 +34,7 @@ def main() -> None:
     parser.add_argument("--data_dir", required=True, help="folder of images")
     parser.add_argument("--weights", default="cifar32")
     parser.add_argument("--images", default="2000,50000")
+    parser.add_argument("--enlarge", help="take four images only, enlarged to this WIDTHxHEIGHT")
     parser.add_argument("--output", default="benchmarks/results/memory.json")
     parser.add_argument("--run", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -37,9 +43,12 @@ def main() -> None:
         return
     rows = []
     with tempfile.TemporaryDirectory(dir=Path(args.data_dir).resolve().parent) as folder:
+        source = Path(args.data_dir)
+        if args.enlarge:
+            source = enlarged(source, Path(folder) / "large", args.enlarge)
         for count in map(int, args.images.split(",")):
             data = Path(folder) / f"{count}"
-            links(Path(args.data_dir), data, count)
+            links(source, data, count)
             rows += [_row(command, data, args.weights, count) for command in ("embed", "detect")]
     growth = {}
     for command in ("embed", "detect"):
@@ -52,6 +61,15 @@ def main() -> None:
         )
     print("peak of the largest set against the smallest:", growth)
     report.write(args.output, rows=rows, growth=growth)
+
+
+def enlarged(data: Path, folder: Path, size: str) -> Path:
+    """Write four images of `data` at a size, as JPEG; return their folder."""
+    folder.mkdir()
+    width, height = map(int, size.split("x"))
+    for number, path in enumerate(sorted(p for p in data.rglob("*") if p.is_file())[:4]):
+        Image.open(path).convert("RGB").resize((width, height)).save(folder / f"{number}.jpg")
+    return folder
 
 
 def links(data: Path, folder: Path, count: int) -> None:

@@ -7,7 +7,6 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from artfp.audit.candidates import Candidates, GivenFingerprint, RegistryEntries
@@ -19,7 +18,13 @@ from artfp.audit.report import (
     table_columns,
 )
 from artfp.audit.settings import STDOUT, DetectSettings
-from artfp.audit.verdicts import AuditResult, audit_records
+from artfp.audit.verdicts import (
+    COMPOSITED,
+    AuditResult,
+    audit_records,
+    keep_open,
+    name_search,
+)
 from artfp.core.errors import UserError
 from artfp.core.processes import first_process
 from artfp.data.bundle import find_weights
@@ -28,7 +33,6 @@ from artfp.data.sources import ImageSource, count_unexamined, left_out_of
 from artfp.ownership.assignment import Fingerprints
 from artfp.ownership.registry import Registry
 from artfp.stats import Policy
-from artfp.stats.verdict import as_inconclusive
 from artfp.watermark.calibrate import read_calibration
 from artfp.watermark.decode import COMPARED_COLUMNS, OWNER_COLUMNS
 from artfp.watermark.networks.base import Decoder, refuse_small
@@ -143,8 +147,8 @@ class Auditor:
             settings.reveal,
             self._doubt,
         )
-        audit = _keep_open(audit, count_unexamined(self.source))
-        audit = _name_search(audit, self.searched)
+        audit = keep_open(audit, count_unexamined(self.source))
+        audit = name_search(audit, self.searched)
         digests = {record["name"]: record.get("sha256") for record in records()}
         report = report_contents(audit, self.context, digests)
         _warn(report["warnings"][len(self.context.warnings) :])
@@ -162,39 +166,12 @@ class Auditor:
         """Return why an image cannot be "no match", or ""."""
         small = refuse_small(record["height"], record["width"], self.bits, self.resolution)
         if not small and record.get("composited"):
-            return "transparent parts were composited over white before they were decoded"
+            return COMPOSITED
         return small or ("" if self.settings.realign else NOT_SEARCHED)
 
     def _write(self, path: Path, what: str, text: str) -> None:
         with new_file(path, what, overwrite=True) as file:
             file.write(text.encode("utf-8"))
-
-
-def _keep_open(audit: AuditResult, left_out: int) -> AuditResult:
-    """Take "no match" back where files were not examined that may hold what is looked for.
-
-    Of one source they matter where they are as many as the images that were decoded.
-    """
-    verdict, missing = audit.verdict, len(audit.failed) + left_out
-    if verdict is None or verdict.outcome != "no match" or not missing:
-        return audit
-    if audit.same_source and missing < len(audit.findings):
-        return audit
-    files = "1 file was" if missing == 1 else f"{missing} files were"
-    reason = f"{files} not examined (unreadable, or of a kind that is left out)"
-    return replace(audit, verdict=as_inconclusive(verdict, reason))
-
-
-def _name_search(audit: AuditResult, searched: str) -> AuditResult:
-    """Add to "no match" in which forms of an image the fingerprint was searched for."""
-    verdict = audit.verdict
-    if verdict is None or verdict.outcome != "no match":
-        return audit
-    limits = (
-        f"{verdict.limits} It was searched for in {searched}; not in a picture that is part of a "
-        "larger one, nor in one that was cropped, turned or stretched in other ways."
-    )
-    return replace(audit, verdict=replace(verdict, limits=limits))
 
 
 def refuse_other_reports(settings: DetectSettings) -> None:

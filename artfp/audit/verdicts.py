@@ -32,6 +32,9 @@ from artfp.stats.sign_tails import log_tail
 from artfp.stats.verdict import as_inconclusive
 from artfp.watermark.records import Record, unpack_logits
 
+COMPOSITED = "transparent parts were composited over white before they were decoded"
+"""Why a transparent image may carry a fingerprint all the same: its colours there are hidden."""
+
 _CHUNK = 1024
 _LEVEL = 0.01
 """False discovery rate for the images that stand out on their own."""
@@ -164,6 +167,36 @@ def _with_doubts(found: AuditResult) -> AuditResult:
     limits = (
         f"It is about {fit} of {len(found.findings)} images: the others by themselves are "
         f"inconclusive. {verdict.limits}"
+    )
+    return replace(found, verdict=replace(verdict, limits=limits))
+
+
+def keep_open(found: AuditResult, left_out: int) -> AuditResult:
+    """Take "no match" back where something was not examined that may carry the fingerprint.
+
+    Those are images that could not be read, `left_out` files of other kinds, and images whose
+    transparent parts hide what lies below. Of one source they matter where they are as many as the
+    images that were examined.
+    """
+    verdict, hidden = found.verdict, [f for f in found.findings if f.open_because == COMPOSITED]
+    missing = len(found.failed) + left_out + len(hidden)
+    if verdict is None or verdict.outcome != "no match" or not missing:
+        return found
+    if found.same_source and missing < len(found.findings) - len(hidden):
+        return found
+    files = "1 file was" if missing == 1 else f"{missing} files were"
+    reason = f"{files} not examined (unreadable, transparent, or of a kind that is left out)"
+    return replace(found, verdict=as_inconclusive(verdict, reason))
+
+
+def name_search(found: AuditResult, searched: str) -> AuditResult:
+    """Add to "no match" in which forms of an image the fingerprint was searched for."""
+    verdict = found.verdict
+    if verdict is None or verdict.outcome != "no match":
+        return found
+    limits = (
+        f"{verdict.limits} It was searched for in {searched}; not in a picture that is part of a "
+        "larger one, nor in one that was cropped, turned or stretched in other ways."
     )
     return replace(found, verdict=replace(verdict, limits=limits))
 

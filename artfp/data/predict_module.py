@@ -54,10 +54,10 @@ class ImageBatch:
         skipped: True for padding and for images that were done before.
         contents: What `describe_content` says of the bytes that were read; empty if none were.
         composited: True for images with transparent pixels, which were composited over white.
-        framed: Slots of images with uniform borders, if these are looked for; an image can have
-            two entries.
-        boxes: Where their pictures are.
-        pictures: The pictures without their borders, (len(framed), 3, R, R) uint8.
+        framed: Slots of images in which pictures were found, if these are looked for, with an entry
+            for each picture; see `find_pictures`.
+        boxes: Where the pictures are.
+        pictures: The pictures, (len(framed), 3, R, R) uint8.
     """
 
     index: int
@@ -145,7 +145,7 @@ class PredictionData(pl.LightningDataModule):
         keep_full: Whether batches hold whole images too, as far as `_WAITING_PIXELS` in all
             batches that wait allow: `whole_image` reads the others again.
         done: Names of images to skip.
-        find_borders: Whether images with uniform borders also come without them.
+        find_borders: Whether the pictures within images are looked for, see `find_pictures`.
 
     Raises:
         UserError: a number out of range.
@@ -273,7 +273,7 @@ class _Batches(Dataset[ImageBatch]):
         room: int,
         pictures: list[np.ndarray],
     ) -> int:
-        """Read an image into its slot, and its pictures without borders.
+        """Read an image into its slot, and the pictures within it.
 
         Returns the pixels of the whole image if it is kept.
         """

@@ -38,7 +38,7 @@ _LIST_SUFFIXES = frozenset({".txt", ".lst"})
 _LINKS = "links out of the folder (--follow_links reads them)"
 _HIDDEN = "hidden images"
 _DOCUMENTS = {".txt", ".lst", ".md", ".json", ".jsonl", ".csv", ".log", ".yaml", ".yml", ".html"}
-_DOCUMENTS |= {".safetensors", ".ckpt", ".pth", ".pt"}
+_DOCUMENTS |= {".db", ".ini", ".py", ".sh", ".tsv", ".xml", ".safetensors", ".ckpt", ".pth", ".pt"}
 _SUFFIXES = tuple(IMAGE_SUFFIXES)
 _SHOWN_KINDS = 8
 

@@ -62,7 +62,7 @@ def decode_pixels(decoder: Decoder, pixels: np.ndarray) -> NDArray[np.uint8]:
 def decode_image_logits(decoder: Decoder, pixels: np.ndarray) -> Tensor:
     """Return the logits (bits,) of an 8-bit image (H, W, 3) of any size.
 
-    A decoder that realigns also decodes it without its uniform borders.
+    A decoder that realigns also decodes the pictures within it, see `find_pictures`.
     """
     boxes = find_pictures(pixels) if realigns(decoder) else []
     places = [(0, pixels.shape[0], 0, pixels.shape[1]), *boxes]
@@ -71,7 +71,7 @@ def decode_image_logits(decoder: Decoder, pixels: np.ndarray) -> Tensor:
     aspects = torch.tensor([(b - a) / (d - c) for a, b, c, d in places])
     logits, notes = decoder.decode(x, aspects)
     whole, rest = (logits[:1], notes[:1]), (logits[1:], notes[1:])
-    return take_surer_pictures(whole, rest, [0] * len(boxes), boxes)[0]
+    return take_surer_pictures(whole, rest, [0] * len(boxes), boxes)[0][0]
 
 
 @torch.inference_mode()

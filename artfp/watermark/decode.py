@@ -202,7 +202,7 @@ class _Detector(Prediction):
             shapes = torch.tensor([(b - a) / (d - c) for a, b, c, d in batch.boxes])
             found = self._decode(to_unit(batch.pictures).to(self.dtype), shapes)
             whose = [slots.index(slot) for slot in batch.framed]
-            logits = take_surer_pictures((logits, notes), found, whose, batch.boxes)
+            logits, notes = take_surer_pictures((logits, notes), found, whose, batch.boxes)
         values = logits.to("cpu", torch.float32).numpy()
         decoded = (values > 0).astype(np.uint8)
         for slot, row, bits, note in zip(slots, values, decoded, notes, strict=True):

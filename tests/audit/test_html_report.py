@@ -79,7 +79,13 @@ def _facts(names: list[str], strength: float = 3.0, reveal: bool = False) -> dic
     every = [*names, "bad<b>.png"]
     records.append({"name": "bad<b>.png", "error": "<i>why</i>"})
     found = audit_records(records, every, BITS, GivenFingerprint(WORD), Policy(), False, reveal)
-    decoder = {"name": "<d>", "hash": "0" * 64, "bits": BITS, "realign": True}
+    decoder = {
+        "name": "<d>",
+        "hash": "0" * 64,
+        "bits": BITS,
+        "realign": True,
+        "searched": "images as they are",
+    }
     asked = AuditContext(
         "in/<u>",
         "artfp detect '<x>'",

@@ -47,6 +47,7 @@ def _detect(folder: Path) -> VerdictFacts:
     settings = DetectSettings(
         data_dir=str(folder),
         fingerprint=to_text(Key.from_seed(3).fingerprint(100)),
+        alpha=0.001,
         num_workers=0,
         cuda=-1,
     )
@@ -82,3 +83,6 @@ def test_transparent_images_are_not_ruled_out(
     image.save(tmp_path / "clear.png")
     outcome, explanation = _detect(tmp_path)
     assert outcome == "inconclusive" and "composited over white" in explanation
+    image.convert("RGB").save(tmp_path / "other.png")
+    outcome, explanation = _detect(tmp_path)
+    assert outcome == "inconclusive" and "1 file was not examined" in explanation

@@ -72,7 +72,13 @@ def _names(records: list[dict[str, Any]]) -> list[str]:
 
 
 def _facts(found: AuditResult, **fields: Any) -> dict[str, Any]:
-    decoder = {"name": "d", "hash": "0" * 64, "bits": BITS, "realign": True}
+    decoder = {
+        "name": "d",
+        "hash": "0" * 64,
+        "bits": BITS,
+        "realign": True,
+        "searched": "images as they are",
+    }
     return report_contents(
         found, AuditContext("in", "artfp detect", "registry", decoder, POLICY, **fields), {}
     )

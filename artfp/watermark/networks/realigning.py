@@ -288,22 +288,21 @@ def take_surer_pictures(
     pictures: tuple[Tensor, list[str]],
     whose: Sequence[int],
     boxes: Sequence[Box],
-) -> Tensor:
-    """Take what was decoded without an image's borders, where that is clearly surer.
+) -> tuple[Tensor, list[str]]:
+    """Take what was decoded of a picture within an image, where that is clearly surer.
 
     Sureness and margin are those of `OrientingDecoder`: the choice knows no key.
 
     Args:
-        decoded: Logits (N, bits) and notes of images, as `Decoder.decode` gives them. The notes of
-            the images concerned are replaced.
-        pictures: The same of K pictures without borders.
+        decoded: Logits (N, bits) and notes of images, as `Decoder.decode` gives them.
+        pictures: The same of K pictures, see `artfp.data.borders.find_pictures`.
         whose: Position among the images of each picture, (K,).
         boxes: Where each picture is in its image, (K,).
 
     Returns:
-        Logits (N, bits).
+        Logits (N, bits) and notes.
     """
-    logits, notes = decoded[0].clone(), decoded[1]
+    logits, notes = decoded[0].clone(), list(decoded[1])
     sureness = (logits.abs().mean(dim=1) * orientation_margin(logits.shape[1])).tolist()
     for row, note, at, (top, bottom, left, right) in zip(*pictures, whose, boxes, strict=True):
         value = float(row.abs().mean())
@@ -311,4 +310,4 @@ def take_surer_pictures(
             sureness[at], logits[at] = value, row
             place = f"picture of {right - left}x{bottom - top} at ({left}, {top})"
             notes[at] = f"{place}, {note}" if note else place
-    return logits
+    return logits, notes

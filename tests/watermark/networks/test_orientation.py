@@ -94,6 +94,6 @@ def test_a_picture_without_its_borders_must_be_surer_too() -> None:
     decoded = torch.full((2, BITS), 1.0), ["", "mirrored"]
     pictures = torch.tensor([[1.6] * BITS, [3.0] * BITS, [2.0] * BITS]), ["", "mirrored", ""]
     boxes = [(0, 9, 0, 9), (1, 21, 2, 32), (1, 21, 2, 32)]
-    logits = take_surer_pictures(decoded, pictures, [0, 1, 1], boxes)
+    logits, notes = take_surer_pictures(decoded, pictures, [0, 1, 1], boxes)
     assert logits[:, 0].tolist() == [1.0, 3.0]
-    assert decoded[1] == ["", "picture of 30x20 at (2, 1), mirrored"]
+    assert notes == ["", "picture of 30x20 at (2, 1), mirrored"]
