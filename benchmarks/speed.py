@@ -136,7 +136,8 @@ def _artfp_embed(files: list[Path], place: Path, precision: str = "32-true") -> 
     from artfp.data import open_source
     from artfp.ownership.assignment import draw_fingerprints
     from artfp.watermark import load_encoder
-    from artfp.watermark.embed import EmbeddingJob, run_embedding
+    from artfp.watermark.embed_job import EmbeddingJob
+    from artfp.watermark.embed_run import run_embedding
     from artfp.watermark.prediction_loop import make_trainer
 
     encoder, card = load_encoder("photo128")

@@ -28,7 +28,7 @@ from artfp.transfer.decoded import (
 )
 from artfp.transfer.study import FINGERPRINTED, TransferStudy
 from artfp.watermark import load_decoder
-from artfp.watermark.embed import EMBEDDED_TABLE
+from artfp.watermark.embed_job import EMBEDDED_TABLE
 from artfp.watermark.settings import FINGERPRINTED_FOLDER
 
 READINGS = "readings.json"

@@ -37,7 +37,8 @@ from artfp.generators.training.pretrained import GENERATOR
 from artfp.ownership.assignment import Fingerprints, draw_fingerprints
 from artfp.transfer.settings import TransferStudySettings
 from artfp.watermark import load_encoder
-from artfp.watermark.embed import EmbeddingJob, run_embedding
+from artfp.watermark.embed_job import EmbeddingJob
+from artfp.watermark.embed_run import run_embedding
 from artfp.watermark.prediction_loop import make_trainer
 from artfp.watermark.settings import FINGERPRINTED_FOLDER
 

@@ -2,8 +2,8 @@ from .api import Detection as Detection
 from .api import Watermark as Watermark
 from .calibrate import CalibrationResult as CalibrationResult
 from .calibrate import calibrate_folder as calibrate_folder
-from .embed import EmbeddingResult as EmbeddingResult
 from .embed import embed_folder as embed_folder
+from .embed_run import EmbeddingResult as EmbeddingResult
 from .export import export_published as export_published
 from .measure import Measurements as Measurements
 from .measure import measure_folder as measure_folder

@@ -15,7 +15,7 @@ _READABLE = 0.6
 """Bit accuracy of --check under which the fingerprint is as good as lost; chance gives 0.5."""
 
 if TYPE_CHECKING:
-    from artfp.watermark.embed import EmbeddingResult
+    from artfp.watermark.embed_run import EmbeddingResult
 
 DESCRIPTION = """\
 Embed a fingerprint in every image of a data set.

@@ -22,7 +22,8 @@ from artfp.metrics.fidelity import psnr, ssim
 from artfp.ownership.assignment import draw_fingerprints
 from artfp.reporting.image_grid import encode_picture, fingerprint_grid
 from artfp.watermark.api import Watermark
-from artfp.watermark.embed import EmbeddingJob, run_embedding
+from artfp.watermark.embed_job import EmbeddingJob
+from artfp.watermark.embed_run import run_embedding
 from artfp.watermark.prediction_loop import make_trainer
 from artfp.watermark.settings import FINGERPRINTED_FOLDER, DemoSettings
 

@@ -12,7 +12,7 @@ import pytest
 from artfp.data import open_source
 from artfp.data.files import file_hash
 from artfp.watermark import Watermark
-from artfp.watermark.embed import EmbeddingJob
+from artfp.watermark.embed_job import EmbeddingJob
 from artfp.watermark.prediction_loop import make_trainer
 
 

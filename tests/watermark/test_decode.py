@@ -23,7 +23,8 @@ from artfp.ownership.key import Key, to_text
 from artfp.watermark import Watermark, build_pair, load_decoder
 from artfp.watermark.api import decode_pixels, fingerprint_image
 from artfp.watermark.decode import DETECTED_LISTING, DETECTED_TABLE, DecodingJob, run_decoding
-from artfp.watermark.embed import EMBEDDED_LISTING, EmbeddingJob, run_embedding
+from artfp.watermark.embed_job import EMBEDDED_LISTING, EmbeddingJob
+from artfp.watermark.embed_run import run_embedding
 from artfp.watermark.networks.base import images_at_once
 from artfp.watermark.networks.realigning import with_realignment
 from artfp.watermark.prediction_loop import make_trainer

@@ -23,14 +23,9 @@ from artfp.data.files import file_hash
 from artfp.ownership.assignment import Fingerprints
 from artfp.ownership.key import Key, to_text
 from artfp.watermark import Watermark
-from artfp.watermark.embed import (
-    ARCHIVE_FILE,
-    EMBEDDED_LISTING,
-    EMBEDDED_TABLE,
-    EmbeddingJob,
-    check_embedding,
-    run_embedding,
-)
+from artfp.watermark.embed_check import check_embedding
+from artfp.watermark.embed_job import ARCHIVE_FILE, EMBEDDED_LISTING, EMBEDDED_TABLE, EmbeddingJob
+from artfp.watermark.embed_run import run_embedding
 from artfp.watermark.prediction_loop import Prediction
 from artfp.watermark.settings import FINGERPRINTED_FOLDER
 
@@ -225,7 +220,7 @@ def test_a_stopped_run_goes_on_and_repeats_nothing(
     whole = job(output=tmp_path / "whole")
     run_embedding(whole, EACH)
 
-    import artfp.watermark.embed as module
+    import artfp.watermark.embed_module as module
     from artfp.data.files import write_atomic
 
     real, count = write_atomic, 0

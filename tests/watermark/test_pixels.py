@@ -17,7 +17,8 @@ from artfp.data import Geometry
 from artfp.ownership.assignment import Fingerprints
 from artfp.ownership.key import Key
 from artfp.watermark import Watermark
-from artfp.watermark.embed import EmbeddingJob, run_embedding
+from artfp.watermark.embed_job import EmbeddingJob
+from artfp.watermark.embed_run import run_embedding
 from artfp.watermark.networks.base import add_residual, resize_residual
 from artfp.watermark.prediction_loop import make_trainer
 from artfp.watermark.settings import FINGERPRINTED_FOLDER

@@ -20,7 +20,9 @@ from artfp.data.tables import csv_text, write_tables
 from artfp.ownership.assignment import Fingerprints
 from artfp.ownership.key import Key, to_text
 from artfp.watermark import Watermark
-from artfp.watermark.embed import EMBEDDED_TABLE, EmbeddingJob, check_embedding, run_embedding
+from artfp.watermark.embed_check import check_embedding
+from artfp.watermark.embed_job import EMBEDDED_TABLE, EmbeddingJob
+from artfp.watermark.embed_run import run_embedding
 from artfp.watermark.settings import FINGERPRINTED_FOLDER
 
 Jobs = Callable[..., EmbeddingJob]
