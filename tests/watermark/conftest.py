@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,11 @@ from artfp.data.files import file_hash
 from artfp.watermark import Watermark
 from artfp.watermark.embed_job import EmbeddingJob
 from artfp.watermark.prediction_loop import make_trainer
+from tests.watermark.embedded import Jobs
 
 
 @pytest.fixture
-def job(
-    pair: Watermark, weights: Path, photo_folder: Path, tmp_path: Path
-) -> Callable[..., EmbeddingJob]:
+def job(pair: Watermark, weights: Path, photo_folder: Path, tmp_path: Path) -> Jobs:
     """Makes embedding jobs: any field of EmbeddingJob can be given; data_dir names the source."""
     base = EmbeddingJob(
         open_source(photo_folder),

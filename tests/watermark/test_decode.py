@@ -6,7 +6,6 @@ import csv
 import math
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +22,20 @@ from artfp.ownership.key import Key, to_text
 from artfp.watermark import Watermark, build_pair, load_decoder
 from artfp.watermark.api import decode_pixels, fingerprint_image
 from artfp.watermark.decode import DETECTED_LISTING, DETECTED_TABLE, DecodingJob, run_decoding
-from artfp.watermark.embed_job import EMBEDDED_LISTING, EmbeddingJob
+from artfp.watermark.embed_job import EMBEDDED_LISTING
 from artfp.watermark.embed_run import run_embedding
 from artfp.watermark.networks.base import images_at_once
 from artfp.watermark.networks.realigning import with_realignment
 from artfp.watermark.prediction_loop import make_trainer
 from artfp.watermark.records import Records
 from artfp.watermark.settings import FINGERPRINTED_FOLDER
+from tests.watermark.embedded import Jobs
 
 WORDS = Fingerprints(16, fingerprint=Key.from_seed(5).fingerprint(16))
 
 
 @pytest.fixture
-def marked(job: Callable[..., EmbeddingJob]) -> Path:
+def marked(job: Jobs) -> Path:
     run_embedding(this := job(), WORDS)
     return this.output / FINGERPRINTED_FOLDER
 
@@ -65,7 +65,7 @@ def test_bits_are_those_of_the_decoder(pair: Watermark, marked: Path, tmp_path: 
 
 
 def test_networks_take_few_images_at_once_on_a_cpu(
-    job: Callable[..., EmbeddingJob], pair: Watermark, tmp_path: Path, monkeypatch: Any
+    job: Jobs, pair: Watermark, tmp_path: Path, monkeypatch: Any
 ) -> None:
     """Memory is bounded by pixels; what is written and read stays."""
     assert images_at_once(torch.zeros(1).expand(40, 3, 1024, 1024)) == 1

@@ -14,17 +14,14 @@ from PIL import Image, ImageCms
 
 import artfp.data.predict_module
 from artfp.data import Geometry
-from artfp.ownership.assignment import Fingerprints
-from artfp.ownership.key import Key
 from artfp.watermark import Watermark
 from artfp.watermark.embed_job import EmbeddingJob
 from artfp.watermark.embed_run import run_embedding
 from artfp.watermark.networks.base import add_residual, resize_residual
 from artfp.watermark.prediction_loop import make_trainer
 from artfp.watermark.settings import FINGERPRINTED_FOLDER
+from tests.watermark.embedded import ONE, Jobs
 
-Jobs = Callable[..., EmbeddingJob]
-WORDS = Fingerprints(16, key=Key.from_seed(5))
 ROUNDING = 0.501  # half a level, and what float32 leaves
 
 
@@ -45,7 +42,7 @@ def _expected(pair: Watermark, original: np.ndarray, strength: float = 1.0) -> n
     """The original (H, W, 3) plus its residual, in float64, clipped and not rounded."""
     small = np.array(Image.fromarray(original).resize((32, 32), Image.Resampling.BICUBIC))
     x = torch.from_numpy(small).permute(2, 0, 1)[None].float() / 255.0
-    bits = torch.from_numpy(WORDS.of_image("")).float()[None]
+    bits = torch.from_numpy(ONE.of_image("")).float()[None]
     with torch.no_grad():
         residual = pair.encoder.residual(x, bits)[0].double().numpy()
     height, width = original.shape[:2]
@@ -76,7 +73,7 @@ def test_images_too_large_to_wait_are_read_again_and_come_out_equal(
     for waiting in (0, 1 << 26):
         monkeypatch.setattr(artfp.data.predict_module, "_WAITING_PIXELS", waiting)
         this = replace(job(tmp_path / "in"), output=tmp_path / f"out{waiting}")
-        run_embedding(this, WORDS)
+        run_embedding(this, ONE)
         found.append([_read(this, name) for name in ("x.png", "y.png")])
     for again, waited in zip(*found, strict=True):
         np.testing.assert_array_equal(again, waited)
@@ -105,7 +102,7 @@ def test_any_size_keeps_its_size_and_gets_its_residual(
     original = np.ascontiguousarray(photographs[1][100 : 100 + size[0], 200 : 200 + size[1]])
     path = tmp_path / "x.png"
     Image.fromarray(original).save(path)
-    run_embedding(this := job(path, strength=strength), WORDS)
+    run_embedding(this := job(path, strength=strength), ONE)
     written = _read(this, "x.png")
     assert written.shape == original.shape
     assert np.abs(written - _expected(pair, original, strength)).max() < ROUNDING
@@ -146,7 +143,7 @@ def test_other_kinds_of_picture(
 ) -> None:
     image, rgb = kind(photographs[0][100:132, 200:232])
     image.save(path := tmp_path / "x.png")
-    run_embedding(this := job(path), WORDS)
+    run_embedding(this := job(path), ONE)
     slack = 1.0 if kind is _rgba else 0.0  # Pillow composites in integers
     assert np.abs(_read(this, "x.png") - _expected(pair, rgb)).max() < ROUNDING + slack
 
@@ -156,10 +153,10 @@ def test_the_geometry_comes_before_the_fingerprint(
 ) -> None:
     original = np.ascontiguousarray(photographs[1][:218, :178])
     Image.fromarray(original).save(path := tmp_path / "x.png")
-    run_embedding(square := job(path, output=tmp_path / "s", geometry=Geometry(40)), WORDS)
+    run_embedding(square := job(path, output=tmp_path / "s", geometry=Geometry(40)), ONE)
     cut = Image.fromarray(original[20:198]).resize((40, 40), Image.Resampling.BICUBIC)
     assert np.abs(_read(square, "x.png") - _expected(pair, np.array(cut))).max() < ROUNDING
-    run_embedding(celeba := job(path, output=tmp_path / "c", geometry=Geometry(celeba=True)), WORDS)
+    run_embedding(celeba := job(path, output=tmp_path / "c", geometry=Geometry(celeba=True)), ONE)
     cut = Image.fromarray(original[35:183, 15:163]).resize((128, 128), Image.Resampling.BICUBIC)
     assert np.abs(_read(celeba, "x.png") - _expected(pair, np.array(cut))).max() < ROUNDING
 
@@ -170,7 +167,7 @@ def test_images_too_small_for_the_geometry_are_named(
     for name, side in (("small", 100), ("wide", 200)):
         (tmp_path / "in").mkdir(exist_ok=True)
         Image.fromarray(photographs[0][:side, :side]).save(tmp_path / f"in/{name}.png")
-    done = run_embedding(job(tmp_path / "in", geometry=Geometry(celeba=True)), WORDS)
+    done = run_embedding(job(tmp_path / "in", geometry=Geometry(celeba=True)), ONE)
     assert done is not None and done.written == 1
     assert [name for name, _ in done.failed] == ["small.png"]
 
@@ -180,11 +177,11 @@ def test_jpeg_is_near_and_still_read(
 ) -> None:
     original = np.ascontiguousarray(photographs[3][:200, :300])
     Image.fromarray(original).save(path := tmp_path / "x.png")
-    run_embedding(this := job(path, format="jpeg"), WORDS)
+    run_embedding(this := job(path, format="jpeg"), ONE)
     image = Image.open(this.output / FINGERPRINTED_FOLDER / "x.jpg")
     assert image.format == "JPEG"
     assert np.abs(np.asarray(image) - _expected(pair, original)).mean() < 4
-    assert pair.detect(image, WORDS.of_image("")).matches >= 15
+    assert pair.detect(image, ONE.of_image("")).matches >= 15
 
 
 def test_orientation_is_applied_and_the_profile_kept(
@@ -195,7 +192,7 @@ def test_orientation_is_applied_and_the_profile_kept(
     exif[0x0112] = 6  # to be turned a quarter clockwise
     path = tmp_path / "x.png"
     Image.fromarray(original).save(path, exif=exif, icc_profile=profile.tobytes())
-    run_embedding(this := job(path), WORDS)
+    run_embedding(this := job(path), ONE)
     turned = np.ascontiguousarray(np.rot90(original, -1))
     image = Image.open(this.output / FINGERPRINTED_FOLDER / "x.png")
     assert np.abs(np.asarray(image) - _expected(pair, turned)).max() < ROUNDING
@@ -212,7 +209,7 @@ def test_other_precisions_are_near(
     this = replace(
         job(path), encoder=deepcopy(pair.encoder), trainer=make_trainer(precision=precision)
     )
-    run_embedding(this, WORDS)
+    run_embedding(this, ONE)
     written = _read(this, "x.png")
     assert np.abs(written - _expected(pair, original)).mean() < 0.7  # rounding alone makes 0.25
-    assert pair.detect(Image.fromarray(written), WORDS.of_image("")).matches >= 15
+    assert pair.detect(Image.fromarray(written), ONE.of_image("")).matches >= 15

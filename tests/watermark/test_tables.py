@@ -6,7 +6,6 @@ import csv
 import json
 import math
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,10 @@ from artfp.ownership.assignment import Fingerprints
 from artfp.ownership.key import Key, to_text
 from artfp.watermark import Watermark
 from artfp.watermark.embed_check import check_embedding
-from artfp.watermark.embed_job import EMBEDDED_TABLE, EmbeddingJob
+from artfp.watermark.embed_job import EMBEDDED_TABLE
 from artfp.watermark.embed_run import run_embedding
 from artfp.watermark.settings import FINGERPRINTED_FOLDER
-
-Jobs = Callable[..., EmbeddingJob]
-WORDS = Fingerprints(16, key=Key.from_seed(5))
+from tests.watermark.embedded import ONE, Jobs
 
 
 def _tables(tmp_path: Path, names: list[str], *records: dict[str, Any]) -> tuple[Any, Any, str]:
@@ -105,7 +102,7 @@ def test_an_image_mended_after_a_run_of_several_processes(
     this.output.mkdir()
     stale = {"name": "a.png", "error": "the file is empty"}
     (this.output / ".embed.1.jsonl").write_text(json.dumps(stale) + "\n")
-    done = run_embedding(this, WORDS)
+    done = run_embedding(this, ONE)
     assert done is not None and (done.written, done.failed) == (1, [])
 
 
@@ -119,7 +116,7 @@ def test_figures_of_the_check_are_those_of_the_files(
     Image.fromarray(photographs[0][100:108, 100:109]).save(tmp_path / "in/tiny.png")
     Image.fromarray(photographs[0][100:180, 100:230]).save(tmp_path / "in/gone.png")
     (tmp_path / "in/bad.png").touch()
-    run_embedding(this := job(tmp_path / "in"), WORDS)
+    run_embedding(this := job(tmp_path / "in"), ONE)
     with open(this.output / ".embed.0.jsonl", "a+") as file:  # as a kill before a file leaves it
         file.seek(0)
         file.write(file.readlines()[1])
@@ -132,7 +129,7 @@ def test_figures_of_the_check_are_those_of_the_files(
             Image.open(this.output / FINGERPRINTED_FOLDER / name),
         )
         a, b = np.asarray(before, float), np.asarray(after, float)
-        bits.append(pair.detect(after, WORDS.of_image("")).matches / 16)
+        bits.append(pair.detect(after, ONE.of_image("")).matches / 16)
         noise.append(10 * math.log10(255**2 / ((a - b) ** 2).mean()))
         if name != "tiny.png":
             alike.append(_ssim(a, b))
@@ -146,7 +143,7 @@ def test_ssim_of_tiny_images_alone_is_no_number(
     job: Jobs, pair: Watermark, tmp_path: Path, photographs: list[np.ndarray]
 ) -> None:
     Image.fromarray(photographs[0][:8, :8]).save(path := tmp_path / "x.png")
-    run_embedding(this := job(path), WORDS)
+    run_embedding(this := job(path), ONE)
     figures = check_embedding(this, pair.decoder)
     assert math.isnan(figures["ssim"]) and figures["psnr"] > 10
 
