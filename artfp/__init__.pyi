@@ -25,7 +25,7 @@ from .transfer.study import transfer_study as transfer_study
 from .watermark.api import Watermark as Watermark
 from .watermark.embed import embed_folder as embed_folder
 from .watermark.settings import EmbedSettings as EmbedSettings
-from .watermark.settings import TrainSettings as TrainSettings
 from .watermark.training.fit import train as train
+from .watermark.training.settings import TrainSettings as TrainSettings
 
 __version__: str

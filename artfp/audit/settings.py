@@ -11,7 +11,7 @@ from artfp.core.errors import UserError
 from artfp.core.settings import Bounds, PositiveInt, Probability, Settings, option
 from artfp.data.settings import ImageSettings
 from artfp.ownership.settings import FingerprintSettings
-from artfp.watermark.settings import SIZE_FLAGS, DecoderSettings
+from artfp.watermark.weight_settings import SIZE_FLAGS, DecoderSettings
 
 STDOUT = "-"
 """Value of options that write a file, for standard output."""

@@ -18,7 +18,7 @@ from artfp.core.settings import (
 )
 from artfp.generators.settings import GeneratorTrainingSettings
 from artfp.ownership.settings import FingerprintSettings
-from artfp.watermark.settings import RealignSettings
+from artfp.watermark.weight_settings import RealignSettings
 
 QUICK = {"max_steps": 600, "limit": 10_000, "images": 500, "progress_images": 200}
 """Settings of a first answer within a quarter of an hour on two CPU cores."""

@@ -15,9 +15,9 @@ from .settings import CalibrateSettings as CalibrateSettings
 from .settings import EmbedSettings as EmbedSettings
 from .settings import ExportSettings as ExportSettings
 from .settings import MeasureSettings as MeasureSettings
-from .settings import TrainSettings as TrainSettings
 from .training.fit import TrainingResult as TrainingResult
 from .training.fit import train as train
+from .training.settings import TrainSettings as TrainSettings
 from .weights import load_decoder as load_decoder
 from .weights import load_encoder as load_encoder
 from .weights import save_network as save_network

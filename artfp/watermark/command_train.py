@@ -7,7 +7,7 @@ import shlex
 from artfp.core.command import Command, report_left_out
 from artfp.core.console import console, print_next_step
 from artfp.core.errors import one_line
-from artfp.watermark.settings import TrainSettings
+from artfp.watermark.training.settings import TrainSettings
 
 DESCRIPTION = """\
 Train an encoder, which hides a fingerprint in images, and the decoder that reads it again.

@@ -21,7 +21,7 @@ from artfp.passive_studies.yu2019.settings import Yu2019Settings
 from artfp.transfer.settings import TransferStudySettings
 from artfp.watermark import Decoder, Encoder, build_pair, load_decoder, load_encoder, save_network
 from artfp.watermark.networks.stegastamp import StegaStampDecoder
-from artfp.watermark.settings import TrainSettings
+from artfp.watermark.training.settings import TrainSettings
 
 Call = Callable[..., tuple[int, list[str], list[str]]]
 

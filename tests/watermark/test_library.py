@@ -16,7 +16,8 @@ from artfp.watermark import (
     measure_folder,
 )
 from artfp.watermark.demo import run_demo
-from artfp.watermark.settings import FINGERPRINTED_FOLDER, DemoSettings, TrainSettings
+from artfp.watermark.settings import FINGERPRINTED_FOLDER, DemoSettings
+from artfp.watermark.training.settings import TrainSettings
 from tests.progress import recorded_progress
 
 

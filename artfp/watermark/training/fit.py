@@ -28,7 +28,6 @@ from artfp.data.train_module import TrainingData
 from artfp.reporting.image_grid import encode_picture
 from artfp.watermark.measure import measure_images
 from artfp.watermark.networks.realigning import with_realignment
-from artfp.watermark.settings import TrainSettings
 from artfp.watermark.training.callbacks import (
     ImageGrids,
     Milestones,
@@ -36,6 +35,7 @@ from artfp.watermark.training.callbacks import (
     fingerprinted_sample,
 )
 from artfp.watermark.training.module import FingerprintAutoencoder
+from artfp.watermark.training.settings import TrainSettings
 from artfp.watermark.weights import load_decoder, load_encoder, save_network
 
 BEST_CHECKPOINT = "best.ckpt"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from artfp.watermark.settings import TrainSettings
+from artfp.watermark.training.settings import TrainSettings
 
 
 def tiny(data: Path, output: Path, **options: Any) -> TrainSettings:

@@ -25,10 +25,10 @@ from artfp.data.bundle import read_card
 from artfp.data.files import file_hash
 from artfp.perturbations import training_mixture
 from artfp.watermark import load_decoder, load_encoder
-from artfp.watermark.settings import TrainSettings
 from artfp.watermark.training import fit
 from artfp.watermark.training.fit import train
 from artfp.watermark.training.module import VALIDATION_CONDITIONS
+from artfp.watermark.training.settings import TrainSettings
 from tests.watermark.training.conftest import tiny
 
 pytestmark = [

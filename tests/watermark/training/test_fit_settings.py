@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from artfp.core.errors import UserError
-from artfp.watermark.settings import TrainSettings
 from artfp.watermark.training.fit import train
+from artfp.watermark.training.settings import TrainSettings
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*GPU available but not used.*"),
