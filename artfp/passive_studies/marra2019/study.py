@@ -20,7 +20,8 @@ from artfp.data.sources import open_sources
 from artfp.data.tables import csv_table, markdown_table, round_significant
 from artfp.passive.fitting.leakage import find_leakage
 from artfp.passive.residuals.extractor import load_extractor
-from artfp.passive_studies.marra2019.analyses import ANALYSES, AnalysisResult, SourceInfo
+from artfp.passive_studies.marra2019.analyses import ANALYSES
+from artfp.passive_studies.marra2019.analysis_result import AnalysisResult, SourceInfo
 from artfp.passive_studies.marra2019.dependence import SourceMetadata
 from artfp.passive_studies.marra2019.images import SourceImages
 from artfp.passive_studies.marra2019.measure import (

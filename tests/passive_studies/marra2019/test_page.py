@@ -10,7 +10,8 @@ import torch
 from artfp.data.tables import csv_table, round_significant
 from artfp.passive.residuals.residual_fingerprint import ResidualFingerprint
 from artfp.passive.roc import CorrelationScores
-from artfp.passive_studies.marra2019.analyses import ANALYSES, SourceInfo
+from artfp.passive_studies.marra2019.analyses import ANALYSES
+from artfp.passive_studies.marra2019.analysis_result import SourceInfo
 from artfp.passive_studies.marra2019.energy import block_means
 from artfp.passive_studies.marra2019.measure import ResidualMeasurements
 from artfp.passive_studies.marra2019.study import groups_from_names, study_json, study_page
