@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from artfp.core.errors import UserError
 from artfp.data import ImageError, decode_image, open_source, resize
 from artfp.data.bundle import find_weights
-from artfp.data.files import file_hash
+from artfp.data.paths import file_hash
 from artfp.data.pixels import to_unit
 from artfp.data.reading import batch_images
 from artfp.watermark import Decoder

@@ -37,7 +37,7 @@ from artfp.core.command import run
 from artfp.core.console import console
 from artfp.core.errors import UserError
 from artfp.data.bundle import find_weights
-from artfp.data.files import file_hash
+from artfp.data.paths import file_hash
 from artfp.watermark import load_decoder
 
 

@@ -25,8 +25,8 @@ from artfp.core.command import run
 from artfp.core.console import console
 from artfp.core.errors import UserError
 from artfp.data.bundle import find_decoder, find_weights
-from artfp.data.files import file_hash
 from artfp.data.geometry import Geometry
+from artfp.data.paths import file_hash
 from artfp.data.reading import load_images
 from artfp.data.sources import open_source
 from artfp.data.subset import limit_images

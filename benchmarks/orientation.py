@@ -29,8 +29,8 @@ from artfp.core.console import console
 from artfp.core.progress import track
 from artfp.data import open_source
 from artfp.data.bundle import find_decoder, find_weights
-from artfp.data.files import file_hash
 from artfp.data.geometry import Geometry
+from artfp.data.paths import file_hash
 from artfp.data.pixels import to_unit
 from artfp.data.reading import load_images
 from artfp.perturbations.codec import Jpeg

@@ -28,7 +28,8 @@ from artfp.audit.verdicts import (
 from artfp.core.errors import UserError
 from artfp.core.processes import first_process
 from artfp.data.bundle import find_weights
-from artfp.data.files import check_output, new_file
+from artfp.data.files import new_file
+from artfp.data.paths import check_output
 from artfp.data.sources import ImageSource, count_unexamined, left_out_of
 from artfp.ownership.assignment import Fingerprints
 from artfp.ownership.registry import Registry

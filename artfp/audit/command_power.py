@@ -44,7 +44,8 @@ def _power(settings: PowerSettings) -> int:
         power_json,
         power_rows,
     )
-    from artfp.data.files import FIGURE_SUFFIXES, check_output, write_atomic
+    from artfp.data.files import write_atomic
+    from artfp.data.paths import FIGURE_SUFFIXES, check_output
     from artfp.reporting.figure import save_figure
 
     if settings.plot is not None:

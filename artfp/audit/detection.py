@@ -111,7 +111,8 @@ def detect_folder(settings: DetectSettings) -> DetectionResult | None:
     # Bad input is refused before torch is imported.
     from artfp.audit.auditor import prepare_audit, refuse_other_reports, verdict_columns
     from artfp.data.bundle import find_weights
-    from artfp.data.files import file_hash, scratch_folder
+    from artfp.data.hidden_files import scratch_folder
+    from artfp.data.paths import file_hash
     from artfp.watermark.decode import DecodingJob, run_decoding
     from artfp.watermark.prediction_loop import make_trainer
     from artfp.watermark.weights import load_decoder

@@ -23,7 +23,8 @@ from PIL import Image
 
 from artfp.audit.svg import agreement_strip, histogram, match_bar
 from artfp.core.errors import one_line
-from artfp.data.decode import ImageError, decode_image, image_errors
+from artfp.data.decode import decode_image
+from artfp.data.image_files import ImageError, image_errors
 from artfp.data.sources import ImageSource
 
 MAX_LISTED = 2000

@@ -34,7 +34,7 @@ from artfp.comparison.settings import TRAINED_FURTHER, CompareSettings
 from artfp.core.errors import UserError
 from artfp.core.run_folder import exclusive
 from artfp.data.bundle import find_weights
-from artfp.data.files import file_hash, warn_if_shared
+from artfp.data.paths import file_hash, warn_if_shared
 from artfp.data.resume import Journal, Manifest
 from artfp.data.sources import open_sources
 from artfp.data.subset import split_sources

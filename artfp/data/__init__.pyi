@@ -1,9 +1,9 @@
 from .archive import ZipSource as ZipSource
-from .decode import ImageError as ImageError
 from .decode import Picture as Picture
 from .decode import decode_image as decode_image
 from .geometry import Geometry as Geometry
 from .geometry import resize as resize
+from .image_files import ImageError as ImageError
 from .reading import LoadedImage as LoadedImage
 from .reading import read_images as read_images
 from .sources import FileSource as FileSource

@@ -11,8 +11,8 @@ from functools import partial
 from typing import Any
 
 from artfp.core.errors import UserError
-from artfp.data import decode
-from artfp.data.decode import HEAD_BYTES, ImageError
+from artfp.data import image_files
+from artfp.data.image_files import HEAD_BYTES, ImageError
 from artfp.data.naming import (
     DATASET_JSON,
     is_hidden,
@@ -89,10 +89,10 @@ class ZipSource:
             member = archive.infolist()[self._members[index]]
             if member.flag_bits & _ENCRYPTED:
                 raise ImageError("encrypted in the archive; unpack it with its password first")
-            if member.file_size > decode.MAX_BYTES:
+            if member.file_size > image_files.MAX_BYTES:
                 raise ImageError(
                     f"the file has {member.file_size} bytes, "
-                    f"more than the limit of {decode.MAX_BYTES}"
+                    f"more than the limit of {image_files.MAX_BYTES}"
                 )
             with archive.open(member) as file:
                 # zipfile stops at the declared size, and a longer member fails its checksum.

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from artfp.data.decode import ImageError
+from artfp.data.image_files import ImageError
 from artfp.data.sources import ImageSource
 
 DIGESTED_BYTES = 1 << 30

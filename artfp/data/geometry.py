@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from artfp.core.errors import UserError
-from artfp.data.decode import ImageError
+from artfp.data.image_files import ImageError
 
 _CELEBA_CROP = 148
 _CELEBA_RESOLUTION = 128

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import IO, Any
 
 from artfp.core.errors import UserError
-from artfp.data.decode import IMAGE_SUFFIXES, image_format
+from artfp.data.image_files import IMAGE_SUFFIXES, image_format
 
 DATASET_JSON = "dataset.json"
 """File with the labels of a StyleGAN data set, at the top of its folder or archive."""

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from artfp.core.errors import UserError
 from artfp.core.progress import Progress
-from artfp.data.decode import ImageError, decode_image, image_errors, log_composited
+from artfp.data.decode import decode_image, log_composited
 from artfp.data.geometry import Geometry
+from artfp.data.image_files import ImageError, image_errors
 from artfp.data.sources import ImageSource
 
 Failed = list[tuple[str, str]]

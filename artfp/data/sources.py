@@ -18,9 +18,9 @@ from typing import Any, Protocol, runtime_checkable
 
 from artfp.core.errors import UserError, one_line
 from artfp.core.processes import first_process
-from artfp.data import decode
+from artfp.data import image_files
 from artfp.data.archive import ZipSource
-from artfp.data.decode import HEAD_BYTES, IMAGE_SUFFIXES, ImageError
+from artfp.data.image_files import HEAD_BYTES, IMAGE_SUFFIXES, ImageError
 from artfp.data.naming import (
     DATASET_JSON,
     is_hidden,
@@ -115,9 +115,9 @@ class FileSource:
                 raise ImageError("not a regular file")
             with open(path, "rb") as file:
                 size = os.fstat(file.fileno()).st_size
-                if size > decode.MAX_BYTES:
+                if size > image_files.MAX_BYTES:
                     raise ImageError(
-                        f"the file has {size} bytes, more than the limit of {decode.MAX_BYTES}"
+                        f"the file has {size} bytes, more than the limit of {image_files.MAX_BYTES}"
                     )
                 return file.read(size)
         except (FileNotFoundError, NotADirectoryError):

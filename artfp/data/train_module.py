@@ -17,8 +17,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from artfp.core.errors import UserError
 from artfp.core.processes import die_with_parent
 from artfp.data.budget import PixelBudget
-from artfp.data.decode import ImageError, decode_picture, image_errors, image_size, open_image
+from artfp.data.decode import decode_picture, image_size
 from artfp.data.geometry import Geometry, resize
+from artfp.data.image_files import ImageError, image_errors, open_image
 from artfp.data.predict_module import DECODED_PIXELS, default_workers
 from artfp.data.sources import ImageSource
 from artfp.data.subset import hash_fraction

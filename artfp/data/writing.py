@@ -18,8 +18,8 @@ from PIL import Image
 
 from artfp.core.errors import UserError
 from artfp.data.budget import PixelBudget
-from artfp.data.decode import ImageError
 from artfp.data.files import replacing
+from artfp.data.image_files import ImageError
 from artfp.data.naming import DATASET_JSON, renamed_dataset_json
 
 _WRITTEN_PIXELS = 1 << 25

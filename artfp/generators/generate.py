@@ -16,9 +16,11 @@ from artfp.core.progress import track
 from artfp.core.run_folder import exclusive
 from artfp.data.bundle import Card
 from artfp.data.content import source_digest
-from artfp.data.files import file_hash, remove_leftovers, write_atomic
+from artfp.data.files import write_atomic
 from artfp.data.geometry import Geometry
+from artfp.data.hidden_files import remove_leftovers
 from artfp.data.naming import output_names
+from artfp.data.paths import file_hash
 from artfp.data.pixels import to_8bit, to_unit
 from artfp.data.predict_module import PredictionData
 from artfp.data.resume import Manifest

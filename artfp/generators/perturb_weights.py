@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from artfp.core.errors import UserError
 from artfp.core.run_folder import exclusive
-from artfp.data.files import file_hash
+from artfp.data.paths import file_hash
 from artfp.data.resume import Manifest
 from artfp.generators.base import Generator
 from artfp.generators.settings import AlterSettings

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from artfp.core.errors import UserError
 from artfp.core.progress import Progress
-from artfp.data.decode import ImageError, log_composited
+from artfp.data.decode import log_composited
 from artfp.data.geometry import Geometry
+from artfp.data.image_files import ImageError
 from artfp.data.pixels import to_unit
 from artfp.data.predict_module import ImageBatch, PredictionData, whole_image
 from artfp.data.sources import ImageSource, open_source

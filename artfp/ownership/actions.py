@@ -172,6 +172,6 @@ def decoder_digest(decoder: str | None) -> str | None:
     if decoder is None or is_digest(decoder):
         return decoder
     from artfp.data.bundle import find_weights
-    from artfp.data.files import file_hash
+    from artfp.data.paths import file_hash
 
     return file_hash(find_weights(decoder, "decoder"))

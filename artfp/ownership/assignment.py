@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from artfp.core.errors import UserError
-from artfp.data.files import warn_if_shared
+from artfp.data.paths import warn_if_shared
 from artfp.ownership.key import Key, owner_context, parse_fingerprint, shown_path, to_text
 
 KEY_FILE = "fingerprint.key.json"

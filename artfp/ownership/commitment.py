@@ -31,7 +31,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from artfp.core.errors import UserError
-from artfp.data.files import AnyPath, new_file, read_json, warn_if_shared
+from artfp.data.files import new_file
+from artfp.data.paths import AnyPath, read_json, warn_if_shared
 from artfp.ownership.key import check_bits, check_name, encode_fields, to_text
 
 SCHEME = "HMAC-SHA256/1"

@@ -26,7 +26,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from numpy.typing import ArrayLike, NDArray
 
 from artfp.core.errors import UserError
-from artfp.data.files import new_file, read_json, warn_if_shared
+from artfp.data.files import new_file
+from artfp.data.paths import read_json, warn_if_shared
 
 MIN_BITS = 1
 MAX_BITS = 512

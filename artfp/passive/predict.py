@@ -11,8 +11,8 @@ import torch
 
 from artfp.core.errors import UserError
 from artfp.core.progress import Progress
-from artfp.data.decode import ImageError
 from artfp.data.files import write_atomic
+from artfp.data.image_files import ImageError
 from artfp.data.pixels import to_unit
 from artfp.data.reading import Failed, batch_images, read_images, stack_pixels
 from artfp.data.sources import ImageSource, open_source

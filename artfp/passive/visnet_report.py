@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from artfp.core.errors import UserError, one_line
-from artfp.data.files import check_not_inside, write_atomic
+from artfp.data.files import write_atomic
 from artfp.data.naming import output_names
+from artfp.data.paths import check_not_inside
 from artfp.data.sources import ImageSource
 from artfp.data.tables import csv_table
 from artfp.passive.attributors.bundle import FittedAttributor

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from artfp.data.decode import open_image
+from artfp.data.image_files import open_image
 from artfp.data.pixels import to_8bit, to_unit
 from artfp.perturbations.base import Perturbation, pass_through
 from artfp.perturbations.geometric import each

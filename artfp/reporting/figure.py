@@ -17,7 +17,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
 from artfp.core.errors import one_line
-from artfp.data.files import FIGURE_SUFFIXES, check_suffix, write_atomic
+from artfp.data.files import write_atomic
+from artfp.data.paths import FIGURE_SUFFIXES, check_suffix
 
 if TYPE_CHECKING:
     from torch import Tensor

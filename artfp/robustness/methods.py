@@ -20,8 +20,8 @@ from torch import Tensor
 from artfp.core.errors import UserError
 from artfp.core.plugins import with_plugins
 from artfp.data.bundle import find_decoder, find_weights, shipped_weights
-from artfp.data.files import file_hash
 from artfp.data.geometry import resize
+from artfp.data.paths import file_hash
 from artfp.data.pixels import to_8bit, to_unit
 from artfp.passive.attributors.base import Embedder
 from artfp.robustness.matching import BitReader, MatchingBits

@@ -7,8 +7,8 @@ from typing import Any
 
 from artfp.core.errors import UserError
 from artfp.core.run_folder import exclusive
-from artfp.data.files import file_hash
 from artfp.data.geometry import Geometry
+from artfp.data.paths import file_hash
 from artfp.data.reading import Failed
 from artfp.data.sources import ImageSource, open_source, open_sources
 from artfp.data.train_module import split_names

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 import artfp
 from artfp.core.errors import UserError
 from artfp.core.progress import Progress
-from artfp.data.decode import ImageError
 from artfp.data.geometry import Geometry
+from artfp.data.image_files import ImageError
 from artfp.data.reading import Failed, Spool, read_images
 from artfp.data.resume import Journal, Manifest
 from artfp.data.sources import ImageSource

@@ -12,7 +12,7 @@ from artfp.core.progress import Progress
 from artfp.core.run_folder import exclusive
 from artfp.data.bundle import find_weights
 from artfp.data.content import source_digest
-from artfp.data.files import file_hash
+from artfp.data.paths import file_hash
 from artfp.data.resume import Journal, Manifest
 from artfp.data.sources import open_source
 from artfp.secrecy.settings import SecrecySettings

@@ -18,8 +18,9 @@ from torchvision.utils import make_grid
 
 from artfp import __version__
 from artfp.data.bundle import find_decoder, find_weights, read_card
-from artfp.data.files import file_hash, write_atomic
+from artfp.data.files import write_atomic
 from artfp.data.geometry import Geometry
+from artfp.data.paths import file_hash
 from artfp.data.pixels import to_unit
 from artfp.data.reading import Failed, load_images
 from artfp.data.sources import open_source

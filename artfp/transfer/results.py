@@ -14,7 +14,8 @@ from typing import Any
 from artfp.core.errors import UserError
 from artfp.data.bundle import find_decoder, find_weights
 from artfp.data.content import source_digest
-from artfp.data.files import file_hash, write_atomic
+from artfp.data.files import write_atomic
+from artfp.data.paths import file_hash
 from artfp.data.sources import ImageSource, open_source
 from artfp.data.subset import limit_images
 from artfp.ownership.assignment import Fingerprints

@@ -24,8 +24,8 @@ from artfp.core.errors import UserError
 from artfp.core.run_folder import exclusive, run_folder
 from artfp.data.bundle import find_weights, read_card
 from artfp.data.content import sources_digest
-from artfp.data.files import file_hash
 from artfp.data.geometry import Geometry
+from artfp.data.paths import file_hash
 from artfp.data.resume import Manifest
 from artfp.data.sources import ImageSource, open_source
 from artfp.data.subset import limit_images

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from artfp.data.borders import find_pictures
 from artfp.data.bundle import find_decoder
-from artfp.data.decode import ImageError, decode_picture
+from artfp.data.decode import decode_picture
 from artfp.data.geometry import resize
+from artfp.data.image_files import ImageError
 from artfp.data.pixels import to_8bit, to_unit
 from artfp.data.reading import stack_pixels
 from artfp.stats import format_p, log_p_value

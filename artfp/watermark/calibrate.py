@@ -18,9 +18,10 @@ import numpy as np
 from artfp import __version__
 from artfp.core.errors import UserError
 from artfp.data.bundle import find_weights, shipped_weights
-from artfp.data.files import check_output, file_hash, new_file, write_atomic
+from artfp.data.files import new_file, write_atomic
 from artfp.data.geometry import Geometry
 from artfp.data.naming import unique_name
+from artfp.data.paths import check_output, file_hash
 from artfp.data.sources import ImageSource, open_source
 from artfp.ownership.commitment import utc_now
 from artfp.ownership.key import Key, parse_fingerprint

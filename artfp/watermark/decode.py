@@ -13,8 +13,8 @@ import torch
 
 from artfp.core.run_folder import run_folder
 from artfp.data.content import is_unchanged
-from artfp.data.files import remove_leftovers
 from artfp.data.geometry import Geometry
+from artfp.data.hidden_files import remove_leftovers
 from artfp.data.pixels import to_unit
 from artfp.data.predict_module import ImageBatch, PredictionData
 from artfp.data.resume import Journal, Manifest

@@ -14,7 +14,8 @@ from artfp.core.progress import track
 from artfp.core.run_folder import exclusive, lock_folder
 from artfp.data.bundle import find_weights
 from artfp.data.decode import decode_image
-from artfp.data.files import file_hash, write_atomic
+from artfp.data.files import write_atomic
+from artfp.data.paths import file_hash
 from artfp.data.pixels import as_batch
 from artfp.data.sources import open_source
 from artfp.data.writing import encode_image

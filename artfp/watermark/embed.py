@@ -11,7 +11,8 @@ from artfp.core.processes import await_first, first_process
 from artfp.core.run_folder import exclusive
 from artfp.data.bundle import find_decoder, find_weights
 from artfp.data.decode import decode_image
-from artfp.data.files import file_hash, write_atomic
+from artfp.data.files import write_atomic
+from artfp.data.paths import file_hash
 from artfp.data.sources import open_source
 from artfp.ownership.assignment import KEY_FILE, Fingerprints, draw_fingerprints
 from artfp.ownership.key import owner_context

@@ -9,7 +9,8 @@ import torch
 
 from artfp.core.errors import UserError
 from artfp.core.progress import Progress
-from artfp.data.decode import ImageError, decode_image
+from artfp.data.decode import decode_image
+from artfp.data.image_files import ImageError
 from artfp.data.pixels import as_batch
 from artfp.metrics.fidelity import psnr, ssim
 from artfp.ownership.key import parse_fingerprint

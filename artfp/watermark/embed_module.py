@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from artfp.core.errors import UserError
-from artfp.data.decode import ImageError, image_errors
 from artfp.data.files import write_atomic
+from artfp.data.image_files import ImageError, image_errors
 from artfp.data.pixels import to_unit
 from artfp.data.predict_module import ImageBatch, whole_image
 from artfp.data.tables import error_record

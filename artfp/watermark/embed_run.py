@@ -13,7 +13,8 @@ from pathlib import Path
 from artfp.core.errors import UserError, one_line
 from artfp.core.run_folder import run_folder
 from artfp.data.content import is_unchanged
-from artfp.data.files import remove_leftovers, sync_folders, write_atomic
+from artfp.data.files import sync_folders, write_atomic
+from artfp.data.hidden_files import remove_leftovers
 from artfp.data.naming import DATASET_JSON, output_names, renamed_dataset_json
 from artfp.data.predict_module import PredictionData
 from artfp.data.resume import Journal, Manifest

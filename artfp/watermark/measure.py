@@ -17,9 +17,11 @@ from artfp.core.command import count_images
 from artfp.core.errors import UserError
 from artfp.core.progress import Progress
 from artfp.data.bundle import find_decoder, find_weights
-from artfp.data.decode import ImageError, decode_image
-from artfp.data.files import file_hash, write_atomic
+from artfp.data.decode import decode_image
+from artfp.data.files import write_atomic
 from artfp.data.geometry import Geometry, crop_to_shape
+from artfp.data.image_files import ImageError
+from artfp.data.paths import file_hash
 from artfp.data.pixels import to_unit
 from artfp.data.reading import Failed, batch_images, read_images, stack_pixels
 from artfp.data.sources import open_source

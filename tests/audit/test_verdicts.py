@@ -19,9 +19,7 @@ from artfp.audit.verdicts import (
     audit_records,
 )
 from artfp.core.errors import UserError
-from artfp.data.files import (
-    check_output,
-)
+from artfp.data.paths import check_output
 from artfp.ownership.key import to_text
 from artfp.ownership.registry import Registry, RegistryEntry
 from artfp.stats import Policy, bonferroni, evaluate_source, log_p_value

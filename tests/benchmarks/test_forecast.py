@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from artfp.core.errors import UserError
-from artfp.data.files import file_hash
+from artfp.data.paths import file_hash
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pickle
 
 from artfp.core.errors import UserError
-from artfp.data.decode import ImageError
+from artfp.data.image_files import ImageError
 
 
 def test_messages_are_one_printable_line() -> None:

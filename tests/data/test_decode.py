@@ -12,8 +12,9 @@ import tifffile
 from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
 from skimage import data as samples
 
-from artfp.data import decode
-from artfp.data.decode import ImageError, decode_image, image_format, image_size
+from artfp.data import decode, image_files
+from artfp.data.decode import decode_image, image_size
+from artfp.data.image_files import ImageError, image_format
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
@@ -360,7 +361,7 @@ def test_whether_something_was_transparent() -> None:
     assert not decode_image(png16(np.full((2, 2), 11, np.uint16), 0, key)).composited
 
 
-@pytest.mark.skipif(not decode._AVIF, reason="this Pillow reads no AVIF")
+@pytest.mark.skipif(not image_files._AVIF, reason="this Pillow reads no AVIF")
 def test_avif() -> None:
     pixels = samples.coffee()[:64, :96]
     exif = Image.Exif()
@@ -372,7 +373,7 @@ def test_avif() -> None:
 
 def test_formats_are_told_by_content() -> None:
     image = Image.new("RGB", (8, 8))
-    for format in ("PNG", "JPEG", "WEBP", "BMP", "TIFF", *(["AVIF"] if decode._AVIF else [])):
+    for format in ("PNG", "JPEG", "WEBP", "BMP", "TIFF", *(["AVIF"] if image_files._AVIF else [])):
         assert image_format(encoded(image, format)[:18]) == format
     assert image_format(encoded(image, "MPO")[:18]) == "JPEG"
     for data in (encoded(image, "GIF"), b"", b"BMW drives well in the rain", b"%!PS-Adobe"):

@@ -12,8 +12,9 @@ from PIL import Image
 from skimage import data as samples
 
 from artfp.core.errors import UserError
-from artfp.data import decode
-from artfp.data.decode import ImageError, decode_image
+from artfp.data import decode, image_files
+from artfp.data.decode import decode_image
+from artfp.data.image_files import ImageError
 
 
 def encoded(image: Image.Image, format: str = "PNG") -> bytes:
@@ -51,7 +52,7 @@ def test_not_an_image(data: bytes, reason: str) -> None:
         decode_image(data)
 
 
-FORMATS = ["PNG", "JPEG", "WEBP", "BMP", "TIFF", *(["AVIF"] if decode._AVIF else [])]
+FORMATS = ["PNG", "JPEG", "WEBP", "BMP", "TIFF", *(["AVIF"] if image_files._AVIF else [])]
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -88,7 +89,7 @@ def test_bomb_is_refused_from_its_header() -> None:
 
 
 def test_too_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode, "MAX_BYTES", 20)
+    monkeypatch.setattr(image_files, "MAX_BYTES", 20)
     with pytest.raises(ImageError, match="limit of 20"):
         decode_image(encoded(Image.new("RGB", (4, 4))))
 
@@ -112,7 +113,7 @@ def test_scans_of_a_jpeg_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert decode_image(jpeg_with_scans(20)).pixels.shape == (32, 32, 3)
     with pytest.raises(ImageError, match="more than 100 scans"):
         decode_image(jpeg_with_scans(9000))
-    monkeypatch.setattr(decode, "_SCANNED_PIXELS", 32 * 32 * 15)
+    monkeypatch.setattr(image_files, "_SCANNED_PIXELS", 32 * 32 * 15)
     with pytest.raises(ImageError, match="more than 15 scans"):
         decode_image(jpeg_with_scans(20))
 
@@ -154,7 +155,7 @@ def test_webp_canvas_is_that_of_the_picture() -> None:
     for options in frames:
         buffer = io.BytesIO()
         image.save(buffer, "WEBP", **options)
-        assert decode._webp_canvas(buffer.getvalue()) == (40, 24), options
+        assert image_files._webp_canvas(buffer.getvalue()) == (40, 24), options
 
 
 def test_long_sides_are_refused() -> None:
@@ -170,8 +171,8 @@ def test_postscript_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_any_error_of_one_image_is_its_own() -> None:
     for error in (MemoryError(), struct.error("x"), OverflowError("side"), AttributeError()):
-        with pytest.raises(ImageError) as caught, decode.image_errors():
+        with pytest.raises(ImageError) as caught, image_files.image_errors():
             raise error
         assert "\n" not in str(caught.value)
-    with pytest.raises(UserError), decode.image_errors():
+    with pytest.raises(UserError), image_files.image_errors():
         raise UserError("a setting")

@@ -11,14 +11,9 @@ from pathlib import Path
 import pytest
 
 from artfp.core.errors import UserError
-from artfp.data.files import (
-    FIGURE_SUFFIXES,
-    check_output,
-    new_file,
-    remove_leftovers,
-    scratch_folder,
-    write_atomic,
-)
+from artfp.data.files import new_file, write_atomic
+from artfp.data.hidden_files import remove_leftovers, scratch_folder
+from artfp.data.paths import FIGURE_SUFFIXES, check_output
 
 
 def test_write_atomic_makes_folders_and_replaces(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from PIL import Image
 from skimage import data as samples
 
 from artfp.core.errors import UserError
-from artfp.data.decode import ImageError
 from artfp.data.geometry import Geometry, resize
+from artfp.data.image_files import ImageError
 
 
 def test_unchanged_by_default() -> None:

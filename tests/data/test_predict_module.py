@@ -18,8 +18,8 @@ from PIL import Image, ImageCms
 
 from artfp.core.errors import UserError
 from artfp.data import predict_module
-from artfp.data.decode import ImageError
 from artfp.data.geometry import Geometry, resize
+from artfp.data.image_files import ImageError
 from artfp.data.predict_module import (
     ImageBatch,
     PredictionData,

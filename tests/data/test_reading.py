@@ -10,8 +10,8 @@ from PIL import Image
 
 from artfp.core.errors import UserError
 from artfp.core.progress import Progress
-from artfp.data.decode import ImageError
 from artfp.data.geometry import Geometry
+from artfp.data.image_files import ImageError
 from artfp.data.reading import (
     Failed,
     UpperLeft,

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from artfp.core.errors import UserError
-from artfp.data import decode, sources
-from artfp.data.decode import ImageError
+from artfp.data import image_files, sources
+from artfp.data.image_files import ImageError
 from artfp.data.sources import (
     FileSource,
     ImageSource,
@@ -105,7 +105,7 @@ def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (tmp_path / "gone.png").write_bytes(b"")
     source = open_source(tmp_path)
     (tmp_path / "gone.png").unlink()
-    monkeypatch.setattr(decode, "MAX_BYTES", 10)
+    monkeypatch.setattr(image_files, "MAX_BYTES", 10)
     assert failure(source, "big.png") == "the file has 11 bytes, more than the limit of 10"
     assert failure(source, "pipe.png") == "not a regular file"
     assert failure(source, "gone.png") == "no such file"
@@ -194,7 +194,7 @@ def test_damaged_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     struct.pack_into("<H", data, second + 8, flags | 1)
     path.write_bytes(data)
     source = open_source(path)
-    monkeypatch.setattr(decode, "MAX_BYTES", 20)
+    monkeypatch.setattr(image_files, "MAX_BYTES", 20)
     assert failure(source, "a.png") == "damaged in the archive: its checksum does not match"
     assert failure(source, "b.png").startswith("encrypted")
     assert failure(source, "c.png") == "the file has 30 bytes, more than the limit of 20"

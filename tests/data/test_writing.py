@@ -12,7 +12,8 @@ from PIL import ImageCms
 from skimage import data as samples
 
 from artfp.core.errors import UserError
-from artfp.data.decode import ImageError, decode_image
+from artfp.data.decode import decode_image
+from artfp.data.image_files import ImageError
 from artfp.data.sources import open_source
 from artfp.data.writing import FORMATS, encode_image, pack_zip, suffix_of
 

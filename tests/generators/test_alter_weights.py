@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from artfp.core.errors import UserError
-from artfp.data.files import file_hash
+from artfp.data.paths import file_hash
 from artfp.generators import build_model
 from artfp.generators.perturb_weights import Alteration, write_altered
 from artfp.generators.weights import load_generator, save_generator

@@ -19,7 +19,7 @@ from PIL import Image
 
 from artfp.audit import DetectSettings, auditor, detect_folder
 from artfp.audit.verdicts import audit_records
-from artfp.data.files import file_hash
+from artfp.data.paths import file_hash
 from artfp.data.resume import Journal
 from artfp.ownership.key import Key, to_hex, to_text
 from artfp.ownership.registry import Registry, RegistryEntry

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from artfp.data.files import file_hash
+from artfp.data.paths import file_hash
 from artfp.watermark import load_decoder, save_network
 
 Words = Callable[..., list[object]]

@@ -15,7 +15,7 @@ import pytest
 
 from artfp.cli.main import main
 from artfp.data.bundle import find_weights
-from artfp.data.files import file_hash
+from artfp.data.paths import file_hash
 from artfp.ownership.key import Key, to_hex, to_text
 from artfp.ownership.registry import Registry
 

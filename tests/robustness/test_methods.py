@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from artfp.core.errors import UserError
-from artfp.data.files import file_hash
+from artfp.data.paths import file_hash
 from artfp.data.pixels import as_batch
 from artfp.robustness import known_methods, load_method
 from artfp.robustness.methods import load_reader

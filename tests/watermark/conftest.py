@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from artfp.data import open_source
-from artfp.data.files import file_hash
+from artfp.data.paths import file_hash
 from artfp.watermark import Watermark
 from artfp.watermark.embed_job import EmbeddingJob
 from artfp.watermark.prediction_loop import make_trainer

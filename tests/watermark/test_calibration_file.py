@@ -10,7 +10,7 @@ import pytest
 
 from artfp.core.errors import UserError
 from artfp.data.bundle import find_weights, shipped_weights
-from artfp.data.files import file_hash
+from artfp.data.paths import file_hash
 from artfp.stats import calibrate_decoder
 from artfp.watermark.calibrate import default_calibration_path, read_calibration, write_calibration
 

@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageOps
 
 from artfp.data import open_source
-from artfp.data.files import file_hash
+from artfp.data.paths import file_hash
 from artfp.data.resume import Journal
 from artfp.ownership.assignment import Fingerprints
 from artfp.ownership.key import Key, to_text

@@ -13,7 +13,7 @@ from PIL import Image
 
 from artfp.core.errors import UserError
 from artfp.data import open_source
-from artfp.data.files import file_hash
+from artfp.data.paths import file_hash
 from artfp.ownership.key import to_text
 from artfp.watermark import Watermark
 from artfp.watermark.embed_check import check_embedding

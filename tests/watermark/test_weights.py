@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 import artfp
 from artfp.core.errors import UserError
 from artfp.data.bundle import CARD, find_decoder, find_weights, read_card, shipped_weights
-from artfp.data.files import file_hash
+from artfp.data.paths import file_hash
 from artfp.ownership.key import Key
 from artfp.watermark import (
     Decoder,

@@ -18,7 +18,8 @@ from artfp.core.fitting import fit
 from artfp.core.lightning import new_trainer, precision_of, resume_from, trainer_arguments
 from artfp.core.run_folder import exclusive
 from artfp.data.bundle import Card
-from artfp.data.files import file_hash, write_atomic
+from artfp.data.files import write_atomic
+from artfp.data.paths import file_hash
 from artfp.data.resume import Manifest
 from artfp.data.sources import open_source
 from artfp.data.subset import limit_images

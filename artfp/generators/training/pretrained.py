@@ -11,7 +11,7 @@ from torch import Tensor
 from artfp.core.checkpoints import last_checkpoint, read_checkpoint
 from artfp.core.errors import UserError
 from artfp.data.bundle import Card
-from artfp.data.files import file_hash
+from artfp.data.paths import file_hash
 from artfp.generators.base import Generator
 from artfp.generators.training.module import FineTuning, GenerativeModule
 from artfp.generators.weights import load_generator

@@ -16,7 +16,8 @@ from typing import Any
 from urllib.parse import quote
 
 from artfp.core.errors import UserError
-from artfp.data.files import AnyPath, new_file
+from artfp.data.files import new_file
+from artfp.data.paths import AnyPath
 from artfp.ownership.key import encode_fields
 from artfp.ownership.registry.entry import RegistryEntry
 

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from artfp.core.errors import UserError
-from artfp.data.files import AnyPath, new_file, warn_if_shared
+from artfp.data.files import new_file
+from artfp.data.paths import AnyPath, warn_if_shared
 from artfp.ownership.commitment import Commitment, commitment_text
 from artfp.ownership.key import check_bits
 from artfp.ownership.registry.entry import AddedCounts, RegistryEntry, check_entry

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from artfp.core.errors import UserError
-from artfp.data.files import AnyPath, warn_if_shared
+from artfp.data.paths import AnyPath, warn_if_shared
 from artfp.ownership.key import check_bits, check_name
 from artfp.ownership.registry.database import (
     DamagedRegistry,

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from artfp.core.errors import UserError
-from artfp.data.files import file_hash
+from artfp.data.paths import file_hash
 from artfp.data.pixels import to_8bit, to_unit
 from artfp.data.tables import round_significant
 from artfp.nn.random_inputs import derive_seed

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from artfp.core.errors import UserError
 from artfp.core.progress import Progress, track
-from artfp.data.decode import ImageError, image_size
+from artfp.data.decode import image_size
+from artfp.data.image_files import ImageError
 from artfp.data.pixels import to_8bit, to_unit
 from artfp.data.reading import Failed, Spool, read_images, stack_pixels
 from artfp.data.sources import ImageSource

@@ -27,7 +27,7 @@ from PIL import ExifTags, Image, JpegImagePlugin
 from artfp.core.errors import one_line
 from artfp.core.processes import first_process
 from artfp.core.progress import Progress
-from artfp.data.decode import ImageError, open_image
+from artfp.data.image_files import ImageError, open_image
 from artfp.data.sources import ImageSource
 from artfp.data.subset import limit_images
 from artfp.passive.fitting.jpeg_traces import MAX_TRACED_SIDE, was_jpeg

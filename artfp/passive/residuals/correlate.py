@@ -10,8 +10,8 @@ import numpy as np
 
 from artfp.core.errors import UserError
 from artfp.core.progress import Progress
-from artfp.data.decode import ImageError
 from artfp.data.files import write_atomic
+from artfp.data.image_files import ImageError
 from artfp.data.pixels import as_batch
 from artfp.data.reading import Failed, UpperLeft, read_images
 from artfp.data.sources import open_source

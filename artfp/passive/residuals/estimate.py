@@ -9,7 +9,7 @@ from torch import Tensor
 
 from artfp.core.errors import UserError
 from artfp.core.progress import Progress
-from artfp.data.decode import HEAD_BYTES, image_format
+from artfp.data.image_files import HEAD_BYTES, image_format
 from artfp.data.pixels import to_unit
 from artfp.data.reading import Failed, UpperLeft, batch_images, read_images, stack_pixels
 from artfp.data.sources import ImageSource, open_source

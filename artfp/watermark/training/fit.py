@@ -21,7 +21,8 @@ from artfp.core.lightning import new_trainer, resume_from, trainer_arguments
 from artfp.core.run_folder import exclusive
 from artfp.data.bundle import Card, find_decoder, find_weights
 from artfp.data.content import source_digest
-from artfp.data.files import file_hash, write_atomic
+from artfp.data.files import write_atomic
+from artfp.data.paths import file_hash
 from artfp.data.resume import Manifest
 from artfp.data.sources import open_source
 from artfp.data.train_module import TrainingData

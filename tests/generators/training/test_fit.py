@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from artfp import generators
 from artfp.core.errors import UserError
 from artfp.core.processes import Terminated
-from artfp.data.files import file_hash
+from artfp.data.paths import file_hash
 from artfp.generators import (
     DataBatch,
     GenerativeModel,

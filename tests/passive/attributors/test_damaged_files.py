@@ -15,7 +15,7 @@ from safetensors.torch import save
 
 import artfp
 from artfp.core.errors import UserError
-from artfp.data.files import file_hash
+from artfp.data.paths import file_hash
 from artfp.passive.attributors.bundle import (
     ATTRIBUTOR_FILE,
     FittedAttributor,

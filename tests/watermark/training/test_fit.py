@@ -22,7 +22,7 @@ import artfp
 from artfp.core.errors import UserError
 from artfp.core.processes import Terminated
 from artfp.data.bundle import read_card
-from artfp.data.files import file_hash
+from artfp.data.paths import file_hash
 from artfp.perturbations import training_mixture
 from artfp.watermark import load_decoder, load_encoder
 from artfp.watermark.training import fit
