@@ -12,7 +12,7 @@ from mkdocs.structure.files import File, Files
 
 from artfp.cli.main import ARTFP
 from artfp.core.command import Command, CommandGroup
-from artfp.core.parser import help_text
+from artfp.core.help import help_text
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from artfp.core.command import Command, CommandGroup
-from artfp.core.parser import plain_parser
+from artfp.core.help import plain_parser
 from artfp.core.settings import Settings, option, options
 
 DESCRIPTION = "Print a script that makes a shell complete artfp's commands, options and choices."

@@ -55,7 +55,8 @@ class Command(Generic[_S]):
         return run(lambda: self._main(list(argv), prog, folders), prog, folders)
 
     def _main(self, argv: list[str], prog: str, folders: list[Path]) -> int:
-        from artfp.core.parser import expand_flags, help_text, parse, unused_options
+        from artfp.core.help import help_text
+        from artfp.core.parser import expand_flags, parse, unused_options
 
         if "-h" in argv or "--help" in argv:
             print(help_text(self.settings, prog, self.description, self.epilog), end="")

@@ -1,7 +1,6 @@
-"""From settings classes to options: the parser, the help, and tables for tab completion.
+"""From the words of a command to its settings.
 
-jsonargparse parses (types, YAML files, environment variables); argparse prints the help, which it
-can without importing the types that jsonargparse needs. Every error is one line on stderr,
+jsonargparse parses (types, YAML files, environment variables). Every error is one line on stderr,
 `prog: error: ...`, with exit code 2.
 """
 
@@ -11,129 +10,16 @@ import argparse
 import difflib
 import os
 import re
-import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import fields
-from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from artfp.core.bounded_yaml import MOST_YAML, YAML_MODE, set_yaml_loader
 from artfp.core.errors import UserError, one_line
-from artfp.core.settings import SECRET, Option, Settings, options, options_by_group
+from artfp.core.help import ENVIRONMENT, positional_options
+from artfp.core.settings import SECRET, Option, Settings, options
 
 _S = TypeVar("_S", bound=Settings)
-
-ENVIRONMENT = "ARTFP"
-"""Prefix of environment variables: `ARTFP_DATA_DIR` for `--data_dir`."""
-
-_YAML = "bounded_yaml"
-_MOST_YAML, _DEEPEST_YAML = 256 * 1024, 20
-_BRACKETS = frozenset("&*[{")
-
-COMMON = """\
-  --config FILE.yaml    Read options from a YAML file; those given after it override the file.
-  --print_config        Print the options as YAML, which --config reads, and exit.
-  -q, --quiet           Print warnings and results only, without progress.
-  -v, --verbose         Print details as well.
-  -h, --help            Print this help and exit.
-
-Every option can also be set by an environment variable: {prefix}_{key} for {flag}.
-"""
-
-EXIT_CODES = """\
-exit codes of every command: 2 bad input or a full disk, 70 a crash (the line on stderr names a file
-with the trace), 130 interrupted, 141 the reader of the output went away, 143 terminated"""
-
-
-def help_text(settings: type[Settings], prog: str, description: str = "", epilog: str = "") -> str:
-    """Return the help of a command, laid out as argparse does, in titled groups."""
-    parser = plain_parser(settings, prog, description)
-    example = next((o for o in options(settings) if not o.hidden), None)
-    key, flag = (example.key, example.flag) if example else ("SEED", "--seed")
-    common = COMMON.format(prefix=ENVIRONMENT, key=key.upper(), flag=flag)
-    parts = [
-        parser.format_help().rstrip("\n"),
-        f"common options:\n{common.rstrip()}",
-        epilog,
-        EXIT_CODES,
-    ]
-    return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def plain_parser(
-    settings: type[Settings], prog: str, description: str = ""
-) -> argparse.ArgumentParser:
-    """Return an argparse parser of the same options, for the help and for tab completion."""
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        usage=_usage(settings, prog),
-        description=description,
-        formatter_class=_HelpFormatter,
-        add_help=False,
-        allow_abbrev=False,
-    )
-    for title, members in options_by_group(settings):
-        group = parser.add_argument_group(title)
-        for found in members:
-            text = _help_with_default(found).replace("%", "%%")
-            if found.is_switch:
-                group.add_argument(*found.flags, action="store_true", help=text)
-            else:
-                group.add_argument(
-                    *found.flags,
-                    metavar=_metavar(found),
-                    nargs=found.nargs,
-                    choices=None if found.is_sequence else found.choices or None,
-                    help=text,
-                )
-    return parser
-
-
-class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Option strings in a column of 24, texts to a width of 100."""
-
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=24, width=100)
-
-
-def _usage(settings: type[Settings], prog: str) -> str:
-    words = [prog]
-    for found in _positionals(settings):
-        several = " ..." if found.is_sequence else ""
-        words.append(_metavar(found) + several if found.required else f"[{_metavar(found)}]")
-    for found in (found for found in options(settings) if not found.hidden):
-        if found.required and not found.positional:
-            words.append(f"{found.flag} {_metavar(found)}")
-    return " ".join([*words, "[options]"])
-
-
-def _metavar(found: Option) -> str:
-    if found.metavar:
-        return found.metavar
-    if found.choices:
-        return "{" + ",".join(map(str, found.choices)) + "}"
-    names = {int: "INT", float: "FLOAT", str: "TEXT", Path: "PATH", bool: "{true,false}"}
-    if found.is_sequence:
-        return f"A{found.separator}..." if found.separator else found.name.upper()
-    return "|".join(dict.fromkeys(names.get(member, "VALUE") for member in found.alternatives))
-
-
-def _help_with_default(found: Option) -> str:
-    """The help, with the default as it would be typed."""
-    default = found.default
-    shown = found.help + (f" {found.flag} itself may be left out." if found.positional else "")
-    if found.required:
-        return f"{shown} (required)"
-    if default is None or found.is_switch or default in ("", ()):
-        return shown
-    if isinstance(default, tuple):
-        joined = map(str, default)
-        text = found.separator.join(joined) if found.separator else shlex.join(joined)
-    elif isinstance(default, bool):
-        text = str(default).lower()
-    else:
-        text = shlex.quote(str(default))
-    return f"{shown} (default: {text})"
 
 
 def parse(
@@ -203,15 +89,9 @@ def unused_options(settings: Settings, argv: Sequence[str]) -> list[str]:
     ]
 
 
-def _positionals(settings: type[Settings]) -> list[Option]:
-    """The options whose values may be given without a flag, those of base classes first."""
-    known = {o.name: o for o in options(settings)}
-    return [known[field.name] for field in fields(settings) if known[field.name].positional]
-
-
 def _with_flags(settings: type[Settings], argv: list[str]) -> list[str]:
     """Put the option string before values that were given without."""
-    targets = _positionals(settings)
+    targets = positional_options(settings)
     if not targets:
         return argv
     known = {flag: o for o in options(settings) for flag in o.flags}
@@ -249,14 +129,14 @@ def _make_parser(settings: type[Settings], prog: str) -> Any:
     class Parser(_ParserErrors, jsonargparse.ArgumentParser):
         """A parser whose errors are one line on stderr and exit code 2."""
 
-    _set_yaml_loader()
+    set_yaml_loader()
     parser = Parser(
         prog=prog,
         allow_abbrev=False,
         default_env=True,
         env_prefix=ENVIRONMENT,
         add_help=False,
-        parser_mode=_YAML,
+        parser_mode=YAML_MODE,
     )
     parser.secrets = frozenset(o.key for o in options(settings) if o.secret)
     parser.add_argument("--config", action="config")
@@ -280,52 +160,6 @@ def _make_parser(settings: type[Settings], prog: str) -> Any:
             extra["type"] = _as_text(found)
         parser.add_argument(*found.flags, **extra)
     return parser
-
-
-@cache
-def _set_yaml_loader() -> None:
-    """Have jsonargparse read YAML as always, but within bounds that are checked before."""
-    import jsonargparse
-    import yaml
-
-    load = jsonargparse.get_loader("yaml")
-
-    def load_bounded(text: str) -> Any:
-        if len(text) > _MOST_YAML:
-            raise yaml.YAMLError(f"more than {_MOST_YAML >> 10} KiB")
-        if not _BRACKETS.isdisjoint(text):
-            try:
-                _check_yaml(text)
-            except yaml.MarkedYAMLError as error:  # without its excerpt of the text
-                where = getattr(error.problem_mark or error.context_mark, "line", None)
-                line = "" if where is None else f" in line {where + 1}"
-                said = " ".join(filter(None, (error.context, error.problem)))
-                raise yaml.YAMLError(said + line) from None
-        return load(text)
-
-    def dump(values: Any) -> str:
-        text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-        return text
-
-    jsonargparse.set_loader(_YAML, load_bounded, (yaml.YAMLError,))
-    jsonargparse.set_dumper(_YAML, dump)
-
-
-def _check_yaml(text: str) -> None:
-    """Refuse aliases, which can stand for themselves or for a billion values, and deep nesting."""
-    import yaml
-
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        if isinstance(event, yaml.AliasEvent):
-            line = event.start_mark.line + 1 if event.start_mark else 0
-            raise yaml.YAMLError(f"line {line}: aliases are not taken")
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > _DEEPEST_YAML:
-            raise yaml.YAMLError(f"nested deeper than {_DEEPEST_YAML} levels")
 
 
 def _as_text(found: Option) -> Any:
@@ -387,8 +221,8 @@ class _ParserErrors:
         """Parse a configuration file; an error in it names the file."""
         self._config_file = str(cfg_path)
         try:
-            if os.stat(str(cfg_path)).st_size > _MOST_YAML:
-                self.error(f"larger than {_MOST_YAML >> 10} KiB; expected options in YAML")
+            if os.stat(str(cfg_path)).st_size > MOST_YAML:
+                self.error(f"larger than {MOST_YAML >> 10} KiB; expected options in YAML")
             return super().parse_path(cfg_path, *args, **kwargs)  # type: ignore[misc]
         except UnicodeDecodeError:
             self.error("not a text file in UTF-8; expected YAML")

@@ -9,7 +9,8 @@ from typing import ClassVar, Literal
 import pytest
 
 from artfp.core.errors import UserError
-from artfp.core.parser import expand_flags, help_text, parse, unused_options
+from artfp.core.help import help_text
+from artfp.core.parser import expand_flags, parse, unused_options
 from artfp.core.settings import (
     Bounds,
     Fraction,
