@@ -8,7 +8,8 @@ from typing import Annotated, ClassVar, Literal
 
 from artfp.core.device import LoadingSettings
 from artfp.core.errors import UserError
-from artfp.core.settings import Bounds, PositiveInt, Probability, Settings, option
+from artfp.core.options import Bounds, PositiveInt, Probability, option
+from artfp.core.settings import Settings
 from artfp.data.settings import ImageSettings
 from artfp.ownership.settings import FingerprintSettings
 from artfp.watermark.weight_settings import SIZE_FLAGS, DecoderSettings

@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Literal
 
 from artfp.core.command import Command, CommandGroup
 from artfp.core.help import plain_parser
-from artfp.core.settings import Settings, option, options
+from artfp.core.options import option, options
+from artfp.core.settings import Settings
 
 DESCRIPTION = "Print a script that makes a shell complete artfp's commands, options and choices."
 

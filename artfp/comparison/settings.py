@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from artfp.core.errors import UserError
-from artfp.core.settings import option
+from artfp.core.options import option
 from artfp.passive.settings import SplitSettings, StudyTrainingSettings
 
 PASSIVE_METHODS = ("plain", "best", "learned", "immunised", "nearest", "eigenface")

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from artfp.core.errors import UserError
-from artfp.core.settings import NonNegativeInt, PositiveFloat, PositiveInt, Settings, option
+from artfp.core.options import NonNegativeInt, PositiveFloat, PositiveInt, option
+from artfp.core.settings import Settings
 
 LAST_CHECKPOINT = "checkpoints/last.ckpt"
 """Place of a training's last checkpoint in its folder."""

@@ -7,7 +7,8 @@ import shlex
 from dataclasses import fields
 from pathlib import Path
 
-from artfp.core.settings import Option, Settings, options, options_by_group
+from artfp.core.options import Option, options, options_by_group
+from artfp.core.settings import Settings
 
 ENVIRONMENT = "ARTFP"
 """Prefix of environment variables: `ARTFP_DATA_DIR` for `--data_dir`."""

@@ -17,7 +17,8 @@ from typing import Any, NoReturn, TypeVar
 from artfp.core.bounded_yaml import MOST_YAML, YAML_MODE, set_yaml_loader
 from artfp.core.errors import UserError, one_line
 from artfp.core.help import ENVIRONMENT, positional_options
-from artfp.core.settings import SECRET, Option, Settings, options
+from artfp.core.options import SECRET, Option, options
+from artfp.core.settings import Settings
 
 _S = TypeVar("_S", bound=Settings)
 

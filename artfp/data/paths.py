@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from artfp.core.errors import UserError, one_line
+from artfp.core.settings import lies_inside
 
 AnyPath = str | os.PathLike[str]
 
@@ -114,10 +115,10 @@ def check_not_inside(location: AnyPath, folder: AnyPath) -> None:
     Raises:
         UserError: it does.
     """
-    source, output = os.path.realpath(location), os.path.realpath(folder)
-    if os.path.isdir(source) and Path(output).is_relative_to(source):
+    if lies_inside(folder, location):
         raise UserError(
-            f"{folder} lies in the folder of the images, {location}; choose a folder outside"
+            f"{folder} lies in the folder of the images, {location}; choose an output folder "
+            "outside"
         )
 
 

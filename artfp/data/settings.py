@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from artfp.core.settings import PositiveInt, Settings, option
+from artfp.core.options import PositiveInt, option
+from artfp.core.settings import Settings
 
 if TYPE_CHECKING:
     from artfp.data.geometry import Geometry

@@ -8,14 +8,8 @@ from typing import Annotated, ClassVar, Literal
 
 from artfp.core.device import DeviceSettings, RunSettings
 from artfp.core.errors import UserError
-from artfp.core.settings import (
-    Bounds,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    Settings,
-    option,
-)
+from artfp.core.options import Bounds, NonNegativeInt, PositiveFloat, PositiveInt, option
+from artfp.core.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from artfp.core.errors import UserError
-from artfp.core.settings import NonNegativeInt, Settings, option
+from artfp.core.options import NonNegativeInt, option
+from artfp.core.settings import Settings
 
 if TYPE_CHECKING:
     from artfp.ownership.assignment import Fingerprints

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from artfp.core.device import DeviceSettings, RunSettings
 from artfp.core.errors import UserError
-from artfp.core.settings import (
+from artfp.core.options import (
     Bounds,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     Probability,
-    Settings,
     option,
 )
+from artfp.core.settings import Settings
 
 if TYPE_CHECKING:
     from artfp.passive.attributors.verdicts import DecisionRule

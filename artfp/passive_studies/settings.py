@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from artfp.core.settings import Settings, option
+from artfp.core.options import option
+from artfp.core.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)

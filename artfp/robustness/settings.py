@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from artfp.core.errors import UserError
-from artfp.core.settings import NonNegativeInt, PositiveFloat, PositiveInt, Probability, option
+from artfp.core.options import NonNegativeInt, PositiveFloat, PositiveInt, Probability, option
 from artfp.ownership.settings import FingerprintSettings
 
 

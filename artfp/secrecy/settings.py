@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 from artfp.core.errors import UserError
-from artfp.core.settings import Bounds, NonNegativeInt, Settings, option
+from artfp.core.options import Bounds, NonNegativeInt, option
+from artfp.core.settings import Settings
 
 ATTACKER_NAMES = ("network", "mean_residual", "lda", "spectrum")
 """Attackers, in the order of the tables."""

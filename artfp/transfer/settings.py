@@ -7,15 +7,8 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from artfp.core.errors import UserError
-from artfp.core.settings import (
-    Bounds,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    Settings,
-    option,
-    options,
-)
+from artfp.core.options import Bounds, NonNegativeInt, PositiveFloat, PositiveInt, option, options
+from artfp.core.settings import Settings
 from artfp.generators.settings import GeneratorTrainingSettings
 from artfp.ownership.settings import FingerprintSettings
 from artfp.watermark.weight_settings import RealignSettings

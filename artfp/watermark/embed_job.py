@@ -12,11 +12,12 @@ import pytorch_lightning as pl
 from artfp.core.errors import UserError
 from artfp.data.geometry import Geometry
 from artfp.data.naming import check_labels
+from artfp.data.paths import check_not_inside
 from artfp.data.resume import Journal
 from artfp.data.sources import ImageSource
 from artfp.data.writing import suffix_of
 from artfp.watermark.networks.base import Encoder
-from artfp.watermark.settings import FINGERPRINTED_FOLDER, check_outside
+from artfp.watermark.settings import FINGERPRINTED_FOLDER
 
 EMBEDDED_LISTING = "embedded_fingerprints.txt"
 EMBEDDED_TABLE = "embedded_fingerprints.csv"
@@ -66,7 +67,7 @@ class EmbeddingJob:
         if not 0.0 <= self.min_psnr <= 100.0:
             raise UserError(f"min_psnr is {self.min_psnr}; give decibels from 0 (no limit) to 100")
         check_labels(self.source.dataset_json, self.source.names, self.source.location)
-        check_outside(self.source.location, self.output)
+        check_not_inside(self.source.location, self.output / FINGERPRINTED_FOLDER)
 
 
 def records(output: Path) -> Iterator[dict[str, Any]]:

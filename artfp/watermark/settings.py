@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Annotated, ClassVar, Literal
 
 from artfp.core.device import LoadingSettings
 from artfp.core.errors import UserError
-from artfp.core.settings import Bounds, PositiveFloat, PositiveInt, option
+from artfp.core.options import Bounds, PositiveFloat, PositiveInt, option
+from artfp.data.paths import check_not_inside
 from artfp.data.settings import ImageSettings
 from artfp.ownership.settings import FingerprintSettings
 from artfp.watermark.weight_settings import (
@@ -68,7 +68,7 @@ class EmbedSettings(FingerprintSettings, EncoderSettings, ImageSettings, Loading
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_outside(self.data_dir, self.output_dir)
+        check_not_inside(self.data_dir, self.output_dir / FINGERPRINTED_FOLDER)
 
     @property
     def without_effect(self) -> dict[str, str]:
@@ -79,16 +79,6 @@ class EmbedSettings(FingerprintSettings, EncoderSettings, ImageSettings, Loading
         if not self.check:
             found["samples"] = "the pictures are written with --check"
         return found
-
-
-def check_outside(location: str, output: Path) -> None:
-    """Refuse an output whose images the next run would find among those of the input folder."""
-    source, images = os.path.realpath(location), os.path.realpath(output / FINGERPRINTED_FOLDER)
-    if os.path.isdir(source) and Path(images).is_relative_to(source):
-        raise UserError(
-            f"{output} lies in the folder of the images, {location}; choose an output folder "
-            "outside"
-        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from artfp.core.settings import Settings, option, options
+from artfp.core.options import option, options
+from artfp.core.settings import Settings
 
 SIZE_FLAGS = ("--fingerprint_size", "--fingerprint_length")
 """Option strings of the number of bits; the second is the published one."""

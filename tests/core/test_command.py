@@ -24,7 +24,8 @@ from artfp.cli import main as cli
 from artfp.core import console as terminal
 from artfp.core.command import Command, count_images, report_unusable, run
 from artfp.core.errors import UserError
-from artfp.core.settings import Settings, option
+from artfp.core.options import option
+from artfp.core.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,8 +11,9 @@ import pytest
 from artfp.core.command import Command
 from artfp.core.console import print_next_step, set_verbosity
 from artfp.core.errors import UserError
+from artfp.core.options import option
 from artfp.core.run_log import LOG_FILE, run_log
-from artfp.core.settings import Settings, option
+from artfp.core.settings import Settings
 
 log = logging.getLogger("artfp")
 

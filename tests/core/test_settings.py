@@ -10,16 +10,9 @@ import pytest
 
 from artfp.core.errors import UserError
 from artfp.core.help import help_text
+from artfp.core.options import Bounds, Fraction, PositiveFloat, PositiveInt, option, options
 from artfp.core.parser import expand_flags, parse, unused_options
-from artfp.core.settings import (
-    Bounds,
-    Fraction,
-    PositiveFloat,
-    PositiveInt,
-    Settings,
-    option,
-    options,
-)
+from artfp.core.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)

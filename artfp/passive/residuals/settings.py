@@ -8,7 +8,8 @@ from typing import ClassVar
 
 from artfp.core.device import DeviceSettings
 from artfp.core.errors import UserError
-from artfp.core.settings import NonNegativeInt, PositiveFloat, PositiveInt, Settings, option
+from artfp.core.options import NonNegativeInt, PositiveFloat, PositiveInt, option
+from artfp.core.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from artfp.core.device import DeviceSettings
-from artfp.core.settings import PositiveInt, option
+from artfp.core.options import PositiveInt, option
 from artfp.passive_studies.settings import MeanResidualSettings
 
 

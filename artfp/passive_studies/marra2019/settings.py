@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 
 from artfp.core.device import DeviceSettings
 from artfp.core.errors import UserError
-from artfp.core.settings import Bounds, NonNegativeInt, PositiveInt, Probability, option
+from artfp.core.options import Bounds, NonNegativeInt, PositiveInt, Probability, option
 
 ANALYSIS_NAMES = (
     "fingerprints",

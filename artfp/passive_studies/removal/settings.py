@@ -9,7 +9,8 @@ from typing import ClassVar, Literal
 
 from artfp.core.device import DeviceSettings
 from artfp.core.errors import UserError
-from artfp.core.settings import NonNegativeInt, Settings, option
+from artfp.core.options import NonNegativeInt, option
+from artfp.core.settings import Settings
 from artfp.passive_studies.settings import MeanResidualSettings
 
 

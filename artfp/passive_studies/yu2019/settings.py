@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from artfp.core.settings import Probability, option
+from artfp.core.options import Probability, option
 from artfp.passive.settings import SplitSettings, StudyTrainingSettings, immunisations
 
 

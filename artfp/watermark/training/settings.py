@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from artfp.core.device import RunSettings
 from artfp.core.errors import UserError
-from artfp.core.settings import (
+from artfp.core.options import (
     Bounds,
     NonNegativeFloat,
     NonNegativeInt,
