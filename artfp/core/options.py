@@ -1,4 +1,22 @@
-"""Options of commands: fields of settings classes with their ranges, choices and help."""
+"""Options of commands: fields of settings classes with their ranges, choices and help.
+
+Example:
+    >>> from dataclasses import dataclass
+    >>> from artfp.core.settings import Settings
+    >>> @dataclass(frozen=True, kw_only=True)
+    ... class BlurSettings(Settings):
+    ...     '''Blur.
+    ...
+    ...     Args:
+    ...         sigma: Standard deviation in pixels.
+    ...     '''
+    ...     sigma: PositiveFloat = 1.0
+    >>> BlurSettings(sigma=2.0).command_line("artfp blur")
+    'artfp blur --sigma 2.0'
+    >>> BlurSettings(sigma=0.0)
+    Traceback (most recent call last):
+    artfp.core.errors.UserError: --sigma is 0.0; it must be above 0
+"""
 
 from __future__ import annotations
 

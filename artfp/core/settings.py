@@ -6,23 +6,6 @@ class docstring under `Args:`, its help. `artfp.core.parser` makes options of it
 takes the same object, and both check the same ranges. Fields are declared by hand to jsonargparse,
 not by `add_class_arguments`, since the published options are flat, have aliases and stand in titled
 groups. Nothing here imports torch.
-
-Example:
-    >>> from dataclasses import dataclass
-    >>> from artfp.core.options import PositiveFloat
-    >>> @dataclass(frozen=True, kw_only=True)
-    ... class BlurSettings(Settings):
-    ...     '''Blur.
-    ...
-    ...     Args:
-    ...         sigma: Standard deviation in pixels.
-    ...     '''
-    ...     sigma: PositiveFloat = 1.0
-    >>> BlurSettings(sigma=2.0).command_line("artfp blur")
-    'artfp blur --sigma 2.0'
-    >>> BlurSettings(sigma=0.0)
-    Traceback (most recent call last):
-    artfp.core.errors.UserError: --sigma is 0.0; it must be above 0
 """
 
 from __future__ import annotations
