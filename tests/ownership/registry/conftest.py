@@ -17,3 +17,8 @@ def tmp_path() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(dir=shared if os.access(shared, os.W_OK) else None))
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "owner.registry"
