@@ -163,10 +163,10 @@ def test_pairs_follow_files_that_move_and_fold(architecture: ModuleType, tmp_pat
 
 
 def test_the_script_compares_with_a_commit(project: Path, tmp_path: Path) -> None:
-    script = (ROOT / "benchmarks" / "architecture.py").read_text()
     (project / "benchmarks").mkdir()
-    (project / "benchmarks" / "architecture.py").write_text(script)
-    (project / "benchmarks" / "report.py").write_text((ROOT / "benchmarks/report.py").read_text())
+    for name in ("architecture", "architecture_code", "architecture_history", "report"):
+        script = (ROOT / "benchmarks" / f"{name}.py").read_text()
+        (project / "benchmarks" / f"{name}.py").write_text(script)
     (project / "artfp" / "cli" / "more.py").write_text('"""More."""\n')
     code = (
         "import sys, runpy; import artfp.core.console, artfp.data.tables, grimp\n"
