@@ -196,7 +196,7 @@ _LONGEST = 300
 
 
 def _system_refusal(error: BaseException) -> str:
-    """What the system refused and the user can mend, such as a full disk; "" for a fault."""
+    """Return the refusal of the system that the user can mend, such as a full disk, or ""."""
     if not isinstance(error, OSError):
         return ""
     named = isinstance(error.filename, str | bytes | os.PathLike)

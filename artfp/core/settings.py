@@ -38,7 +38,7 @@ class Settings:
     title: ClassVar[str] = "options"
 
     writes_pictures: ClassVar[bool] = True
-    """Whether pictures or figures come into `output_dir`, which may not lie among those read."""
+    """True if pictures or figures come into `output_dir`, which may not lie among those read."""
 
     def __post_init__(self) -> None:
         for found in options(type(self)):

@@ -1,4 +1,4 @@
-"""What image files hold, so that a run knows by it whether they are those of an earlier run."""
+"""Content of image files, by which a run knows whether they are those of an earlier run."""
 
 from __future__ import annotations
 

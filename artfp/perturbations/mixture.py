@@ -43,7 +43,7 @@ TRAINING: tuple[type[Perturbation], ...] = (
     Screenshot,
     Combination,
 )
-"""What a fingerprint is trained to survive; mirroring comes on top, for half of all images."""
+"""Perturbations that a fingerprint is trained to survive, beside mirroring of half the images."""
 
 MOVING: tuple[type[Perturbation], ...] = (RandomCrop, Rotation, Combination)
 """Those of them that need to be undone, and the least resolution at which they can be found."""

@@ -16,7 +16,7 @@ _Z95 = 1.959963984540054
 """97.5% quantile of the normal distribution."""
 
 EXACT, NEGATIVES = "exact", "negatives"
-"""Where a threshold comes from: an exact null distribution, or unmarked images."""
+"""Origin of a threshold: an exact null distribution, or unmarked images."""
 
 
 @dataclass(frozen=True)

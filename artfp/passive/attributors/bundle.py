@@ -177,7 +177,7 @@ def score_vectors(parts: Sequence[Attributor], x: Tensor) -> Values:
 
 
 _DAMAGES = (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError)
-"""What reading or trying an attributor raises whose file is damaged."""
+"""Errors of reading or trying an attributor whose file is damaged."""
 
 
 def fit_part(

@@ -1,4 +1,4 @@
-"""What an analysis of a study is told about its sources, and what it gives."""
+"""Input of an analysis of a study, its sources, and its result."""
 
 from __future__ import annotations
 

@@ -138,8 +138,8 @@ def test_damaged_checkpoints_are_refused_in_one_line(
     last = settings().output_dir / "checkpoints" / "last.ckpt"
     whole = last.read_bytes()
     state = torch.load(last, weights_only=True)
-    for damaged in (b"", b"text", whole[:1000], whole[:-1000]):
-        last.write_bytes(damaged)
+    for cut in (b"", b"text", whole[:1000], whole[:-1000]):
+        last.write_bytes(cut)
         with pytest.raises(UserError, match=r"last\.ckpt is not a readable checkpoint"):
             train(settings(resume=True))
     damaged: list[dict[str, Any]] = [
