@@ -28,10 +28,35 @@ _STOPPING = b"\nstopping after this step; Ctrl-C again stops at once, without sa
 
 
 class TimeLimit(Timer):
-    """Ends a run of a training after some time; the runs before it do not count."""
+    """Clock of a training, which ends a run after some time; the runs before it do not count.
+
+    Args:
+        duration: Time of this run as DD:HH:MM:SS; None for no limit.
+    """
+
+    def __init__(self, duration: str | None = None) -> None:
+        super().__init__(duration, verbose=False)
+        self.before = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the seconds of the training, in this run and those before."""
+        return {"spent": self.before + self.time_elapsed()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Begin anew."""
+        """Take over the seconds of the runs before; this run's own time begins anew."""
+        self.before = float(state_dict.get("spent", 0.0))
+
+    def fraction(self) -> float | None:
+        """Return how much of the time of the whole training is gone, in [0, 1]; None: no limit.
+
+        That time is what the runs before took and what this one may take, so that it is 1 when
+        this run ends, and a run that goes on with new time begins where its part of the whole does.
+        """
+        left = self.time_remaining()
+        if left is None:
+            return None
+        spent = self.before + self.time_elapsed()
+        return spent / (spent + max(0.0, left)) if spent > 0.0 else 0.0
 
     def describe(self, trainer: pl.Trainer) -> str | None:
         """Return where the time ended the training; None: it came to its end."""
@@ -39,6 +64,13 @@ class TimeLimit(Timer):
         if left is None or left > 0 or trainer.global_step >= trainer.max_steps:
             return None
         return f"by max_time at step {trainer.global_step:,} of {trainer.max_steps:,}"
+
+
+def time_fraction(trainer: pl.Trainer) -> float | None:
+    """Return how much of the time of a training is gone, equal in all processes; None: no limit."""
+    limits = (c for c in trainer.callbacks if isinstance(c, TimeLimit))  # type: ignore[attr-defined]
+    found = next((limit.fraction() for limit in limits), None)
+    return None if found is None else float(trainer.strategy.broadcast(found))
 
 
 class _StopBetweenSteps(BetweenSteps):

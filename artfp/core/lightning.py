@@ -107,9 +107,8 @@ def trainer_arguments(
         *callbacks,
         TimedCheckpoint(last_checkpoint(settings.output_dir), settings.checkpoint_minutes),
         LightningProgress(),
+        TimeLimit(settings.max_time),
     ]
-    if settings.max_time is not None:
-        every.append(TimeLimit(settings.max_time, verbose=False))
     validation: dict[str, Any] = {"limit_val_batches": 0}
     if validate_every is not None and max_steps is not None:
         validation = {

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from artfp.core.checkpoints import check_checkpoint
 from artfp.core.errors import UserError
-from artfp.core.fitting import fit
+from artfp.core.fitting import TimeLimit, fit
 from artfp.core.lightning import new_trainer
 from artfp.core.processes import Terminated
 
@@ -99,3 +99,20 @@ def test_a_checkpoint_that_is_none(content: bytes, tmp_path: Path) -> None:
     (path := tmp_path / "last.ckpt").write_bytes(content)
     with pytest.raises(UserError, match=r"last\.ckpt is not a readable checkpoint \(.+\); delete"):
         check_checkpoint(path, Module())
+
+
+def test_the_time_of_all_runs_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    trainer, module = pl.Trainer(logger=False, accelerator="cpu"), Module()
+    without, limited = TimeLimit(), TimeLimit("00:00:00:30")
+    without.on_train_start(trainer, module)
+    clock[0] = 110.0
+    assert without.fraction() is None
+    limited.load_state_dict(without.state_dict())
+    limited.on_train_start(trainer, module)
+    fractions = []
+    for clock[0] in (110.0, 120.0, 140.0, 150.0):
+        fractions.append(limited.fraction())
+    assert fractions == [0.25, 0.5, 1.0, 1.0]  # of 10 s before and 30 s to come
+    assert limited.state_dict() == {"spent": 50.0}

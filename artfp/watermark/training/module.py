@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from artfp.core.errors import UserError
+from artfp.core.fitting import time_fraction
 from artfp.core.lightning import check_loss
 from artfp.data.pixels import to_8bit, to_unit
 from artfp.metrics.fidelity import psnr, ssim
@@ -21,6 +23,9 @@ from artfp.watermark.training.transplant import make_transplants, share_within_g
 
 WARMUP_STEPS = 20
 """Steps in which the learning rate rises to its peak."""
+
+FINAL_LR = 0.01
+"""Learning rate at the end of `feedback`, as a fraction of its peak."""
 
 HEADSTART = 10.0
 """Difference in dB between the target PSNR and that at the start, with `feedback`."""
@@ -97,6 +102,7 @@ class FingerprintAutoencoder(pl.LightningModule):
         self.validated: list[Tensor] = []
         self.validated_images = 0
         self.seed, self.bits, self.lr, self.total_steps = seed, bits, lr, total_steps
+        self.time_gone: float | None = None
         self.bce_loss_weight, self.transplanted = bce_loss_weight, transplanted
         self.encoder, self.decoder = build_pair(architecture, bits, resolution, seed)
         self.schedule: Schedule
@@ -142,7 +148,7 @@ class FingerprintAutoencoder(pl.LightningModule):
         optimizer = torch.optim.AdamW(parameters, lr=self.lr, betas=(0.9, 0.99), weight_decay=0.0)
         warm = torch.optim.lr_scheduler.LinearLR(optimizer, 0.1, total_iters=WARMUP_STEPS)
         rest = max(1, self.total_steps - WARMUP_STEPS)
-        decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, rest, self.lr * 0.01)
+        decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, rest, self.lr * FINAL_LR)
         both = torch.optim.lr_scheduler.SequentialLR(optimizer, [warm, decay], [WARMUP_STEPS])
         return {
             "optimizer": optimizer,
@@ -152,6 +158,30 @@ class FingerprintAutoencoder(pl.LightningModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Log the learning rate of the step."""
         self.log("train/lr", optimizer.param_groups[0]["lr"])
+
+    def on_train_batch_start(self, batch: Tensor, batch_idx: int) -> None:
+        """Note how much of the training's time is gone, where that is limited."""
+        self.time_gone = time_fraction(self.trainer)
+        if self.time_gone is not None:
+            self.schedule.follow_time(self.time_gone)
+
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None
+    ) -> None:
+        """Step; at the learning rate of the time that is gone, where that is below the step's.
+
+        The scheduler computes each rate from the one before, so it finds its own again.
+        """
+        groups = optimizer.param_groups
+        rates = [group["lr"] for group in groups]
+        if self.time_gone is not None and isinstance(self.schedule, FeedbackSchedule):
+            cosine = 0.5 + 0.5 * math.cos(math.pi * self.time_gone)
+            timed = self.lr * (FINAL_LR + (1.0 - FINAL_LR) * cosine)
+            for group in groups:
+                group["lr"] = min(group["lr"], timed)
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        for group, lr in zip(groups, rates, strict=True):
+            group["lr"] = lr
 
     def on_train_start(self) -> None:
         """Set the constant learning rate of the settings: a checkpoint brings its own."""

@@ -42,6 +42,9 @@ class Schedule(nn.Module):
         """Return the weight of the mean squared image error in the loss of the next step."""
         return torch.zeros(())
 
+    def follow_time(self, fraction: float) -> None:
+        """Take note, before a step, of the fraction of the training's time that is gone."""
+
     def update(self, encoder: Encoder, accuracy: Tensor, psnr: Tensor, worst: Tensor) -> None:
         """Update the state after a step.
 
@@ -62,14 +65,15 @@ class FeedbackSchedule(Schedule):
     """Steers the strength of an adjustable encoder towards a mean PSNR.
 
     The goal rises from `start` to `target`: in a straight line that ends after `latest` of the
-    steps, and `FASTER` times as fast while the worst accuracy is at least `hold`.
+    steps, and `FASTER` times as fast while the worst accuracy is at least `hold`. Where the time of
+    the training is limited (`follow_time`), it ends after `latest` of the time, if that is earlier.
 
     Args:
         start: First goal in dB.
         target: Last goal in dB.
         steps: Steps of the whole training.
         hold: Bit accuracy under the worst perturbation from which the goal rises faster.
-        latest: Fraction of the steps after which the goal is reached at the latest.
+        latest: Fraction of the steps, or of the time, after which the goal is reached.
     """
 
     goal: Tensor
@@ -82,7 +86,8 @@ class FeedbackSchedule(Schedule):
     ) -> None:
         super().__init__()
         self.start, self.target, self.hold = start, target, hold
-        self.end = max(1, round(latest * steps))
+        self.latest, self.end = latest, max(1, round(latest * steps))
+        self.time: tuple[float, float] | None = None  # gone before the last step, and before this
         self.register_buffer("goal", torch.tensor(float(start)))
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
         self.register_buffer("worst", torch.tensor(0.5))
@@ -99,6 +104,18 @@ class FeedbackSchedule(Schedule):
         """Lower the goal for a stronger residual, which is easier to decode."""
         self.goal -= decibels
 
+    def follow_time(self, fraction: float) -> None:
+        """Let the goal keep pace with the time too; else it follows the steps alone."""
+        self.time = (fraction if self.time is None else self.time[1], fraction)
+
+    def steps_left(self) -> float:
+        """Return the steps until the goal is reached, by count or by the time of the last step."""
+        left = max(1, self.end - int(self.step))
+        if self.time is None or self.time[0] >= self.time[1]:
+            return left
+        before, now = self.time
+        return max(1.0, min(left, (self.latest - before) / (now - before)))
+
     def update(self, encoder: Encoder, accuracy: Tensor, psnr: Tensor, worst: Tensor) -> None:
         """Correct the strength by the error of this step; raise the goal."""
         super().update(encoder, accuracy, psnr, worst)
@@ -107,7 +124,7 @@ class FeedbackSchedule(Schedule):
         self.corrections += 1
         gain = max(0.1, 1.0 / int(self.corrections))
         encoder.rescale(10.0 ** ((psnr.to(self.goal) - self.goal) / 20.0 * gain))
-        left = max(1, self.end - int(self.step))
+        left = self.steps_left()
         self.step += 1
         if self.accuracy >= STARTED:
             pace = (self.target - self.goal) / left

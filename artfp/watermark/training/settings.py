@@ -63,6 +63,10 @@ class TrainSettings(RunSettings, WeightsSettings):
         l2_loss_ramp: Steps in which that weight rises.
         bce_loss_weight: Weight of the cross-entropy of the bits.
         validate_every: Steps between validations.
+        max_time: Time after which this run of the training stops, as DD:HH:MM:SS; --resume goes on.
+            The schedule feedback ends with that time, if --max_steps does not come before. It then
+            depends on the clock: two such trainings, or one that was resumed, differ in their
+            weights, which without --max_time are equal to the bit.
         stall_recovery: Act on a training that stays at bit accuracy 0.5; by default yes, with the
             published schedule only report it.
 

@@ -357,6 +357,29 @@ def test_a_training_cut_by_time_says_so(
     assert f"stopped {stopped}; --resume goes on from there" in caplog.messages
 
 
+class LearningRates(pl.Callback):
+    """Records the learning rate of each step."""
+
+    def __init__(self) -> None:
+        self.rates: list[float] = []
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
+        """Record that of the step."""
+        self.rates.append(float(trainer.callback_metrics["train/lr"]))
+
+
+def test_the_learning_rate_ends_with_the_time(settings: Callable[..., TrainSettings]) -> None:
+    options = {"max_steps": 10**6, "max_time": "00:00:00:02", "lr": 1e-3, "validate_every": 10**6}
+    first, second = LearningRates(), LearningRates()
+    train(settings(**options), [first])
+    assert max(first.rates) > 2e-4 > 2 * first.rates[-1]
+    train(settings(**options, resume=True), [second])
+    # Half of the time of the whole is gone by then: half the rate, but for 1 % that always stays.
+    assert 3e-4 < second.rates[0] < 5.2e-4
+    assert second.rates == sorted(second.rates, reverse=True)
+    assert second.rates[-1] < 1e-4
+
+
 def test_checkpoints_that_cannot_be_gone_on_from(settings: Callable[..., TrainSettings]) -> None:
     train(settings(max_steps=2, validate_every=1))
     checkpoints = settings().output_dir / "checkpoints"

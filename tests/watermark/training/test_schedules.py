@@ -124,6 +124,31 @@ def test_goal_rises_once_kicked_off_and_faster_when_all_is_read(worst: float) ->
     assert (reached < 240) == (worst > 0.93)
 
 
+@pytest.mark.parametrize("slower", [1, 4])
+def test_goal_is_reached_by_the_time_that_is_given(slower: int) -> None:
+    """A hundred steps of equal length fit into the time; then only a quarter of them do."""
+    encoder, schedule = Strength(0.1), FeedbackSchedule(30.0, 40.0, steps=10_000, hold=2.0)
+    schedule.accuracy.fill_(1.0)
+    fraction, goals = 0.0, {}
+    while fraction < 1.0:
+        schedule.follow_time(fraction)
+        schedule.update(encoder, accuracy(1.0), encoder.psnr, accuracy(1.0))
+        goals[round(fraction, 4)] = float(schedule.goal)
+        fraction += 0.01 * (slower if fraction >= 0.3 else 1)
+    # The goal of a step is that of the time at its beginning.
+    assert goals[0.3] == pytest.approx(30.0 + 10.0 * 0.3 / 0.7, abs=0.02)
+    assert min(goal for at, goal in goals.items() if at >= 0.75) == 40.0
+
+
+def test_steps_count_where_they_end_before_the_time() -> None:
+    schedules = [FeedbackSchedule(30.0, 40.0, steps=100) for _ in range(2)]
+    for step in range(100):
+        schedules[1].follow_time(step / 1000)
+        for schedule in schedules:
+            schedule.update(Strength(0.1), accuracy(1.0), torch.tensor(30.0), accuracy(0.9))
+        assert torch.equal(schedules[0].goal, schedules[1].goal)
+
+
 def test_restart_and_resume() -> None:
     encoder = Strength(0.1)
     schedule, fresh = (FeedbackSchedule(32.0, 40.0, 100) for _ in range(2))
