@@ -10,11 +10,9 @@ weights. Nothing in a file is ever executed.
 from __future__ import annotations
 
 import itertools
-import pickle
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 import artfp
@@ -31,6 +29,7 @@ from artfp.data.bundle import (
     read_state,
     write_bundle,
 )
+from artfp.data.state_dict import read_state_dict
 from artfp.watermark.networks.base import Decoder, Encoder
 from artfp.watermark.networks.build import known_architectures
 from artfp.watermark.networks.orientation import OrientingDecoder
@@ -245,7 +244,7 @@ def _published_state(path: Path, kind: str) -> dict[str, Tensor] | None:
             return None
         state = read_state(path)
     else:
-        state = _unpickled_state(path)
+        state = read_state_dict(path)
     while state and all(name.startswith(_WRAPPERS) for name in state):
         state = {name.partition(".")[2]: weight for name, weight in state.items()}
     kinds = [k for k, names in _MATRICES.items() if all(_is_matrix(state.get(n)) for n in names)]
@@ -266,29 +265,3 @@ def _published_state(path: Path, kind: str) -> dict[str, Tensor] | None:
 
 def _is_matrix(weight: Tensor | None) -> bool:
     return weight is not None and weight.ndim == 2
-
-
-def _unpickled_state(path: Path) -> dict[str, Tensor]:
-    """Read the state dict of a `.pth` file; refuse whatever is more than tensors by name."""
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if not _is_pickle(path):
-            raise UserError(f"{path} is not a readable checkpoint") from error
-        raise UserError(
-            f"{path} is refused: it holds more than weights and loading it could execute code; "
-            "save the state dict alone"
-        ) from error
-    except Exception as error:  # a damaged file makes torch raise errors of any kind
-        raise UserError(f"{path} is not a readable checkpoint") from error
-    if not isinstance(state, dict) or not all(
-        isinstance(name, str) and isinstance(weight, Tensor) for name, weight in state.items()
-    ):
-        raise UserError(f"{path} is not a plain state dict; save the network's state_dict() alone")
-    return state
-
-
-def _is_pickle(path: Path) -> bool:
-    """Return whether a file begins like one of torch.save, of today (zip) or of old (pickle)."""
-    with path.open("rb") as file:
-        return file.read(2) in (b"PK", b"\x80\x02")
