@@ -22,3 +22,4 @@ from .photometric import Noise as Noise
 from .photometric import Quantise as Quantise
 from .photometric import Saturation as Saturation
 from .registry import known_perturbations as known_perturbations
+from .super_resolution import SuperResolution as SuperResolution

@@ -23,6 +23,7 @@ from artfp.perturbations.photometric import (
     Quantise,
     Saturation,
 )
+from artfp.perturbations.super_resolution import SuperResolution
 
 TRAINING: tuple[type[Perturbation], ...] = (
     Jpeg,
@@ -41,6 +42,7 @@ TRAINING: tuple[type[Perturbation], ...] = (
     Hue,
     Relight,
     Screenshot,
+    SuperResolution,
     Combination,
 )
 """Perturbations that a fingerprint is trained to survive, beside mirroring of half the images."""

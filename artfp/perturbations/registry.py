@@ -20,6 +20,7 @@ from artfp.perturbations.photometric import (
     Quantise,
     Saturation,
 )
+from artfp.perturbations.super_resolution import SuperResolution
 
 PERTURBATIONS: dict[str, Perturbation] = {
     perturbation.name: perturbation
@@ -44,6 +45,7 @@ PERTURBATIONS: dict[str, Perturbation] = {
         Hue(),
         Relight(),
         Screenshot(),
+        SuperResolution(),
         Combination(),
     )
 }

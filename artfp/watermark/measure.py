@@ -59,11 +59,17 @@ CONDITIONS: dict[str, tuple[str, float | None]] = {
 """Perturbations of fingerprinted images by name: the perturbation and its strength, or None where
 each image's own is drawn evenly from the perturbation's range."""
 
+MORE_CONDITIONS: dict[str, tuple[str, float | None]] = {
+    "super_resolution": ("super_resolution", None),
+}
+"""Conditions that are measured beside CONDITIONS and are no part of their mean, so that means of
+older weights stay comparable."""
+
 
 def measured_conditions() -> dict[str, tuple[str, float | None]]:
-    """Return CONDITIONS, then the perturbations of other packages at each of their levels."""
+    """Return CONDITIONS, MORE_CONDITIONS, and perturbations of other packages at their levels."""
     others = {k: each for k, each in known_perturbations().items() if k not in PERTURBATIONS}
-    return CONDITIONS | {
+    return {**CONDITIONS, **MORE_CONDITIONS} | {
         f"{name}{level:g}": (name, level) for name, each in others.items() for level in each.levels
     }
 
@@ -233,12 +239,15 @@ def measure_images(
         longer sides), `bit_accuracy` unperturbed and the fraction of images decoded without any
         error, `bit_accuracy_<condition>` for each of `measured_conditions`, applied at the image's
         size, `bit_accuracy_mean` over the unperturbed and all CONDITIONS, without those of other
-        packages, and `bit_accuracy_unmarked` (0.5 is chance).
+        packages and MORE_CONDITIONS, and `bit_accuracy_unmarked` (0.5 is chance).
 
     Raises:
         ValueError: there is no image, or one with a side below MIN_SIDE.
     """
-    rng, others = (torch.Generator().manual_seed(seed) for _ in range(2))
+    rng, conditions = torch.Generator().manual_seed(seed), measured_conditions()
+    # What is measured beside CONDITIONS draws by itself: it must not change their draws.
+    draws = {name: torch.Generator().manual_seed(seed) for name in conditions}
+    draws |= dict.fromkeys(CONDITIONS, rng)
     found: dict[str, list[Tensor]] = defaultdict(list)
     for batch in batch_images(images, pixels=_BATCH_PIXELS):
         pixels = stack_pixels(batch)
@@ -249,8 +258,8 @@ def measure_images(
         for name, values in _fidelity(pixels, received).items():
             found[name].append(values)
         found["bit_accuracy"].append(_accuracy(decoder, received, messages))
-        for name in measured_conditions():
-            changed = apply_condition(name, received, rng if name in CONDITIONS else others)
+        for name in conditions:
+            changed = apply_condition(name, received, draws[name])
             found[f"bit_accuracy_{name}"].append(_accuracy(decoder, changed, messages))
         found["bit_accuracy_unmarked"].append(_accuracy(decoder, pixels, messages))
     if not found:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from artfp.metrics.perceptual import effnet_installed
 from artfp.watermark import build_pair, save_network
-from artfp.watermark.measure import CONDITIONS
+from artfp.watermark.measure import measured_conditions
 
 Call = Callable[..., tuple[int, list[str], list[str]]]
 DISTANCE = ["effnet_distance"] if effnet_installed() else []
@@ -22,7 +22,7 @@ FIGURES = [
     "ssim",
     *DISTANCE,
     "bit_accuracy",
-    *(f"bit_accuracy_{name}" for name in CONDITIONS),
+    *(f"bit_accuracy_{name}" for name in measured_conditions()),
     "bit_accuracy_unmarked",
     "bit_accuracy_mean",
     "psnr_worst",

@@ -115,14 +115,14 @@ def test_small_images_are_not_moved() -> None:
 def test_training_mixture_on_photographs(photo_crops: Callable[..., Tensor]) -> None:
     x = (photo_crops(256, 32) / 255.0).requires_grad_()
     mixture = training_mixture(128)
-    assert len(mixture.members) == len({member.name for member in mixture.members}) == 17
+    assert len(mixture.members) == len({member.name for member in mixture.members}) == 18
     assert [type(member) for member in mixture.members] == list(TRAINING)
     out, choice = mixture(x, torch.Generator().manual_seed(2))
     again, same = mixture(x, torch.Generator().manual_seed(2))
     assert torch.equal(out, again) and torch.equal(choice, same)
     other, _ = mixture(x, torch.Generator().manual_seed(3))
     assert not torch.equal(out, other)
-    assert set(choice.tolist()) == set(range(-1, 17))
+    assert set(choice.tolist()) == set(range(-1, 18))
     assert out.min() >= -1e-6 and out.max() <= 1 + 1e-6
     for image, original, number in zip(out, x, choice.tolist(), strict=True):
         untouched = torch.equal(image, original) or torch.equal(image, original.flip(-1))

@@ -19,6 +19,7 @@ ALL = [pytest.param(each, id=name) for name, each in PERTURBATIONS.items()]
 UNEXPLAINED = {
     "jpeg": 0.1,
     "screenshot": 0.1,
+    "super_resolution": 0.1,
     "combination": 0.02,
     "resize": 0.02,
     "centre_crop": 0.005,
@@ -42,7 +43,7 @@ def strengths_of(perturbation: Perturbation) -> list[float]:
 
 
 def test_names() -> None:
-    assert len(PERTURBATIONS) == 21
+    assert len(PERTURBATIONS) == 22
     for name, perturbation in PERTURBATIONS.items():
         assert perturbation.name == name and name.isidentifier()
 
