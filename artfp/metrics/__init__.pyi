@@ -1,3 +1,4 @@
+from .colour_difference import ciede2000 as ciede2000
 from .distance import measure_distance as measure_distance
 from .features import extract_features as extract_features
 from .fidelity import psnr as psnr
@@ -7,4 +8,6 @@ from .frechet_kernel import frechet_distance as frechet_distance
 from .frechet_kernel import frechet_distance_limit as frechet_distance_limit
 from .frechet_kernel import kernel_distance as kernel_distance
 from .perceptual import perceptual_distance as perceptual_distance
+from .scielab import scielab_map as scielab_map
+from .scielab import visibility as visibility
 from .settings import DistanceSettings as DistanceSettings
