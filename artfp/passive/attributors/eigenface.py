@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import linalg
 from sklearn.decomposition import PCA
 from torch import Tensor
 
@@ -98,8 +97,8 @@ class Eigenface:
 class Eigenfaces:
     """Principal components of labelled images, and the Eigenface attributors that they make.
 
-    The components come from all images, whatever their source. For held out scores a fold's
-    images are left out of the means, and of the covariance of `mahalanobis`.
+    The components come from all images, whatever their source. Images lie nearer to components that
+    they have a part in, so held out scores take Eigenfaces of the other folds.
     """
 
     def __init__(self, pixels: Tensor, labels: NDArray[np.int64], components: int) -> None:
@@ -135,27 +134,6 @@ class Eigenfaces:
             torch.from_numpy(_means(z, self._labels, len(sources)) / scale),
             distance,
         )
-
-    def held_out(
-        self, sources: int, distance: str, components: int, folds: NDArray[np.int64]
-    ) -> Values:
-        """Return scores (N, sources) of all images by attributors without their fold."""
-        z = self.coordinates[:, :components]
-        scores = np.empty((len(z), sources))
-        for fold in np.unique(folds):
-            own = folds == fold
-            centres = _means(z[~own], self._labels[~own], sources)
-            offsets = z[own][:, None] - centres
-            if distance == MAHALANOBIS:
-                covariance = np.cov(z[~own].T, bias=True).reshape(components, components)
-                covariance.flat[:: components + 1] += _FLOOR**2
-                # Whitened by the Cholesky factor, Euclidean distances are Mahalanobis distances.
-                root = linalg.cholesky(covariance, lower=True)
-                flat = offsets.reshape(-1, components).T
-                offsets = linalg.solve_triangular(root, flat, lower=True).T.reshape(offsets.shape)
-            distances = np.sqrt(np.square(offsets).mean(2))
-            scores[own] = distances.mean(1, keepdims=True) - distances
-        return scores
 
 
 def _means(z: Values, labels: NDArray[np.int64], sources: int) -> Values:

@@ -1,18 +1,26 @@
 """Fit the baselines of Yu et al. 2019 (arXiv 1811.08180), or an attributor of another package.
 
 All images are reference images and all images validate: each is attributed by the images of the
-other nine folds.
+other nine folds, and the attributor is one of these ten, see
+`artfp.passive.fitting.cross_validation`.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from artfp.core.errors import UserError
 from artfp.core.progress import track
+from artfp.data.pixels import to_unit
 from artfp.passive.attributors.base import AttributorPart
-from artfp.passive.attributors.bundle import FittedAttributor, fit_part, fittable_parts
+from artfp.passive.attributors.bundle import (
+    FittedAttributor,
+    fit_part,
+    fittable_parts,
+    score_vectors,
+)
 from artfp.passive.attributors.eigenface import EIGENFACE, EUCLIDEAN, MAHALANOBIS, Eigenfaces
 from artfp.passive.attributors.nearest_neighbour import NEAREST, NearestNeighbour
 from artfp.passive.attributors.score_model import ScoreModel, Values
@@ -35,6 +43,8 @@ BASELINES = {
 
 COMPONENTS = (32, 128, 512)
 """Numbers of Eigenfaces that are compared, no more than an eighth of the images."""
+
+_BATCH = 256
 
 
 def find_baseline(kind: str) -> str:
@@ -102,20 +112,31 @@ def _nearest(image_set: ImageSet, pixels: Tensor) -> tuple[NearestNeighbour, Val
 def _eigenface(
     image_set: ImageSet, pixels: Tensor, numbers: list[int]
 ) -> tuple[AttributorPart, Values, list[Trial]]:
-    """Return the attributor, its held-out scores, and the trials, the best first."""
-    faces = Eigenfaces(pixels, image_set.labels, max(numbers))
+    """Return the attributor of nine folds, the held-out scores, and the trials, the best first."""
+    labels, folds, sources = image_set.labels, image_set.folds, image_set.sources
     choices = [(distance, number) for distance in (MAHALANOBIS, EUCLIDEAN) for number in numbers]
+    scores = {choice: np.empty((len(labels), len(sources))) for choice in choices}
+    kept: dict[tuple[str, int], AttributorPart] = {}
+    spare = spare_fold(labels, folds)
+    for fold in track(np.unique(folds).tolist(), caption="Eigenfaces", unit="folds"):
+        own = torch.from_numpy(folds == fold)
+        faces = Eigenfaces(pixels[~own], labels[folds != fold], max(numbers))
+        for choice in choices:
+            part = faces.fit(sources, *choice)
+            batches = pixels[own].split(_BATCH)
+            parts = [score_vectors([part], to_unit(batch)) for batch in batches]
+            scores[choice][folds == fold] = np.concatenate(parts)
+            if fold == spare:
+                kept[choice] = part
     found = []
-    for distance, number in track(choices, caption="Comparing distances", unit="choices"):
+    for distance, number in choices:
         what = f"{distance}, {number} component{'s' * (number > 1)}"
-        scores = faces.held_out(len(image_set.sources), distance, number, image_set.folds)
-        log_likelihoods, _ = held_out_likelihoods(scores, image_set)
-        trial = make_trial(what, scores, log_likelihoods, image_set.labels)
-        found.append((trial, distance, number, scores))
+        log_likelihoods, _ = held_out_likelihoods(scores[distance, number], image_set)
+        trial = make_trial(what, scores[distance, number], log_likelihoods, labels)
+        found.append((trial, (distance, number)))
     found.sort(key=lambda each: each[0].log_loss)
-    _, distance, number, scores = found[0]
-    part = faces.fit(image_set.sources, distance, number)
-    return part, scores, [trial for trial, *_ in found]
+    best = found[0][1]
+    return kept[best], scores[best], [trial for trial, _ in found]
 
 
 def _numbers(image_set: ImageSet, components: int | None) -> list[int]:

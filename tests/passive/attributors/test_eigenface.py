@@ -68,23 +68,6 @@ def test_random_projections_find_the_same_strong_components(
     np.testing.assert_allclose(found.numpy(), reference(x, MAHALANOBIS, 4), atol=1e-3)
 
 
-@pytest.mark.parametrize("distance", [EUCLIDEAN, MAHALANOBIS])
-def test_held_out_scores_leave_the_fold_out(faces: Eigenfaces, distance: str) -> None:
-    own = np.arange(COUNT) % 3
-    folds = np.random.default_rng(3).integers(0, 4, COUNT)
-    scores = faces.held_out(3, distance, KEPT, folds)
-    z = faces.coordinates[:, :KEPT]
-    for fold in range(4):
-        rest = folds != fold
-        means = np.stack([z[rest & (own == k)].mean(0) for k in range(3)])
-        if distance == MAHALANOBIS:
-            inverse = np.linalg.inv(np.cov(z[rest].T, bias=True))
-            found = cdist(z[~rest], means, "mahalanobis", VI=inverse)
-        else:
-            found = cdist(z[~rest], means)
-        np.testing.assert_allclose(scores[~rest], scores_of(found / np.sqrt(KEPT)), atol=1e-9)
-
-
 def test_card_and_tensors_bring_it_back(faces: Eigenfaces) -> None:
     part = faces.fit(SOURCES, MAHALANOBIS, KEPT)
     again = Eigenface.load(SOURCES, part.card(), part.tensors())

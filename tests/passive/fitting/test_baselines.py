@@ -8,12 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import cdist
+from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier
 
 from artfp.core.errors import UserError
 from artfp.data.pixels import to_unit
 from artfp.passive.attributors.bundle import load_attributor, save_attributor
+from artfp.passive.attributors.eigenface import Eigenface
 from artfp.passive.fitting.baselines import fit_baseline
+from artfp.passive.fitting.cross_validation import spare_fold
 from artfp.passive.fitting.image_set import ImageSet
 
 NAMES, COUNT, SIDE = ("a", "b", "c"), 60, 10
@@ -84,6 +88,42 @@ def test_the_best_eigenfaces_are_kept(image_set: ImageSet) -> None:
     assert trials[0].what == f"{part['distance']}, {part['components']} components"
     asked = fit_baseline(image_set, "eigenface", components=5).extractors["eigenface"]
     assert {trial.what.split(", ")[1] for trial in asked} == {"5 components"}
+
+
+def test_eigenfaces_are_those_of_the_other_folds(image_set: ImageSet) -> None:
+    """Components, means and deviations know nothing of the images that they score."""
+    rows = image_set.stack_windows().flatten(1).numpy().astype(float)
+    labels, folds = image_set.labels, image_set.folds
+    found = fit_baseline(image_set, "eigenface", components=5)
+    for trial in found.extractors["eigenface"]:
+        right = np.empty(len(labels), bool)
+        for fold in np.unique(folds):
+            own = folds == fold
+            pca = PCA(5, svd_solver="full", whiten="mahalanobis" in trial.what).fit(rows[~own])
+            z = pca.transform(rows)
+            means = np.stack([z[~own & (labels == k)].mean(0) for k in range(3)])
+            right[own] = cdist(z[own], means).argmin(1) == labels[own]
+        assert trial.largest == pytest.approx(right.mean())
+    part = found.attributor.parts[0]
+    assert isinstance(part, Eigenface)
+    kept = rows[folds != spare_fold(labels, folds)]
+    np.testing.assert_allclose(part.mean.flatten(), kept.mean(0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["nearest", "eigenface"])
+def test_known_sources_are_rejected_as_often_as_alpha_says(
+    image_set_of: Callable[..., ImageSet], kind: str
+) -> None:
+    p_values = []
+    for seed in range(3, 9, 2):
+        known = image_set_of({name: images(k, seed) for k, name in enumerate(NAMES)})
+        attributor = fit_baseline(known, kind).attributor
+        for number in range(3):
+            x = to_unit(torch.from_numpy(images(number, seed + 1)).permute(0, 3, 1, 2))
+            p_values.append(attributor.p_values(attributor.score_vectors(x))[:, number])
+    found = np.concatenate(p_values)
+    # Eigenfaces of all images had .07 and .85.
+    assert found.mean() > 0.45 and (found <= 0.1).mean() < 0.14
 
 
 def test_bad_input(image_set: ImageSet) -> None:
