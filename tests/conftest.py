@@ -17,6 +17,7 @@ from PIL import Image
 from skimage import data
 from torch import Tensor
 
+from artfp.nn import TinyAutoencoder
 from artfp.watermark import Watermark, build_pair, save_network
 from tests.golden import golden, pytest_addoption
 
@@ -76,6 +77,18 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     encoder.rescale(2.0)
     save_network(encoder, folder / "encoder.safetensors")
     save_network(decoder, folder / "decoder.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def autoencoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with encoder.pth and decoder.pth of a tiny autoencoder: untrained, half precision."""
+    folder = tmp_path_factory.mktemp("autoencoder")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = TinyAutoencoder(channels=4, width=8).half()
+    torch.save(network.encoder.state_dict(), folder / "encoder.pth")
+    torch.save(network.decoder.state_dict(), folder / "decoder.pth")
     return folder
 
 

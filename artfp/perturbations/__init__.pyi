@@ -11,6 +11,7 @@ from .geometric import Mirror as Mirror
 from .geometric import RandomCrop as RandomCrop
 from .geometric import ResizeBack as ResizeBack
 from .geometric import Rotation as Rotation
+from .latent import Latent as Latent
 from .local import Erase as Erase
 from .local import Relight as Relight
 from .mixture import training_mixture as training_mixture

@@ -61,6 +61,16 @@ class Perturbation:
         fraction = fraction * reach
         return self.mildest + fraction * (self.harshest - self.mildest)
 
+    def most_images(self, size: tuple[int, int]) -> int | None:
+        """Return how many images of a training step it is applied to at most; None: any number.
+
+        A slow perturbation bounds the time of a step by it.
+
+        Args:
+            size: (H, W) of the images.
+        """
+        return None
+
     def differentiable(self, x: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
         """Perturb images such that gradients pass.
 

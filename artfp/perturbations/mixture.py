@@ -72,6 +72,8 @@ class Mixture(nn.Module):
     widens the reach of members that are read well and narrows that of the others, so that training
     stays at the edge of what can be read, and has the members drawn more that are read worst (half
     of the draws go by their errors). Reach and errors are buffers: a checkpoint holds them.
+    A member that is drawn for more images of a batch than its `most_images` leaves the rest to the
+    members that have no such bound. Batches may be of any size.
 
     Args:
         members: Perturbations to draw from.
@@ -117,6 +119,7 @@ class Mixture(nn.Module):
         odds = 0.5 / len(self.members) + 0.5 * errors / errors.sum()
         choice = torch.multinomial(odds, count, replacement=True, generator=generator)
         choice[torch.rand(count, generator=generator) < self.identity] = -1
+        self._bound(choice, odds, (x.shape[-2], x.shape[-1]), generator)
         out = x
         for number, member in enumerate(self.members):
             where = (choice == number).nonzero().flatten()
@@ -127,6 +130,21 @@ class Mixture(nn.Module):
         mirrored = torch.rand(count, generator=generator) < 0.5
         out = torch.where(mirrored.view(-1, 1, 1, 1).to(x.device), out.flip(-1), out)
         return out, choice
+
+    def _bound(
+        self, choice: Tensor, odds: Tensor, size: tuple[int, int], generator: torch.Generator
+    ) -> None:
+        """Replace choices (N,) of members beyond their bounds by other members, or by none."""
+        bounds = [member.most_images(size) for member in self.members]
+        others = odds * torch.tensor([float(bound is None) for bound in bounds])
+        for number, bound in enumerate(bounds):
+            beyond = (choice == number).nonzero().flatten()[bound:] if bound is not None else ()
+            if len(beyond) and others.any():
+                choice[beyond] = torch.multinomial(
+                    others, len(beyond), replacement=True, generator=generator
+                )
+            elif len(beyond):
+                choice[beyond] = -1
 
     def learn(self, choice: Tensor, accuracy: Tensor) -> None:
         """Adapt reaches and errors to how well the images of the last draw were decoded.
@@ -163,13 +181,16 @@ def _received(
     return warp.realign(out, moved @ wrong)
 
 
-def training_mixture(resolution: int, identity: float = 0.3) -> Mixture:
+def training_mixture(
+    resolution: int, identity: float = 0.3, more: Sequence[Perturbation] = ()
+) -> Mixture:
     """Return the mixture of perturbations that fingerprints are trained against by default.
 
     Args:
         resolution: Side of the images in pixels. Below 64, crops and rotations are left out: they
             cannot be found and undone at that size.
         identity: Fraction of the images that keep their values, 0 to 1.
+        more: Further perturbations, such as `artfp.perturbations.Latent`.
 
     Returns:
         The mixture, a module that draws a perturbation for each image.
@@ -185,4 +206,4 @@ def training_mixture(resolution: int, identity: float = 0.3) -> Mixture:
         (torch.Size([4, 3, 32, 32]), torch.Size([4]))
     """
     kinds = [kind for kind in TRAINING if resolution >= LEAST_TO_MOVE or kind not in MOVING]
-    return Mixture([kind() for kind in kinds], identity)
+    return Mixture([*(kind() for kind in kinds), *more], identity)

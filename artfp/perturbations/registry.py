@@ -49,7 +49,7 @@ PERTURBATIONS: dict[str, Perturbation] = {
         Combination(),
     )
 }
-"""artfp's perturbations by name, in the order of tables."""
+"""artfp's perturbations by name, in the order of tables; Latent needs weights that the user has."""
 
 
 @cache

@@ -35,7 +35,8 @@ LABEL=NAME renames.{_plugins("artfp.methods")}
 
 Perturbations: jpeg, webp, resize, blur, noise, quantise, lowpass, residual, mirror, centre_crop,
 random_crop, rotation, erase, brightness, contrast, gamma, saturation, hue, relight, screenshot,
-super_resolution, combination.{_plugins("artfp.perturbations")}
+super_resolution, combination; with --latent_autoencoder also
+latent.{_plugins("artfp.perturbations")}
 
 With --marked_dir nothing is embedded: the images there, such as the output of a generator that was
 trained on fingerprinted images, carry one known fingerprint and are only decoded.

@@ -12,8 +12,10 @@ from artfp.data.paths import file_hash
 from artfp.data.reading import Failed
 from artfp.data.sources import ImageSource, open_source, open_sources
 from artfp.data.train_module import split_names
+from artfp.nn.autoencoder_weights import autoencoder_hashes, load_latent_autoencoder
 from artfp.passive.attributors.base import Attributor
 from artfp.passive.attributors.bundle import ATTRIBUTOR_FILE, load_attributor
+from artfp.perturbations import Latent, known_perturbations
 from artfp.perturbations.conditions import Condition, choose, parse_strengths
 from artfp.robustness.methods import load_method, load_reader
 from artfp.robustness.report import Report
@@ -82,12 +84,17 @@ def robustness_sweep(settings: RobustnessSettings) -> Report:
 
 
 def _conditions(settings: RobustnessSettings) -> list[Condition]:
-    names = settings.perturbations
+    names = None if settings.perturbations == ("all",) else settings.perturbations
+    known = known_perturbations()
+    if settings.latent_autoencoder is not None:
+        latent = Latent(load_latent_autoencoder(settings.latent_autoencoder))
+        known = {**known, latent.name: latent}
+        names = None if names is None else (*names, latent.name)
     try:
         strengths = parse_strengths(settings.strengths) if settings.strengths else {}
     except UserError as error:
         raise UserError(f"--strengths: {error}") from error
-    return choose(None if names == ("all",) else names, strengths)
+    return choose(names, strengths, known)
 
 
 def _study(settings: RobustnessSettings) -> tuple[RobustnessStudy, Failed]:
@@ -99,7 +106,11 @@ def _study(settings: RobustnessSettings) -> tuple[RobustnessStudy, Failed]:
         found.append(_marked_by_all(settings, settings.data_dir))
     if settings.attributor is not None and settings.labelled_dir is not None:
         found.append(_attributed(settings, settings.attributor, settings.labelled_dir))
-    return joined([study for study, _ in found]), [each for _, failed in found for each in failed]
+    study = joined([study for study, _ in found])
+    if settings.latent_autoencoder is not None:
+        hashes = {"latent_autoencoder": autoencoder_hashes(settings.latent_autoencoder)}
+        study = RobustnessStudy(study.sets, {**study.settings, **hashes})
+    return study, [each for _, failed in found for each in failed]
 
 
 def _marked_by_all(settings: RobustnessSettings, data_dir: str) -> tuple[RobustnessStudy, Failed]:

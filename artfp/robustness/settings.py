@@ -8,11 +8,12 @@ from typing import ClassVar
 
 from artfp.core.errors import UserError
 from artfp.core.options import NonNegativeInt, PositiveFloat, PositiveInt, Probability, option
+from artfp.nn.settings import LatentAutoencoderSettings
 from artfp.ownership.settings import FingerprintSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class RobustnessSettings(FingerprintSettings):
+class RobustnessSettings(LatentAutoencoderSettings, FingerprintSettings):
     """Robustness sweep.
 
     Args:
@@ -77,6 +78,8 @@ class RobustnessSettings(FingerprintSettings):
         ):
             if value == ():
                 raise UserError(f"{flag}: found no name")
+        if "latent" in self.perturbations and self.latent_autoencoder is None:
+            raise UserError("--perturbations latent needs --latent_autoencoder")
         for one, other in (("attributor", "labelled_dir"), ("labelled_dir", "attributor")):
             if getattr(self, one) is not None and getattr(self, other) is None:
                 raise UserError(f"--{one} needs --{other}")

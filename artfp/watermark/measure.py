@@ -29,6 +29,8 @@ from artfp.data.train_module import split_names
 from artfp.data.writing import encode_image
 from artfp.metrics.fidelity import psnr, ssim
 from artfp.metrics.perceptual import effnet_installed, perceptual_distance
+from artfp.nn.autoencoder_weights import autoencoder_hashes, load_latent_autoencoder
+from artfp.perturbations.latent import Latent
 from artfp.perturbations.registry import PERTURBATIONS, known_perturbations
 from artfp.watermark.api import decode_batch, network_input
 from artfp.watermark.networks.base import Decoder, Encoder, add_residual, limit_psnr
@@ -130,7 +132,10 @@ def measure_folder(settings: MeasureSettings) -> Measurements:
     decoder_path = settings.decoder_path or find_decoder(settings.encoder_path)
     decoder, _ = load_decoder(decoder_path, settings.realign, resolution=size)
     check_same_bits(encoder, decoder, settings.encoder_path, str(decoder_path))
-    images = _Images(settings)
+    images, latent, hashes = _Images(settings), None, None
+    if settings.latent_autoencoder is not None:
+        hashes = autoencoder_hashes(settings.latent_autoencoder)
+        latent = Latent(load_latent_autoencoder(settings.latent_autoencoder))
     if not effnet_installed():
         _log.info("without effnet_distance; for it: pip install 'artfp[features]'")
     strengths: list[float | None] = [*dict.fromkeys(settings.strengths)] or [None]
@@ -144,6 +149,7 @@ def measure_folder(settings: MeasureSettings) -> Measurements:
                 images.at(shape),
                 strength=1.0 if strength is None else strength,
                 min_psnr=settings.min_psnr,
+                latent=latent,
             )
             given = {} if strength is None else {"strength": strength}
             figures[_label(shape, strength)] = {**given, **found}
@@ -156,6 +162,7 @@ def measure_folder(settings: MeasureSettings) -> Measurements:
             "image_resolution": settings.image_resolution,
             "validation_only": settings.validation_only,
             "min_psnr": settings.min_psnr,
+            **({} if hashes is None else {"latent_autoencoder": hashes}),
             "figures": figures,
         }
         write_atomic(settings.output, json.dumps(whole, indent=2) + "\n")
@@ -218,6 +225,7 @@ def measure_images(
     seed: int = 0,
     strength: float = 1.0,
     min_psnr: float = 0.0,
+    latent: Latent | None = None,
 ) -> Figures:
     """Measure an encoder and its decoder on images, each with a random message of its own.
 
@@ -232,6 +240,7 @@ def measure_images(
         seed: Seed of messages and perturbations.
         strength: Factor on the watermark residual.
         min_psnr: PSNR in dB that no image falls below; 0 is no limit.
+        latent: Latent autoencoder through which images go as one more condition.
 
     Returns:
         `images`, `psnr` (dB) and that of the worst image, `ssim`, `effnet_distance` where the extra
@@ -239,7 +248,8 @@ def measure_images(
         longer sides), `bit_accuracy` unperturbed and the fraction of images decoded without any
         error, `bit_accuracy_<condition>` for each of `measured_conditions`, applied at the image's
         size, `bit_accuracy_mean` over the unperturbed and all CONDITIONS, without those of other
-        packages and MORE_CONDITIONS, and `bit_accuracy_unmarked` (0.5 is chance).
+        packages and MORE_CONDITIONS, `bit_accuracy_latent` with `latent` (without noise), and
+        `bit_accuracy_unmarked` (0.5 is chance).
 
     Raises:
         ValueError: there is no image, or one with a side below MIN_SIDE.
@@ -261,6 +271,9 @@ def measure_images(
         for name in conditions:
             changed = apply_condition(name, received, draws[name])
             found[f"bit_accuracy_{name}"].append(_accuracy(decoder, changed, messages))
+        if latent is not None:
+            decoded = latent.real(received, 0.0, torch.Generator())
+            found["bit_accuracy_latent"].append(_accuracy(decoder, decoded, messages))
         found["bit_accuracy_unmarked"].append(_accuracy(decoder, pixels, messages))
     if not found:
         raise ValueError("no image to measure on")

@@ -12,6 +12,7 @@ from artfp.core.errors import UserError
 from artfp.core.options import Bounds, PositiveFloat, PositiveInt, option
 from artfp.data.paths import check_not_inside
 from artfp.data.settings import ImageSettings
+from artfp.nn.settings import LatentAutoencoderSettings
 from artfp.ownership.settings import FingerprintSettings
 from artfp.watermark.weight_settings import (
     SIZE_FLAGS,
@@ -82,7 +83,7 @@ class EmbedSettings(FingerprintSettings, EncoderSettings, ImageSettings, Loading
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasureSettings(RealignSettings, EncoderSettings):
+class MeasureSettings(LatentAutoencoderSettings, RealignSettings, EncoderSettings):
     """Measuring of an encoder and its decoder on images.
 
     Args:

@@ -68,6 +68,23 @@ def test_without_the_extra(
     assert "effnet distance" not in cells(out)[-2]
 
 
+def test_a_latent_autoencoder_is_one_more_condition(
+    call: Call, words: list[object], autoencoder_folder: Path, tmp_path: Path
+) -> None:
+    """The other figures stay; the file names the weights."""
+    plain, file = tmp_path / "plain.json", tmp_path / "figures.json"
+    given = ["--latent_autoencoder", autoencoder_folder]
+    call("measure", *words, "--limit", 2, "--output", plain)
+    code, out, err = call("measure", *words, "--limit", 2, *given, "--output", file)
+    assert (code, err) == (0, [])
+    found = json.loads(file.read_text())
+    assert list(found["latent_autoencoder"]) == ["encoder.pth", "decoder.pth"]
+    figures = found["figures"]["own size"]
+    assert 0.0 <= figures.pop("bit_accuracy_latent") < 1.0  # an untrained one leaves little
+    assert figures == json.loads(plain.read_text())["figures"]["own size"]
+    assert "bit_accuracy_latent" in [row[0] for row in cells(out)]
+
+
 def test_strengths(call: Call, words: list[object], tmp_path: Path) -> None:
     """The table of the trade comes last; 1 gives what a run without strengths gives."""
     file, plain = tmp_path / "figures.json", tmp_path / "plain.json"

@@ -305,3 +305,24 @@ def test_help_names_everything(call: Call) -> None:
     assert code == 0
     for name in [*PERTURBATIONS, *PEERS, *shipped_weights()]:
         assert re.search(rf"\b{name}\b", said), name
+
+
+def test_a_latent_autoencoder_adds_its_condition(
+    call: Call, words: Words, autoencoder_folder: Path, tmp_path: Path
+) -> None:
+    """Beside all that are named; its files decide the results, so that others are refused."""
+    given = ["--latent_autoencoder", autoencoder_folder, "--strengths", "latent=0,0.3"]
+    few = ["--perturbations", "mirror", "--limit", 2]
+    code, _, err = call("robustness", *words("out", *few, *given))
+    assert code == 0, err
+    rows = table(tmp_path / "out/robustness.csv")
+    assert [(r["perturbation"], r["strength"]) for r in rows[::2]] == [
+        ("identity", ""), ("mirror", "1"), ("latent", "0"), ("latent", "0.3"),
+    ]  # fmt: skip
+    assert (tmp_path / "out/examples/latent.png").is_file()
+    hashes = json.loads((tmp_path / "out/robustness.json").read_text())["settings"]
+    assert list(hashes["latent_autoencoder"]) == ["encoder.pth", "decoder.pth"]
+    code, _, err = call("robustness", *words("out", "--perturbations", "latent"))
+    assert code == 2 and err[-1].endswith("--perturbations latent needs --latent_autoencoder")
+    code, _, err = call("robustness", *words("out", "--latent_autoencoder", tmp_path))
+    assert code == 2 and "has no encoder.pth and decoder.pth; give the folder" in err[-1]

@@ -99,6 +99,35 @@ def test_all_or_none() -> None:
     assert (choice == 0).all() and (out == 1.0).all()
 
 
+class Slow(Add):
+    """Bounded by the pixels of a batch."""
+
+    def most_images(self, size: tuple[int, int]) -> int:
+        return 128 // (size[0] * size[1])
+
+
+@pytest.mark.parametrize(("side", "most"), [(4, 8), (8, 2), (16, 0)])
+def test_a_slow_member_is_given_few_images(side: int, most: int) -> None:
+    """At any size of the images; the others take over what is beyond, as often as their odds."""
+    count = 3000
+    mixture = Mixture([Add(1.0), Slow(10.0), Add(100.0)], identity=0.25)
+    mixture.error[2] = 0.0
+    _, choice = mixture(torch.zeros(count, 3, side, side), torch.Generator().manual_seed(0))
+    found = torch.bincount(choice + 1, minlength=4)
+    assert found[2] == most
+    assert abs(float(found[0]) / count - 0.25) < 4 * (0.25 * 0.75 / count) ** 0.5
+    odds = 0.5 / 3 + 0.5 * torch.tensor([0.1, 0.0]) / 0.2
+    share = float(odds[0] / odds.sum())
+    assert abs(float(found[1]) / float(found[1] + found[3]) - share) < 0.04
+
+
+def test_slow_members_alone_leave_the_rest_unperturbed() -> None:
+    mixture = Mixture([Slow(1.0)], identity=0.0)
+    out, choice = mixture(torch.zeros(64, 3, 4, 4), torch.Generator().manual_seed(0))
+    assert (choice == 0).sum() == 8 and (choice == -1).sum() == 56
+    assert torch.equal(out.amax(dim=(1, 2, 3)), (choice == 0).float())
+
+
 @pytest.mark.parametrize("identity", [-0.1, 1.5])
 def test_identity_is_a_share(identity: float) -> None:
     with pytest.raises(ValueError, match=f"identity is {identity}; it is a share from 0 to 1"):
@@ -110,6 +139,7 @@ def test_small_images_are_not_moved() -> None:
     small = {type(member) for member in training_mixture(32).members}
     assert small == set(TRAINING) - set(MOVING)
     assert {type(member) for member in training_mixture(64).members} == set(TRAINING)
+    assert training_mixture(64, more=[Add(1.0)]).members[-1].amount == 1.0  # type: ignore[attr-defined]
 
 
 def test_training_mixture_on_photographs(photo_crops: Callable[..., Tensor]) -> None:

@@ -26,6 +26,8 @@ from artfp.data.paths import file_hash
 from artfp.data.resume import Manifest
 from artfp.data.sources import open_source
 from artfp.data.train_module import TrainingData
+from artfp.nn.autoencoder_weights import autoencoder_hashes, load_latent_autoencoder
+from artfp.perturbations.latent import Latent
 from artfp.reporting.image_grid import encode_picture
 from artfp.watermark.measure import measure_images
 from artfp.watermark.networks.realigning import with_realignment
@@ -94,7 +96,10 @@ def train(settings: TrainSettings, callbacks: Sequence[Callback] = ()) -> Traini
     last = last_checkpoint(output)
     data = _data(settings)
     data.check()
-    module = _module(settings, data)
+    latent = None
+    if settings.latent_autoencoder is not None:
+        latent = Latent(load_latent_autoencoder(settings.latent_autoencoder))
+    module = _module(settings, data, latent)
     trainer, milestones = _trainer(settings, module.total_steps, callbacks)
     Manifest.claim(output, _deciding(settings, data), "train", anew=checkpoint is None)
     # The published schedule trades accuracy for fidelity until its end: its last weights are meant.
@@ -112,7 +117,7 @@ def train(settings: TrainSettings, callbacks: Sequence[Callback] = ()) -> Traini
         return None
     state = read_checkpoint(best if feedback and best.is_file() else last)
     module.load_state_dict(state["state_dict"])
-    return _finish(settings, module.cpu().eval(), data, milestones, stopped)
+    return _finish(settings, module.cpu().eval(), data, milestones, stopped, latent)
 
 
 def _deciding(settings: TrainSettings, data: TrainingData) -> dict[str, object]:
@@ -137,7 +142,9 @@ def _data(settings: TrainSettings) -> TrainingData:
     )
 
 
-def _module(settings: TrainSettings, data: TrainingData) -> FingerprintAutoencoder:
+def _module(
+    settings: TrainSettings, data: TrainingData, latent: Latent | None
+) -> FingerprintAutoencoder:
     recipe = settings.recipe
     started = {} if settings.init is None else {"headstart": 0.0}
     try:
@@ -151,6 +158,7 @@ def _module(settings: TrainSettings, data: TrainingData) -> FingerprintAutoencod
             total_steps=settings.total_steps(data.steps_per_epoch),
             lr=recipe.lr,
             perturb=recipe.schedule != "published",
+            more_perturbations=() if latent is None else (latent,),
             transplanted=settings.transplant,
             l2_loss_weight=settings.l2_loss_weight,
             l2_loss_await=settings.l2_loss_await,
@@ -227,6 +235,7 @@ def _finish(
     data: TrainingData,
     milestones: Milestones,
     stopped: str | None,
+    latent: Latent | None,
 ) -> TrainingResult:
     """Measure the networks on the validation images; write weights, card and picture."""
     output = settings.output_dir
@@ -246,7 +255,7 @@ def _finish(
         card["training"]["stopped"] = stopped
     loader = data.val_dataloader()
     card["measured"] = measure_images(
-        module.encoder, with_realignment(module.decoder), _images(loader)
+        module.encoder, with_realignment(module.decoder), _images(loader), latent=latent
     )
     card["measured_on"] = f"{len(data.validation_indices)} validation images, never trained on"
     encoder, decoder = output / "encoder.safetensors", output / "decoder.safetensors"
@@ -263,8 +272,10 @@ def _finish(
 def _settings_of_card(settings: TrainSettings) -> Card:
     """Return the settings that decide the weights, with the defaults of the recipe filled in."""
     device = {field.name for field in fields(TrainingDeviceSettings)}
-    left_out = device | {"data_dir", "output_dir", "resume"}
+    left_out = device | {"data_dir", "output_dir", "resume", "latent_autoencoder"}
     own = {name: value for name, value in asdict(settings).items() if name not in left_out}
+    if settings.latent_autoencoder is not None:
+        own["latent_autoencoder"] = autoencoder_hashes(settings.latent_autoencoder)
     return {**own, **asdict(settings.recipe)}
 
 

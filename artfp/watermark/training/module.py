@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -66,6 +67,7 @@ class FingerprintAutoencoder(pl.LightningModule):
         total_steps: Steps of the training; the learning rate of `feedback` ends there.
         lr: Learning rate at its peak.
         perturb: True to train the decoder on perturbed images.
+        more_perturbations: Perturbations beside those of `training_mixture`.
         transplanted: Fraction of the images that are transplants, see
             `artfp.watermark.training.transplant`.
         l2_loss_weight: Final weight of the image loss of `published`.
@@ -89,6 +91,7 @@ class FingerprintAutoencoder(pl.LightningModule):
         total_steps: int = 4000,
         lr: float = 2e-3,
         perturb: bool = True,
+        more_perturbations: Sequence[Perturbation] = (),
         transplanted: float = 0.0,
         l2_loss_weight: float = 10.0,
         l2_loss_await: int = 1000,
@@ -97,7 +100,7 @@ class FingerprintAutoencoder(pl.LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        self.save_hyperparameters(ignore=["more_perturbations"])  # they may hold networks
         self.held_batch: Tensor | None = None
         self.validated: list[Tensor] = []
         self.validated_images = 0
@@ -122,7 +125,8 @@ class FingerprintAutoencoder(pl.LightningModule):
             raise UserError(f"unknown schedule {schedule!r}; take feedback or published")
         self.target_psnr = target_psnr if schedule == "feedback" else 0.0
         self.colour_weight = COLOUR_WEIGHT if schedule == "feedback" else 0.0
-        self.mixture = training_mixture(resolution) if perturb else None
+        mixture = training_mixture(resolution, more=more_perturbations)
+        self.mixture = mixture if perturb else None
 
     def restart(self, seed: int) -> None:
         """Draw the weights anew from another seed and forget the optimiser's state."""

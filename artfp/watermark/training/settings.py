@@ -16,6 +16,7 @@ from artfp.core.options import (
     PositiveInt,
     option,
 )
+from artfp.nn.settings import LatentAutoencoderSettings
 from artfp.watermark.weight_settings import SIZE_FLAGS, WeightsSettings
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class Recipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainSettings(RunSettings, WeightsSettings):
+class TrainSettings(LatentAutoencoderSettings, RunSettings, WeightsSettings):
     """Training of an encoder and a decoder.
 
     Args:
@@ -103,6 +104,10 @@ class TrainSettings(RunSettings, WeightsSettings):
         super().__post_init__()
         if self.transplant and self.recipe.schedule == "published":
             raise UserError("--transplant is no part of the published recipe")
+        if self.latent_autoencoder is not None and self.recipe.schedule == "published":
+            raise UserError(
+                "--latent_autoencoder is no part of the published recipe, which perturbs no images"
+            )
 
     def check_inputs(self) -> None:
         """Refuse images and weights that are not there, and networks that there are not.

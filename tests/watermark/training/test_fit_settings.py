@@ -89,3 +89,13 @@ def test_broken_images_are_told_before_anything_is_written(
     with pytest.raises(UserError, match="could not be read"):
         train(bad)
     assert not bad.output_dir.exists()
+
+
+def test_a_latent_autoencoder_is_no_part_of_the_published_recipe(
+    settings: Callable[..., TrainSettings], autoencoder_folder: Path
+) -> None:
+    for options in ({"schedule": "published"}, {"architecture": "stegastamp"}):
+        with pytest.raises(UserError, match="--latent_autoencoder is no part of the published"):
+            settings(latent_autoencoder=autoencoder_folder, **options)
+    with pytest.raises(UserError, match=r"is no folder with encoder\.pth"):
+        settings(latent_autoencoder="nowhere").check_inputs()
