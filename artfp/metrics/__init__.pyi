@@ -7,6 +7,7 @@ from .frechet_kernel import compare_distances as compare_distances
 from .frechet_kernel import frechet_distance as frechet_distance
 from .frechet_kernel import frechet_distance_limit as frechet_distance_limit
 from .frechet_kernel import kernel_distance as kernel_distance
+from .image_visibility import visibility_of_image as visibility_of_image
 from .perceptual import perceptual_distance as perceptual_distance
 from .scielab import scielab_map as scielab_map
 from .scielab import visibility as visibility

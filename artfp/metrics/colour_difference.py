@@ -99,7 +99,8 @@ def ciede2000(
     square = (
         delta_l**2 + delta_c**2 + delta_h2 / scale_h**2 - interaction * delta_c * delta_h / scale_h
     ).clamp_min(0.0)
-    return (square + _MIN_DIFFERENCE**2).sqrt() - _MIN_DIFFERENCE
+    # square / (root + least) is root - least, without the rounding error at 0
+    return square / ((square + _MIN_DIFFERENCE**2).sqrt() + _MIN_DIFFERENCE)
 
 
 def _chroma(a: Tensor, b: Tensor) -> Tensor:
