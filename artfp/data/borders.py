@@ -1,8 +1,19 @@
-"""Pictures within an image: inside uniform borders, and side by side in a collage of two."""
+"""Pictures within an image: inside borders and frames, and the parts of a collage."""
 
 from __future__ import annotations
 
 import numpy as np
+
+from artfp.data.edges import MIN_SIDE, Box, Steps
+
+MAX_PICTURES = 6
+"""Pictures within an image that are looked at, at most."""
+
+_SPLITS = 2
+"""Seams, one within the parts of another: four pictures in a row or in a square."""
+
+_SAME = 2
+"""Pixels by which the sides of equal boxes may differ."""
 
 _TOLERANCES = (6, 32)
 """Grey levels by which pixels of a border may differ from its colour: as drawn, and after JPEG."""
@@ -13,34 +24,25 @@ _OTHERS = 0.01
 _RIPPLES = 7
 """Rows inside a border in which the edge is looked for: JPEG's blocks have 8."""
 
-_FRAMES = 2
-
-_SEAM_ROWS = 256
-"""Rows in which a seam is looked for, at most about twice as many."""
-
-_SEAM_STEP, _SEAM_LENGTH, _SEAM_CONTRAST = 8, 0.8, 2.0
-"""Grey levels of a step, fraction of the rows that have it, and its mean over that of any column
-beside it."""
-
-_LEAST_SIDE = 24
-
-Box = tuple[int, int, int, int]
-"""Top, bottom, left and right, as in `pixels[top:bottom, left:right]`."""
+_FRAMES, _ROWS = 2, 16
+"""Borders, one in another, and rows that are looked at together."""
 
 
 def find_pictures(pixels: np.ndarray) -> list[Box]:
-    """Return what remains of an image without its uniform borders, and the parts of a collage.
+    """Return what remains of an image without its borders, and the pictures of a collage.
 
-    Rows and columns of one colour are taken off from all sides until none is left. JPEG leaves
-    ripples beside an edge, so it is done with a small and with a large tolerance. An edge that runs
-    straight across the image, far sharper than what is beside it, parts two pictures.
+    Rows and columns of one colour are taken off from all sides until none is left, and those of a
+    smooth frame, such as a gradient. JPEG leaves ripples beside an edge, so borders of one colour
+    are taken off with a small and with a large tolerance. An edge that runs straight across the
+    image, far sharper than what is beside it, parts two pictures, which are looked at in the same
+    way: rows of up to four pictures are found, and squares of four, with separators or without.
 
     Args:
         pixels: (H, W, 3) uint8.
 
     Returns:
-        Boxes without duplicates; none where there is no border, or less than 24 pixels a side
-        would remain.
+        At most MAX_PICTURES boxes without duplicates; none where there is no border and no seam, or
+        less than 24 pixels a side would remain.
 
     Example:
         >>> framed = np.zeros((60, 80, 3), np.uint8)
@@ -48,37 +50,46 @@ def find_pictures(pixels: np.ndarray) -> list[Box]:
         >>> find_pictures(framed)
         [(10, 50, 5, 75)]
     """
-    boxes: list[Box] = []
-    for tolerance in _TOLERANCES:
-        box = _without_borders(pixels, tolerance)
+    whole = (0, pixels.shape[0], 0, pixels.shape[1])
+    if min(pixels.shape[:2]) < MIN_SIDE:
+        return []
+    steps = Steps(pixels)
+    framed = [_without_borders(pixels, _TOLERANCES[0])]
+    if min(framed[0][1] - framed[0][0], framed[0][3] - framed[0][2]) <= 0:
+        return []  # of one colour
+    framed.append(_without_borders(pixels, _TOLERANCES[1]))
+    framed.append(steps.without_frame(whole))
+    found: list[Box] = []
+    _add(found, framed, whole)
+    _add(found, _collage(steps, found[-1] if found else whole), whole)
+    return found
+
+
+def _add(found: list[Box], boxes: list[Box], whole: Box) -> None:
+    """Add boxes that are large enough, and neither there yet nor the whole image."""
+    for box in boxes:
         top, bottom, left, right = box
-        whole = (bottom - top, right - left) == pixels.shape[:2]
-        if not whole and min(bottom - top, right - left) >= _LEAST_SIDE and box not in boxes:
-            boxes.append(box)
-    return boxes + [box for box in _parts(pixels) if box not in boxes]
+        new = all(
+            max(abs(a - b) for a, b in zip(box, other, strict=True)) > _SAME for other in found
+        )
+        large = min(bottom - top, right - left) >= MIN_SIDE
+        if new and large and box != whole and len(found) < MAX_PICTURES:
+            found.append(box)
 
 
-def _parts(pixels: np.ndarray) -> list[Box]:
-    """Return the two parts beside a vertical seam, and those of a horizontal one."""
-    height, width = pixels.shape[:2]
-    column, row = _seam(pixels), _seam(pixels.swapaxes(0, 1))
-    parts = [(0, height, 0, column), (0, height, column, width)] if column else []
-    return parts + ([(0, row, 0, width), (row, height, 0, width)] if row else [])
+def _collage(steps: Steps, box: Box) -> list[Box]:
+    """Return the pictures of a collage, the smallest first; none where there is no seam."""
+    groups = steps.split(box)
+    parts = [part for group in groups for part in group]
+    return _pictures(steps, box, _SPLITS) + parts if parts else []
 
 
-def _seam(pixels: np.ndarray) -> int:
-    """Return the column at which a picture (H, W, 3) begins beside another; 0 if there is none."""
-    height, width = pixels.shape[:2]
-    if width < 2 * _LEAST_SIDE or height < _LEAST_SIDE:
-        return 0
-    rows = pixels[:: max(1, height // _SEAM_ROWS)].astype(np.int16)
-    steps = np.abs(np.diff(rows, axis=1)).max(axis=2)
-    mean = steps.mean(axis=0)
-    inner = mean[_LEAST_SIDE - 1 : width - _LEAST_SIDE]
-    at = _LEAST_SIDE - 1 + int(inner.argmax())
-    beside = np.concatenate([mean[at - 9 : at - 1], mean[at + 2 : at + 10]])
-    across = (steps[:, at] > _SEAM_STEP).mean() >= _SEAM_LENGTH
-    return at + 1 if across and mean[at] > _SEAM_CONTRAST * beside.max() else 0
+def _pictures(steps: Steps, box: Box, splits: int) -> list[Box]:
+    """Return the pictures of a part of a collage, itself if there is no seam in it."""
+    groups = steps.split(box) if splits else []
+    if not groups:
+        return [box]
+    return [each for part in groups[0] for each in _pictures(steps, part, splits - 1)]
 
 
 def _without_borders(pixels: np.ndarray, tolerance: int) -> Box:
@@ -106,9 +117,16 @@ def _uniform_rows(pixels: np.ndarray, tolerance: int) -> tuple[int, int]:
 
 def _first_rows(pixels: np.ndarray, tolerance: int) -> int:
     colour = np.median(pixels[0], axis=0)
-    for number, row in enumerate(pixels):
-        other = (np.abs(row - colour) > tolerance).any(axis=1)
-        if np.count_nonzero(other) > _OTHERS * len(other):
+    least, most = np.ceil(colour - tolerance), np.floor(colour + tolerance)
+    for start in range(0, len(pixels), _ROWS):
+        rows = pixels[start : start + _ROWS]
+        other = np.zeros(rows.shape[:2], bool)
+        for c in range(3):
+            plane = rows[..., c]
+            other |= (plane < np.uint8(max(0, least[c]))) | (plane > np.uint8(min(255, most[c])))
+        ends = np.flatnonzero(np.count_nonzero(other, axis=1) > _OTHERS * rows.shape[1])
+        if len(ends):
+            number = start + int(ends[0])
             return number + _strongest_edge(pixels, number, tolerance) if number else 0
     return len(pixels)
 

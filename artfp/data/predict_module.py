@@ -19,10 +19,11 @@ from torch.utils.data.distributed import DistributedSampler
 
 from artfp.core.errors import UserError
 from artfp.core.processes import die_with_parent
-from artfp.data.borders import Box, find_pictures
+from artfp.data.borders import find_pictures
 from artfp.data.budget import PixelBudget
 from artfp.data.content import describe_content, file_stamp
 from artfp.data.decode import decode_image, decode_picture
+from artfp.data.edges import Box
 from artfp.data.geometry import Geometry, resize
 from artfp.data.image_files import ImageError, image_errors, open_image
 from artfp.data.sources import ImageSource

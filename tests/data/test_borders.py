@@ -1,4 +1,4 @@
-"""Uniform borders are found to the pixel, and only where there are some."""
+"""Borders, frames and the pictures of collages are found, and only where there are some."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from artfp.data.borders import find_pictures
+from artfp.data.borders import MAX_PICTURES, find_pictures
 
 
 def picture(height: int = 60, width: int = 90, seed: int = 1) -> np.ndarray:
@@ -63,3 +63,38 @@ def test_two_pictures_side_by_side(quality: int | None) -> None:
             collage.save(file := io.BytesIO(), "JPEG", quality=quality)
             collage = Image.open(file)
         assert expected in find_pictures(np.array(collage))
+
+
+@pytest.mark.parametrize("quality", [None, 85])
+@pytest.mark.parametrize("gap", [0, 3, 16, 30])
+@pytest.mark.parametrize(("rows", "columns"), [(1, 2), (1, 3), (3, 1), (2, 2)])
+def test_the_pictures_of_a_collage(rows: int, columns: int, gap: int, quality: int | None) -> None:
+    height, width = 96, 128
+    canvas = Image.new(
+        "RGB", (columns * (width + gap) - gap, rows * (height + gap) - gap), (250, 250, 250)
+    )
+    expected = []
+    for number in range(rows * columns):
+        top, left = number // columns * (height + gap), number % columns * (width + gap)
+        canvas.paste(Image.fromarray(picture(height, width, seed=number + 1)), (left, top))
+        expected.append((top, top + height, left, left + width))
+    found = find_pictures(_saved(canvas, quality))
+    assert len(found) <= MAX_PICTURES
+    for box in expected:
+        assert min(np.abs(np.subtract(box, other)).max() for other in found) <= 2
+
+
+@pytest.mark.parametrize("quality", [None, 85])
+def test_a_smooth_frame(quality: int | None) -> None:
+    row, column = np.mgrid[:200, :260]
+    frame = np.stack([row, column // 2, 255 - row], axis=2).astype(np.uint8)
+    frame[50:146, 66:194] = picture(96, 128)
+    boxes = find_pictures(_saved(Image.fromarray(frame), quality))
+    assert min(np.abs(np.subtract(box, (50, 146, 66, 194))).max() for box in boxes) <= 1
+
+
+def _saved(image: Image.Image, quality: int | None) -> np.ndarray:
+    if quality is not None:
+        image.save(file := io.BytesIO(), "JPEG", quality=quality)
+        image = Image.open(file)
+    return np.array(image)

@@ -45,6 +45,30 @@ def test_photographs_of_any_size(photographs: list[np.ndarray]) -> None:
         assert 30 <= pair.detect(image, word).matches <= 70
 
 
+@pytest.mark.parametrize("name", ["photo128", "cifar32"])
+def test_pictures_within_an_image(name: str, photo_crops: Callable[..., Tensor]) -> None:
+    pair = Watermark.load(name)
+    word = Key.from_seed(1).fingerprint(pair.encoder.bits)
+    pieces = photo_crops(4, 160, seed=4).permute(0, 2, 3, 1).contiguous().numpy()
+    marked = np.array(pair.embed(Image.fromarray(pieces[2]), word))
+    plain = pieces[0], pieces[1], pieces[3]
+    row, column = np.mgrid[:300, :300]
+    frame = np.stack([row // 2, column // 2, 255 - row // 2], axis=2).astype(np.uint8)
+    frame[70:230, 60:220] = marked
+    pictures = {
+        "frame": frame,
+        "three": np.concatenate([plain[0], marked, plain[1]], axis=1),
+        "column": np.concatenate([plain[0], plain[1], marked], axis=0),
+        "square": np.concatenate(
+            [np.concatenate([plain[0], plain[1]], 1), np.concatenate([marked, plain[2]], 1)], 0
+        ),
+    }
+    for what, pixels in pictures.items():
+        found = pair.detect(Image.fromarray(pixels), word)
+        assert found.matches >= 0.9 * found.bits, what
+    assert pair.detect(Image.fromarray(np.concatenate(plain, axis=1)), word).log_p > np.log(1e-3)
+
+
 @pytest.mark.parametrize(
     "name,side,psnr,jpeg90",
     [("photo128", 128, 38.0, 0.85), ("cifar32", 32, 34.0, 0.85), ("transfer32", 32, 34.0, 0.75)],

@@ -66,8 +66,8 @@ class OrientingDecoder(Decoder):
         """Check nothing: the class of the decoder has."""
 
     searched = (
-        "images as they are, mirrored, turned by 90, 180 or 270 degrees, without their uniform "
-        "borders, and as one of two side by side"
+        "images as they are, mirrored, turned by 90, 180 or 270 degrees, without their borders, "
+        "and as a picture of a collage"
     )
 
     def __init__(self, decoder: Decoder, margin: float | None = None) -> None:

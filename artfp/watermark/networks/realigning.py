@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from artfp.data.borders import Box
+from artfp.data.edges import Box
 from artfp.perturbations.warp import realign
 from artfp.watermark.networks.alignment_search import (
     CELLS_BETWEEN,
@@ -115,7 +115,7 @@ class RealigningDecoder(Decoder):
 
     searched = (
         "images as they are, mirrored, turned by 90, 180 or 270 degrees or by up to "
-        f"{MAX_TURN:g}, without their uniform borders, as one of two side by side, and "
+        f"{MAX_TURN:g}, without their borders, as a picture of a collage, and "
         f"cropped by up to {MAX_CROP:.0%} of a side ({MAX_CENTRE_CROP:.0%} about the centre)"
     )
 
