@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from artfp.core.command import Command, count_images, report_unusable
 from artfp.core.console import console
+from artfp.core.errors import one_line
 from artfp.robustness.settings import RobustnessSettings
 
 if TYPE_CHECKING:
@@ -56,7 +57,9 @@ examples:
 
 writes into --output_dir:
   robustness.csv, robustness.json  a row for each method, perturbation and strength
-  working_range.md                 the harshest strengths up to which each method works
+  fidelity.csv                     PSNR, SSIM and visibility of each method's marks
+  working_range.md                 the harshest strengths up to which each method works, and how
+                                   visible its marks are
   bit_accuracy.png, tpr.png        a panel for each perturbation, a line for each method
   source_accuracy.png              the same of attributors
   examples/                        what each perturbation does to one image
@@ -84,6 +87,7 @@ def _robustness(settings: RobustnessSettings) -> int:
 def _print(report: Report) -> None:
     """Fidelity, and a row for each condition with a column for each method."""
     from artfp.data.tables import Column, rich_table
+    from artfp.metrics.visibility_summary import describe_visibility
     from artfp.robustness.report import cell
 
     methods = report.methods()
@@ -93,6 +97,9 @@ def _print(report: Report) -> None:
             f"{name}: PSNR {fidelity.psnr:.2f} dB, SSIM {fidelity.ssim:.4f} "
             f"on {count_images(fidelity.images)}"
         )
+        if fidelity.visibility:
+            worst = one_line(fidelity.most_visible)
+            print(f"{name}: {describe_visibility(fidelity.visibility, worst)}")
     for name, method in {row.method: row for row in report.sweep.rows}.items():
         if method.negatives:
             own = [r.false_positives for r in report.sweep.rows if r.method == name]

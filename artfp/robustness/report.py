@@ -16,6 +16,7 @@ from artfp.data.tables import csv_table, json_rows, markdown_table
 from artfp.perturbations.conditions import IDENTITY, Condition
 from artfp.reporting.figure import write_files
 from artfp.reporting.image_grid import image_strip
+from artfp.robustness.fidelity_table import fidelity_csv, fidelity_markdown
 from artfp.robustness.plots import PlottedMethod, plot_figure
 from artfp.robustness.sweep import Sweep, SweepRow
 from artfp.robustness.working_range import LEAST, WorkingRange, has_figure, working_ranges
@@ -94,8 +95,10 @@ def write_report(report: Report, folder: Path, example: np.ndarray | None, seed:
     files: dict[str, str | bytes | Figure] = {
         "robustness.csv": table_csv(report.sweep.rows),
         "robustness.json": json.dumps(as_json(report), indent=1) + "\n",
-        "working_range.md": ranges_markdown(report),
+        "working_range.md": ranges_markdown(report) + fidelity_markdown(report.sweep),
     }
+    if report.sweep.fidelity:
+        files["fidelity.csv"] = fidelity_csv(report.sweep)
     methods, rows = report.methods(), report.sweep.rows
     for figure, title in TITLES.items():
         shown = [row for row in rows if has_figure(row, figure)]

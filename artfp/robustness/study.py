@@ -282,7 +282,8 @@ def _marked_set(group: Sequence[Method], originals: SweepImages, seed: int) -> S
     def samples() -> Iterator[Sample]:
         for index, message in enumerate(messages):
             original = originals.spool[index]
-            yield Sample(method.embedder.embed(original, message), index, original)
+            marked = method.embedder.embed(original, message)
+            yield Sample(marked, index, original, originals.names[index])
 
     attributors = tuple(m.reader.attributor(messages, originals.names) for m in group)
     return SweepSet(method.name, samples, len(messages), attributors)

@@ -24,6 +24,7 @@ from artfp.data.pixels import as_batch, to_unit
 from artfp.data.reading import Spool, equal_batches, stack_pixels
 from artfp.data.resume import Journal
 from artfp.metrics.fidelity import psnr, ssim
+from artfp.metrics.visibility_summary import VisibilitySummary
 from artfp.passive.attributors.base import Attributor
 from artfp.perturbations.conditions import Condition
 from artfp.robustness.figures import Counts, SweepFigures
@@ -36,12 +37,13 @@ class Sample:
     """An 8-bit image (H, W, 3) of a set.
 
     `source` is the number of its true source, None for an unmarked image. `original`, where given,
-    is the image before it was marked, for the fidelity.
+    is the image before it was marked, for the fidelity; `name` is its name.
     """
 
     pixels: np.ndarray
     source: int | None = None
     original: np.ndarray | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,21 @@ class SweepRow(SweepFigures):
 
 @dataclass(frozen=True)
 class Fidelity:
-    """Mean PSNR (dB) and SSIM of the marked images of a set against their originals."""
+    """Fidelity of the marked images of a set to their originals.
+
+    Attributes:
+        psnr: Mean PSNR in dB.
+        ssim: Mean SSIM.
+        images: Number of images.
+        visibility: Figures of `artfp.metrics.visibility_summary.VisibilitySummary`.
+        most_visible: Name of the image whose mark is the most visible.
+    """
 
     psnr: float
     ssim: float
     images: int
+    visibility: dict[str, float] = field(default_factory=dict)
+    most_visible: str = ""
 
 
 @dataclass(frozen=True)
@@ -166,6 +178,7 @@ class _Loaded:
         self._spool = Spool(folder)
         self._sources: list[int | None] = []
         self._fidelity: list[tuple[float, float]] = []
+        self._seen = VisibilitySummary()
         try:
             for sample in image_set.samples():
                 self._keep(sample)
@@ -191,7 +204,13 @@ class _Loaded:
         if not self._fidelity:
             return None
         means = np.mean(self._fidelity, axis=0)
-        return Fidelity(float(means[0]), float(means[1]), len(self._fidelity))
+        return Fidelity(
+            psnr=float(means[0]),
+            ssim=float(means[1]),
+            images=len(self._fidelity),
+            visibility=self._seen.figures(),
+            most_visible=self._seen.worst,
+        )
 
     def rows(
         self, condition: Condition, fpr: float, seed: int, batch_size: int, progress: Progress
@@ -229,6 +248,7 @@ class _Loaded:
         if sample.original is not None:
             x, y = as_batch(sample.original), as_batch(sample.pixels)
             self._fidelity.append((float(psnr(y, x)), float(ssim(y, x))))
+            self._seen.add(sample.name, sample.original, sample.pixels)
 
     def _positions(self, marked: bool) -> list[int]:
         return [i for i, source in enumerate(self._sources) if (source is not None) == marked]

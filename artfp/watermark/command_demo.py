@@ -35,8 +35,12 @@ def _demo(settings: DemoSettings) -> int:
         Column("p-value", "log_p_untouched", format_p),
         Column("PSNR dB", "psnr", ".2f"),
         Column("SSIM", "ssim", ".4f"),
+        Column("S-CIELAB p95", "scielab_p95_60", ".2f"),
+        Column("zoomed in", "scielab_p95_20", ".2f"),
+        Column("over 2", "scielab_over2_60", ".1%"),
     )
     console().print(rich_table(result.rows, columns, boxed=True))
+    console().print(result.visibility, markup=False, soft_wrap=True)
     picture = one_line(str(result.picture))
     console().print(f"original, fingerprinted, difference x10: {picture}", soft_wrap=True)
     print_next_step(

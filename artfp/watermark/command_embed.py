@@ -53,6 +53,7 @@ def _embed(settings: EmbedSettings) -> int:
         settings.data_dir, settings.follow_links
     )  # refuse what is not there before torch is imported
 
+    from artfp.metrics.visibility_summary import describe_visibility
     from artfp.watermark.embed import embed_folder
 
     result = embed_folder(settings)
@@ -64,6 +65,7 @@ def _embed(settings: EmbedSettings) -> int:
             f"read back from the files: bit accuracy {result.checked['bit_accuracy']:.4f}, "
             f"PSNR {result.checked['psnr']:.2f} dB, SSIM {result.checked['ssim']:.4f}"
         )
+        print(describe_visibility(result.checked, one_line(result.most_visible)))
     if result.written:
         _print_next_step(settings)
     code = report_unusable(result.failed)

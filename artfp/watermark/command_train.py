@@ -29,6 +29,7 @@ exit codes: 0 trained, 1 trained, but some images could not be used (each is nam
 
 
 def _train(settings: TrainSettings) -> int:
+    from artfp.metrics.visibility_summary import describe_visibility
     from artfp.watermark.training.fit import train
 
     result = train(settings)
@@ -43,6 +44,7 @@ def _train(settings: TrainSettings) -> int:
         f" SSIM {figures['ssim']:.4f} on {figures['images']:.0f} validation images",
         soft_wrap=True,
     )
+    console().print(describe_visibility(figures), soft_wrap=True)
     if result.reached:
         print(f"bit accuracy 0.99 was reached at step {result.reached[0]}, {result.reached[1]} s")
     print(f"wrote {one_line(str(result.encoder))} and {one_line(str(result.decoder))}")

@@ -20,6 +20,7 @@ from artfp.data.pixels import as_batch
 from artfp.data.sources import open_source
 from artfp.data.writing import encode_image
 from artfp.metrics.fidelity import psnr, ssim
+from artfp.metrics.visibility_summary import VisibilitySummary, describe_visibility
 from artfp.ownership.assignment import draw_fingerprints
 from artfp.reporting.image_grid import encode_picture, fingerprint_grid
 from artfp.watermark.api import Watermark
@@ -39,7 +40,11 @@ _SHOWN_FROM = {"astronaut": (0, 96), "camera": (24, 112)}
 
 @dataclass(frozen=True)
 class DemoRow:
-    """One photograph: bits matched and ln p, fingerprinted and untouched; PSNR (dB) and SSIM."""
+    """One photograph: bits matched and ln p, fingerprinted and untouched; what is seen of it.
+
+    That is PSNR (dB), SSIM, the 95th percentile of S-CIELAB at 60 and at 20 pixels a degree, and
+    the fraction of pixels over 2 at 60.
+    """
 
     name: str
     width: int
@@ -50,6 +55,9 @@ class DemoRow:
     log_p_untouched: float
     psnr: float
     ssim: float
+    scielab_p95_60: float
+    scielab_p95_20: float
+    scielab_over2_60: float
 
 
 @dataclass(frozen=True)
@@ -60,11 +68,13 @@ class DemoResult:
         rows: Figures of each photograph.
         bits: Number of bits of the fingerprint.
         picture: File with the originals, the fingerprinted images and their differences.
+        visibility: What is seen of the fingerprints of all photographs, in a line.
     """
 
     rows: list[DemoRow]
     bits: int
     picture: Path
+    visibility: str
 
 
 @exclusive
@@ -99,16 +109,19 @@ def run_demo(settings: DemoSettings) -> DemoResult:
     run_embedding(job, drawn)
 
     rows, originals, marked = [], [], []
+    together = VisibilitySummary()
     for name in track(PHOTOGRAPHS, caption="Decoding"):
         before = decode_image((photographs / f"{name}.png").read_bytes()).pixels
         after = decode_image((output / FINGERPRINTED_FOLDER / f"{name}.png").read_bytes()).pixels
-        rows.append(_row(name, before, after, watermark, drawn.of_image(name)))
+        seen = together.add(name, before, after)
+        rows.append(_row(name, before, after, watermark, drawn.of_image(name), seen))
         originals.append(_square(name, before))
         marked.append(_square(name, after))
     picture = output / "grid.png"
     grid = fingerprint_grid(torch.stack(originals), torch.stack(marked))
     write_atomic(picture, encode_picture(grid))
-    return DemoResult(rows, watermark.bits, picture)
+    line = describe_visibility(together.figures(), together.worst)
+    return DemoResult(rows, watermark.bits, picture, line)
 
 
 def _photograph(name: str) -> np.ndarray:
@@ -127,6 +140,7 @@ def _row(
     after: np.ndarray,
     watermark: Watermark,
     fingerprint: np.ndarray,
+    seen: dict[str, float],
 ) -> DemoRow:
     """Return the figures of one photograph, from pixels as read from disk."""
     x, y = as_batch(before), as_batch(after)
@@ -141,6 +155,9 @@ def _row(
         log_p_untouched=untouched.log_p,
         psnr=float(psnr(y, x)),
         ssim=float(ssim(y, x)),
+        scielab_p95_60=seen["scielab_p95_60"],
+        scielab_p95_20=seen["scielab_p95_20"],
+        scielab_over2_60=seen["scielab_over2_60"],
     )
 
 

@@ -14,6 +14,7 @@ from artfp.data.decode import decode_image
 from artfp.data.files import write_atomic
 from artfp.data.paths import file_hash
 from artfp.data.sources import open_source
+from artfp.metrics.visibility_summary import VisibilitySummary
 from artfp.ownership.assignment import KEY_FILE, Fingerprints, draw_fingerprints
 from artfp.ownership.key import owner_context
 from artfp.watermark.embed_check import check_embedding
@@ -106,7 +107,9 @@ def embed_folder(settings: EmbedSettings) -> EmbeddingResult | None:
         return result
     if settings.samples:
         _write_samples(job, settings.samples)
-    return replace(result, checked=check_embedding(job, decoder))
+    seen = VisibilitySummary()
+    checked = check_embedding(job, decoder, seen)
+    return replace(result, checked=checked, most_visible=seen.worst)
 
 
 def _write_samples(job: EmbeddingJob, count: int) -> None:

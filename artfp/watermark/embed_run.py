@@ -47,7 +47,9 @@ class EmbeddingResult:
         written: Number of fingerprinted images in the output folder.
         before: Number of those that an earlier run wrote.
         failed: Names of images that could not be used, with the reasons.
-        checked: Mean `bit_accuracy`, `psnr` (dB) and `ssim` of the files, if asked for.
+        checked: Mean `bit_accuracy`, `psnr` (dB), `ssim` and visibility of the files, if asked
+            for.
+        most_visible: Name of the image whose fingerprint is the most visible, if checked.
 
     Example:
         >>> EmbeddingResult(written=3, before=1, failed=[("a.png", "empty file")]).written
@@ -58,6 +60,7 @@ class EmbeddingResult:
     before: int
     failed: list[tuple[str, str]]
     checked: dict[str, float] | None = None
+    most_visible: str = ""
 
 
 def run_embedding(job: EmbeddingJob, fingerprints: Fingerprints) -> EmbeddingResult | None:

@@ -6,7 +6,7 @@ import json
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +23,14 @@ from artfp.data.geometry import Geometry, crop_to_shape
 from artfp.data.image_files import ImageError
 from artfp.data.paths import file_hash
 from artfp.data.pixels import to_unit
-from artfp.data.reading import Failed, batch_images, read_images, stack_pixels
+from artfp.data.reading import Failed, LoadedImage, batch_images, read_images, stack_pixels
 from artfp.data.sources import open_source
 from artfp.data.train_module import split_names
 from artfp.data.writing import encode_image
 from artfp.metrics.fidelity import psnr, ssim
 from artfp.metrics.perceptual import effnet_installed, perceptual_distance
+from artfp.metrics.visibility_models import visibility_models_installed
+from artfp.metrics.visibility_summary import VisibilitySummary
 from artfp.nn.autoencoder_weights import autoencoder_hashes, load_latent_autoencoder
 from artfp.perturbations.latent import Latent
 from artfp.perturbations.registry import PERTURBATIONS, known_perturbations
@@ -95,6 +97,7 @@ class Measurements:
     Attributes:
         figures: By label: the size, the strength, or both; see `measure_images`.
         failed: Names of images that could not be used, with the reasons.
+        worst: Name of the image with the most visible fingerprint, by label.
 
     Example:
         >>> Measurements({}, [("a.png", "empty file")]).failed
@@ -103,6 +106,7 @@ class Measurements:
 
     figures: dict[str, Figures]
     failed: Failed
+    worst: dict[str, str] = field(default_factory=dict)
 
 
 def measure_folder(settings: MeasureSettings) -> Measurements:
@@ -138,11 +142,15 @@ def measure_folder(settings: MeasureSettings) -> Measurements:
         latent = Latent(load_latent_autoencoder(settings.latent_autoencoder))
     if not effnet_installed():
         _log.info("without effnet_distance; for it: pip install 'artfp[features]'")
+    if not visibility_models_installed():
+        _log.info("without ssimulacra2 and cvvdp; for them: pip install 'artfp[visibility]'")
     strengths: list[float | None] = [*dict.fromkeys(settings.strengths)] or [None]
     figures: dict[str, Figures] = {}
+    worst: dict[str, str] = {}
     runs = [(shape, strength) for shape in settings.shapes for strength in strengths]
     with Progress("Measuring", len(images.indices) * len(runs)) as images.progress:
         for shape, strength in runs:
+            seen = VisibilitySummary()
             found = measure_images(
                 encoder,
                 decoder,
@@ -150,7 +158,9 @@ def measure_folder(settings: MeasureSettings) -> Measurements:
                 strength=1.0 if strength is None else strength,
                 min_psnr=settings.min_psnr,
                 latent=latent,
+                seen=seen,
             )
+            worst[_label(shape, strength)] = seen.worst
             given = {} if strength is None else {"strength": strength}
             figures[_label(shape, strength)] = {**given, **found}
     if settings.output is not None:
@@ -164,9 +174,10 @@ def measure_folder(settings: MeasureSettings) -> Measurements:
             "min_psnr": settings.min_psnr,
             **({} if hashes is None else {"latent_autoencoder": hashes}),
             "figures": figures,
+            "worst": worst,
         }
         write_atomic(settings.output, json.dumps(whole, indent=2) + "\n")
-    return Measurements(figures, list(images.failed.items()))
+    return Measurements(figures, list(images.failed.items()), worst)
 
 
 class _Images:
@@ -182,8 +193,8 @@ class _Images:
         self.failed: dict[str, str] = {}
         self.progress: Progress | None = None
 
-    def at(self, shape: tuple[int, int] | None) -> Iterator[np.ndarray]:
-        """Yield the images (H, W, 3), 8-bit, at one size (H, W), or their own.
+    def at(self, shape: tuple[int, int] | None) -> Iterator[LoadedImage]:
+        """Yield the images at one size (H, W), or their own.
 
         Raises UserError: none can be used.
         """
@@ -200,7 +211,7 @@ class _Images:
         used = 0
         for image in read_images(self.source, failed, self.indices, prepare, self.progress):
             used += 1
-            yield image.pixels
+            yield image
         self.failed.update(failed)
         if not used:
             reason = next(iter(self.failed.values()), "nothing there")
@@ -221,11 +232,12 @@ def _label(shape: tuple[int, int] | None, strength: float | None) -> str:
 def measure_images(
     encoder: Encoder,
     decoder: Decoder,
-    images: Iterable[np.ndarray],
+    images: Iterable[np.ndarray | LoadedImage],
     seed: int = 0,
     strength: float = 1.0,
     min_psnr: float = 0.0,
     latent: Latent | None = None,
+    seen: VisibilitySummary | None = None,
 ) -> Figures:
     """Measure an encoder and its decoder on images, each with a random message of its own.
 
@@ -241,14 +253,16 @@ def measure_images(
         strength: Factor on the watermark residual.
         min_psnr: PSNR in dB that no image falls below; 0 is no limit.
         latent: Latent autoencoder through which images go as one more condition.
+        seen: Gets the visibility of each image, with its name.
 
     Returns:
         `images`, `psnr` (dB) and that of the worst image, `ssim`, `effnet_distance` where the extra
         `features` is installed (see `artfp.metrics.perceptual`; of the central 2048 pixels of
-        longer sides), `bit_accuracy` unperturbed and the fraction of images decoded without any
-        error, `bit_accuracy_<condition>` for each of `measured_conditions`, applied at the image's
-        size, `bit_accuracy_mean` over the unperturbed and all CONDITIONS, without those of other
-        packages and MORE_CONDITIONS, `bit_accuracy_latent` with `latent` (without noise), and
+        longer sides), those of `artfp.metrics.visibility_summary.VisibilitySummary`,
+        `bit_accuracy` unperturbed and the fraction of images decoded without any error,
+        `bit_accuracy_<condition>` for each of `measured_conditions`, applied at the image's size,
+        `bit_accuracy_mean` over the unperturbed and all CONDITIONS, without those of other packages
+        and MORE_CONDITIONS, `bit_accuracy_latent` with `latent` (without noise), and
         `bit_accuracy_unmarked` (0.5 is chance).
 
     Raises:
@@ -259,14 +273,17 @@ def measure_images(
     draws = {name: torch.Generator().manual_seed(seed) for name in conditions}
     draws |= dict.fromkeys(CONDITIONS, rng)
     found: dict[str, list[Tensor]] = defaultdict(list)
-    for batch in batch_images(images, pixels=_BATCH_PIXELS):
-        pixels = stack_pixels(batch)
+    seen = VisibilitySummary() if seen is None else seen
+    for batch in batch_images(_named(images), pixels=_BATCH_PIXELS):
+        pixels = stack_pixels([image.pixels for image in batch])
         if min(pixels.shape[2:]) < MIN_SIDE:
             raise ValueError(f"an image has a side under {MIN_SIDE} pixels")
         messages = torch.randint(0, 2, (len(pixels), encoder.bits), generator=rng)
         received = _through_files(_mark(encoder, pixels, messages, strength, min_psnr))
         for name, values in _fidelity(pixels, received).items():
             found[name].append(values)
+        for image, marked in zip(batch, received.permute(0, 2, 3, 1), strict=True):
+            seen.add(image.name, image.pixels, marked.contiguous().numpy())
         found["bit_accuracy"].append(_accuracy(decoder, received, messages))
         for name in conditions:
             changed = apply_condition(name, received, draws[name])
@@ -283,8 +300,19 @@ def measure_images(
     means["bit_accuracy_mean"] = sum(means[name] for name in accuracies) / len(accuracies)
     means["psnr_worst"] = float(whole["psnr"].min())
     means["perfect_share"] = float((whole["bit_accuracy"] == 1.0).double().mean())
+    means |= seen.figures()
     rounded = {name: round(value, 6) for name, value in means.items()}
     return {"images": len(whole["psnr"]), **rounded}
+
+
+def _named(images: Iterable[np.ndarray | LoadedImage]) -> Iterator[LoadedImage]:
+    """Yield images, with their number as the name of those that have none."""
+    for number, image in enumerate(images):
+        if isinstance(image, LoadedImage):
+            yield image
+        else:
+            size = (image.shape[0], image.shape[1])
+            yield LoadedImage(number, str(number), b"", image, size)
 
 
 def apply_condition(name: str, pixels: Tensor, rng: torch.Generator) -> Tensor:

@@ -11,11 +11,13 @@ import pytest
 from PIL import Image
 
 from artfp.metrics.perceptual import effnet_installed
+from artfp.metrics.visibility_models import visibility_models_installed
 from artfp.watermark import build_pair, save_network
 from artfp.watermark.measure import measured_conditions
 
 Call = Callable[..., tuple[int, list[str], list[str]]]
 DISTANCE = ["effnet_distance"] if effnet_installed() else []
+MODELS = ["ssimulacra2", "ssimulacra2_worst", "cvvdp", "cvvdp_worst"]
 FIGURES = [
     "images",
     "psnr",
@@ -27,6 +29,13 @@ FIGURES = [
     "bit_accuracy_mean",
     "psnr_worst",
     "perfect_share",
+    "scielab_p95_60",
+    "scielab_p95_60_worst",
+    "scielab_over2_60",
+    "scielab_p95_20",
+    "scielab_p95_20_worst",
+    "scielab_over2_20",
+    *(MODELS * visibility_models_installed()),
 ]
 
 
@@ -55,6 +64,9 @@ def test_figures_on_screen_and_in_the_file(call: Call, words: list[object], tmp_
     assert {name: float(value) for name, value in shown[1:]} == {
         name: pytest.approx(value, abs=5.1e-5) for name, value in figures.items()
     }
+    assert 0 < figures["scielab_p95_60"] < figures["scielab_p95_60_worst"]
+    worst = written["worst"]["own size"]
+    assert worst.endswith(".png") and out[-1] == f"most visible at own size: {worst}"
 
 
 def test_without_the_extra(
@@ -96,7 +108,9 @@ def test_strengths(call: Call, words: list[object], tmp_path: Path) -> None:
     loss = [each["psnr"] for each in figures.values()]
     assert loss[0] - loss[1] > 4 and loss[1] - loss[2] > 4
     shown = cells(out)
-    heading = ["at", "strength", "PSNR dB", "SSIM", *(["effnet distance"] * bool(DISTANCE))]
+    heading = ["at", "strength", "PSNR dB", "SSIM", "S-CIELAB p95", "worst"]
+    heading += ["SSIMULACRA2", "ColorVideoVDP"] * visibility_models_installed()
+    heading += ["effnet distance"] * bool(DISTANCE)
     assert shown[-4] == [*heading, "mean bit accuracy"]
     for row, each in zip(shown[-3:], figures.values(), strict=True):
         assert row[0] == "own size" and float(row[1]) == each["strength"]

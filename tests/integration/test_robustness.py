@@ -71,7 +71,7 @@ def test_what_a_run_leaves(call: Call, words: Words, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     assert {path.name for path in folder.iterdir() if path.name[0] != "."} == {
         "robustness.csv", "robustness.json", "robustness.run.json", "working_range.md",
-        "artfp.log", "bit_accuracy.png", "tpr.png", "examples",
+        "fidelity.csv", "artfp.log", "bit_accuracy.png", "tpr.png", "examples",
     }  # fmt: skip
     assert {path.name for path in (folder / "examples").iterdir()} == {
         "jpeg.png", "noise.png", "mirror.png",
@@ -91,6 +91,11 @@ def test_what_a_run_leaves(call: Call, words: Words, tmp_path: Path) -> None:
     assert whole["settings"]["conditions"][1] == "jpeg@90.0"
     said = "\n".join(out)
     assert "noise@0.02" in said and "16 bits" in said and "mine: PSNR" in said
+    assert "mine: visibility: S-CIELAB p95" in said
+    visible = table(folder / "fidelity.csv")
+    assert [row["method"] for row in visible] == ["mine", "plain"]
+    assert float(visible[0]["scielab_p95_60"]) > 0 and visible[0]["most_visible"].endswith(".png")
+    assert "| mine |" in (folder / "working_range.md").read_text()
 
 
 def test_a_finished_run_is_not_computed_again(
@@ -98,7 +103,7 @@ def test_a_finished_run_is_not_computed_again(
 ) -> None:
     call("robustness", *words("out"))
     before = outputs(tmp_path / "out")
-    assert len(before) == 9
+    assert len(before) == 10
     (tmp_path / "out/tpr.png").unlink()
 
     def forbidden(*args: object) -> Tensor:

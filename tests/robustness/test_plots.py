@@ -16,6 +16,7 @@ from artfp.perturbations.registry import PERTURBATIONS
 from artfp.reporting.figure import encode_figure
 from artfp.reporting.image_grid import TALLEST, image_strip
 from artfp.robustness import plots
+from artfp.robustness.fidelity_table import fidelity_csv, fidelity_markdown
 from artfp.robustness.plots import PlottedMethod, plot_figure
 from artfp.robustness.report import (
     SWEEP_COLUMNS,
@@ -47,7 +48,11 @@ def report() -> Report:
         for number, condition in enumerate(conditions)
         for name, accuracy, tpr in [("one", 1.0, 1.0), ("two, with | more", 0.95, 0.5)]
     ]
-    sweep = Sweep(rows, {"one": Fidelity(40.25, 0.99, 7)})
+    seen = {
+        "scielab_p95_60": 1.25, "scielab_p95_60_worst": 2.5, "scielab_over2_60": 0.01,
+        "scielab_p95_20": 2.25, "scielab_p95_20_worst": 3.5, "scielab_over2_20": 0.125,
+    }  # fmt: skip
+    sweep = Sweep(rows, {"one": Fidelity(40.25, 0.99, 7, seen, "a|b.png")})
     return Report(sweep, conditions, {"seed": 0}, [("bad.png", "damaged")])
 
 
@@ -72,7 +77,10 @@ def test_json(report: Report, tmp_path: Path) -> None:
     write_report(report, tmp_path, None, 0)
     whole = json.loads((tmp_path / "robustness.json").read_text())
     assert whole["settings"] == {"seed": 0}
-    assert whole["fidelity"] == {"one": {"psnr": 40.25, "ssim": 0.99, "images": 7}}
+    fidelity = whole["fidelity"]["one"]
+    assert (fidelity["psnr"], fidelity["ssim"], fidelity["images"]) == (40.25, 0.99, 7)
+    assert fidelity["visibility"]["scielab_p95_60"] == 1.25
+    assert fidelity["most_visible"] == "a|b.png"
     assert len(whole["rows"]) == 10 and list(whole["rows"][0]) == list(SWEEP_COLUMNS)
     assert whole["unusable"] == [{"name": "bad.png", "reason": "damaged"}]
     places = {(r["method"], r["perturbation"], r["figure"]) for r in whole["working_ranges"]}
@@ -90,6 +98,9 @@ def test_csv(report: Report) -> None:
 def test_tables(report: Report, golden: Golden) -> None:
     golden("robustness.csv", table_csv(report.sweep.rows))
     golden("working_range.md", ranges_markdown(report))
+    golden("fidelity.csv", fidelity_csv(report.sweep))
+    golden("fidelity.md", fidelity_markdown(report.sweep))
+    assert fidelity_markdown(Sweep(report.sweep.rows)) == ""
 
 
 def test_markdown(report: Report) -> None:

@@ -17,6 +17,7 @@ from artfp.core.errors import UserError
 from artfp.data.pixels import to_8bit, to_unit
 from artfp.data.resume import Journal
 from artfp.metrics.fidelity import psnr, ssim
+from artfp.metrics.visibility_summary import VisibilitySummary
 from artfp.perturbations import Perturbation
 from artfp.perturbations.conditions import Condition
 from artfp.robustness.matching import MatchingBits
@@ -183,6 +184,11 @@ def test_fidelity() -> None:
         ]
         values.append((float(psnr(*pair)), float(ssim(*pair))))
     assert (found.psnr, found.ssim) == pytest.approx(tuple(np.mean(values, axis=0)), rel=1e-6)
+    seen = VisibilitySummary()
+    for sample in samples():
+        assert sample.original is not None
+        seen.add("", sample.original, sample.pixels)
+    assert found.visibility == seen.figures() and found.visibility["scielab_p95_60"] > 0
     assert found.images == 9
 
 

@@ -16,6 +16,8 @@ from artfp.core.fitting import time_fraction
 from artfp.core.lightning import check_loss
 from artfp.data.pixels import to_8bit, to_unit
 from artfp.metrics.fidelity import psnr, ssim
+from artfp.metrics.image_visibility import PIXELS_PER_DEGREE
+from artfp.metrics.scielab import visibility
 from artfp.perturbations import Jpeg, Mirror, Noise, Perturbation, ResizeBack, training_mixture
 from artfp.watermark import build_pair
 from artfp.watermark.networks.residual import ResidualEncoder
@@ -288,6 +290,12 @@ class FingerprintAutoencoder(pl.LightningModule):
         log("bit_accuracy", clean, bar=True)
         log("psnr", fidelity, bar=True)
         log("ssim", ssim(received, x).mean())
+        for scale in PIXELS_PER_DEGREE:
+            seen = visibility(received, x, scale)
+            log(f"scielab_p95_{scale}", seen.p95)
+            log(f"scielab_over2_{scale}", seen.share)
+            worst = f"val/scielab_p95_{scale}_worst"
+            self.log(worst, seen.p95.max(), reduce_fx="max", batch_size=len(x), sync_dist=True)
         perturbed = [clean]
         for name, perturbation, strength in VALIDATION_CONDITIONS:
             value = accuracy(perturbation.real(marked, strength, rng))
