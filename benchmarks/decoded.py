@@ -26,7 +26,7 @@ from artfp.data.paths import file_hash
 from artfp.data.pixels import to_unit
 from artfp.data.reading import batch_images
 from artfp.watermark import Decoder
-from artfp.watermark.measure import apply_condition
+from artfp.watermark.measure_conditions import apply_condition
 
 UNPERTURBED = "none"
 FLAT = 50

@@ -13,7 +13,7 @@ from PIL import Image
 from artfp.metrics.perceptual import effnet_installed
 from artfp.metrics.visibility_models import visibility_models_installed
 from artfp.watermark import build_pair, save_network
-from artfp.watermark.measure import measured_conditions
+from artfp.watermark.measure_conditions import measured_conditions
 
 Call = Callable[..., tuple[int, list[str], list[str]]]
 DISTANCE = ["effnet_distance"] if effnet_installed() else []

@@ -20,11 +20,11 @@ from artfp.perturbations.registry import PERTURBATIONS, known_perturbations
 from artfp.watermark import build_pair
 from artfp.watermark import measure as module
 from artfp.watermark.api import decode_batch, decode_pixels, fingerprint_image
-from artfp.watermark.measure import (
+from artfp.watermark.measure import measure_images
+from artfp.watermark.measure_conditions import (
     CONDITIONS,
     MORE_CONDITIONS,
     apply_condition,
-    measure_images,
     measured_conditions,
 )
 from artfp.watermark.networks.base import Decoder, Encoder
