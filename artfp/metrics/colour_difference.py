@@ -49,7 +49,7 @@ def _compress(value: Tensor) -> Tensor:
     least = (6.0 / 29.0) ** 3
     return torch.where(
         value > least,
-        value.clamp_min(least) ** (1.0 / 3.0),
+        torch.exp(torch.log(value.clamp_min(least)) / 3.0),  # several times faster than a power
         value * (29.0 / 6.0) ** 2 / 3.0 + 4.0 / 29.0,
     )
 

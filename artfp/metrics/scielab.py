@@ -153,7 +153,7 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, image: Tensor) -> Tensor:
         base = (image.clamp_min(0.04045) + 0.055) / 1.055
-        power = base**1.4
+        power = torch.exp(torch.log(base) * 1.4)  # several times faster than a power
         dark = image <= 0.04045
         if ctx.needs_input_grad[0]:
             ctx.save_for_backward((power * (2.4 / 1.055)).masked_fill_(dark, 1.0 / 12.92))

@@ -99,6 +99,7 @@ def test_unusable_images_are_named_and_the_exit_code_is_1(
     )
     assert code == 1 and out[0] == f"1 image fingerprinted, in {tmp_path}/out"
     assert out[1].startswith("read back from the files")
+    assert out[2].startswith("visibility: S-CIELAB p95 ") and "good.png" in out[2]
     assert [line.split(": ")[:2] for line in err[:2]] == [
         ["unusable", "half.png"],
         ["unusable", "new\\nline.png"],

@@ -37,6 +37,8 @@ def test_embed_folder(
         result = embed_folder(settings)
     assert result is not None and (result.written, result.before, result.failed) == (120, 0, [])
     assert result.checked is not None and result.checked["bit_accuracy"] > 0.9
+    assert 0 < result.checked["scielab_p95_60"] < result.checked["scielab_p95_60_worst"]
+    assert result.most_visible.endswith(".png")
     assert [(line.caption, line.done, line.total) for line in lines] == [
         ("Embedding", 120, 120),
         ("Checking", 120, 120),
@@ -79,6 +81,8 @@ def test_a_second_demo_takes_the_key_of_the_first(weights: Path, tmp_path: Path)
     assert second == first and first.picture.read_bytes() == picture
     assert (tmp_path / "demo/fingerprint.key.json").read_bytes() == key
     assert len(first.rows) == 6 and all(row.matches >= 14 for row in first.rows)
+    worst = max(first.rows, key=lambda row: row.scielab_p95_60)
+    assert f"(worst {worst.scielab_p95_60:.2f}, {worst.name})" in first.visibility
 
 
 def test_settings_name_what_is_wrong(tmp_path: Path) -> None:

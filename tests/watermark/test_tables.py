@@ -16,6 +16,7 @@ from scipy.ndimage import gaussian_filter
 
 from artfp.core.errors import UserError
 from artfp.data.tables import csv_text, write_tables
+from artfp.metrics.visibility_summary import VisibilitySummary
 from artfp.ownership.assignment import Fingerprints
 from artfp.ownership.key import Key, to_text
 from artfp.watermark import Watermark
@@ -133,7 +134,14 @@ def test_figures_of_the_check_are_those_of_the_files(
         noise.append(10 * math.log10(255**2 / ((a - b) ** 2).mean()))
         if name != "tiny.png":
             alike.append(_ssim(a, b))
-    figures = check_embedding(job(tmp_path / "in"), pair.decoder)
+    seen = VisibilitySummary(models=0)
+    figures = check_embedding(job(tmp_path / "in"), pair.decoder, seen)
+    alone = VisibilitySummary(models=0)
+    for name in ("000.png", "001.png", "002.png", "wide.png", "tiny.png"):
+        paths = (tmp_path / "in" / name, this.output / FINGERPRINTED_FOLDER / name)
+        alone.add(name, *(np.asarray(Image.open(path)) for path in paths))
+    assert {name: figures[name] for name in alone.figures()} == pytest.approx(alone.figures())
+    assert seen.worst == alone.worst
     assert figures["bit_accuracy"] == pytest.approx(np.mean(bits))
     assert figures["psnr"] == pytest.approx(np.mean(noise), abs=1e-3)
     assert figures["ssim"] == pytest.approx(np.mean(alike), abs=1e-4)

@@ -237,6 +237,7 @@ def test_output_files(settings: Callable[..., TrainSettings]) -> None:
     scalars = set(board.Tags()["scalars"])
     expected = {f"train/{n}" for n in ("loss", "bce_loss", "l2_loss", "bit_accuracy", "psnr")}
     expected |= {f"val/{n}" for n in ("bit_accuracy", "psnr", "ssim", "bit_accuracy_jpeg90")}
+    expected |= {f"val/scielab_{n}" for n in ("p95_60", "p95_20", "p95_60_worst", "over2_20")}
     expected |= {f"val/bit_accuracy_{name}" for name, _, _ in VALIDATION_CONDITIONS}
     expected |= {"schedule/psnr_goal", "train/strength", "train/colour_fraction", "train/lr"}
     expected |= {
@@ -250,6 +251,9 @@ def test_output_files(settings: Callable[..., TrainSettings]) -> None:
     }  # fmt: skip
     assert [event.step for event in board.Scalars("val/ssim")] == [4, 9]
     assert {"train/images", "val/images"} <= set(board.Tags()["images"])
+    for scale in (60, 20):
+        mean, worst = (board.Scalars(f"val/scielab_p95_{scale}{end}") for end in ("", "_worst"))
+        assert all(0 < a.value < b.value for a, b in zip(mean, worst, strict=True))
     for tag, value in (("val/psnr", 25.0), ("val/ssim", 0.5), ("val/bit_accuracy", 0.6)):
         assert board.Scalars(tag)[-1].value > value
 
