@@ -12,3 +12,7 @@ from .perceptual import perceptual_distance as perceptual_distance
 from .scielab import scielab_map as scielab_map
 from .scielab import visibility as visibility
 from .settings import DistanceSettings as DistanceSettings
+from .visibility_models import color_video_vdp as color_video_vdp
+from .visibility_models import flip as flip
+from .visibility_models import ssimulacra2 as ssimulacra2
+from .visibility_summary import VisibilitySummary as VisibilitySummary

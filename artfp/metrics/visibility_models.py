@@ -6,6 +6,7 @@ None of them needs a download or a GPU. They come with `pip install 'artfp[visib
 from __future__ import annotations
 
 import importlib.util
+import logging
 from functools import lru_cache
 from io import BytesIO
 from types import ModuleType
@@ -119,6 +120,9 @@ def visibility_models_installed() -> bool:
 
 
 def _load(package: str, what: str) -> ModuleType:
+    log = logging.getLogger("torch.utils.cpp_extension")
+    level = log.level
+    log.setLevel(logging.ERROR)  # it warns of a missing GPU, which nobody asked for
     try:
         return importlib.import_module(package)
     except ImportError as error:
@@ -126,3 +130,5 @@ def _load(package: str, what: str) -> ModuleType:
             f"{what} needs a package that is not installed ({error}); "
             "run: pip install 'artfp[visibility]'"
         ) from error
+    finally:
+        log.setLevel(level)

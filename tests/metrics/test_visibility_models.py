@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -78,3 +80,14 @@ def test_without_the_extra(
     monkeypatch.setattr(importlib, "import_module", missing)
     with pytest.raises(UserError, match=rf"{package}.*artfp\[visibility\]"):
         model(photograph, photograph)
+
+
+@needs_visibility
+def test_nothing_is_printed() -> None:
+    """Not even by packages that look for a GPU as they are imported."""
+    code = (
+        "import numpy as np; from artfp.metrics.visibility_models import color_video_vdp; "
+        "gray = np.full((32, 32, 3), 128, np.uint8); color_video_vdp(gray, gray)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
