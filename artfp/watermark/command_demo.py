@@ -10,8 +10,9 @@ from artfp.watermark.settings import DemoSettings
 
 DESCRIPTION = """\
 Draw a fresh key, embed its fingerprint in six photographs that come with scikit-image, write them
-as PNG, and decode them from disk, beside the untouched ones. Once more, with the same folder, the
-same key is used."""
+as PNG, and decode them from disk, beside the untouched ones. The column S-CIELAB is the difference
+that an eye sees: the 95th percentile of the pixels, at 60 pixels a degree.
+Once more, with the same folder, the same key is used."""
 
 EPILOG = """\
 examples:
@@ -35,9 +36,7 @@ def _demo(settings: DemoSettings) -> int:
         Column("p-value", "log_p_untouched", format_p),
         Column("PSNR dB", "psnr", ".2f"),
         Column("SSIM", "ssim", ".4f"),
-        Column("S-CIELAB p95", "scielab_p95_60", ".2f"),
-        Column("zoomed in", "scielab_p95_20", ".2f"),
-        Column("over 2", "scielab_over2_60", ".1%"),
+        Column("S-CIELAB", "scielab_p95_60", ".2f"),
     )
     console().print(rich_table(result.rows, columns, boxed=True))
     console().print(result.visibility, markup=False, soft_wrap=True)
