@@ -38,9 +38,10 @@ def test_embed_then_detect_says_no_more_than_it_should(
         f"--data_dir GENERATED --output_dir DETECTED --decoder_path {weights}/decoder.safetensors "
         f"--key {output}/fingerprint.key.json",
     ]
-    first, second = done.stdout.splitlines()
+    first, second, third = done.stdout.splitlines()
     assert first == f"120 images fingerprinted, in {output}"
     assert re.match(r"read back from the files: bit accuracy (0\.9|1\.0)", second)  # a fresh key
+    assert third.startswith("visibility: S-CIELAB p95 ")
     found = script(
         "detect_fingerprints.py",
         *detect_words("found", data=output / "fingerprinted_images"),
