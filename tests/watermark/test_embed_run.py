@@ -67,7 +67,8 @@ def test_a_stopped_run_goes_on_and_repeats_nothing(
     before = folder_state(stopped.output / FINGERPRINTED_FOLDER)
     assert 30 < len(before) < 60
     done = run_embedding(job(output=tmp_path / "stopped"), EACH)
-    assert done is not None and done.before == len(before) and done.written == 120
+    # Threads that write may finish an image after the interrupt, and after the look at the folder.
+    assert done is not None and len(before) <= done.before < 60 and done.written == 120
     after = folder_state(stopped.output / FINGERPRINTED_FOLDER)
     assert all(after[name] == value for name, value in before.items())
     for name, (content, _) in folder_state(whole.output).items():
