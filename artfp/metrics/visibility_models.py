@@ -20,7 +20,7 @@ from artfp.data.writing import encode_image
 _DISPLAY = "standard_4k"
 """Screen of ColorVideoVDP: 200 cd/m^2 in an office."""
 
-_SMALLEST = 8
+SSIMULACRA2_SIDE = 8
 """Pixels of the shorter side that SSIMULACRA2 needs."""
 
 
@@ -81,8 +81,8 @@ def ssimulacra2(original: np.ndarray, marked: np.ndarray) -> float:
         100.0
     """
     package = _load("ssimulacra2", "SSIMULACRA2")
-    if min(original.shape[:2]) < _SMALLEST:
-        raise ValueError(f"an image has a side under {_SMALLEST} pixels")
+    if min(original.shape[:2]) < SSIMULACRA2_SIDE:
+        raise ValueError(f"an image has a side under {SSIMULACRA2_SIDE} pixels")
     files = [BytesIO(encode_image(image)) for image in (original, marked)]
     return float(package.compute_ssimulacra2(*files))
 

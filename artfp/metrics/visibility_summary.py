@@ -9,6 +9,7 @@ import numpy as np
 
 from artfp.metrics.image_visibility import PIXELS_PER_DEGREE, visibility_of_image
 from artfp.metrics.visibility_models import (
+    SSIMULACRA2_SIDE,
     color_video_vdp,
     ssimulacra2,
     visibility_models_installed,
@@ -19,8 +20,6 @@ MODEL_IMAGES = 32
 
 _MODEL_SIDE = 1024
 """Pixels a side, in the centre, that they look at."""
-
-_MODEL_LEAST = 8
 
 
 class VisibilitySummary:
@@ -60,7 +59,7 @@ class VisibilitySummary:
             found = visibility_of_image(original, marked, scale)
             own[f"scielab_p95_{scale}"] = found.p95.item()
             own[f"scielab_over2_{scale}"] = found.share.item()
-        if len(self._names) <= self._models and min(original.shape[:2]) >= _MODEL_LEAST:
+        if len(self._names) <= self._models and min(original.shape[:2]) >= SSIMULACRA2_SIDE:
             x, y = (_central(image) for image in (original, marked))
             own["ssimulacra2"] = ssimulacra2(x, y)
             own["cvvdp"] = color_video_vdp(x, y)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import pytorch_lightning as pl
 import torch
 from safetensors.torch import load_file
 
@@ -17,11 +16,17 @@ from artfp.generators import (
     build_model,
 )
 from artfp.generators.settings import TrainGeneratorSettings
-from artfp.generators.training import fit as generator_fit
 from artfp.generators.training.fit import plan_training
 from artfp.generators.training.pretrained import load_pretrained
 from artfp.generators.weights import load_generator
-from tests.generators.training.trainings import LR, checkpoint, content, differences, train
+from tests.generators.training.trainings import (
+    LR,
+    checkpoint,
+    content,
+    differences,
+    stop_at,
+    train,
+)
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*GPU available but not used.*"),
@@ -95,10 +100,6 @@ def test_a_continued_training_can_be_resumed(
 ) -> None:
     """Whether it was stopped while the generator waited or after."""
 
-    class Stop(pl.Callback):
-        def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-            trainer.should_stop = trainer.global_step >= stop
-
     options = {
         "init": str(trained / "generator.safetensors"),
         "freeze_steps": 2,
@@ -106,15 +107,8 @@ def test_a_continued_training_can_be_resumed(
         "max_steps": 5,
     }
     whole = train(settings("whole", **options))
-    make = generator_fit._make_trainer
-
-    def stopping(*args: Any) -> pl.Trainer:
-        trainer = make(*args)
-        trainer.callbacks.append(Stop())  # type: ignore[attr-defined]
-        return trainer
-
     with monkeypatch.context() as patched:
-        patched.setattr(generator_fit, "_make_trainer", stopping)
+        stop_at(patched, stop)
         train(settings("parts", **options))
     assert checkpoint(settings("parts").output_dir)["global_step"] == stop
     for changed, message in (

@@ -17,7 +17,7 @@ from artfp.generators.settings import TrainGeneratorSettings
 from artfp.generators.training import fit as generator_fit
 from artfp.generators.training.fit import train_generator
 from artfp.generators.weights import load_generator
-from tests.generators.training.trainings import checkpoint, content, equal, train
+from tests.generators.training.trainings import checkpoint, content, equal, stop_at, train
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*GPU available but not used.*"),
@@ -33,20 +33,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
         "changes": {"width": 8, "discriminator_steps": 2} if name == "sngan" else {"width": 8}
     }
 
-    class Stop(pl.Callback):
-        def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-            trainer.should_stop = trainer.global_step >= 3
-
     whole = train(settings("whole", name, **options))
-    make = generator_fit._make_trainer
-
-    def stopping(*args: Any) -> pl.Trainer:
-        trainer = make(*args)
-        trainer.callbacks.append(Stop())  # type: ignore[attr-defined]
-        return trainer
-
     with monkeypatch.context() as patched:
-        patched.setattr(generator_fit, "_make_trainer", stopping)
+        stop_at(patched, 3)
         train(settings("parts", name, **options))
     half = checkpoint(settings("parts").output_dir)
     assert half["global_step"] == 3

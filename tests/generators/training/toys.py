@@ -32,19 +32,29 @@ class ToyConditional(Generator):
         return self.colours[labels][:, :, None, None].expand(-1, 3, side, side)
 
 
-class ToyLabelled(GenerativeModel):
-    """One network, which follows the mean of each class."""
+class OneNetwork(GenerativeModel):
+    """Base class of models of one network of 16 px, which is trained by `_follow`."""
 
-    name, reference, departures, labelled = "toy-labelled", "arXiv", "none", True
     resolutions = (16,)
     small = paper = ModelConfig()
-    generator_type = ToyConditional
-    generator: ToyConditional
 
     def trained_networks(self) -> list[TrainedNetwork]:
         return [
             TrainedNetwork("generator", (self.generator,), self._follow, 0.05, betas=(0.5, 0.9))
         ]
+
+    def _follow(
+        self, batch: DataBatch, rng: RandomInputs, step: TrainingStep
+    ) -> tuple[Tensor, dict[str, Any]]:
+        raise NotImplementedError
+
+
+class ToyLabelled(OneNetwork):
+    """One network, which follows the mean of each class."""
+
+    name, reference, departures, labelled = "toy-labelled", "arXiv", "none", True
+    generator_type = ToyConditional
+    generator: ToyConditional
 
     def _follow(
         self, batch: DataBatch, rng: RandomInputs, step: TrainingStep
@@ -67,19 +77,12 @@ class ToyShift(Generator):
         return y + (2 * target - 1) * self.shift[:, None, None]
 
 
-class ToyTranslator(GenerativeModel):
+class ToyTranslator(OneNetwork):
     """One network, which follows the difference of the domains' means."""
 
     name, reference, departures, translates, domains = "toy-translator", "arXiv", "none", True, 2
-    resolutions = (16,)
-    small = paper = ModelConfig()
     generator_type = ToyShift
     generator: ToyShift
-
-    def trained_networks(self) -> list[TrainedNetwork]:
-        return [
-            TrainedNetwork("generator", (self.generator,), self._follow, 0.05, betas=(0.5, 0.9))
-        ]
 
     def _follow(
         self, batch: DataBatch, rng: RandomInputs, step: TrainingStep

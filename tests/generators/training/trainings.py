@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+import pytorch_lightning as pl
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from artfp.core.checkpoints import last_checkpoint, read_checkpoint
 from artfp.generators.settings import TrainGeneratorSettings
+from artfp.generators.training import fit as generator_fit
 from artfp.generators.training.fit import train_generator
 from artfp.generators.weights import load_generator
 
@@ -33,8 +37,25 @@ def content(path: Path) -> tuple[Any, dict[str, bytes]]:
 
 
 def checkpoint(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
-    return found
+    """Return the last checkpoint of a training in a folder."""
+    return read_checkpoint(last_checkpoint(folder))
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    """Make the next trainings of whatever length end after so many steps."""
+
+    class Stop(pl.Callback):
+        def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+            trainer.should_stop = trainer.global_step >= steps
+
+    make = generator_fit._make_trainer
+
+    def stopping(*args: Any) -> pl.Trainer:
+        trainer = make(*args)
+        trainer.callbacks.append(Stop())  # type: ignore[attr-defined]
+        return trainer
+
+    monkeypatch.setattr(generator_fit, "_make_trainer", stopping)
 
 
 def equal(one: Any, two: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Settings of tiny trainings."""
+"""Settings of tiny trainings, and what these leave."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from artfp.core.checkpoints import last_checkpoint, read_checkpoint
 from artfp.watermark.training.settings import TrainSettings
 
 
@@ -29,3 +30,8 @@ def tiny(data: Path, output: Path, **options: Any) -> TrainSettings:
 def settings(photo_folder: Path, tmp_path: Path) -> Callable[..., TrainSettings]:
     """Make the settings of a tiny training; options override."""
     return lambda output="out", **options: tiny(photo_folder, tmp_path / output, **options)
+
+
+def checkpoint(folder: Path) -> dict[str, Any]:
+    """Return the last checkpoint of a training in a folder."""
+    return read_checkpoint(last_checkpoint(folder))
